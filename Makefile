@@ -1,0 +1,64 @@
+# Everything a user types. `make` alone lists it. Each target sets up .venv when it is missing and is instant afterwards.
+
+PROFILE ?= mini
+DATA    ?=
+SEEDS   ?= 1
+STORE   ?= store
+REPORTS ?= reports
+PORT    ?= 5000
+PYTHON  ?= python3
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+READY := $(VENV)/.ready
+STUDY := --profile $(PROFILE) --seeds $(SEEDS) --store $(STORE) $(if $(DATA),--data $(DATA))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup tables test check lint format ui clean FORCE
+
+help: ## list the targets
+	@echo "make table4        the paper's Table 4: plan, run what is missing, write $(REPORTS)/$(PROFILE)/table4.*"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "variables: PROFILE=smoke|mini|paper  DATA=path/to/set  SEEDS=1  STORE=store  REPORTS=reports"
+	@echo "example:   make table4 PROFILE=smoke"
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "casl needs Python 3.11 or newer, this is " + sys.version)'
+	@echo "setting up $(VENV): about 6 GB and two minutes, once"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: $(READY) ## create .venv and install everything
+
+table%: $(READY) FORCE
+	@$(BIN)/casl run $@ $(STUDY); status=$$?; \
+	 if [ $$status -le 1 ]; then $(BIN)/casl report $@ $(STUDY) --reports $(REPORTS) || status=$$?; fi; exit $$status
+
+tables: $(READY) ## every table of the registry
+	@$(BIN)/casl run all $(STUDY); status=$$?; \
+	 if [ $$status -le 1 ]; then $(BIN)/casl report all $(STUDY) --reports $(REPORTS) || status=$$?; fi; exit $$status
+
+test: $(READY) lint ## all checks and tests, at most 15 minutes on 2 cores
+	$(BIN)/python -m pytest
+
+check: $(READY) lint ## format, lint, types, import arrows and the fast tests
+	$(BIN)/python -m pytest -m 'not slow'
+
+lint: $(READY) ## format, lint and types only
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY) ## rewrite the code in the project's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+ui: $(READY) ## browse the runs: MLflow on http://127.0.0.1:5000
+	@$(BIN)/casl ui --store $(STORE) --port $(PORT)
+
+clean: ## remove .venv and caches; results in the store stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info
+
+FORCE:

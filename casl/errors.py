@@ -1,0 +1,54 @@
+"""Every error casl raises on purpose. The whole tree is on this page.
+
+A message says what was asked, what exists and what to do next; `unknown` writes the common kind.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class CaslError(Exception):
+    """Base of all errors that a user, a file or a machine can cause. The command line prints it without a traceback."""
+
+
+class SpecError(CaslError):
+    """A spec, profile or command line asks for something that does not exist or cannot be."""
+
+
+class DataError(CaslError):
+    """A data set on disk is missing, damaged, inconsistent or not what it was."""
+
+
+class StageError(CaslError):
+    """A stage could not finish: loss not finite, worker lost, device out of memory."""
+
+
+class StoreError(CaslError):
+    """The store is damaged, full, read-only or written by another version."""
+
+
+class TrackingError(CaslError):
+    """MLflow could not be reached or refused; never fatal to a run, results wait in the store."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], advice: str = "") -> str:
+    """Message for a name nobody knows.
+
+    Args:
+        kind: what was named, in the singular: "detector".
+        name: what was asked for.
+        known: every legal name.
+        advice: what to do to make the name legal; appended.
+
+    Returns:
+        Two or more lines: the name, the known names, the nearest one, the advice.
+    """
+    names = sorted(known)
+    lines = [f"unknown {kind} {name!r}; known: {', '.join(names) or 'none'}."]
+    if near := difflib.get_close_matches(str(name), names, n=1, cutoff=0.5):
+        lines.append(f"  did you mean {near[0]!r}?")
+    if advice:
+        lines.append(f"  {advice}")
+    return "\n".join(lines)

@@ -1,0 +1,47 @@
+"""What to compute: stages, cells, ablations and profiles. Standard library only."""
+
+from casl.spec.ablation import Ablation, Cell
+from casl.spec.kinds import (
+    PARTS,
+    Evaluate,
+    Finetune,
+    Folder,
+    Labeler,
+    Model,
+    PseudoLabel,
+    Recipe,
+    Scenes,
+    Train,
+    Warmup,
+)
+from casl.spec.profile import FolderData, PlannedData, Profile, SceneData
+from casl.spec.recipe import evaluate, finetune, labeler, pseudo_label, warmup
+from casl.spec.stage import Record, Stage, ancestors
+
+__all__ = [
+    "PARTS",
+    "Ablation",
+    "Cell",
+    "Evaluate",
+    "Finetune",
+    "Folder",
+    "FolderData",
+    "Labeler",
+    "Model",
+    "PlannedData",
+    "Profile",
+    "PseudoLabel",
+    "Recipe",
+    "Record",
+    "SceneData",
+    "Scenes",
+    "Stage",
+    "Train",
+    "Warmup",
+    "ancestors",
+    "evaluate",
+    "finetune",
+    "labeler",
+    "pseudo_label",
+    "warmup",
+]

@@ -1,0 +1,51 @@
+"""Stages as JSON and back, so that a worker executes exactly the stage it was given and never plans again."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from casl.errors import SpecError, unknown
+from casl.spec.kinds import Evaluate, Finetune, Folder, Labeler, Model, PseudoLabel, Recipe, Scenes, Warmup
+from casl.spec.stage import Record, Stage
+
+TYPES: dict[str, type[Any]] = {
+    t.__name__: t for t in (Evaluate, Finetune, Folder, Labeler, Model, PseudoLabel, Recipe, Scenes, Warmup)
+}
+
+
+def freeze(value: object) -> Any:
+    """Full JSON form of a stage: every field, inputs nested, types named.
+
+    Args:
+        value: a Stage, or what a field of one may hold.
+
+    Returns:
+        JSON values; `thaw` turns them back into an equal object.
+    """
+    if isinstance(value, Stage | Record):
+        fields = {f.name: freeze(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, tuple):
+        return [freeze(v) for v in value]
+    return value
+
+
+def thaw(value: Any) -> Any:
+    """Inverse of `freeze`.
+
+    Raises:
+        SpecError: a type or field this version of casl does not know.
+    """
+    if isinstance(value, list):
+        return tuple(thaw(v) for v in value)
+    if not isinstance(value, dict):
+        return value
+    fields = {name: thaw(v) for name, v in value.items() if name != "type"}
+    kind = str(value.get("type"))
+    if kind not in TYPES:
+        raise SpecError(unknown("stage type", kind, TYPES, "The store may come from a newer version of casl."))
+    try:
+        return TYPES[kind](**fields)
+    except TypeError as error:
+        raise SpecError(f"a stored {kind} does not fit this version of casl: {error}") from error

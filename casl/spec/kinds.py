@@ -1,0 +1,226 @@
+"""The stage kinds of CA-SSL and the records they are made of.
+
+Data: Scenes, Folder. Method: Labeler -> PseudoLabel -> Warmup -> Finetune -> Evaluate (CA-SSL sec. 3.1).
+Every check here runs when a spec is written, before anything is planned or computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from casl.catalog import check_name
+from casl.errors import SpecError, unknown
+from casl.spec.schedule import Schedule, check_schedule, iterations
+from casl.spec.stage import Record, Stage
+
+PARTS = ("backbone", "neck", "head", "classifier")
+SPLITS = ("labeled", "unlabeled", "val")
+LABELS = ("objects", "entities", "images")
+
+
+def _choice(what: str, value: str, legal: tuple[str, ...]) -> None:
+    if value not in legal:
+        raise SpecError(unknown(what, value, legal))
+
+
+def _at_least(what: str, value: float, lowest: float) -> None:
+    if value < lowest:
+        raise SpecError(f"{what} must be at least {lowest}, got {value}")
+
+
+@dataclass(frozen=True)
+class Scenes(Stage):
+    """One split of the built-in synthetic data set; its bytes depend on these fields only.
+
+    split: "labeled", "unlabeled" or "val". count: images. size: side in pixels. seed: of the whole set.
+    """
+
+    split: str
+    count: int
+    size: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _choice("split", self.split, SPLITS)
+        _at_least("number of scenes", self.count, 1)
+        _at_least("scene size in pixels", self.size, 32)
+
+
+@dataclass(frozen=True)
+class Folder(Stage):
+    """One split of a data set on disk, named by content and never by path.
+
+    digest: sha256 over the annotation file and the image list with the images' contents.
+    """
+
+    split: str
+    labels: str
+    digest: str
+    classes: int
+    count: int
+
+    def __post_init__(self) -> None:
+        _choice("label kind", self.labels, LABELS)
+
+
+@dataclass(frozen=True)
+class Model(Record):
+    """Architecture of a detector (method reference sec. 1 and 2).
+
+    channels: of neck and head. ranges: upper object sizes in pixels of levels P3..P6. weights: "random" or the name of
+    a file with pretrained backbone weights. frozen_stages: ResNet stem and stages kept fixed, with all batch norms, as
+    detectron2's FREEZE_AT. entity_head: the EntitySeg controller, kernel bank and overlap loss.
+    """
+
+    detector: str
+    backbone: str
+    classes: int
+    channels: int = 256
+    mask_channels: int = 128
+    towers: int = 4
+    ranges: tuple[int, ...] = (64, 128, 256, 512)
+    weights: str = "random"
+    drop_path: float = 0.0
+    frozen_stages: int = 0
+    entity_head: bool = False
+
+    def __post_init__(self) -> None:
+        check_name("detector", self.detector)
+        check_name("backbone", self.backbone)
+        _at_least("number of classes", self.classes, 1)
+        _at_least("number of channels", self.channels, 1)
+        if len(self.ranges) != 4 or list(self.ranges) != sorted(set(self.ranges)):
+            raise SpecError(f"ranges are four rising object sizes in pixels, got {self.ranges}")
+
+
+@dataclass(frozen=True)
+class Recipe(Record):
+    """How a detector is optimised, without its length.
+
+    lr is the rate after ramp-up; at iteration i < ramp_iters it is lr x (ramp_factor + (1 - ramp_factor) i/ramp_iters).
+    sizes: short sides in pixels to choose from. precision: "float32" or "mixed".
+    """
+
+    lr: float
+    batch: int
+    sizes: tuple[int, ...]
+    max_size: int
+    optimizer: str = "adamw"
+    weight_decay: float = 0.05
+    ramp_iters: int = 0
+    ramp_factor: float = 0.001
+    augmentation: str = "weak"
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        check_name("optimizer", self.optimizer)
+        check_name("augmentation", self.augmentation)
+        _choice("precision", self.precision, ("float32", "mixed"))
+        _at_least("batch", self.batch, 1)
+        _at_least("ramp_iters", self.ramp_iters, 0)
+        if self.lr <= 0:
+            raise SpecError(f"lr must be positive, got {self.lr}")
+        if not self.sizes or min(self.sizes) < 32 or max(self.sizes) > self.max_size:
+            raise SpecError(f"sizes are short sides of 32 px or more, max_size at least as large; got {self}")
+
+
+@dataclass(frozen=True)
+class Train(Stage):
+    """A detector after the whole of its schedule. Kinds: Labeler, Warmup, Finetune.
+
+    The same fields with a shorter schedule are an earlier state of the same training; see runner/segments.py.
+    init: a trained stage whose `parts` start this one; classifier: how its output is fitted to `model.classes`.
+    """
+
+    model: Model
+    data: Stage
+    labels: str
+    recipe: Recipe
+    schedule: Schedule
+    seed: int = 0
+    init: Train | None = None
+    parts: tuple[str, ...] = PARTS
+    classifier: str = "replicate"
+
+    def __post_init__(self) -> None:
+        check_schedule(self.schedule)
+        _choice("label kind", self.labels, ("objects", "entities", "pseudo"))
+        _choice("classifier initialisation", self.classifier, ("replicate", "random"))
+        for part in self.parts:
+            _choice("part", part, PARTS)
+
+    @property
+    def iters(self) -> int:
+        """Length of the training from its first iteration."""
+        return iterations(self.schedule)
+
+    def until(self, schedule: Schedule) -> Train:
+        """The same training after another schedule, normally a beginning of its own."""
+        return replace(self, schedule=schedule)
+
+    @property
+    def family(self) -> str:
+        """Key shared by all trainings that differ in nothing but the schedule."""
+        return self.until(((1, 1.0),)).key
+
+
+@dataclass(frozen=True)
+class Labeler(Train):
+    """Stage 1: the pseudo labeler, trained on labeled data (eq. 1). model.classes is 1 when class-agnostic."""
+
+    VERSION: ClassVar[int] = 1
+
+
+@dataclass(frozen=True)
+class PseudoLabel(Stage):
+    """Stage 1b: the labeler's predictions on unlabeled images, with their scores (eq. 2 before the threshold).
+
+    size, max_size: short and long side of the test image in pixels. non_overlap: each pixel to one entity only.
+    """
+
+    labeler: Train
+    data: Stage
+    size: int
+    max_size: int
+    non_overlap: bool = True
+    detections: int = 100
+
+
+@dataclass(frozen=True)
+class Warmup(Train):
+    """Stage 2: the target detector trained on pseudo labels (eq. 4).
+
+    threshold: delta of eq. 2, applied when labels are read: score > threshold stays, images left empty drop out
+    (eq. 3). It has no meaning, and stays at 0, when `data` is ground truth.
+    """
+
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.0 <= self.threshold <= 1.0:
+            raise SpecError(f"threshold (delta) is a probability in [0, 1], got {self.threshold}")
+        if (self.labels == "pseudo") != isinstance(self.data, PseudoLabel):
+            raise SpecError("labels='pseudo' goes with the data of a pseudolabel stage, and only with it")
+
+
+@dataclass(frozen=True)
+class Finetune(Train):
+    """Stage 3: the target detector trained on class-specific ground truth, starting from a warmup (eq. 5)."""
+
+
+@dataclass(frozen=True)
+class Evaluate(Stage):
+    """One metric of one trained model on one split. size, max_size as in PseudoLabel."""
+
+    model: Train
+    data: Stage
+    labels: str
+    metric: str
+    size: int
+    max_size: int
+
+    def __post_init__(self) -> None:
+        check_name("metric", self.metric)
+        _choice("label kind", self.labels, ("objects", "entities"))

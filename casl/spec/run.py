@@ -1,0 +1,39 @@
+"""Run: what is known of one stage. The store on disk is the truth; MLflow is a mirror of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+STATUSES = ("done", "running", "failed", "blocked", "not run")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stage's result, or why there is none.
+
+    name: kind and 16 digits of the key. metrics: figure -> value, AP in percent. seconds: wall time of the work,
+    earlier attempts included. started: UTC, ISO 8601. commit: of the code, with `dirty` when the tree had changes.
+    versions: package -> version. files: name -> {"sha256", "bytes"}. stage: the frozen stage as JSON values.
+    folder: where its files lie (result, or work in progress). error: what stopped a failed one.
+    facts: anything else worth keeping, such as counts of images and labels.
+    """
+
+    name: str
+    key: str
+    kind: str
+    status: str
+    folder: Path
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    started: str = ""
+    host: str = ""
+    commit: str = ""
+    dirty: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    stage: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
