@@ -1,0 +1,251 @@
+"""Everything that can be wrong with a data set, found before any training starts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from casl.data.check_tables import Table, check_keypoints, check_objects, check_segments, read_table
+from casl.data.coco import Annotation, ImageInfo
+from casl.data.entity import read_panoptic_png
+from casl.data.image import image_size, read_image
+from casl.data.layout import SplitFiles, find_splits, is_coco_folder
+from casl.data.rle import has_mask
+from casl.errors import DataError
+
+Progress = Callable[[int, int], None]
+KNOWN_SPLITS = ("labeled", "unlabeled", "val")
+MOST_SHOWN = 20
+
+
+@dataclass
+class Report:
+    """What `check` found.
+
+    Attributes:
+        errors: what makes the data set unusable, one line each: file, record, what is wrong, what to do.
+        warnings: what is legal but seldom meant.
+        counts: by split, then by what was counted; can be written as JSON.
+    """
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    counts: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def raise_if_bad(self) -> None:
+        """Raise one DataError that lists the first 20 errors; return if there are none."""
+        if not self.errors:
+            return
+        more = len(self.errors) - MOST_SHOWN
+        lines = [f"the data set has {len(self.errors)} problem{'s' * (len(self.errors) > 1)}:"]
+        lines += [f"  {error}" for error in self.errors[:MOST_SHOWN]]
+        raise DataError("\n".join(lines + [f"  ... and {more} more"] * (more > 0)))
+
+
+def check(
+    root: Path, *, decode: bool = True, progress: Progress | None = None, drop_empty: bool | None = None
+) -> Report:
+    """Check a whole data set: annotations, images, masks, and that its splits fit together.
+
+    Args:
+        root: the data set, in any layout of `find_splits`.
+        decode: read every pixel. False looks at headers only, which is much faster and finds no damage further in.
+        progress: called with (files done, files in all) after every image and every panoptic PNG.
+        drop_empty: annotations without area or with an empty mask are only warned of, since reading leaves them out.
+            None: so for COCO 2017 as downloaded, which has a few of them, and an error for all others.
+
+    Returns:
+        Errors, warnings and counts; nothing is raised for what is wrong inside the files.
+
+    Raises:
+        DataError: there is no data set in `root`.
+    """
+    splits = find_splits(root)
+    lenient = is_coco_folder(root) if drop_empty is None else drop_empty
+    return _Checker(decode, lenient).run(splits.values(), progress)
+
+
+def check_split(
+    files: SplitFiles, decode: bool = True, progress: Progress | None = None, drop_empty: bool = False
+) -> Report:
+    """Check one split alone; see `check`."""
+    return _Checker(decode, drop_empty).run([files], progress)
+
+
+@dataclass(frozen=True)
+class _File:
+    """An image file as found on disk."""
+
+    width: int
+    height: int
+    content: str  # sha256, or the path where the content is not read
+
+
+class _Checker:
+    """One run of `check`: annotations first, then the queued pixel jobs, then what spans several splits."""
+
+    def __init__(self, decode: bool, drop_empty: bool) -> None:
+        self.decode = decode
+        self.drop_empty = drop_empty
+        self.report = Report()
+        self.error = self.report.errors.append
+        self.warn = self.report.warnings.append
+        self.jobs: list[Callable[[], None]] = []
+        self.files: dict[Path, _File | None] = {}  # each file is read once, splits may share them
+        self.categories: dict[str, list[tuple[int, str]]] = {}
+
+    def run(self, splits: Iterable[SplitFiles], progress: Progress | None) -> Report:
+        images = {files.name: self._split(files) for files in splits}
+        for done, job in enumerate(self.jobs, start=1):
+            job()
+            if progress:
+                progress(done, len(self.jobs))
+        self._same_classes()
+        self._leaks(images)
+        return self.report
+
+    def _split(self, files: SplitFiles) -> list[Path]:
+        """Check the annotations of a split, queue the work on its pixels, return its image files."""
+        if files.name not in KNOWN_SPLITS and not files.name.startswith("unlabeled_"):
+            self.warn(f"no stage reads a split '{files.name}'; known: {', '.join(KNOWN_SPLITS)}, unlabeled_*")
+        paths = {kind: getattr(files, kind) for kind in ("listing", "instances", "entity", "panoptic", "keypoints")}
+        tables: dict[str, Table] = {}
+        for kind, path in paths.items():
+            if path is not None and (table := read_table(path, kind != "listing", self.error)):
+                tables[kind] = table
+        images = self._images(list(tables.values()))
+        counts = self.report.counts[files.name] = {"images": len(images)}
+        if "instances" in tables:
+            self._instances(files.name, tables["instances"], counts)
+        if "entity" in tables:
+            counts["entities"] = len(check_objects(tables["entity"], True, self.error, self.warn))
+        if "panoptic" in tables:
+            self._panoptic(tables["panoptic"], files.panoptic_pngs, counts)
+        if "keypoints" in tables:
+            people = check_objects(tables["keypoints"], self.drop_empty, self.error, self.warn)
+            counts["keypoints"] = check_keypoints(tables["keypoints"], people, self.error)
+        self._queue_images(files.images, images)
+        return [files.images / name for name in images]
+
+    def _images(self, tables: list[Table]) -> dict[str, tuple[str, ImageInfo]]:
+        """All images of a split by file name, with the annotation file that lists them first."""
+        images: dict[str, tuple[str, ImageInfo]] = {}
+        by_id: dict[int, str] = {}
+        for table in tables:
+            for info in table.images.values():
+                if by_id.setdefault(info.id, info.file_name) != info.file_name:
+                    self.error(f"{table.name}: image {info.id} is {info.file_name}, elsewhere it is {by_id[info.id]}")
+                name, first = images.setdefault(info.file_name, (table.name, info))
+                if first != info:
+                    self.error(f"{table.name}: image {info.id} ({info.file_name}) is not as in {name}: {info}, {first}")
+        return images
+
+    def _instances(self, split: str, table: Table, counts: dict[str, Any]) -> None:
+        records = check_objects(table, self.drop_empty, self.error, self.warn)
+        names = {number: category["name"] for number, category in table.categories.items()}
+        self.categories[split] = list(names.items())
+        if twice := sorted(name for name, count in Counter(names.values()).items() if count > 1):
+            self.warn(f"{table.name}: several categories have the same name: {', '.join(twice)}")
+        per_class = dict.fromkeys(names.values(), 0)
+        for record in records:
+            per_class[names[record["category_id"]]] += 1
+        unused = sum(count == 0 for count in per_class.values())
+        if unused and split == "labeled":
+            self.warn(f"{table.name}: {unused} of {len(names)} classes have no annotation and cannot be learned")
+        counts["annotations"] = len(records)
+        counts["crowds"] = sum(bool(record.get("iscrowd", 0)) for record in records)
+        counts["masks"] = sum(has_mask(record) for record in records)
+        counts["images_without_annotation"] = len(table.images.keys() - {record["image_id"] for record in records})
+        counts["per_class"] = per_class
+
+    def _panoptic(self, table: Table, pngs: Path | None, counts: dict[str, Any]) -> None:
+        records = check_segments(table, self.error)
+        segments = [segment for record in records for segment in record["segments_info"]]
+        counts["segments"] = len(segments)
+        counts.setdefault("entities", sum(not segment.get("iscrowd", 0) for segment in segments))
+        if pngs is None:
+            self.error(f"{table.name}: its folder of PNGs ({Path(table.name).stem}/) is missing; add it")
+            return
+        for record in records:
+            self.jobs.append(partial(self._png, table, record, pngs))
+
+    def _png(self, table: Table, record: Annotation, pngs: Path) -> None:
+        image = table.images[record["image_id"]]
+        path = pngs / record["file_name"]
+        where = f"{pngs.name}/{record['file_name']} (image {image.id})"
+        try:
+            ids = read_panoptic_png(path) if self.decode else None
+            size = image_size(path) if ids is None else ids.shape[::-1]
+        except DataError as problem:
+            self.error(f"{table.name}: {problem}")
+            return
+        if size != (image.width, image.height):
+            self.error(f"{where}: is {size[0]}x{size[1]} but {table.name} says {image.width}x{image.height}")
+        if ids is None:
+            return
+        drawn = dict(zip(*(part.tolist() for part in np.unique(ids, return_counts=True)), strict=True))
+        listed = {segment["id"]: segment.get("area") for segment in record["segments_info"]}
+        if missing := sorted(listed.keys() - drawn.keys() - {0}):
+            self.error(f"{where}: no pixel of the segments {missing[:5]} that {table.name} lists; write the PNG again")
+        if extra := sorted(drawn.keys() - listed.keys() - {0}):
+            self.error(f"{where}: holds segments {extra[:5]} that {table.name} does not list; write the JSON again")
+        if any(area is not None and area != drawn.get(number, area) for number, area in listed.items()):
+            self.warn(f"{where}: areas in {table.name} are not the number of pixels")
+
+    def _queue_images(self, folder: Path, images: dict[str, tuple[str, ImageInfo]]) -> None:
+        if images and not folder.is_dir():
+            self.error(f"{folder}: no such folder; it should hold the {len(images)} images of the annotations")
+            return
+        for table, info in images.values():
+            self.jobs.append(partial(self._image, folder / info.file_name, table, info))
+
+    def _image(self, path: Path, table: str, info: ImageInfo) -> None:
+        if path not in self.files:
+            self.files[path] = self._read(path, f"{table}: image {info.id}")
+        file = self.files[path]
+        if file is not None and (file.width, file.height) != (info.width, info.height):
+            self.error(
+                f"{table}: image {info.id} ({path.name}) is said to be {info.width}x{info.height} but the file is "
+                f"{file.width}x{file.height} (EXIF rotation applied); correct the JSON, or rotate boxes and masks too"
+            )
+
+    def _read(self, path: Path, where: str) -> _File | None:
+        try:
+            if not self.decode:
+                return _File(*image_size(path), str(path))
+            height, width, _ = read_image(path).shape
+            with path.open("rb") as stream:
+                return _File(width, height, hashlib.file_digest(stream, "sha256").hexdigest())
+        except DataError as problem:
+            self.error(f"{where}: {problem}")
+            return None
+
+    def _same_classes(self) -> None:
+        wanted = self.categories.get("labeled")
+        for split, found in self.categories.items():
+            if wanted is not None and found != wanted:
+                odd = sorted(set(found) ^ set(wanted))[:5] or "the order"
+                self.error(
+                    f"the categories of '{split}' are not those of 'labeled', so a label would not mean the same; "
+                    f"different: {odd}. Write the same list 'categories' into all files."
+                )
+
+    def _leaks(self, images: dict[str, list[Path]]) -> None:
+        """Warn of val images that are trained on; by content, so a second name does not hide them."""
+        val = {file.content: path.name for path in images.get("val", []) if (file := self.files.get(path))}
+        for split, paths in images.items():
+            if split == "val" or split.endswith("_gt"):
+                continue
+            shared = [path.name for path in paths if (file := self.files.get(path)) and file.content in val]
+            if shared:
+                self.warn(
+                    f"{len(shared)} images of '{split}' are also in 'val' (the first: {shared[0]}), which makes "
+                    "results too good; take them out of one of the two"
+                )

@@ -1,0 +1,158 @@
+"""The content of a split as one hash: equal for equal data wherever it lies, different once any byte matters.
+
+Standard library only, because plans need it before anything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from casl.data.layout import SplitFiles, read_json
+from casl.errors import DataError
+
+CACHE_FORMAT = 1
+# A file written again within the tick of the file system's clock keeps its time; such young files are not cached.
+SETTLED_S = 2.0
+
+
+@dataclass(frozen=True)
+class Digest:
+    """Hash of a split's content.
+
+    Attributes:
+        value: sha256 in hex over all of `files`.
+        files: sha256 in hex by name: "objects", "entities", "panoptic" or "image list" for annotations, "images/..."
+            and "panoptic/..." for pixels.
+    """
+
+    value: str
+    files: dict[str, str]
+
+
+def digest(files: SplitFiles, kind: str, cache: Path | None = None) -> Digest:
+    """Hash everything that reading a split as `kind` depends on.
+
+    That is the annotation file, the images it lists and, where entities are made from panoptic, its PNGs. Folders and
+    the name of the annotation file are not part of it. For kind "images" the annotation file counts only for its list
+    of images, so that labels which nobody reads change nothing.
+
+    Args:
+        files: from `find_splits`.
+        kind: "objects", "entities" or "images".
+        cache: JSON file that remembers hashes by path, size, modification time and inode. With it, a second call on
+            unchanged files reads none of them. Made if missing, made anew if damaged.
+
+    Returns:
+        The digest.
+
+    Raises:
+        DataError: the split has no such annotations, they are not COCO, or a file is missing.
+        SpecError: no such kind.
+    """
+    source = files.source(kind)
+    panoptic = kind == "entities" and source == files.panoptic
+    known = _Cache(cache)
+    content, names = known.annotations(source)
+    role = "panoptic" if panoptic else kind
+    found = {"image list": names["list"]} if kind == "images" else {role: content}
+    for name in names["images"]:
+        found[f"images/{name}"] = known.sha256(files.images / name)
+    if panoptic and files.panoptic_pngs:
+        for name in names["pngs"]:
+            found[f"panoptic/{name}"] = known.sha256(files.panoptic_pngs / name)
+    known.save()
+    return Digest(_sha256_of(sorted(found.items())), found)
+
+
+def changes(old: Digest, new: Digest) -> list[str]:
+    """What differs between two digests, one line a file: "changed: ...", "added: ...", "removed: ..."; sorted."""
+    lines = [f"removed: {name}" for name in old.files.keys() - new.files.keys()]
+    lines += [f"added: {name}" for name in new.files.keys() - old.files.keys()]
+    lines += [f"changed: {name}" for name in old.files.keys() & new.files.keys() if old.files[name] != new.files[name]]
+    return sorted(lines)
+
+
+class _Cache:
+    """Hashes by path, each with the stamp of the file it was made from; nothing in it is trusted beyond its stamp."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.entries: dict[str, dict[str, Any]] = _load(path) if path else {}
+        self.changed = False
+
+    def sha256(self, path: Path) -> str:
+        return str(self._entry(path)["sha256"])
+
+    def annotations(self, path: Path) -> tuple[str, dict[str, Any]]:
+        """Hash of an annotation file, and the names in it."""
+        entry = self._entry(path)
+        if "names" not in entry:
+            entry["names"] = _names(path)
+            self.changed = True
+        return str(entry["sha256"]), entry["names"]
+
+    def save(self) -> None:
+        if self.path is None or not self.changed:
+            return
+        settled = {name: entry for name, entry in self.entries.items() if not entry.get("young")}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"format": CACHE_FORMAT, "entries": settled})
+        draft = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
+        try:
+            draft.write_text(text)
+            draft.replace(self.path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def _entry(self, path: Path) -> dict[str, Any]:
+        key = str(path.absolute())
+        try:
+            facts = path.stat()  # before reading: a write in between makes the stamp stale, not the hash
+            stamp = [facts.st_size, facts.st_mtime_ns, facts.st_ino]
+            if key not in self.entries or self.entries[key]["stamp"] != stamp:
+                with path.open("rb") as stream:
+                    value = hashlib.file_digest(stream, "sha256").hexdigest()
+                self.entries[key] = {"stamp": stamp, "sha256": value}
+                if time.time() - facts.st_mtime < SETTLED_S:
+                    self.entries[key]["young"] = True
+                self.changed = True
+        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+            raise DataError(f"{path}: cannot be read ({error}), but the annotations name it.") from error
+        return self.entries[key]
+
+
+def _load(path: Path) -> dict[str, dict[str, Any]]:
+    # A cache that cannot be read costs time, not correctness.
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(data, dict) or data.get("format") != CACHE_FORMAT or not isinstance(data.get("entries"), dict):
+        return {}
+    return {
+        key: entry
+        for key, entry in data["entries"].items()
+        if isinstance(entry, dict) and {"stamp", "sha256"} <= entry.keys()
+    }
+
+
+def _names(path: Path) -> dict[str, Any]:
+    data = read_json(path)
+    try:
+        images = [[image["id"], image["file_name"], image["width"], image["height"]] for image in data["images"]]
+        names = sorted({str(image[1]) for image in images})
+        records = data.get("annotations", [])
+        pngs = sorted({str(record["file_name"]) for record in records if "segments_info" in record})
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path}: not COCO: {error!r}. Run casl data check for all problems.") from error
+    return {"images": names, "list": _sha256_of(images), "pngs": pngs}
+
+
+def _sha256_of(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

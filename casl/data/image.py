@@ -1,0 +1,105 @@
+"""Image files as they come: any mode, any bit depth, any EXIF orientation, always out as 8-bit RGB."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin, TiffImagePlugin
+
+from casl.errors import DataError
+
+# What Pillow raises on files that are cut, damaged or not images at all; depends on the format.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+
+ORIENTATION_TAG, TIFF_WIDTH, TIFF_LENGTH = 0x0112, 0x0100, 0x0101
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Pixels of an image file, upright and in colour.
+
+    Grayscale, 1-bit, palette, YCbCr and CMYK files become RGB; an alpha channel is dropped, not blended; 16-bit values
+    keep their high byte. Of an animation the first frame is read.
+
+    Args:
+        path: an image file of any format that Pillow opens.
+
+    Returns:
+        (H, W, 3) uint8 RGB, rotated and mirrored as the EXIF orientation says. The array is writable and contiguous.
+
+    Raises:
+        DataError: the file is missing, truncated, not an image, or holds numbers that have no 8-bit meaning (floats).
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()  # turns TIFF files itself, and only then finds what PNG files have behind their pixels
+            turn = UPRIGHT.get(_as_orientation(image.getexif().get(ORIENTATION_TAG)))
+            rgb = _rgb(image)
+            return np.array(rgb if turn is None else rgb.transpose(turn), order="C")
+    except UNREADABLE as error:
+        raise DataError(_complaint(path, error)) from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels of what `read_image` returns, from the file's header only.
+
+    EXIF data behind the pixels of a PNG file, where hardly a writer puts them, are not seen.
+
+    Raises:
+        DataError: the file is missing or its header is not that of an image.
+    """
+    try:
+        with Image.open(path) as image:
+            sideways = _header_orientation(image) in (5, 6, 7, 8)
+            width, height = image.size
+            if isinstance(image, TiffImagePlugin.TiffImageFile):  # its size is turned already, in newer Pillow only
+                width, height = image.tag_v2[TIFF_WIDTH], image.tag_v2[TIFF_LENGTH]
+    except UNREADABLE as error:
+        raise DataError(_complaint(path, error)) from error
+    return (height, width) if sideways else (width, height)
+
+
+def _header_orientation(image: Image.Image) -> int:
+    # For PNG, Pillow's own method decodes every pixel to look for EXIF data behind them.
+    exif = Image.Image.getexif(image) if isinstance(image, PngImagePlugin.PngImageFile) else image.getexif()
+    return _as_orientation(exif.get(ORIENTATION_TAG))
+
+
+def _as_orientation(value: object) -> int:
+    return value if isinstance(value, int) else 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # I;16 and its byte orders; I is how older Pillow opens a 16-bit PNG
+        return _high_byte(image).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("its pixels are floating point numbers; convert it to 8 or 16 bit")
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA").convert("RGB")
+    return image.convert("RGB")
+
+
+def _high_byte(image: Image.Image) -> Image.Image:
+    # The high byte is also what Pillow keeps of 16-bit colour files.
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 0xFFFF:
+        raise ValueError("its pixels do not fit 16 bit; convert it to 8 or 16 bit")
+    return Image.fromarray((values >> 8).astype(np.uint8))
+
+
+def _complaint(path: Path, error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{path}: no such image. Restore the file or remove its entry from the annotations."
+    return f"{path}: not a readable image ({error}). Replace the file or remove its entry from the annotations."

@@ -1,0 +1,187 @@
+"""Where the files of a data set lie. Standard library only: plans are made without opening an image.
+
+Two layouts are understood. The native one keeps all images in one folder and names its splits freely::
+
+    images/   annotations/{instances,entity,panoptic,person_keypoints}_<split>.json   annotations/panoptic_<split>/
+              annotations/unlabeled.json, annotations/unlabeled_<size>.json    (image lists, no labels)
+
+The other is COCO 2017 as downloaded::
+
+    train2017/ val2017/ unlabeled2017/   annotations/{instances,panoptic,person_keypoints}_{train,val}2017.json
+    annotations/image_info_unlabeled2017.json   panoptic_{train,val}2017/ here or in annotations/
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from casl.errors import DataError, SpecError, unknown
+
+KINDS = ("objects", "entities", "images")
+COCO_FOLDERS = {"labeled": "train2017", "unlabeled": "unlabeled2017", "val": "val2017"}
+PREFIXES = {"instances": "instances_", "entity": "entity_", "panoptic": "panoptic_", "keypoints": "person_keypoints_"}
+
+
+@dataclass(frozen=True)
+class SplitFiles:
+    """The files of one split; None for what the set does not have. Nothing here says that the files are sound.
+
+    Attributes:
+        name: "labeled", "unlabeled", "val", "unlabeled_gt" (true labels of the unlabeled images), "unlabeled_tiny" ...
+        images: folder that the file names of the annotations are relative to.
+        instances: COCO objects: boxes, masks where the set has them.
+        entity: things and stuff as one class, in COCO instance format.
+        panoptic: COCO panoptic JSON; its PNGs are in `panoptic_pngs`.
+        keypoints: COCO person keypoints.
+        listing: the images of an unlabeled split; any annotations in it are not read.
+    """
+
+    name: str
+    images: Path
+    instances: Path | None = None
+    entity: Path | None = None
+    panoptic: Path | None = None
+    panoptic_pngs: Path | None = None
+    keypoints: Path | None = None
+    listing: Path | None = None
+
+    def source(self, kind: str) -> Path:
+        """The annotation file that `kind` is read from: "objects", "entities" or "images".
+
+        Entities come from the entity file, or else from the panoptic one; the images from whichever file lists them.
+
+        Raises:
+            SpecError: no such kind.
+            DataError: the split has no such annotations.
+        """
+        if kind not in KINDS:
+            raise SpecError(unknown("annotation kind", kind, KINDS))
+        panoptic = self.panoptic if self.panoptic_pngs else None
+        choices = {
+            "objects": [self.instances],
+            "entities": [self.entity, panoptic],
+            "images": [self.listing, self.instances, self.entity, self.panoptic, self.keypoints],
+        }
+        found = next((path for path in choices[kind] if path is not None), None)
+        if found is None:
+            raise DataError(f"split '{self.name}' of {self.images.parent} has no {kind}.\n  {_advice(self, kind)}")
+        return found
+
+
+def find_splits(root: Path) -> dict[str, SplitFiles]:
+    """Every split of the data set in `root`, by name, in alphabetical order.
+
+    Args:
+        root: folder in the native or the COCO 2017 layout (see the top of this file).
+
+    Returns:
+        At least one split. A folder with only one split is legal, so is a split with only one kind of annotations.
+
+    Raises:
+        DataError: the folder does not exist, is in neither layout, or mixes both.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder. A data set is a folder with annotations/ and images in it.")
+    coco, native = _coco_splits(root), _native_splits(root)
+    if coco and native:
+        raise DataError(
+            f"{root}: annotations/ holds both COCO 2017 names ({', '.join(coco)}) and native ones "
+            f"({', '.join(native)}), and only one of the two can be meant. Move one of them to another folder."
+        )
+    if not coco and not native:
+        raise DataError(_not_a_set(root))
+    return coco or native
+
+
+def is_coco_folder(root: Path) -> bool:
+    """Whether `root` is COCO 2017 as downloaded."""
+    return bool(_coco_splits(root))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        DataError: the file is missing, is not JSON (also: cut short), or holds something else than an object.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}). Is the download complete?") from error
+    if not isinstance(data, dict):
+        raise DataError(f"{path}: not COCO: the top level is a {type(data).__name__}, not an object.")
+    return data
+
+
+def _coco_splits(root: Path) -> dict[str, SplitFiles]:
+    splits = {}
+    for name, folder in sorted(COCO_FOLDERS.items()):
+        files = _annotations(root, folder)
+        listing = root / "annotations" / f"image_info_{folder}.json"
+        if name == "unlabeled" and listing.is_file():
+            files["listing"] = listing
+        if files:
+            splits[name] = SplitFiles(name, root / folder, **files)
+    return splits
+
+
+def _native_splits(root: Path) -> dict[str, SplitFiles]:
+    folder = root / "annotations"
+    names = {
+        path.stem.removeprefix(prefix)
+        for prefix in PREFIXES.values()
+        for path in folder.glob(f"{prefix}*.json")
+        if path.stem.removeprefix(prefix) not in COCO_FOLDERS.values()
+    }
+    lists = {path.stem: path for path in folder.glob("unlabeled*.json") if not path.stem.endswith("_gt")}
+    splits = {}
+    for name in sorted(names | set(lists)):
+        files = _annotations(root, name)
+        if name in lists:
+            files["listing"] = lists[name]
+        splits[name] = SplitFiles(name, root / "images", **files)
+    return splits
+
+
+def _annotations(root: Path, suffix: str) -> dict[str, Path]:
+    folder = root / "annotations"
+    files = {field: folder / f"{prefix}{suffix}.json" for field, prefix in PREFIXES.items()}
+    found = {field: path for field, path in files.items() if path.is_file()}
+    pngs = [path for path in (folder / f"panoptic_{suffix}", root / f"panoptic_{suffix}") if path.is_dir()]
+    if "panoptic" in found and pngs:
+        found["panoptic_pngs"] = pngs[0]
+    return found
+
+
+def _advice(files: SplitFiles, kind: str) -> str:
+    if kind == "entities":
+        found = "panoptic JSON without its folder of PNGs" if files.panoptic else "neither"
+        return (
+            f"Wanted entity_{files.name}.json, or panoptic_{files.name}.json with the folder panoptic_{files.name}/; "
+            f"found {found}. Add one of them, or use a labeler trained on objects."
+        )
+    if kind == "objects" and files.listing:
+        return f"It is an unlabeled split: read its images, or the split '{files.name}_gt' where the truth is known."
+    return f"Wanted instances_{files.name}.json (COCO instances)."
+
+
+def _not_a_set(root: Path) -> str:
+    return (
+        f"{root}: not a data set in a known layout.\n"
+        "  wanted: annotations/instances_{labeled,val}.json and annotations/unlabeled.json beside images/,\n"
+        "      or: annotations/instances_{train,val}2017.json and annotations/image_info_unlabeled2017.json\n"
+        "          beside train2017/, val2017/ and unlabeled2017/.\n"
+        f"  found:  {_listing(root)}; annotations/: {_listing(root / 'annotations')}."
+    )
+
+
+def _listing(folder: Path, most: int = 12) -> str:
+    if not folder.is_dir():
+        return "no such folder"
+    names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") or "nothing"

@@ -1,0 +1,130 @@
+"""Outlines of the things in the built-in scenes, in unit coordinates.
+
+Every drawing fits in about [-1, 1] x [-1, 1], x right and y down, so that one radius in pixels sets its size. Pairs of
+classes share a silhouette on purpose (disc and ring, square and pillow, triangle and pentagon): they are easy to find
+and hard to tell apart, which is what makes labels worth something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+
+KEYPOINTS = ("head", "neck", "hip", "left_hand", "right_hand", "left_foot", "right_foot")
+SKELETON = ((1, 2), (2, 3), (2, 4), (2, 5), (3, 6), (3, 7))  # 1-based, as COCO writes it
+FLIP_PAIRS = ((3, 4), (5, 6))  # 0-based: which keypoints trade places in a mirror image
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """One shape: polygons to fill in order, and its keypoints.
+
+    Attributes:
+        parts: pairs of (V, 2) float vertices, XY, and whether the polygon is ink (True) or a hole (False).
+        keypoints: (K, 2) float, XY, K = len(KEYPOINTS), or None for shapes without.
+    """
+
+    parts: tuple[tuple[Points, bool], ...]
+    keypoints: Points | None = None
+
+    def moved(self, matrix: Points, offset: Points) -> Drawing:
+        """The drawing under x -> matrix x + offset; `matrix` (2, 2), `offset` (2,)."""
+        parts = tuple((points @ matrix.T + offset, ink) for points, ink in self.parts)
+        return Drawing(parts, None if self.keypoints is None else self.keypoints @ matrix.T + offset)
+
+
+def _polygon(corners: int, radius: float = 1.0) -> Points:
+    turns = np.arange(corners) * (2 * np.pi / corners) - np.pi / 2  # first corner on top
+    return radius * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+
+
+def disc(rng: np.random.Generator) -> Drawing:
+    """A filled circle."""
+    return Drawing(((_polygon(32), True),))
+
+
+def ring(rng: np.random.Generator) -> Drawing:
+    """A circle with a round hole of 40 to 60 % of its diameter; what shows through the hole is not the ring."""
+    return Drawing(((_polygon(32), True), (_polygon(24, rng.uniform(0.4, 0.6)), False)))
+
+
+def square(rng: np.random.Generator) -> Drawing:
+    """A square with sharp corners."""
+    return Drawing(((np.array([[-1.0, -1], [1, -1], [1, 1], [-1, 1]]) * 0.85, True),))
+
+
+def pillow(rng: np.random.Generator) -> Drawing:
+    """A superellipse of exponent 2.8 to 3.6: between the disc and the square."""
+    circle = _polygon(40)
+    power = 2.0 / rng.uniform(2.8, 3.6)
+    return Drawing(((0.9 * np.sign(circle) * np.abs(circle) ** power, True),))
+
+
+def triangle(rng: np.random.Generator) -> Drawing:
+    """A triangle, point up."""
+    return Drawing(((_polygon(3) + np.array([0.0, 0.2]), True),))
+
+
+def pentagon(rng: np.random.Generator) -> Drawing:
+    """A regular pentagon, point up."""
+    return Drawing(((_polygon(5), True),))
+
+
+def cross(rng: np.random.Generator) -> Drawing:
+    """A plus sign with arms 56 to 72 % of the radius wide."""
+    half = rng.uniform(0.28, 0.36)
+    quarter = np.array([[half, -1.0], [half, -half], [1.0, -half]])
+    turns = [np.array([[c, -s], [s, c]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
+    return Drawing(((np.concatenate([quarter @ turn.T for turn in turns]), True),))
+
+
+def _capsule(start: Points, end: Points, radius: float) -> Points:
+    direction = np.arctan2(end[1] - start[1], end[0] - start[0])
+    turns = direction + np.linspace(-np.pi / 2, np.pi / 2, 6)
+    cap = radius * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    return np.concatenate([end + cap, start - cap])
+
+
+def _limb(root: Points, length: float, angle: float, side: int) -> Points:
+    return root + length * np.array([side * np.sin(angle), np.cos(angle)])
+
+
+def figure(rng: np.random.Generator) -> Drawing:
+    """A person of head, torso, two arms and two legs in a random pose, facing the viewer: its left is on our right."""
+    head, neck, hip = np.array([0.0, -0.7]), np.array([0.0, -0.36]), np.array([0.0, 0.2])
+    arms = rng.uniform(np.deg2rad(25), np.deg2rad(130), 2)
+    legs = rng.uniform(np.deg2rad(8), np.deg2rad(40), 2)
+    hands = [_limb(neck, 0.62, angle, side) for angle, side in zip(arms, (1, -1), strict=True)]
+    feet = [_limb(hip, 0.72, angle, side) for angle, side in zip(legs, (1, -1), strict=True)]
+    parts = [head + _polygon(14, 0.27), _capsule(neck, hip, 0.21)]
+    parts += [_capsule(neck, hand, 0.12) for hand in hands]
+    parts += [_capsule(hip, foot, 0.14) for foot in feet]
+    return Drawing(tuple((part, True) for part in parts), np.stack([head, neck, hip, *hands, *feet]))
+
+
+@dataclass(frozen=True)
+class ThingClass:
+    """A class of things: how it is drawn and the hue it prefers (turns of the colour wheel, [0, 1))."""
+
+    name: str
+    hue: float
+    draw: Callable[[np.random.Generator], Drawing]
+
+
+# From frequent to rare. Members of a confusable pair have nearly one hue, so only the outline tells them apart.
+THINGS = (
+    ThingClass("disc", 0.58, disc),
+    ThingClass("square", 0.06, square),
+    ThingClass("figure", 0.92, figure),
+    ThingClass("triangle", 0.30, triangle),
+    ThingClass("ring", 0.62, ring),
+    ThingClass("pillow", 0.10, pillow),
+    ThingClass("cross", 0.76, cross),
+    ThingClass("pentagon", 0.36, pentagon),
+)
+FIGURE = next(index for index, thing in enumerate(THINGS) if thing.name == "figure")

@@ -1,0 +1,165 @@
+"""The built-in data set: small synthetic scenes with boxes, masks, entities, panoptic maps and keypoints.
+
+Image i of a split depends on (seed, split, i, size) and nothing else, so a smaller unlabeled split is always the
+beginning of a larger one, and two machines with the same Pillow and NumPy write the same bytes.
+
+The layout is the one `casl data check` reads: images/, splits.json and annotations/ with `instances_*`, `entity_*`,
+`panoptic_*` and `person_keypoints_*` for each of labeled, unlabeled_gt and val, and `unlabeled.json` without any
+annotation. Boxes in every file are COCO's [x, y, width, height] with width = last column - first + 1, areas are mask
+areas (also in the entity files, unlike the Entity data sets, whose boxes are one pixel short and whose areas are box
+areas). Things or stuff with fewer than 12 visible pixels (at 64 px, more in proportion for larger images) are left out:
+things are not painted either, stuff becomes void.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from casl.data.scene_paint import CATEGORIES, DIFFICULTY, Difficulty, paint_scene, plan_scene
+from casl.data.scene_records import Json, Records, collect, panoptic_colours
+from casl.data.scene_shapes import FIGURE, FLIP_PAIRS, KEYPOINTS, SKELETON
+from casl.errors import SpecError, unknown
+
+SPLITS = ("labeled", "unlabeled", "val")
+UNLABELED_SCALES = {"tiny": 123, "small": 660, "base": 1740, "large": 3660}  # thousand images, CA-SSL sec. 4.1, table 7
+_FIRST_ID = 1_000_000  # image ids of a split start here times its position in SPLITS, plus one
+_VERSION = "1"
+
+
+def unlabeled_counts(tiny: int) -> dict[str, int]:
+    """Number of images of the nested unlabeled splits, in the paper's ratios.
+
+    Args:
+        tiny: images of the smallest split, >= 1.
+
+    Returns:
+        scale name -> number of images, increasing, `tiny` first.
+    """
+    if tiny < 1:
+        raise SpecError(f"the tiny unlabeled split needs at least one image, got {tiny}")
+    return {name: round(tiny * size / UNLABELED_SCALES["tiny"]) for name, size in UNLABELED_SCALES.items()}
+
+
+def write_scenes(root: Path, split: str, count: int, size: int, seed: int, difficulty: Difficulty = DIFFICULTY) -> None:
+    """Writes one split. Files of the same name are replaced, others are left alone; splits.json keeps other splits.
+
+    Args:
+        root: folder of the set, made when missing.
+        split: labeled, unlabeled or val.
+        count: number of images, >= 1.
+        size: side of the square images in pixels, >= 32.
+        seed: >= 0.
+        difficulty: how hard the scenes are.
+
+    Raises:
+        SpecError: unknown split or impossible number.
+    """
+    _check({split: count}, size, seed)
+    _write(root, split, {split: count}, size, seed, difficulty)
+
+
+def write_scene_set(
+    root: Path, labeled: int, unlabeled: int, val: int, size: int, seed: int, scales: Sequence[str] = ()
+) -> None:
+    """Writes a whole set: all three splits in one folder.
+
+    Args:
+        root: folder of the set, made when missing.
+        labeled, unlabeled, val: number of images of each split; `unlabeled` is the tiny scale.
+        size, seed: as in `write_scenes`.
+        scales: also write `unlabeled_<scale>.json`, and its truth as `instances_unlabeled_<scale>_gt.json` and
+            `entity_unlabeled_<scale>_gt.json`, for these scales. `unlabeled.json` always holds the tiny scale.
+
+    Raises:
+        SpecError: unknown scale or impossible number.
+    """
+    for name in scales:
+        if name not in UNLABELED_SCALES:
+            raise SpecError(unknown("unlabeled scale", name, UNLABELED_SCALES))
+    _check({"labeled": labeled, "unlabeled": unlabeled, "val": val}, size, seed)
+    counts = unlabeled_counts(unlabeled)
+    prefixes = {"unlabeled": unlabeled} | {f"unlabeled_{name}": counts[name] for name in scales}
+    for split, wanted in (("labeled", {"labeled": labeled}), ("unlabeled", prefixes), ("val", {"val": val})):
+        _write(root, split, wanted, size, seed, DIFFICULTY)
+
+
+def _check(counts: dict[str, int], size: int, seed: int) -> None:
+    for split, count in counts.items():
+        if split not in SPLITS:
+            raise SpecError(unknown("split", split, SPLITS))
+        if count < 1:
+            raise SpecError(f"split {split!r} of the scenes needs count >= 1, got {count}")
+    if size < 32 or seed < 0:
+        raise SpecError(f"scenes need size >= 32 and seed >= 0, got size {size} and seed {seed}")
+
+
+def _write(root: Path, split: str, prefixes: dict[str, int], size: int, seed: int, difficulty: Difficulty) -> None:
+    """Paints the longest prefix once and writes the annotation files of every prefix of it."""
+    truth = "unlabeled_gt" if split == "unlabeled" else split
+    annotations = root / "annotations"
+    for folder in (root / "images", annotations / f"panoptic_{truth}"):
+        folder.mkdir(parents=True, exist_ok=True)
+    records = [_one_image(root, split, index, size, seed, difficulty) for index in range(max(prefixes.values()))]
+    info = {"description": "casl scenes", "version": _VERSION, "seed": seed, "size": size}
+    for name, count in prefixes.items():
+        _annotate(annotations, name, records[:count], info)
+    _list_files(root, {name: [r.image["file_name"] for r in records[:count]] for name, count in prefixes.items()})
+
+
+def _one_image(root: Path, split: str, index: int, size: int, seed: int, difficulty: Difficulty) -> Records:
+    rng = np.random.default_rng([seed, SPLITS.index(split), index])
+    scene = paint_scene(plan_scene(rng, difficulty), rng, size, difficulty)
+    name = f"{split}_{index + 1:06d}.png"
+    truth = "unlabeled_gt" if split == "unlabeled" else split
+    _write_png(root / "images" / name, scene.image)
+    _write_png(root / "annotations" / f"panoptic_{truth}" / name, panoptic_colours(scene))
+    return collect(scene, _FIRST_ID * SPLITS.index(split) + index + 1, name)
+
+
+def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    # Settings are spelled out, so that a change of Pillow's defaults does not change the bytes.
+    Image.fromarray(pixels).save(path, format="PNG", compress_level=3, optimize=False)
+
+
+def _annotate(folder: Path, name: str, records: Sequence[Records], info: Json) -> None:
+    """Writes the files of one split; a further unlabeled scale has no panoptic map and keypoints of its own."""
+    scale = name.startswith("unlabeled_")
+    truth = f"{name}_gt" if name.startswith("unlabeled") else name
+    head = {"info": info, "images": [record.image for record in records]}
+    things = [{key: value for key, value in c.items() if key != "isthing"} for c in CATEGORIES if c["isthing"]]
+    entity = [{"id": 1, "name": "entity", "supercategory": "entity"}]
+    if truth != name:
+        _write_json(folder / f"{name}.json", head | {"annotations": [], "categories": things})
+    files = {"instances": (things, _number(r.instances for r in records))}
+    files["entity"] = (entity, _number(r.entities for r in records))
+    if not scale:
+        figure = things[FIGURE] | {"keypoints": KEYPOINTS, "skeleton": SKELETON, "flip_pairs": FLIP_PAIRS}
+        files["person_keypoints"] = ([figure], _number(r.keypoints for r in records))
+        files["panoptic"] = (list(CATEGORIES), [r.panoptic for r in records])
+    for kind, (categories, found) in files.items():
+        _write_json(folder / f"{kind}_{truth}.json", head | {"annotations": found, "categories": categories})
+
+
+def _number(groups: Iterable[Iterable[Json]]) -> list[Json]:
+    """Annotation ids count from 1 in every file: an id of 0 means "unmatched" to pycocotools."""
+    return [record | {"id": number} for number, record in enumerate(itertools.chain.from_iterable(groups), start=1)]
+
+
+def _write_json(path: Path, content: Json) -> None:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    partial = path.with_suffix(".partial")  # a full disk must not leave half a file behind
+    partial.write_text(text + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _list_files(root: Path, lists: dict[str, list[str]]) -> None:
+    path = root / "splits.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    _write_json(path, known | lists)

@@ -1,0 +1,118 @@
+"""Data sets are found in both layouts, and a folder that is none says what was looked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from casl.data.layout import SplitFiles, find_splits, is_coco_folder, read_json
+from casl.errors import DataError, SpecError
+from tests.data.tiny import REAL, needs_real, write_set
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        if name.endswith("/"):
+            path.mkdir(parents=True, exist_ok=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("{}")
+    return root
+
+
+def test_the_native_layout(tmp_path: Path) -> None:
+    splits = find_splits(write_set(tmp_path))
+    folder = tmp_path / "annotations"
+    assert splits == {
+        "labeled": SplitFiles(
+            name="labeled",
+            images=tmp_path / "images",
+            instances=folder / "instances_labeled.json",
+            entity=folder / "entity_labeled.json",
+            panoptic=folder / "panoptic_labeled.json",
+            panoptic_pngs=folder / "panoptic_labeled",
+        ),
+        "unlabeled": SplitFiles("unlabeled", tmp_path / "images", listing=folder / "unlabeled.json"),
+        "val": SplitFiles("val", tmp_path / "images", instances=folder / "instances_val.json"),
+    }
+
+
+def test_sized_unlabeled_splits_and_the_hidden_truth_have_names_of_their_own(tmp_path: Path) -> None:
+    files = ["unlabeled_tiny.json", "unlabeled_large.json", "instances_unlabeled_gt.json"]
+    splits = find_splits(touch(tmp_path, *(f"annotations/{name}" for name in files)))
+    assert list(splits) == ["unlabeled_gt", "unlabeled_large", "unlabeled_tiny"]
+    assert splits["unlabeled_tiny"].source("images").name == "unlabeled_tiny.json"
+    assert splits["unlabeled_tiny"].instances is None
+    assert splits["unlabeled_gt"].source("objects").name == "instances_unlabeled_gt.json"
+
+
+@pytest.mark.parametrize("pngs", ["annotations/panoptic_val2017/", "panoptic_val2017/"])
+def test_the_coco_folders(tmp_path: Path, pngs: str) -> None:
+    names = ["instances_train2017", "instances_val2017", "image_info_unlabeled2017", "person_keypoints_val2017"]
+    touch(tmp_path, *(f"annotations/{name}.json" for name in names), "annotations/panoptic_val2017.json", pngs)
+    splits = find_splits(tmp_path)
+    assert {name: files.images.name for name, files in splits.items()} == {
+        "labeled": "train2017",
+        "unlabeled": "unlabeled2017",
+        "val": "val2017",
+    }
+    assert splits["val"].panoptic_pngs == tmp_path / pngs
+    assert splits["val"].keypoints == tmp_path / "annotations/person_keypoints_val2017.json"
+    assert splits["unlabeled"].source("images").name == "image_info_unlabeled2017.json"
+    assert is_coco_folder(tmp_path)
+
+
+def test_one_split_alone_is_legal(tmp_path: Path) -> None:
+    assert list(find_splits(touch(tmp_path / "n", "annotations/instances_val.json"))) == ["val"]
+    assert list(find_splits(touch(tmp_path / "c", "annotations/instances_val2017.json"))) == ["val"]
+
+
+def test_a_folder_in_neither_layout_says_what_was_wanted_and_what_is_there(tmp_path: Path) -> None:
+    touch(tmp_path, "annotations/labels.json", "photos/")
+    with pytest.raises(DataError) as error:
+        find_splits(tmp_path)
+    for part in ("instances_{labeled,val}.json", "instances_{train,val}2017.json", "photos/", "labels.json"):
+        assert part in str(error.value)
+
+
+def test_a_missing_folder_and_a_mixed_one_are_rejected(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        find_splits(tmp_path / "nowhere")
+    touch(tmp_path, "annotations/instances_val2017.json", "annotations/instances_labeled.json")
+    with pytest.raises(DataError, match="both COCO 2017 names"):
+        find_splits(tmp_path)
+
+
+def test_what_a_split_does_not_have_is_explained(tmp_path: Path) -> None:
+    splits = find_splits(write_set(tmp_path))
+    with pytest.raises(DataError, match=r"'val' .* has no entities(.|\n)*entity_val\.json"):
+        splits["val"].source("entities")
+    with pytest.raises(DataError, match=r"'unlabeled' .* has no objects(.|\n)*unlabeled_gt"):
+        splits["unlabeled"].source("objects")
+    with pytest.raises(SpecError, match="did you mean 'entities'"):
+        splits["val"].source("entity")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [("{", "not JSON"), ("", "not JSON"), ("[]", "not COCO.*list"), ("\x00", "not JSON")]
+)
+def test_what_is_not_a_json_object_is_named(tmp_path: Path, content: str, reason: str) -> None:
+    (tmp_path / "odd.json").write_text(content)
+    with pytest.raises(DataError, match=rf"odd\.json: {reason}"):
+        read_json(tmp_path / "odd.json")
+
+
+@needs_real
+@pytest.mark.parametrize(
+    ("name", "splits"),
+    [
+        ("bccd", ["labeled", "unlabeled", "unlabeled_gt", "val"]),
+        ("camvid", ["labeled", "unlabeled", "unlabeled_gt", "val"]),
+        ("coco_mini", ["labeled", "unlabeled", "unlabeled_gt", "val"]),
+        ("coco_panoptic_sample", ["sample"]),
+    ],
+)
+def test_real_sets_are_found(name: str, splits: list[str]) -> None:
+    assert list(find_splits(REAL / name)) == splits
