@@ -1,0 +1,271 @@
+"""CondInst: FCOS whose every detection also brings the network that draws its mask.
+
+Source: CondInst (ECCV 2020) as in AdelaiDet adet/modeling/condinst; the entity options are those of qqlu/Entity,
+Entity/EntitySeg.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from casl.errors import SpecError
+from casl.models.backbone import Backbone
+from casl.models.detect import Detections, InferenceSettings, to_original
+from casl.models.entity_head import PATH_WEIGHTS, KernelBank, KernelHead, cluster_loss, kernel_conv
+from casl.models.fcos import FCOS, FCOSSettings
+from casl.models.mask_branch import MaskBranch
+from casl.models.mask_head import (
+    MASK_STRIDE,
+    InstanceKernels,
+    KernelLayout,
+    dice_loss,
+    dynamic_masks,
+    masks_to_original,
+    mean_or_zero,
+    sample_targets,
+)
+from casl.models.overlap import rescored, resolve_overlaps
+from casl.models.positives import Positives, best_of_each, draw, gather, owners_of
+
+CHUNK_PIXELS = 2**24  # of masks that are probabilities at a time when predicting: 64 MiB a copy
+MASK_THRESHOLD = 0.5
+OWN_PATH = "111"  # of the bank: instance kernels alone, what predictions use
+
+
+@dataclass(frozen=True)
+class CondInstSettings(FCOSSettings):
+    """Everything about CondInst but its backbone and its classes. Defaults are AdelaiDet's.
+
+    EntitySeg's are `kernel_head=True, bank=True, cluster_weight=0.5, max_per_image=120, bias_on_box=False,
+    non_overlap=True` and an `inference` that thresholds the class probability.
+
+    Attributes:
+        mask_channels: inside the mask branch.
+        mask_convs: blocks of the mask branch's tower.
+        mask_features: channels of the map masks are drawn from.
+        dynamic_channels: between the layers of an instance's network.
+        dynamic_layers: of an instance's network.
+        relative_coords: whether that network sees where a cell lies relative to its instance.
+        max_proposals: positives of a batch (of one process) that get a mask loss, drawn at random; None for all.
+        max_per_image: lowers that to this number times the images of the batch; None for no such limit.
+        topk_per_image: instead of drawing, take about this many positives of every image, the best-scored of each
+            object and as many of each; needs `max_proposals=None`.
+        kernel_head: EntitySeg's controller in place of one convolution.
+        bank: also train through EntitySeg's shared kernels.
+        cluster_weight: of EntitySeg's loss against overlapping masks, 0.5 there; 0 leaves it out.
+        non_overlap: predict entities, of which no two share a pixel.
+        mask_rescore: with `non_overlap`, multiply scores by the mean probability inside the mask.
+        inference: as in FCOS, but class probability times centre-ness is compared with the threshold.
+
+    Raises:
+        SpecError: as in FCOS, or options that exclude each other.
+    """
+
+    mask_channels: int = 128
+    mask_convs: int = 4
+    mask_features: int = 8
+    dynamic_channels: int = 8
+    dynamic_layers: int = 3
+    relative_coords: bool = True
+    max_proposals: int | None = 500
+    max_per_image: int | None = None
+    topk_per_image: int | None = None
+    kernel_head: bool = False
+    bank: bool = False
+    cluster_weight: float = 0.0
+    non_overlap: bool = False
+    mask_rescore: bool = False
+    inference: InferenceSettings = field(default_factory=lambda: InferenceSettings(threshold_on_product=True))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        limits = (self.max_proposals, self.max_per_image, self.topk_per_image)
+        if any(limit is not None and limit < 1 for limit in limits) or self.cluster_weight < 0:
+            raise SpecError(f"limits {limits} must be at least 1 and cluster weight {self.cluster_weight} at least 0")
+        if self.topk_per_image is not None and limits[:2] != (None, None):
+            raise SpecError("topk_per_image replaces the random choice: set max_proposals and max_per_image to None")
+        if self.dynamic_layers < 1 or (self.bank and self.dynamic_layers != 3):
+            raise SpecError(f"{self.dynamic_layers} dynamic layers: at least one is needed, three with a bank")
+        if self.mask_rescore and not self.non_overlap:
+            raise SpecError("mask_rescore is part of entity inference: set non_overlap too")
+
+    @property
+    def layout(self) -> KernelLayout:
+        """Of an instance's parameters."""
+        return KernelLayout(self.dynamic_layers, self.dynamic_channels, self.mask_features, self.relative_coords)
+
+    @property
+    def sizes_of_interest(self) -> tuple[float, ...]:
+        """What relative coordinates are divided by, pixels a level: the upper limit of its objects' reach, twice the
+        last one for the level that has none."""
+        return (*self.ranges, 2 * self.ranges[-1])
+
+
+class CondInst(FCOS):
+    """Images in, losses or boxes with masks out.
+
+    Beside the keys of FCOS the state dict has `head.controller.`, `mask_branch.` and, with a bank, `mask_head.`.
+
+    Args:
+        backbone: C2..C5.
+        num_classes: 1 is class-agnostic.
+        settings: everything else.
+    """
+
+    settings: CondInstSettings
+
+    def __init__(self, backbone: Backbone, num_classes: int, settings: CondInstSettings) -> None:
+        outputs = settings.layout.total
+        controller = KernelHead if settings.kernel_head else kernel_conv
+        super().__init__(backbone, num_classes, settings, controller(settings.channels, outputs))
+        self.mask_branch = MaskBranch(
+            settings.channels, settings.mask_channels, settings.mask_features, settings.mask_convs
+        )
+        self.mask_head = KernelBank(settings.layout) if settings.bank else None
+
+    def losses(self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Losses of a batch, to be added up.
+
+        Args:
+            images: as in FCOS.
+            targets: as in FCOS, but "masks" (N, h, w) bool are required.
+
+        Returns:
+            Those of FCOS and "loss_mask"; with a bank instead "loss_mask_111" and so on, one a path, weighted; with a
+            cluster weight also "loss_mask_cluster", weighted. A batch without positives has mask losses of 0.
+
+        Raises:
+            ValueError: a target has no masks or not of the size of its image, or as in FCOS.
+        """
+        _check_masks(images, targets)
+        batch = self.preprocess(images)
+        pyramid = self.features(batch)
+        output = self.head(pyramid)
+        grid = self.grid(output)
+        assignment = self.assign(grid, targets)
+        owners = owners_of([len(target["labels"]) for target in targets], batch.device)
+        positives = self._choose(gather(output, grid, assignment, owners, self.settings.sizes_of_interest), len(images))
+        masks = torch.cat([sample_targets(target["masks"], *batch.shape[-2:]) for target in targets])
+        mask_losses = self._mask_losses(self.mask_branch(pyramid), positives, masks, owners)
+        return self.head_losses(output, assignment) | mask_losses
+
+    def _choose(self, positives: Positives, num_images: int) -> Positives:
+        """Those positives that get a mask loss."""
+        settings = self.settings
+        if settings.topk_per_image is not None:
+            return best_of_each(positives, settings.topk_per_image)
+        limits = [settings.max_proposals, settings.max_per_image and settings.max_per_image * num_images]
+        limit = min((limit for limit in limits if limit is not None), default=len(positives))
+        return draw(positives, limit)
+
+    def _mask_losses(self, features: Tensor, positives: Positives, masks: Tensor, owners: Tensor) -> dict[str, Tensor]:
+        """Of `positives`, on the map `features`; masks (G, H, W) and image (G,) of all objects of the batch."""
+        wanted = masks[positives.objects][:, None]
+        if self.mask_head is None:
+            own = dynamic_masks(features, positives.kernels, self.settings.layout)
+            losses = {"loss_mask": mean_or_zero(dice_loss(own.sigmoid(), wanted))}
+        else:
+            logits = self.mask_head(features, positives.kernels)
+            own = logits[OWN_PATH]
+            losses = {
+                f"loss_mask_{path}": PATH_WEIGHTS[path] * mean_or_zero(dice_loss(values.sigmoid(), wanted))
+                for path, values in logits.items()
+            }
+        if self.settings.cluster_weight:
+            overlap = cluster_loss(own, positives.objects, owners, masks)
+            losses["loss_mask_cluster"] = self.settings.cluster_weight * overlap
+        return losses
+
+    @torch.no_grad()
+    def predict(
+        self,
+        images: Sequence[Tensor],
+        original_sizes: Sequence[tuple[int, int]],
+        settings: InferenceSettings | None = None,
+    ) -> list[dict[str, Tensor]]:
+        """Objects found in every image, best first.
+
+        Args:
+            images: as in FCOS.
+            original_sizes: as in FCOS.
+            settings: as in FCOS.
+
+        Returns:
+            One dict an image: "boxes" (N, 4) XYXY in the original image, "scores" (N,), "labels" (N,), "masks"
+            (N, height, width) bool at the original size. A mask may be empty, box and score stay, as in the reference.
+            With `non_overlap` no two masks share a pixel, none is empty or a line, and the boxes are the first and last
+            column and row of the masks (see `overlap`); with `mask_rescore` the score that FCOS gave is in
+            "detection_scores" (N,).
+
+        Raises:
+            RuntimeError: the model is in training mode.
+        """
+        if self.training:
+            raise RuntimeError("predict needs evaluation mode: call .eval() first")
+        pyramid = self.features(self.preprocess(images))
+        features = self.mask_branch(pyramid)
+        found = self.detect(self.head(pyramid), settings)
+        results = []
+        for index, (image, original) in enumerate(zip(images, original_sizes, strict=True)):
+            size = (image.shape[1], image.shape[2])
+            boxes, inside = to_original(found[index].boxes, size, original)
+            kernels = self._detected(found[index], index).select(inside)
+            result = {
+                "boxes": boxes[inside],
+                "scores": found[index].scores[inside],
+                "labels": found[index].labels[inside],
+            }
+            results.append(self._with_masks(result, features, kernels, size, original))
+        return results
+
+    def _detected(self, detections: Detections, image: int) -> InstanceKernels:
+        assert detections.kernels is not None
+        sizes = detections.locations.new_tensor(self.settings.sizes_of_interest)
+        images = torch.full_like(detections.levels, image)
+        return InstanceKernels(detections.kernels, detections.locations, sizes[detections.levels], images)
+
+    def _with_masks(
+        self,
+        result: dict[str, Tensor],
+        features: Tensor,
+        kernels: InstanceKernels,
+        size: tuple[int, int],
+        original: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        """`result` of one image of `size` with the masks of its `kernels`, made exclusive if the settings say so."""
+
+        def paint(kernels: InstanceKernels) -> Iterator[Tensor]:
+            area = max(features.shape[2] * features.shape[3] * MASK_STRIDE**2, original[0] * original[1])
+            for piece in kernels.chunks(max(1, CHUNK_PIXELS // area)):
+                logits = dynamic_masks(features, piece, self.settings.layout)
+                yield masks_to_original(logits.sigmoid(), size, original)
+
+        none = torch.zeros(0, *original, dtype=torch.bool, device=features.device)
+        masks = torch.cat([none, *(probabilities > MASK_THRESHOLD for probabilities in paint(kernels))])
+        if not self.settings.non_overlap:
+            return result | {"masks": masks}
+        keep, masks, boxes = resolve_overlaps(masks, result["scores"])
+        result = {"boxes": boxes, "scores": result["scores"][keep], "labels": result["labels"][keep], "masks": masks}
+        return rescored(result, paint(kernels.select(keep))) if self.settings.mask_rescore else result
+
+
+def _check_masks(images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> None:
+    if len(images) != len(targets):
+        raise ValueError(f"{len(images)} images but {len(targets)} targets")
+    for index, (image, target) in enumerate(zip(images, targets, strict=True)):
+        if "masks" not in target:
+            raise ValueError(f"CondInst learns masks, but target {index} has none: train FCOS on boxes alone")
+        wanted = (len(target["boxes"]), *image.shape[1:])
+        if target["masks"].shape != wanted:
+            raise ValueError(
+                f"masks of target {index} are {tuple(target['masks'].shape)}, its boxes and image {wanted}"
+            )
+
+
+def build(backbone: Backbone, num_classes: int, settings: CondInstSettings) -> CondInst:
+    """CondInst, ready to train. The entry of the catalog."""
+    return CondInst(backbone, num_classes, settings)

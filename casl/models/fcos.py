@@ -1,0 +1,231 @@
+"""FCOS: backbone, pyramid and head as one detector. CondInst is built on it.
+
+Source: FCOS (ICCV 2019) as in AdelaiDet; see the modules it is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from casl.errors import SpecError, unknown
+from casl.models.backbone import Backbone
+from casl.models.detect import Detections, InferenceSettings, select, to_original
+from casl.models.fpn import FPN
+from casl.models.head import FCOSHead, HeadOutput
+from casl.models.locations import (
+    Assignment,
+    Grid,
+    assign_on,
+    locations,
+    make_grid,
+    mask_centers,
+    stack_assignments,
+)
+from casl.models.losses import BOX_QUALITIES, ReduceMean, alone, fcos_losses
+
+DIVISOR = 32  # of the padded input: the stride of C5, so that the pyramid doubles exactly
+
+
+@dataclass(frozen=True)
+class FCOSSettings:
+    """Everything about FCOS but its backbone and its classes. Defaults are the reference's.
+
+    Attributes:
+        channels: of the pyramid and the head.
+        towers: depth of the head's towers.
+        strides: of P3..P7, pixels.
+        ranges: limits between the levels, pixels; see `locations.make_grid`. Smaller images want smaller ones.
+        radius: of the centre region, in strides.
+        box_quality: "ctrness" or "iou".
+        bias_on_box: whether box and centre-ness layers have a bias (the Entity variant has none).
+        lowest: finest level of the pyramid. With 2, lateral and output layer of P2 exist as in the Entity variant, for
+            frameworks that load the neck; they are never trained here.
+        top_from: "p5" or "c5", the map P6 is computed from.
+        mean, std: of the input, RGB on 0..255. The default is ImageNet's, which timm's weights expect. The reference
+            code feeds BGR with std 1 instead, for Swin too.
+        inference: thresholds of `predict`.
+
+    Raises:
+        SpecError: a name is unknown, or strides and ranges do not fit together.
+    """
+
+    channels: int = 256
+    towers: int = 4
+    strides: tuple[int, ...] = (8, 16, 32, 64, 128)
+    ranges: tuple[float, ...] = (64, 128, 256, 512)
+    radius: float = 1.5
+    box_quality: str = "ctrness"
+    bias_on_box: bool = True
+    lowest: int = 2
+    top_from: str = "p5"
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    inference: InferenceSettings = field(default_factory=InferenceSettings)
+
+    def __post_init__(self) -> None:
+        if self.box_quality not in BOX_QUALITIES:
+            raise SpecError(unknown("box quality", self.box_quality, BOX_QUALITIES))
+        if len(self.strides) != 5 or len(self.ranges) != 4 or list(self.ranges) != sorted(self.ranges):
+            raise SpecError(f"strides {self.strides} must be five, P3..P7, and ranges {self.ranges} four, ascending")
+
+
+class FCOS(nn.Module):
+    """A detector: images in, losses or boxes out.
+
+    State-dict keys begin with `backbone.`, `fpn.` or `head.`; `casl.models.parts` reads them. Of these the gradient
+    never reaches `fpn.lateral2`, `fpn.output2` and, in Swin, `backbone.body.norm0`: data-parallel training must look
+    for unused parameters.
+
+    Args:
+        backbone: C2..C5.
+        num_classes: 1 is class-agnostic.
+        settings: everything else.
+        controller: made part of the head, runs on the box tower; for CondInst.
+
+    Attributes:
+        reduce_mean: mean of a scalar over all processes; data-parallel training replaces it.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, backbone: Backbone, num_classes: int, settings: FCOSSettings, controller: nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise SpecError(f"a detector needs at least one class, got {num_classes}")
+        self.num_classes = num_classes
+        self.settings = settings
+        self.reduce_mean: ReduceMean = alone
+        self.backbone = backbone
+        self.fpn = FPN(backbone.channels, settings.channels, settings.lowest, settings.top_from)
+        self.head = FCOSHead(
+            settings.channels, num_classes, len(settings.strides), settings.towers, controller, settings.bias_on_box
+        )
+        self.register_buffer("mean", torch.tensor(settings.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(settings.std)[:, None, None], persistent=False)
+
+    def preprocess(self, images: Sequence[Tensor]) -> Tensor:
+        """Normalise, then pad with zeros at the bottom and the right to one size, a multiple of 32.
+
+        Args:
+            images: (3, h, w) each, uint8 or float, RGB on 0..255, sizes may differ.
+
+        Returns:
+            (B, 3, H, W) float32 on the device of the model.
+
+        Raises:
+            ValueError: no image, or one that is not (3, h, w).
+        """
+        if not images:
+            raise ValueError("no images")
+        if wrong := [tuple(image.shape) for image in images if image.dim() != 3 or len(image) != 3]:
+            raise ValueError(f"an image is (3, height, width) RGB, got {wrong[0]}")
+        height, width = (-(-max(image.shape[axis] for image in images) // DIVISOR) * DIVISOR for axis in (1, 2))
+        batch = self.mean.new_zeros(len(images), 3, height, width)
+        for row, image in zip(batch, images, strict=True):
+            row[:, : image.shape[1], : image.shape[2]] = (image.to(self.mean) - self.mean) / self.std
+        return batch
+
+    def features(self, batch: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) normalised -> P3..P7, each (B, channels, h, w)."""
+        pyramid: list[Tensor] = self.fpn(self.backbone(batch))
+        return pyramid
+
+    def locations(self, output: HeadOutput) -> list[Tensor]:
+        """Per level (h * w, 2), x and y in pixels of the padded image."""
+        maps = zip(output.logits, self.settings.strides, strict=True)
+        return [locations(m.shape[2], m.shape[3], stride, m.device) for m, stride in maps]
+
+    def grid(self, output: HeadOutput) -> Grid:
+        """All locations of a batch with their level, stride and range."""
+        return make_grid(self.locations(output), self.settings.strides, self.settings.ranges)
+
+    def assign(self, grid: Grid, targets: Sequence[Mapping[str, Tensor]]) -> Assignment:
+        """Assignment (B, L) of a batch. Targets with masks are sampled around the centroid of the mask, others around
+        the box.
+
+        Raises:
+            ValueError: a label is not in [0, num_classes), a mask is empty, or lengths do not fit together.
+        """
+        labels = torch.cat([target["labels"] for target in targets])
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
+            raise ValueError(f"labels {sorted(set(labels.tolist()))} for a detector of {self.num_classes} classes")
+        images = []
+        for target in targets:
+            centers = mask_centers(target["masks"]) if "masks" in target else None
+            images.append(
+                assign_on(grid, target["boxes"], target["labels"], centers, self.num_classes, self.settings.radius)
+            )
+        return stack_assignments(images)
+
+    def head_losses(self, output: HeadOutput, assignment: Assignment) -> dict[str, Tensor]:
+        """ "loss_cls", "loss_box" and "loss_center" of a batch."""
+        return fcos_losses(output, assignment, self.settings.box_quality, self.reduce_mean)
+
+    def losses(self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Losses of a batch, to be added up.
+
+        Args:
+            images: (3, h, w) each, see `preprocess`.
+            targets: one an image, in its pixels: "boxes" (N, 4) float XYXY, "labels" (N,) int64, and optionally "masks"
+                (N, h, w) bool, none of them empty. N = 0 is legal. Masks move the sampling to their centroids even
+                here, where no mask is predicted, as in the reference; leave them out to sample around the centres of
+                the boxes.
+
+        Returns:
+            Scalars "loss_cls", "loss_box", "loss_center".
+        """
+        if len(images) != len(targets):
+            raise ValueError(f"{len(images)} images but {len(targets)} targets")
+        output = self.head(self.features(self.preprocess(images)))
+        return self.head_losses(output, self.assign(self.grid(output), targets))
+
+    def forward(self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """The same as `losses`; data-parallel wrappers only see calls of the module itself."""
+        return self.losses(images, targets)
+
+    def detect(self, output: HeadOutput, settings: InferenceSettings | None = None) -> list[Detections]:
+        """Detections of every image in the coordinates of the padded input."""
+        return select(output, self.locations(output), self.settings.strides, settings or self.settings.inference)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        images: Sequence[Tensor],
+        original_sizes: Sequence[tuple[int, int]],
+        settings: InferenceSettings | None = None,
+    ) -> list[dict[str, Tensor]]:
+        """Objects found in every image, best first.
+
+        Args:
+            images: (3, h, w) each, see `preprocess`.
+            original_sizes: (height, width) of each image before it was resized.
+            settings: thresholds, None for those of the detector's settings.
+
+        Returns:
+            One dict an image: "boxes" (N, 4) XYXY in the original image, clipped to it, "scores" (N,), "labels" (N,).
+
+        Raises:
+            RuntimeError: the model is in training mode, where predicting would move the statistics of its batch norms.
+        """
+        if self.training:
+            raise RuntimeError("predict needs evaluation mode: call .eval() first")
+        found = self.detect(self.head(self.features(self.preprocess(images))), settings)
+        results = []
+        for detections, image, original in zip(found, images, original_sizes, strict=True):
+            boxes, inside = to_original(detections.boxes, (image.shape[1], image.shape[2]), original)
+            results.append(
+                {"boxes": boxes[inside], "scores": detections.scores[inside], "labels": detections.labels[inside]}
+            )
+        return results
+
+
+def build(backbone: Backbone, num_classes: int, settings: FCOSSettings) -> FCOS:
+    """FCOS, ready to train. The entry of the catalog."""
+    return FCOS(backbone, num_classes, settings)

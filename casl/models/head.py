@@ -1,0 +1,119 @@
+"""The FCOS head: two towers shared by all levels, and what they predict.
+
+Source: FCOS (ICCV 2019) sec. 3 with the improvements of AdelaiDet: group norm, box distances through ReLU and one
+learned scale a level, centre-ness on the box tower. At 256 channels it has the reference's 4,738,571 parameters for
+one class.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+PRIOR = 0.01  # probability of an object that an untrained classifier predicts everywhere
+
+
+@dataclass
+class HeadOutput:
+    """Predictions, a list over levels each.
+
+    Attributes:
+        logits: (B, C, h, w), C classes, before the sigmoid.
+        ltrb: (B, 4, h, w), distances to the sides of the box, >= 0, in units of the level's stride.
+        center: (B, 1, h, w), centre-ness (or IoU) before the sigmoid.
+        kernels: (B, K, h, w), the parameters of each location's mask head; None without a controller.
+    """
+
+    logits: list[Tensor]
+    ltrb: list[Tensor]
+    center: list[Tensor]
+    kernels: list[Tensor] | None
+
+
+def flatten_levels(levels: Sequence[Tensor]) -> Tensor:
+    """(B, D, h, w) per level -> (B, L, D) float32, in the order of `locations.Grid`.
+
+    float32 always: sums over all locations in half precision overflow.
+    """
+    return torch.cat([level.flatten(2).float() for level in levels], dim=2).transpose(1, 2)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Groups of 8 channels, which is the reference's 32 groups at 256; of gcd(8, channels) where 8 does not divide
+    them.
+
+    The size of a group is kept and not the number of groups: on a 1 x 1 map of the coarsest level a group of one
+        channel would
+    always be normalised to zero.
+    """
+    return nn.GroupNorm(channels // math.gcd(8, channels), channels)
+
+
+def _tower(channels: int, depth: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        layers += [nn.Conv2d(channels, channels, 3, padding=1), group_norm(channels), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+class FCOSHead(nn.Module):
+    """Class, box and centre-ness of every location, and the kernels of its mask when there is a controller.
+
+    Args:
+        channels: of every level of the pyramid.
+        num_classes: 1 is class-agnostic.
+        num_levels: of the pyramid; each has a scale of its own.
+        towers: depth of each of the two towers.
+        controller: (B, channels, h, w) -> (B, K, h, w), runs on the box tower; brings its own initialisation.
+        bias_on_box: False as in the Entity variant: box and centre-ness layers without bias.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_classes: int,
+        num_levels: int = 5,
+        towers: int = 4,
+        controller: nn.Module | None = None,
+        bias_on_box: bool = True,
+    ) -> None:
+        super().__init__()
+        self.cls_tower = _tower(channels, towers)
+        self.box_tower = _tower(channels, towers)
+        self.cls_logits = nn.Conv2d(channels, num_classes, 3, padding=1)
+        self.bbox_pred = nn.Conv2d(channels, 4, 3, padding=1, bias=bias_on_box)
+        self.ctrness = nn.Conv2d(channels, 1, 3, padding=1, bias=bias_on_box)
+        self.scales = nn.Parameter(torch.ones(num_levels))
+        self._initialise()
+        self.controller = controller
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        assert self.cls_logits.bias is not None
+        nn.init.constant_(self.cls_logits.bias, -math.log((1 - PRIOR) / PRIOR))
+
+    def forward(self, pyramid: Sequence[Tensor]) -> HeadOutput:
+        """Levels (B, channels, h, w), finest first -> HeadOutput.
+
+        Raises:
+            ValueError: another number of levels than the head was made for.
+        """
+        if len(pyramid) != len(self.scales):
+            raise ValueError(f"{len(pyramid)} levels for a head made for {len(self.scales)}")
+        output = HeadOutput([], [], [], None if self.controller is None else [])
+        for level, scale in zip(pyramid, self.scales, strict=True):
+            box_features = self.box_tower(level)
+            output.logits.append(self.cls_logits(self.cls_tower(level)))
+            output.ltrb.append(torch.relu(self.bbox_pred(box_features) * scale))
+            output.center.append(self.ctrness(box_features))
+            if self.controller is not None and output.kernels is not None:
+                output.kernels.append(self.controller(box_features))
+        return output

@@ -1,0 +1,120 @@
+"""What FCOS minimises.
+
+Source: AdelaiDet, adet/modeling/fcos/fcos_outputs.py and adet/layers/iou_loss.py. Differences from detectron2's and
+torchvision's FCOS: intersection and union are smoothed by one (squared stride), and the box loss is weighted by the
+centre-ness target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.ops import sigmoid_focal_loss
+
+from casl.models.head import HeadOutput, flatten_levels
+from casl.models.locations import Assignment
+
+ReduceMean = Callable[[Tensor], Tensor]
+
+BOX_QUALITIES = ("ctrness", "iou")
+
+
+def alone(value: Tensor) -> Tensor:
+    """The mean over one process: the value itself. Data-parallel training passes an all-reduce in its place."""
+    return value
+
+
+def focal_sum(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Sigmoid focal loss, summed over locations and classes.
+
+    Args:
+        logits: (M, C) float.
+        labels: (M,) int64, C = background.
+        alpha: weight of the positive term.
+        gamma: exponent that silences what is easy.
+    """
+    target = functional.one_hot(labels, logits.shape[1] + 1)[:, :-1].to(logits.dtype)
+    loss: Tensor = sigmoid_focal_loss(logits, target, alpha=alpha, gamma=gamma, reduction="sum")
+    return loss
+
+
+def centerness(ltrb: Tensor) -> Tensor:
+    """How central a location is in its box: 1 in the middle, towards 0 at a side.
+
+    Args:
+        ltrb: (P, 4) float, distances > 0 to left, top, right, bottom, any unit.
+
+    Returns:
+        (P,) float, square root of min/max of left and right times min/max of top and bottom.
+    """
+    horizontal, vertical = ltrb[:, 0::2], ltrb[:, 1::2]
+    ratio = (horizontal.amin(1) / horizontal.amax(1)) * (vertical.amin(1) / vertical.amax(1))
+    return ratio.sqrt()
+
+
+def iou_giou(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU and generalised IoU of boxes that share a location.
+
+    Args:
+        predicted: (P, 4) left, top, right, bottom in strides, >= 0.
+        target: (P, 4) likewise, of positive area.
+
+    Returns:
+        (P,) IoU with one added to intersection and union, and (P,) that IoU less the unsmoothed empty share of the
+        enclosing box.
+    """
+
+    def area(ltrb: Tensor) -> Tensor:
+        return (ltrb[:, 0] + ltrb[:, 2]) * (ltrb[:, 1] + ltrb[:, 3])
+
+    intersection = area(torch.minimum(predicted, target))
+    enclosing = area(torch.maximum(predicted, target))
+    union = area(predicted) + area(target) - intersection
+    iou = (intersection + 1.0) / (union + 1.0)
+    return iou, iou - (enclosing - union) / enclosing
+
+
+def giou_sum(predicted: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Sum of 1 - GIoU, each times its weight (P,)."""
+    loss = 1.0 - iou_giou(predicted, target)[1]
+    return (loss if weight is None else loss * weight).sum()
+
+
+def fcos_losses(
+    output: HeadOutput, assignment: Assignment, box_quality: str = "ctrness", reduce_mean: ReduceMean = alone
+) -> dict[str, Tensor]:
+    """Class, box and centre-ness loss of a batch.
+
+    Without any positive location the box and centre-ness losses are zero and still have a gradient of zeros.
+
+    Args:
+        output: of the head.
+        assignment: (B, L), of the same grid.
+        box_quality: "ctrness" weights the box loss by the centre-ness target and trains `center` to predict it; "iou"
+            weights nothing and trains `center` to predict the IoU of the predicted box.
+        reduce_mean: mean of a scalar over all processes, so that every process divides by the same number.
+
+    Returns:
+        Scalars "loss_cls", "loss_box", "loss_center", all with weight one.
+
+    Source: method of AdelaiDet; normalisers are the mean number of positives (at least 1) and the mean sum of
+        centre-ness.
+    """
+    positive = assignment.positive
+    count = reduce_mean(positive.sum().float()).clamp(min=1.0)
+    logits = flatten_levels(output.logits)
+    loss_cls = focal_sum(logits.flatten(0, 1), assignment.labels.flatten()) / count
+    predicted, target = flatten_levels(output.ltrb)[positive], assignment.ltrb[positive]
+    if box_quality == "ctrness":
+        quality = centerness(target)
+        total = reduce_mean(quality.sum()).clamp(min=1e-6)
+        loss_box = giou_sum(predicted, target, quality) / total
+    else:
+        quality = iou_giou(predicted, target)[0].detach()
+        loss_box = giou_sum(predicted, target) / count
+    center = flatten_levels(output.center)[positive].squeeze(1)
+    loss_center = functional.binary_cross_entropy_with_logits(center, quality, reduction="sum") / count
+    return {"loss_cls": loss_cls, "loss_box": loss_box, "loss_center": loss_center}

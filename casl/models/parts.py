@@ -1,0 +1,128 @@
+"""The four parts of a detector, and starting one detector from the parts of another.
+
+A warmed-up model hands over its parts to the model that is finetuned (CA-SSL sec. 3.3 and Table 9). Numbers of
+classes may differ: the single output channel of a class-agnostic classifier is copied to every class, or the
+classifier stays as initialised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from casl.errors import SpecError, unknown
+
+PARTS = ("backbone", "neck", "head", "classifier")
+CLASSIFIERS = ("replicate", "random")
+
+_PREFIXES = {
+    "backbone.": "backbone",
+    "fpn.": "neck",
+    "head.cls_logits.": "classifier",
+    "head.": "head",
+    "mask_branch.": "head",
+    "mask_head.": "head",
+}
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """What became of every tensor, by state-dict key.
+
+    Attributes:
+        loaded: copied as they are.
+        replicated: classifier tensors, one channel copied to all classes.
+        left: of the target, kept at their initial values: their part was not asked for or the source has none.
+        unused: of the source, copied nowhere.
+    """
+
+    loaded: tuple[str, ...]
+    replicated: tuple[str, ...]
+    left: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def part_of(key: str) -> str:
+    """The part a state-dict key of FCOS or CondInst belongs to.
+
+    Towers, box, centre-ness, scales, controller, mask branch and mask head are "head"; the layer that names the class
+    is "classifier".
+
+    Raises:
+        SpecError: no part owns the key.
+    """
+    for prefix, part in _PREFIXES.items():  # the longer prefix of two comes first
+        if key.startswith(prefix):
+            return part
+    raise SpecError(unknown("tensor", key, (f"{prefix}*" for prefix in _PREFIXES)))
+
+
+def transfer(
+    source: Mapping[str, Tensor], target: nn.Module, parts: Sequence[str], classifier: str = "replicate"
+) -> TransferReport:
+    """Copy parts of one detector into another. Nothing is changed unless everything fits.
+
+    Args:
+        source: a state dict of FCOS or CondInst.
+        target: the detector to fill; its other tensors stay as they are.
+        parts: any of PARTS.
+        classifier: with "classifier" among the parts: "replicate" copies it, its single channel to all classes where
+            the target has more; "random" leaves the target's own. CA-SSL finds both equal.
+
+    Returns:
+        TransferReport. A tensor of the neck or head that the source lacks is in `left`: CondInst can start from FCOS.
+
+    Raises:
+        SpecError: an unknown part, a part of which the source has nothing, a backbone that lacks tensors, or a tensor
+            whose shape does not fit.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise SpecError(unknown("part", part, PARTS))
+    if classifier not in CLASSIFIERS:
+        raise SpecError(unknown("way to start the classifier", classifier, CLASSIFIERS))
+    state = target.state_dict()
+    wanted = {key for key in state if part_of(key) in parts}
+    if classifier == "random":
+        wanted = {key for key in wanted if part_of(key) != "classifier"}
+    taken = [key for key in state if key in wanted and key in source]
+    _check_complete(wanted, taken, source)
+    values = {key: _fitted(key, source[key], state[key]) for key in taken}
+    with torch.no_grad():
+        for key, value in values.items():
+            state[key].copy_(value)
+    replicated = tuple(key for key in taken if source[key].shape != state[key].shape)
+    return TransferReport(
+        loaded=tuple(key for key in taken if key not in replicated),
+        replicated=replicated,
+        left=tuple(key for key in state if key not in values),
+        unused=tuple(key for key in source if key not in values),
+    )
+
+
+def _check_complete(wanted: set[str], taken: Sequence[str], source: Mapping[str, Tensor]) -> None:
+    """A part nobody has is a mistake, and so is half a backbone; half a head is another detector's head."""
+    for part in sorted({part_of(key) for key in wanted} - {part_of(key) for key in taken}):
+        example = next(iter(source), "nothing")
+        raise SpecError(f"the source has nothing of part {part!r}; its first tensor is {example!r}")
+    # a frozen batch norm has the same tensors as a trainable one but for its counter
+    missing = [key for key in wanted.difference(taken) if part_of(key) == "backbone" and not key.endswith("_tracked")]
+    if missing:
+        raise SpecError(f"the source's backbone is another one: it lacks {min(missing)!r} and {len(missing) - 1} more")
+
+
+def _fitted(key: str, value: Tensor, goal: Tensor) -> Tensor:
+    """`value` in the shape of `goal`."""
+    if value.shape == goal.shape:
+        return value
+    part = part_of(key)
+    if part == "classifier" and len(value) == 1 and value.shape[1:] == goal.shape[1:]:
+        return value.expand_as(goal)
+    shapes = f"the source has {tuple(value.shape)}, the target {tuple(goal.shape)}"
+    advice = ""
+    if part == "classifier":
+        advice = "\n  Only a class-agnostic classifier can be replicated; start it at random or leave the part out."
+    raise SpecError(f"{key} of part {part!r} does not fit: {shapes}.{advice}")
