@@ -1,0 +1,92 @@
+"""Average precision of boxes, masks and entities, by pycocotools' own matching.
+
+Every metric here is `f(gt, dt) -> {"AP", "AP50", "AP75", "APs", "APm", "APl"}`: gt a COCO ground truth, dt a list of
+COCO results, values in percent, -1.0 where nothing of that size is there to be found. AP is the mean over IoU
+.50:.05:.95 and over classes; AP50 and AP75 are at one IoU; s, m and l count objects up to 32², up to 96² and above 96²
+pixels. 101 recall points, at most 100 predictions an image and class, predictions on crowds neither right nor wrong.
+Inputs are never changed, nothing is printed, and bad input is a DataError (see casl.metrics.results).
+
+What is an area? It decides which of s, m and l an object belongs to, and nothing else.
+    ground truth   the `area` field, as written; where absent the mask's, without mask the box's
+    predictions    box metrics: width x height of the box; mask metrics: pixels of the mask
+A result with both box and mask is its box to box metrics and its mask to mask metrics. One with a mask only gets the
+tight box around it, and keeps the area of the mask, as `COCO.loadRes` does. `loadRes` differs in one case: a result
+with both is given the *box* area in mask metrics too; here it is the mask area, as in detectron2 and the Entity
+reference, which drop the box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from casl.metrics.matching import coco_eval, silence
+from casl.metrics.results import GroundTruth, Result
+
+KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+
+
+def ap_det(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
+    """AP^det: boxes, mean over classes. Source: pycocotools `bbox`."""
+    return _average_precision(gt, dt, masks=False, agnostic=False)
+
+
+def ap_det_a(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
+    """Class-agnostic AP of boxes: all categories of both sides become one, then as ap_det.
+
+    Classes stay on in pycocotools, there is just one of them; at most 100 predictions an image over all labels.
+    """
+    return _average_precision(gt, dt, masks=False, agnostic=True)
+
+
+def ap_seg(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
+    """AP^seg: masks, mean over classes. Source: pycocotools `segm`."""
+    return _average_precision(gt, dt, masks=True, agnostic=False)
+
+
+def ap_seg_a(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
+    """Class-agnostic AP of masks: all categories of both sides become one, then as ap_seg."""
+    return _average_precision(gt, dt, masks=True, agnostic=True)
+
+
+def ap_e(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
+    """Entity AP (AP^e), box form: things and stuff are one class.
+
+    Args:
+        gt: COCO ground truth whose annotations are entities, that is every segment of a panoptic image.
+        dt: COCO results; their category_id is ignored.
+
+    Returns:
+        The six values of this module, percent.
+
+    Matching, thresholds, limits and size ranges are plain COCO's; the reference changes only this:
+        - ground truth has one category {id 1}, and every prediction gets category 1;
+        - size buckets: the ground truth's `area` is taken from its file. Plain COCO writes the *mask* area there. The
+          Entity converter writes the area of a *box* one pixel short each way, (x2 - x1)(y2 - y1) of inclusive pixel
+          indices; so on its files APs, APm and APl group objects by box. A file with mask areas groups them by mask,
+          and those three values then differ from the reference's on the same images;
+        - boxes are compared as written. The converter's are [x1, y1, x2 - x1, y2 - y1] of inclusive indices, one pixel
+          short each way, and so are its model's; plain COCO boxes are not. Ground truth and predictions of different
+          conventions lose some box AP; masks do not care;
+        - crowds: its converter leaves them out, so predictions on them are wrong. An annotation marked iscrowd = 1 in
+          the file is still treated as COCO does;
+        - overlap between predicted masks is removed by the model beforehand, not here.
+    So ap_e equals ap_det_a on the same file; it has its own name because the ground truth is another one.
+
+    Source: github.com/qqlu/Entity, modified_cocoapi (`COCO(file, class_agnostic=True)`) and entity_evaluation.py.
+    """
+    return ap_det_a(gt, dt)
+
+
+def ap_e_mask(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
+    """Entity AP (AP^e), mask form: as ap_e with masks for boxes; a prediction's area is that of its mask."""
+    return ap_seg_a(gt, dt)
+
+
+def _average_precision(gt: GroundTruth, dt: Sequence[Result], masks: bool, agnostic: bool) -> dict[str, float]:
+    evaluation = coco_eval(gt, dt, masks, agnostic)
+    with silence():
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    values = (float(value) for value in evaluation.stats[: len(KEYS)])
+    return {key: 100.0 * value if value >= 0 else -1.0 for key, value in zip(KEYS, values, strict=True)}

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from casl.errors import DataError
+from casl.metrics.masks import to_rle
+
+# 4 rows, 5 columns; runs count down the columns: 5 off, 2 on, 2 off, 2 on, 9 off
+MASK = np.zeros((4, 5), dtype=np.uint8)
+MASK[1:3, 1:3] = 1
+RUNS = [5, 2, 2, 2, 9]
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        {"size": [4, 5], "counts": RUNS},
+        coco_mask.encode(np.asfortranarray(MASK)),
+        {"size": (4, 5), "counts": coco_mask.encode(np.asfortranarray(MASK))["counts"].decode()},
+        [[1, 1, 3, 1, 3, 3, 1, 3]],
+        [[1, 1, 2, 1, 2, 3, 1, 3], [2, 1, 3, 1, 3, 3, 2, 3]],
+    ],
+)
+def test_every_form_of_a_mask_is_read_as_the_same_pixels(segmentation: Any) -> None:
+    np.testing.assert_array_equal(coco_mask.decode(to_rle(segmentation, 4, 5, "x")), MASK)
+
+
+def test_masks_of_any_shape_and_size_are_taken_as_pycocotools_wrote_them() -> None:
+    rng = np.random.default_rng(0)
+    for height, width in [(1, 1), (3, 70), (300, 2), (200, 333), (700, 900)]:
+        for density in (0.0, 0.001, 0.5, 1.0):
+            rle = coco_mask.encode(np.asfortranarray((rng.random((height, width)) < density).astype(np.uint8)))
+            assert to_rle(rle, height, width, "x")["counts"] == rle["counts"]
+
+
+COMPRESSED = coco_mask.encode(np.asfortranarray(MASK))["counts"]
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        ("mask.png", "neither polygons nor an RLE"),
+        ({"counts": RUNS}, "neither polygons nor an RLE"),
+        ({"size": [5, 4], "counts": RUNS}, r"size \[5, 4\] is not the image's"),
+        ({"size": [4, 5], "counts": [5, 2, 2]}, "cover 9 pixels, the image has 4 x 5 = 20"),
+        ({"size": [4, 5], "counts": [25, -5]}, "cover 20 pixels"),
+        ({"size": [4, 5], "counts": ["many"]}, "must be integers"),
+        ({"size": [4, 5], "counts": 20}, "list, str or bytes"),
+        ({"size": [4, 5], "counts": COMPRESSED[:-1]}, "cover 11 pixels"),
+        ({"size": [4, 5], "counts": ""}, "not a COCO run-length string"),
+        ({"size": [4, 5], "counts": "o"}, "not a COCO run-length string"),  # a character that promises another
+        ({"size": [4, 5], "counts": "5 22"}, "not a COCO run-length string"),
+        ({"size": [4, 5], "counts": "5é"}, "not a COCO run-length string"),
+        ([], "empty list of polygons"),
+        ([[1, 1, 3, 3]], "three points or more"),
+        ([[1, 1, 3, 3, 2, 2, 1]], "x, y pairs"),
+        ([1, 1, 3, 1, 3, 3], "three points or more"),
+        ([[1, 1, 3, 1, float("nan"), 3]], "not a finite number"),
+        ([[1, 1, 3, 1, "a", 3]], "not a finite number"),
+    ],
+)
+def test_a_damaged_mask_is_an_error_that_names_its_owner(segmentation: Any, message: str) -> None:
+    with pytest.raises(DataError, match=rf"annotation 12: .*({message})"):
+        to_rle(segmentation, 4, 5, "annotation 12")

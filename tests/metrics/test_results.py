@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from casl.errors import DataError
+from casl.metrics.ap import ap_det, ap_det_a, ap_seg
+from casl.metrics.results import has_masks, read_ground_truth, read_results
+from tests.metrics.random_scenes import Json
+from tests.metrics.test_ap import A, found, truth
+
+SQUARE = [[10, 10, 30, 10, 30, 30, 10, 30]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"score": math.nan}, "score must be a finite number, got nan"),
+        ({"score": math.inf}, "score must be a finite number"),
+        ({"score": "0.9"}, "score must be a finite number, got '0.9'"),
+        ({"score": None}, "score must be a finite number"),
+        ({"bbox": [1, 2, math.inf, 4]}, "four finite numbers"),
+        ({"bbox": [1, 2, 3]}, "four finite numbers"),
+        ({"bbox": "1 2 3 4"}, "four finite numbers"),
+        ({"bbox": [30, 30, -10, 5]}, "negative size"),
+        ({"bbox": None}, "neither bbox nor segmentation"),
+        ({"image_id": 7}, "image_id 7 is not in the ground truth's images"),
+        ({"image_id": "1"}, "image_id '1' is not in the ground truth's images"),
+        ({"image_id": [1]}, "is not in the ground truth's images"),
+        ({"category_id": 3}, "category_id 3 is not in the ground truth's categories"),
+        ({"category_id": None}, "category_id None is not in"),
+    ],
+)
+def test_a_wrong_prediction_file_is_an_error_that_names_the_entry(change: Json, message: str) -> None:
+    with pytest.raises(DataError, match=rf"predictions: entry 1.*{message}"):
+        ap_det(truth(A), [found(A), found(A) | change])
+
+
+@pytest.mark.parametrize("dt", [{"annotations": []}, [[1, 2, 3]], ["x"]])
+def test_predictions_that_are_not_a_list_of_objects_are_an_error(dt: Any) -> None:
+    with pytest.raises(DataError, match=r"predictions.*(list of COCO results|not an object)"):
+        ap_det(truth(A), dt)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": 0}, "annotation id 0 is not usable.*number the annotations from 1"),
+        ({"id": 2}, "annotation id 2 is used more than once"),
+        ({"id": None}, "annotation number 0 has no integer id"),
+        ({"image_id": 9}, "annotation 1: image_id 9 is not in the ground truth's images"),
+        ({"category_id": 9}, "annotation 1: category_id 9 is not in the ground truth's categories"),
+        ({"iscrowd": 3}, "iscrowd must be 0 or 1"),
+        ({"area": math.nan}, "area must be a finite number"),
+        ({"area": -1}, "area must be a finite number"),
+        ({"bbox": [0, 0, math.nan, 1]}, "four finite numbers"),
+        ({"bbox": None}, "neither bbox nor segmentation"),
+    ],
+)
+def test_wrong_ground_truth_is_an_error_that_names_the_annotation(change: Json, message: str) -> None:
+    gt = truth(A, A)
+    gt["annotations"][0] |= change
+    with pytest.raises(DataError, match=rf"ground truth: .*{message}"):
+        ap_det(gt, [found(A)])
+
+
+def test_duplicate_images_and_categories_are_errors() -> None:
+    gt = truth(A)
+    with pytest.raises(DataError, match="image id 1 is used more than once"):
+        ap_det(gt | {"images": gt["images"] * 2}, [])
+    with pytest.raises(DataError, match="category id 1 is used more than once"):
+        ap_det(gt | {"categories": [{"id": 1}, {"id": 1}]}, [])
+
+
+@pytest.mark.parametrize("key", ["images", "annotations", "categories"])
+def test_ground_truth_without_a_list_is_not_coco(key: str) -> None:
+    gt = truth(A)
+    del gt[key]
+    with pytest.raises(DataError, match=f'no list "{key}"'):
+        ap_det(gt, [])
+
+
+def test_a_mask_metric_needs_masks_on_both_sides_and_the_size_of_the_image() -> None:
+    with_masks, mask = truth(A, segmentation=SQUARE), {"segmentation": SQUARE}
+    with pytest.raises(DataError, match="annotation 1 has no segmentation"):
+        ap_seg(truth(A), [found(A) | mask])
+    with pytest.raises(DataError, match="entry 0 has no segmentation"):
+        ap_seg(with_masks, [found(A)])
+    del with_masks["images"][0]["height"]
+    with pytest.raises(DataError, match="image 1 has no integer height and width"):
+        ap_seg(with_masks, [found(A) | mask])
+    assert ap_det(with_masks, [found(A)])["AP"] == pytest.approx(100)
+
+
+def test_numpy_numbers_are_numbers() -> None:
+    result = {"image_id": np.int64(1), "category_id": np.int64(1), "score": np.float32(0.5), "bbox": np.array(A)}
+    assert ap_det_a(truth(A), [result])["AP"] == pytest.approx(100)
+
+
+def test_a_box_may_come_from_the_mask() -> None:
+    gt = truth(A, segmentation=SQUARE)
+    del gt["annotations"][0]["bbox"]
+    assert ap_det(gt, [found(A)])["AP"] == pytest.approx(100)
+
+
+def test_masks_are_there_only_if_every_entry_has_one() -> None:
+    assert has_masks([{"segmentation": SQUARE}])
+    assert not has_masks([{"segmentation": SQUARE}, {"bbox": A}])
+    assert not has_masks([{"segmentation": []}])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not JSON"),
+        (b"{'a': 1}", "is not JSON"),
+        (b"\xff\xfe\x00", "is not JSON"),
+        (b"3", "is not COCO ground truth|is not a COCO result file"),
+        (b'{"images": []}', "is not COCO ground truth|is not a COCO result file"),
+        (b'{"images": {}, "annotations": {}}', "is not COCO ground truth|is not a COCO result file"),
+    ],
+)
+def test_a_file_that_is_not_coco_is_an_error_that_names_the_file(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=rf"file\.json ({message})"):
+        read_ground_truth(path)
+    with pytest.raises(DataError, match=rf"file\.json ({message})"):
+        read_results(path)
+
+
+def test_a_missing_file_and_a_folder_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        read_results(tmp_path / "nowhere.json")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_ground_truth(tmp_path)
+
+
+def test_results_are_read_from_a_list_and_from_annotations(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    for content in ([found(A)], {"annotations": [found(A)], "images": []}):
+        path.write_text(json.dumps(content))
+        assert read_results(path) == [found(A)]
