@@ -1,0 +1,54 @@
+"""Optimisers, and which parameters decay: all but those of normalisation layers (method reference sec. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+def named_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Trainable parameters in two groups: with weight decay, and those of norm layers without.
+
+    Biases and position tables decay, as in the reference recipes.
+    """
+    free = {id(p) for module in model.modules() if isinstance(module, NORMS) for p in module.parameters(recurse=False)}
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in trainable if id(p) not in free]
+    undecayed = [p for p in trainable if id(p) in free]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": undecayed, "weight_decay": 0.0}]
+
+
+def adamw(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """AdamW, betas (0.9, 0.999)."""
+    return torch.optim.AdamW(named_groups(model, weight_decay), lr=lr, betas=(0.9, 0.999), foreach=True)
+
+
+def sgd(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
+    """SGD with momentum 0.9."""
+    return torch.optim.SGD(named_groups(model, weight_decay), lr=lr, momentum=0.9, foreach=True)
+
+
+def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor of the optimiser's state as (<parameter name>/<state name>, tensor)."""
+    names = {id(p): n for n, p in model.named_parameters()}
+    for parameter, state in optimizer.state.items():
+        for field, value in state.items():
+            if value is not None:
+                yield f"{names[id(parameter)]}/{field}", torch.as_tensor(value)
+
+
+def load_state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    """Inverse of `state_tensors`; the tensors are copied."""
+    parameters = dict(model.named_parameters())
+    for name, tensor in tensors.items():
+        owner, _, field = name.rpartition("/")
+        parameter = parameters[owner]
+        # AdamW keeps its step count on the CPU, moments lie beside their parameter
+        device = tensor.device if field == "step" else parameter.device
+        optimizer.state[parameter][field] = tensor.clone().to(device)

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from casl.errors import StageError
+from casl.train.checkpoint import Checkpoints, Curves, load_state, load_weights, save_state, save_weights
+from casl.train.loop import Batch, Steps, learning_rate, train
+from casl.train.optimizer import adamw, named_groups, sgd
+
+
+class Learner(nn.Module):
+    """Convolution, batch norm and dropout: buffers, moments and randomness all matter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Conv2d(4, 1, 3))
+
+    def losses(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        out = self.layers(torch.stack(images))
+        return {"loss_a": out.square().mean(), "loss_b": (out - targets[0]["value"]).abs().mean()}
+
+
+def batch_at(iteration: int) -> Batch:
+    generator = torch.Generator().manual_seed(iteration)
+    return [torch.rand(3, 8, 8, generator=generator) for _ in range(2)], [{"value": torch.tensor(0.5)}] * 2
+
+
+STEPS = Steps(batch_at, lambda i: 0.01 / (1 + i), 0, 12, seed=3, device=torch.device("cpu"))
+
+
+def ignore(done: int, total: int, figures: Mapping[str, float]) -> None: ...
+
+
+def fresh() -> tuple[Learner, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    model = Learner()
+    return model, adamw(model, 0.01, 0.05)
+
+
+def trained(folder: Path, steps: Steps = STEPS) -> tuple[Learner, Curves]:
+    model, optimizer = fresh()
+    curves = Curves()
+    train(model, optimizer, steps, curves, Checkpoints(folder), ignore)
+    return model, curves
+
+
+@pytest.mark.parametrize("make", [adamw, sgd])
+@pytest.mark.parametrize("stop", [1, 5, 11])
+def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, stop: int, make: object) -> None:
+    def start() -> tuple[Learner, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        model = Learner()
+        return model, make(model, 0.01, 0.05)  # type: ignore[operator]
+
+    whole, optimizer = start()
+    whole_curves = Curves()
+    train(whole, optimizer, STEPS, whole_curves, Checkpoints(tmp_path / "a"), ignore)
+
+    part, optimizer = start()
+    curves = Curves()
+    train(part, optimizer, replace(STEPS, stop=stop), curves, Checkpoints(tmp_path / "b"), ignore)
+    save_state(tmp_path / "state.safetensors", part, optimizer, stop, curves)
+    torch.manual_seed(99)  # whatever the other process did with its generator
+    resumed = Learner()
+    optimizer = make(resumed, 1.0, 0.05)  # type: ignore[operator]
+    done, curves = load_state(tmp_path / "state.safetensors", resumed, optimizer)
+    assert done == stop
+    train(resumed, optimizer, replace(STEPS, start=done), curves, Checkpoints(tmp_path / "b"), ignore)
+
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert curves.csv() == whole_curves.csv()
+
+
+def test_loader_threads_change_nothing(tmp_path: Path) -> None:
+    plain, _ = trained(tmp_path)
+    threaded, _ = trained(tmp_path, replace(STEPS, loaders=3))
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, threaded.state_dict()[name]), name
+
+
+def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(tmp_path: Path) -> None:
+    def poisoned(iteration: int) -> Batch:
+        images, targets = batch_at(iteration)
+        return (images if iteration < 4 else [torch.full((3, 8, 8), float("nan"))] * 2), targets
+
+    model, optimizer = fresh()
+    with pytest.raises(StageError, match=r"iteration 4/12: loss is nan, loss_a is nan") as error:
+        train(model, optimizer, replace(STEPS, batch_at=poisoned), Curves(), Checkpoints(tmp_path), ignore)
+    assert "lower one" in str(error.value)
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("iteration", "rate"), [(0, 1e-7), (750, 5.005e-5), (1500, 1e-4), (60_000, 1e-5), (80_000, 1e-6)]
+)
+def test_the_rate_is_that_of_the_entity_swin_recipe(iteration: int, rate: float) -> None:
+    factor = 1.0 if iteration < 60_000 else 0.1 if iteration < 80_000 else 0.01
+    assert learning_rate(iteration, 1e-4, factor, 1500, 0.001) == pytest.approx(rate, rel=1e-12)
+
+
+def test_norm_layers_do_not_decay_and_biases_do() -> None:
+    model = Learner()
+    decayed, free = named_groups(model, 0.05)
+    names = {id(p): n for n, p in model.named_parameters()}
+    assert {names[id(p)] for p in free["params"]} == {"layers.1.weight", "layers.1.bias"}
+    assert {names[id(p)] for p in decayed["params"]} == {
+        "layers.0.weight",
+        "layers.0.bias",
+        "layers.3.weight",
+        "layers.3.bias",
+    }
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.05, 0.0)
+
+
+def test_checkpoints_are_written_on_the_way_and_two_are_kept(tmp_path: Path) -> None:
+    trained(tmp_path / "c", replace(STEPS, checkpoint_s=0.0))
+    kept = sorted(p.name for p in (tmp_path / "c").glob("*.safetensors"))
+    assert kept == ["000000010.safetensors", "000000011.safetensors"]
+
+
+@pytest.mark.parametrize("cut", [10, 0.5, -1])
+def test_a_truncated_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path, cut: float) -> None:
+    trained(tmp_path, replace(STEPS, checkpoint_s=0.0))
+    newest = tmp_path / "000000011.safetensors"
+    data = newest.read_bytes()
+    newest.write_bytes(data[: int(cut * len(data)) if 0 < cut < 1 else int(cut)])
+    path, damaged = Checkpoints(tmp_path).newest()
+    assert path == tmp_path / "000000010.safetensors"
+    assert len(damaged) == 1 and str(newest) in damaged[0]
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_noticed(tmp_path: Path) -> None:
+    trained(tmp_path, replace(STEPS, checkpoint_s=0.0))
+    newest = tmp_path / "000000011.safetensors"
+    data = bytearray(newest.read_bytes())
+    data[-5] ^= 1
+    newest.write_bytes(data)
+    assert Checkpoints(tmp_path).newest()[0] == tmp_path / "000000010.safetensors"
+
+
+def test_truncated_weights_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_weights(path, Learner())
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(StageError, match=r"model\.safetensors is damaged"):
+        load_weights(path)
+
+
+def test_the_state_of_another_model_is_refused(tmp_path: Path) -> None:
+    model, optimizer = fresh()
+    save_state(tmp_path / "s", model, optimizer, 1, Curves())
+    other = nn.Linear(2, 2)
+    with pytest.raises(StageError, match="another model"):
+        load_state(tmp_path / "s", other, sgd(other, 0.1, 0.0))
+
+
+def test_weights_files_hold_no_code(tmp_path: Path) -> None:
+    save_weights(tmp_path / "w", Learner())
+    header = (tmp_path / "w").read_bytes()
+    assert b"pickle" not in header and not header.startswith((b"\x80", b"PK"))
