@@ -1,0 +1,158 @@
+"""From the spec's Model to a module, and to predictions on a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import torch
+from pycocotools import mask as mask_api
+from torch import nn
+
+from casl.catalog import load
+from casl.data.augment import resize
+from casl.data.coco import CocoSplit
+from casl.data.pseudo import Prediction
+from casl.errors import DataError, SpecError
+from casl.models.detect import InferenceSettings
+from casl.spec.context import Context
+from casl.spec.kinds import Model
+from casl.stages.feed import image_tensor
+from casl.stages.sources import IMAGES
+
+BATCH = 16  # images a forward pass at inference; changes nothing but speed
+
+
+def build_detector(model: Model, ctx: Context, *, pretrained: bool, non_overlap: bool = False) -> nn.Module:
+    """The detector of a spec, on the stage's device.
+
+    Args:
+        pretrained: read the backbone's weights, if the model names any; not needed when a state is loaded afterwards.
+        non_overlap: predict as EntitySeg does: one entity a pixel, candidates chosen by class probability alone.
+
+    Raises:
+        DataError: the named weights are not there.
+    """
+    backbone = load("backbone", model.backbone)(
+        model.backbone,
+        weights=_weights(model, ctx) if pretrained else None,
+        drop_path=model.drop_path,
+        frozen_stages=model.frozen_stages,
+        frozen_norm=model.frozen_stages > 0,
+    )
+    build = load("detector", model.detector)
+    settings = _settings(get_type_hints(build)["settings"], model, non_overlap)
+    detector: nn.Module = build(backbone, model.classes, settings)
+    return detector.to(ctx.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _settings(kind: Any, model: Model, non_overlap: bool) -> Any:
+    """A detector's settings, filled from the spec as far as it has such fields."""
+    values: dict[str, Any] = {
+        "channels": model.channels,
+        "towers": model.towers,
+        "ranges": model.ranges,
+        "mask_channels": model.mask_channels,
+        **(ENTITY_HEAD if model.entity_head else {}),
+        **(ENTITY_INFERENCE if non_overlap else {}),
+    }
+    names = {f.name for f in fields(kind)}
+    return kind(**{name: value for name, value in values.items() if name in names})
+
+
+# EntitySeg's additions to CondInst; weights of its entity_r50_1x configuration (method reference sec. 2.1)
+ENTITY_HEAD: dict[str, Any] = {"kernel_head": True, "bank": True, "cluster_weight": 0.5, "bias_on_box": False}
+ENTITY_INFERENCE: dict[str, Any] = {"non_overlap": True, "inference": InferenceSettings()}
+
+
+def _weights(model: Model, ctx: Context) -> Path | None:
+    if model.weights == "random":
+        return None
+    if ctx.weights is None:
+        raise SpecError(
+            f"the model starts from {model.weights!r} weights of {model.backbone}, and no folder with such was given.\n"
+            f"  put {model.backbone}.safetensors (a timm checkpoint) into a folder and pass --weights FOLDER."
+        )
+    for suffix in (".safetensors", ".pth"):
+        if (path := ctx.weights / f"{model.backbone}{suffix}").exists():
+            return path
+    have = ", ".join(sorted(p.name for p in ctx.weights.glob("*"))) or "nothing"
+    raise DataError(f"{ctx.weights} has no {model.backbone}.safetensors or .pth; it has {have}.")
+
+
+@dataclass(frozen=True)
+class TestSettings:
+    """How to predict: short and long side in pixels, most detections an image."""
+
+    size: int
+    max_size: int
+    detections: int = 100
+
+
+def predict_split(
+    detector: nn.Module, split: CocoSplit, settings: TestSettings, device: str, progress: Callable[[int], None]
+) -> Iterator[Prediction]:
+    """Predictions for every image of a split, in its order, in the pixels of the image on disk."""
+    detector.eval()
+    for first in range(0, len(split), BATCH):
+        indices = range(first, min(first + BATCH, len(split)))
+        originals = [IMAGES.read(split.path(i)) for i in indices]
+        resized = [image_tensor(resize(image, settings.size, settings.max_size)[0]).to(device) for image in originals]
+        sizes = [(image.shape[0], image.shape[1]) for image in originals]
+        for found in _predict(detector, resized, sizes, settings):
+            yield _prediction(found)
+        progress(indices[-1] + 1)
+
+
+def _predict(
+    detector: Any,
+    images: list[torch.Tensor],
+    sizes: list[tuple[int, int]],
+    settings: TestSettings,
+) -> list[dict[str, torch.Tensor]]:
+    inference = replace(detector.settings.inference, max_detections=settings.detections)
+    results: list[dict[str, torch.Tensor]] = detector.predict(images, sizes, inference)
+    return results
+
+
+def _prediction(found: dict[str, torch.Tensor]) -> Prediction:
+    rles = None
+    if "masks" in found:
+        masks = found["masks"].cpu().numpy().astype(np.uint8)
+        rles = mask_api.encode(np.asfortranarray(masks.transpose(1, 2, 0))) if len(masks) else []
+    return Prediction(
+        boxes=found["boxes"].cpu().numpy().astype(np.float32),
+        scores=found["scores"].cpu().numpy().astype(np.float32),
+        labels=found["labels"].cpu().numpy().astype(np.int64),
+        rles=rles,
+    )
+
+
+def coco_results(split: CocoSplit, predictions: list[Prediction]) -> list[dict[str, Any]]:
+    """Predictions as a COCO result list: bbox [x, y, width, height], masks as compressed RLE with text counts.
+
+    A detector of one class on a split of several gives them all the first category; agnostic metrics look no further.
+    """
+    results = []
+    for image, prediction in zip(split.images, predictions, strict=True):
+        for n, (box, score, label) in enumerate(
+            zip(prediction.boxes.tolist(), prediction.scores.tolist(), prediction.labels.tolist(), strict=True)
+        ):
+            entry: dict[str, Any] = {
+                "image_id": image.id,
+                "category_id": split.category_ids[label],
+                "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+                "score": score,
+            }
+            if prediction.rles is not None:
+                rle = prediction.rles[n]
+                counts = rle["counts"]
+                entry["segmentation"] = {
+                    "size": list(rle["size"]),
+                    "counts": counts.decode() if isinstance(counts, bytes) else counts,
+                }
+            results.append(entry)
+    return results

@@ -1,0 +1,88 @@
+"""From a split to the batches of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools import mask as mask_api
+
+from casl.catalog import load
+from casl.data.augment import Sample
+from casl.data.coco import CocoSplit
+from casl.data.stream import generator_at, image_at
+from casl.errors import DataError
+from casl.spec.kinds import Recipe
+from casl.stages.sources import IMAGES
+
+Batch = tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]
+
+
+class Feed:
+    """Batch of every iteration, a pure function of it: image order and augmentation come from (seed, position).
+
+    Args:
+        split: images with labels. Crowds are left out, as in all detectors compared here.
+        recipe: batch size, augmentation and image sizes.
+        seed: of the training.
+        masks: whether the detector learns masks.
+
+    Raises:
+        DataError: the split is empty, or masks are wanted and absent.
+    """
+
+    def __init__(self, split: CocoSplit, recipe: Recipe, seed: int, masks: bool) -> None:
+        if not len(split):
+            raise DataError(f"{split.folder}: a training needs at least one image, the split has none")
+        if masks and not split.has_masks:
+            raise DataError(f"{split.folder}: the detector learns masks, but the annotations have boxes only; use fcos")
+        self.split = split
+        self.recipe = recipe
+        self.seed = seed
+        self.masks = masks
+        self.augment: Callable[..., Sample] = load("augmentation", recipe.augmentation)
+
+    def __call__(self, iteration: int) -> Batch:
+        """Images (3, h, w) uint8 and targets with boxes (N, 4), labels (N,) and, if wanted, masks (N, h, w)."""
+        first = iteration * self.recipe.batch
+        samples = [self.sample(p) for p in range(first, first + self.recipe.batch)]
+        return [image_tensor(s.image) for s in samples], [target(s) for s in samples]
+
+    def sample(self, position: int) -> Sample:
+        """The augmented image at a position of the stream."""
+        raw = read_sample(self.split, image_at(position, len(self.split), self.seed), self.masks)
+        return self.augment(raw, generator_at(position, self.seed), self.recipe.sizes, self.recipe.max_size)
+
+
+def read_sample(split: CocoSplit, index: int, masks: bool) -> Sample:
+    """One image with its labels, crowds left out."""
+    image = IMAGES.read(split.path(index))
+    labels = split.labels(index)
+    keep = ~labels.crowd
+    decoded = None
+    if masks:
+        rles = [rle for rle, kept in zip(labels.rles or [], keep, strict=True) if kept]
+        decoded = decode_masks(rles, image.shape[0], image.shape[1])
+    return Sample(image, labels.boxes[keep], labels.labels[keep], decoded)
+
+
+def decode_masks(rles: Sequence[dict[str, Any]], height: int, width: int) -> np.ndarray:
+    """(N, height, width) bool."""
+    if not rles:
+        return np.zeros((0, height, width), dtype=bool)
+    return np.ascontiguousarray(mask_api.decode(list(rles)).transpose(2, 0, 1)).astype(bool)
+
+
+def image_tensor(image: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) uint8 -> (3, H, W) uint8."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def target(sample: Sample) -> dict[str, torch.Tensor]:
+    """A sample's labels as tensors."""
+    values = {"boxes": torch.from_numpy(sample.boxes), "labels": torch.from_numpy(sample.labels)}
+    if sample.masks is not None:
+        values["masks"] = torch.from_numpy(np.ascontiguousarray(sample.masks))
+    return values

@@ -1,0 +1,26 @@
+"""Stage 3, `finetune`: the target detector on class-specific labels, starting from a warmup (CA-SSL eq. 5)."""
+
+from __future__ import annotations
+
+from casl.data.coco import agnostic
+from casl.errors import SpecError
+from casl.spec.context import Context, Outcome
+from casl.spec.kinds import Finetune
+from casl.stages.sources import open_split
+from casl.stages.training import run_training
+
+
+def run(stage: Finetune, ctx: Context) -> Outcome:
+    """Train on the split's own classes, or on entities as one class.
+
+    Raises:
+        SpecError: the model and the data differ in their number of classes.
+    """
+    split = open_split(stage.data, stage.labels, ctx)
+    if stage.model.classes == 1:
+        split = agnostic(split)
+    if len(split.classes) != stage.model.classes:
+        raise SpecError(
+            f"the model has {stage.model.classes} classes, the data {len(split.classes)}: {', '.join(split.classes)}"
+        )
+    return run_training(stage, split, ctx)

@@ -1,0 +1,44 @@
+"""Pictures of a stage's labels, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from casl.data.coco import CocoSplit
+from casl.data.draw import draw_labels, side_by_side
+from casl.data.pseudo import Prediction
+from casl.stages.sources import IMAGES
+
+PICTURES = "pictures"
+SHOWN = 4  # images a stage, spread evenly over the split
+CONFIDENT = 0.3  # predictions below are left out of pictures, or they would hide everything
+
+
+def chosen(split: CocoSplit) -> list[int]:
+    """Indices of the images to show."""
+    count = min(SHOWN, len(split))
+    return [i * len(split) // count for i in range(count)]
+
+
+def predicted(split: CocoSplit, index: int, prediction: Prediction, classes: Sequence[str]) -> Image.Image:
+    """One image with its confident predictions."""
+    keep = prediction.scores > CONFIDENT
+    rles = [r for r, k in zip(prediction.rles, keep, strict=True) if k] if prediction.rles is not None else None
+    image = IMAGES.read(split.path(index))
+    return draw_labels(image, prediction.boxes[keep], prediction.labels[keep], prediction.scores[keep], rles, classes)
+
+
+def true(split: CocoSplit, index: int) -> Image.Image:
+    """One image with its annotations."""
+    labels = split.labels(index)
+    return draw_labels(IMAGES.read(split.path(index)), labels.boxes, labels.labels, None, labels.rles, split.classes)
+
+
+def save_grid(folder: Path, name: str, rows: list[list[Image.Image]], headings: list[str]) -> None:
+    """Save rows of pictures under headings as pictures/<name>.png."""
+    path = folder / PICTURES / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    side_by_side(rows, headings).save(path)

@@ -1,0 +1,112 @@
+"""Opening what a stage reads: splits of data sets, pseudo labels, and images that are decoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from casl.data.coco import CocoSplit, load_split
+from casl.data.digest import digest
+from casl.data.image import read_image
+from casl.data.layout import SplitFiles, find_splits
+from casl.data.pseudo import read_pseudo_labels
+from casl.errors import DataError
+from casl.spec.context import Context
+from casl.spec.kinds import Folder, PseudoLabel, Scenes, Warmup
+from casl.spec.stage import Stage
+
+LABELS = "labels"  # folder of a pseudolabel stage's result that holds the scored labels
+
+
+def split_files(stage: Stage, ctx: Context) -> SplitFiles:
+    """The files of a data stage, wherever they lie on this machine.
+
+    Raises:
+        DataError: the set on disk is no longer the one the stage was planned with.
+    """
+    if isinstance(stage, Scenes):
+        return find_splits(ctx.inputs[stage.name] / "set")[stage.split]
+    if isinstance(stage, Folder):
+        return _unchanged(stage, ctx)
+    raise TypeError(f"{stage.kind} is not a data set")
+
+
+def _unchanged(stage: Folder, ctx: Context) -> SplitFiles:
+    if stage.digest not in ctx.roots:
+        raise DataError(
+            f"stage {stage.name} reads the {stage.split} split of a data set this run was not given.\n"
+            "  pass it with DATA=path (make) or --data path (casl)."
+        )
+    root = ctx.roots[stage.digest]
+    files = find_splits(root)[stage.split]
+    found = digest(files, stage.labels, ctx.digests)
+    if found.value != stage.digest:
+        raise DataError(
+            f"data set {root}: split {stage.split!r} changed on disk since this run was planned.\n"
+            "  repeat the command to plan with the new content; finished stages of the old content stay in the store."
+        )
+    return files
+
+
+def open_split(stage: Stage, labels: str, ctx: Context) -> CocoSplit:
+    """A split with its annotations. labels: "objects", "entities" or "images"."""
+    return load_split(split_files(stage, ctx), labels)
+
+
+def hidden_truth(stage: Stage, labels: str, ctx: Context) -> CocoSplit | None:
+    """True labels of an unlabeled split where the built-in scenes know them; for measuring only, never for training."""
+    if not isinstance(stage, Scenes):
+        return None
+    return load_split(find_splits(ctx.inputs[stage.name] / "set")["unlabeled_gt"], labels)
+
+
+def open_pseudo_labels(stage: Warmup, ctx: Context) -> CocoSplit:
+    """Eq. 2 and 3: the labels above the threshold, and the images that have any.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    source = stage.data
+    assert isinstance(source, PseudoLabel)
+    images = split_files(source.data, ctx).images
+    split = read_pseudo_labels(ctx.inputs[source.name] / LABELS, images, stage.threshold)
+    if not len(split):
+        raise DataError(
+            f"no pseudo label of {source.name} scores above delta = {stage.threshold}.\n"
+            "  train the labeler longer, or lower the profile's threshold (scores start at 0.05)."
+        )
+    return split
+
+
+class ImageCache:
+    """Decoded images, kept up to a number of bytes, so that none is decoded twice without need."""
+
+    def __init__(self, limit_bytes: int = 1 << 30) -> None:
+        self.limit_bytes = limit_bytes
+        self._held = 0
+        self._images: dict[Path, NDArray[np.uint8]] = {}
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB; the caller must not write into it."""
+        image = self._images.get(path)
+        if image is None:
+            image = read_image(path)
+            if self._held + image.nbytes <= self.limit_bytes:
+                self._images[path] = image
+                self._held += image.nbytes
+        return image
+
+
+IMAGES = ImageCache()  # one for the process: the stages a worker runs mostly read the same images
+
+
+def facts_of(split: CocoSplit) -> dict[str, int]:
+    """Counts worth keeping with a result."""
+    return {"images": len(split), "labels": sum(_count(split))}
+
+
+def _count(split: CocoSplit) -> Iterable[int]:
+    return (len(split.labels(i).labels) for i in range(len(split)))

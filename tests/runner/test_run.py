@@ -1,0 +1,195 @@
+"""Running plans for real, on stages that take milliseconds: sharing, failures, damage, and several processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from casl.runner.job import Job, Placement
+from casl.runner.launch.local import Local
+from casl.runner.plan import make_plan
+from casl.runner.schedule import execute
+from casl.runner.store import Store
+from casl.spec import Cell, Finetune, Scenes, evaluate, finetune, labeler
+from casl.spec.schedule import times
+from casl.stages.training import STATE, WEIGHTS
+from casl.train.checkpoint import load_weights
+from tests.runner.stores import NANO, Silent, chain, new_store, run
+
+
+def lengths(*schedules: int) -> list[Cell]:
+    """Finetunes without a warmup of several lengths."""
+    return [
+        Cell(f"F {k}x", "base", "ap_det", evaluate(NANO, finetune(NANO, None, schedule=k), "ap_det")) for k in schedules
+    ]
+
+
+def weights_of(cell: Cell, store: Store) -> dict[str, torch.Tensor]:
+    return load_weights(store.folder(cell.stage.model.name) / WEIGHTS)
+
+
+def same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
+
+
+def test_a_training_that_shares_its_beginning_equals_one_that_does_not_bit_for_bit(tmp_path: Path) -> None:
+    together = Store(tmp_path / "together")
+    cells = lengths(1, 2, 3)
+    plan, summary, _ = run(cells, together)
+    assert not summary.failed
+    trained = sum(node.iters for node in plan.nodes.values())
+    assert trained == plan.counts.shared_iters < plan.counts.unique_iters
+
+    for cell in cells:
+        alone = Store(tmp_path / cell.row)
+        single = make_plan({"t": [cell]}, alone)
+        assert isinstance(cell.stage.model, Finetune)
+        unshared = {n: replace(node, resume=None) for n, node in single.nodes.items() if node.asked}
+        unshared = {n: replace(x, needs=tuple(s.name for s in x.stage.inputs())) for n, x in unshared.items()}
+        from casl.runner.launch.inline import Inline
+
+        execute(replace(single, nodes=unshared), alone, Inline(alone), Placement(), Silent(), lambda name: None)
+        assert same(weights_of(cell, together), weights_of(cell, alone))
+        assert together.run(cell.stage.name).metrics == alone.run(cell.stage.name).metrics
+
+
+def test_where_the_cut_was_does_not_matter(tmp_path: Path) -> None:
+    first, second = Store(tmp_path / "a"), Store(tmp_path / "b")
+    run(lengths(3), first)
+    run(lengths(1, 2), second)
+    run(lengths(3), second)  # continues from what 1x and 2x left
+    assert same(weights_of(lengths(3)[0], first), weights_of(lengths(3)[0], second))
+
+
+def test_only_states_that_can_be_continued_keep_their_optimiser(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    plan, _, _ = run(lengths(1), store)
+    kept = {n: (store.folder(n) / STATE).exists() for n in plan.nodes if n.startswith("finetune")}
+    assert sorted(kept.values()) == [False, True]
+    assert not kept[lengths(1)[0].stage.model.name]
+
+
+def test_a_failed_stage_blocks_its_users_and_nothing_else(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    hopeless, fine = chain(replace(NANO, threshold=1.0)), lengths(1)[0]
+    _, summary, watcher = run([hopeless, fine], store)
+    status, error = watcher.ended[summary.failed[0]]
+    assert status == "failed" and "above delta = 1.0" in error and "lower the profile's threshold" in error
+    assert [n.partition("-")[0] for n in summary.failed] == ["warmup"]
+    assert hopeless.stage.name in summary.blocked
+    assert store.is_done(fine.stage.name)
+
+
+def test_a_second_run_does_nothing(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    run(lengths(1), store)
+    _, summary, watcher = run(lengths(1), store)
+    assert summary.done == [] and watcher.ended == {}
+
+
+def test_a_bit_flipped_in_a_result_is_named_and_the_stage_computed_again(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    cell = lengths(1)[0]
+    run([cell], store)
+    metrics = store.run(cell.stage.name).metrics
+    path = store.folder(cell.stage.model.name) / WEIGHTS
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    store.quarantine(cell.stage.name)
+
+    _, summary, watcher = run([cell], store)
+    assert str(path) in watcher.ended[cell.stage.name][1]
+    _, summary, _ = run([cell], store)
+    assert not summary.failed and store.run(cell.stage.name).metrics == metrics
+
+
+def test_nan_in_one_training_fails_that_one_and_says_where(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    wild = replace(NANO, finetune_recipe=replace(NANO.finetune_recipe, lr=1e30, ramp_iters=0))
+    bad = Cell("bad", "c", "ap_det", evaluate(wild, finetune(wild, None), "ap_det"))
+    good = lengths(1)[0]
+    _, summary, watcher = run([bad, good], store)
+    assert len(summary.failed) == 1
+    error = watcher.ended[summary.failed[0]][1]
+    assert "stopped at iteration" in error and ("nan" in error or "inf" in error)
+    assert store.is_done(good.stage.name)
+
+
+def _run_all(root: str, order: int) -> None:
+    run(lengths(1, 2, 3)[::order], Store(Path(root)))
+
+
+def test_two_processes_on_one_store_run_each_stage_once(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    context = multiprocessing.get_context("spawn")
+    runners = [context.Process(target=_run_all, args=(str(store.root), order)) for order in (1, -1)]
+    for runner in runners:
+        runner.start()
+    for runner in runners:
+        runner.join(120)
+    assert [r.exitcode for r in runners] == [0, 0]
+    names = make_plan({"t": lengths(1, 2, 3)}, store).nodes
+    for name in names:
+        assert (store.folder(name) / "log.txt").read_text().count("finished in") == 1
+
+
+class Killer(Silent):
+    """Kills the worker of the first stage that reports progress, once."""
+
+    def __init__(self, launcher: Local) -> None:
+        super().__init__()
+        self.launcher, self.killed = launcher, 0
+
+    def progress(self, event: Any) -> None:
+        if not self.killed:
+            self.killed = next(iter(self.launcher._busy))
+            os.kill(self.killed, signal.SIGKILL)
+
+
+def test_a_killed_worker_is_replaced_and_its_stage_done_again(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    slow = replace(labeler(NANO), schedule=times(1, 300))
+    plan = make_plan({"t": [Cell("r", "c", "ap_e", evaluate(NANO, slow, "ap_e"))]}, store)
+    launcher = Local(store, workers=1)
+    killer = Killer(launcher)
+    try:
+        summary = execute(plan, store, launcher, Placement(checkpoint_s=0.2), killer, lambda name: None)
+    finally:
+        launcher.close()
+    assert killer.killed
+    assert not summary.failed and not summary.blocked
+    assert make_plan({"t": [Cell("r", "c", "ap_e", evaluate(NANO, slow, "ap_e"))]}, store).todo == []
+
+
+def test_workers_end_with_their_launcher(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    launcher = Local(store, workers=1)
+    launcher.submit(Job(Scenes(split="val", count=1, size=64)))
+    while not any(e["event"] == "done" for e in launcher.poll(1.0)):
+        pass
+    pid = launcher._idle[0].process.pid
+    launcher.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_results_do_not_depend_on_the_launcher(tmp_path: Path) -> None:
+    inline, local = Store(tmp_path / "inline"), Store(tmp_path / "local")
+    cell = chain(NANO)
+    run([cell], inline)
+    launcher = Local(local, workers=2)
+    try:
+        execute(make_plan({"t": [cell]}, local), local, launcher, Placement(), Silent(), lambda name: None)
+    finally:
+        launcher.close()
+    assert same(weights_of(cell, inline), weights_of(cell, local))
+    assert inline.run(cell.stage.name).metrics == local.run(cell.stage.name).metrics

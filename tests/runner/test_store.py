@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from casl import files
+from casl.errors import StoreError
+from casl.runner.store import FAILURE, RESULT, Store
+from tests.runner.stores import RECORD, committed, new_store, scenes
+
+
+def test_a_committed_stage_is_read_back_as_it_was(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    committed(store, scenes())
+    run = store.run(scenes().name)
+    assert (run.status, run.key, dict(run.metrics), run.commit) == ("done", scenes().key, {"AP": 12.5}, "0" * 40)
+    assert run.files["file.bin"]["bytes"] == len(b"content")
+    store.check(run.name)
+
+
+def test_an_unfinished_folder_is_not_a_result(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    work = store.work(scenes().name)
+    work.mkdir()
+    (work / RESULT).write_text("{}")  # even a marker does not count before the folder is renamed
+    assert not store.is_done(scenes().name)
+    assert store.run(scenes().name).status == "not run"
+
+
+def test_a_failure_is_told_and_forgotten_by_a_later_success(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    store.fail(scenes(), "loss is nan")
+    assert (store.run(scenes().name).status, store.run(scenes().name).error) == ("failed", "loss is nan")
+    store.commit(scenes(), RECORD)
+    assert store.run(scenes().name).status == "done"
+    assert not (store.folder(scenes().name) / FAILURE).exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda p: p.unlink(), "is missing"),
+        (lambda p: p.write_bytes(b"cont"), "4 bytes, 7 were committed"),
+        (lambda p: p.write_bytes(b"CONTENT"), "content differs"),
+    ],
+)
+def test_damage_is_found_and_the_file_named(tmp_path: Path, damage: object, message: str) -> None:
+    store = new_store(tmp_path)
+    committed(store, scenes())
+    path = store.folder(scenes().name) / "file.bin"
+    damage(path)  # type: ignore[operator]
+    with pytest.raises(StoreError, match=message) as error:
+        store.check(scenes().name)
+    assert str(path) in str(error.value)
+    moved = store.quarantine(scenes().name)
+    assert moved.exists() and not store.is_done(scenes().name)
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    committed(store, scenes())
+    marker = store.folder(scenes().name) / RESULT
+    marker.write_text(marker.read_text()[:50])
+    with pytest.raises(StoreError, match=str(marker)):
+        store.run(scenes().name)
+
+
+def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    new_store(tmp_path)
+    (tmp_path / "store" / "store.json").write_text(json.dumps({"schema": 99}))
+    with pytest.raises(StoreError, match="newer version of casl"):
+        new_store(tmp_path)
+
+
+def test_a_full_disk_says_so_and_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "value.json"
+    files.write_json(path, {"old": 1})
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match="the disk is full"):
+        files.write_json(path, {"new": 2})
+    assert files.read_json(path) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["value.json"]
+
+
+def test_a_store_where_a_file_is_in_the_way_says_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot make the store"):
+        Store(tmp_path / "file" / "store")
+
+
+def _hold(root: str, name: str, ready: object, release: object) -> None:
+    with Store(Path(root)).lock(name):
+        ready.set()  # type: ignore[attr-defined]
+        release.wait(30)  # type: ignore[attr-defined]
+
+
+def test_a_stage_is_locked_by_one_process_and_freed_when_it_is_killed(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    context = multiprocessing.get_context("spawn")
+    ready, release = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(str(store.root), scenes().name, ready, release))
+    other.start()
+    assert ready.wait(30)
+    assert store.run(scenes().name).status == "running"
+    with store.lock(scenes().name, wait=False) as mine:
+        assert not mine
+    other.kill()
+    other.join()
+    with store.lock(scenes().name, wait=False) as mine:
+        assert mine
+    assert store.run(scenes().name).status == "not run"
