@@ -1,0 +1,254 @@
+"""Table: an ablation's cells joined with what is known of their runs, ready to print.
+
+A table is a pure function of the store. A gap is never filled with the paper's number; it says what is missing.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from casl.errors import SpecError, unknown
+from casl.spec.ablation import Ablation, Cell
+from casl.spec.profile import Profile
+from casl.spec.run import Run
+from casl.spec.stage import Stage, ancestors
+
+UNDEFINED = -1.0  # pycocotools: no ground truth to measure on, such as no object of that size
+SMALL = "SMALL PROFILE: does not test the paper's claim"
+_WORST_FIRST = ("failed", "blocked", "running", "not run")
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """One seed of a cell. value: percent, None where there is none; note: why."""
+
+    seed: int
+    name: str
+    key: str
+    status: str
+    value: float | None
+    note: str
+    mlflow_run_id: str | None
+    commit: str
+    dirty: bool
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """One number of a table beside the paper's, in percent.
+
+    value: mean over the seeds measured. std: sample standard deviation, None below two. values: the defined ones.
+    seeds: how many those are. status: "done", "partial" (some seeds missing), or as in Run where none is measured.
+    note: what is missing and where to look. key, name, mlflow_run_id, commit: of the first seed measured, else of the
+    first; `repetitions` has them all. dirty: any of them.
+    """
+
+    row: str
+    column: str
+    metric: str
+    figure: str
+    paper: float | None
+    value: float | None
+    std: float | None
+    values: tuple[float, ...]
+    seeds: int
+    status: str
+    note: str
+    key: str
+    name: str
+    mlflow_run_id: str | None
+    commit: str
+    dirty: bool
+    repetitions: tuple[Repetition, ...]
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's; None unless both exist."""
+        return None if self.value is None or self.paper is None else self.value - self.paper
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready to print. small: its numbers say nothing about the paper's claim; seeds: repetitions asked for.
+
+    rows, columns: headings in the order they first appear; row_axis, column_axis: what they mean.
+    """
+
+    name: str
+    title: str
+    source: str
+    profile: str
+    profile_title: str
+    data: str
+    small: bool
+    seeds: int
+    notes: tuple[str, ...]
+    row_axis: str
+    column_axis: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[TableCell, ...]
+
+    @property
+    def warning(self) -> str:
+        """What every printed form must say first; empty for a profile at the paper's size."""
+        return SMALL if self.small else ""
+
+    @property
+    def measured(self) -> int:
+        """How many cells have every seed measured."""
+        return sum(cell.status == "done" for cell in self.cells)
+
+    def at(self, row: str, column: str) -> tuple[TableCell, ...]:
+        """The cells at one place: none, one, or several that are printed "a / b"."""
+        return tuple(c for c in self.cells if (c.row, c.column) == (row, column))
+
+
+def build_table(
+    ablation: Ablation,
+    profile: Profile,
+    seeds: Sequence[tuple[Cell, ...]],
+    runs: Mapping[str, Run],
+    run_ids: Mapping[str, str],
+) -> Table:
+    """Join cells and runs.
+
+    Args:
+        seeds: the ablation's cells, one tuple a seed, all in the same order.
+        runs: stage name -> Run, for evaluations, and for whatever failed or runs before them. A blocked run names the
+            stage that blocks it in `error`; without it, a failed ancestor found in `runs` is named.
+        run_ids: stage name -> MLflow's run id, where there is one.
+
+    Raises:
+        SpecError: seeds disagree on the cells, or a cell asks for a figure its metric does not have.
+    """
+    first = seeds[0]
+    for other in seeds[1:]:
+        if [_place(c) for c in other] != [_place(c) for c in first]:
+            raise SpecError(f"ablation {ablation.name!r}: its cells depend on the seed; rows and columns must not")
+    return Table(
+        name=ablation.name,
+        title=ablation.title,
+        source=ablation.source,
+        profile=profile.name,
+        profile_title=profile.title,
+        data=profile.data.name,
+        small=profile.small,
+        seeds=len(seeds),
+        notes=profile.notes,
+        row_axis=ablation.rows,
+        column_axis=ablation.columns,
+        rows=tuple(dict.fromkeys(c.row for c in first)),
+        columns=tuple(dict.fromkeys(c.column for c in first)),
+        cells=tuple(
+            _table_cell([_repetition(c, runs, run_ids) for c in same], same[0]) for same in zip(*seeds, strict=True)
+        ),
+    )
+
+
+def _place(cell: Cell) -> tuple[object, ...]:
+    return cell.row, cell.column, cell.metric, cell.figure, cell.paper
+
+
+def _table_cell(repetitions: Sequence[Repetition], cell: Cell) -> TableCell:
+    values = tuple(r.value for r in repetitions if r.value is not None)
+    done = [r for r in repetitions if r.status == "done"]
+    shown = (done or repetitions)[0]
+    return TableCell(
+        row=cell.row,
+        column=cell.column,
+        metric=cell.metric,
+        figure=cell.figure,
+        paper=cell.paper,
+        value=statistics.fmean(values) if values else None,
+        std=statistics.stdev(values) if len(values) > 1 else None,
+        values=values,
+        seeds=len(values),
+        status=_status(repetitions),
+        note=_note(repetitions),
+        key=shown.key,
+        name=shown.name,
+        mlflow_run_id=shown.mlflow_run_id,
+        commit=shown.commit,
+        dirty=any(r.dirty for r in repetitions),
+        repetitions=tuple(repetitions),
+    )
+
+
+def _status(repetitions: Sequence[Repetition]) -> str:
+    states = {r.status for r in repetitions}
+    if "done" in states:
+        return "done" if states == {"done"} else "partial"
+    return next(s for s in _WORST_FIRST if s in states)
+
+
+def _note(repetitions: Sequence[Repetition]) -> str:
+    """What all seeds say; where they differ, how many are measured and the others' notes by seed."""
+    if len({r.note for r in repetitions}) == 1 and not any(r.status == "done" for r in repetitions[1:]):
+        return repetitions[0].note
+    notes: dict[str, list[str]] = {}
+    for r in repetitions:
+        if r.note:
+            notes.setdefault(r.note, []).append(str(r.seed))
+    words = [f"seed {', '.join(numbers)}: {note}" for note, numbers in notes.items()]
+    done = sum(r.status == "done" for r in repetitions)
+    if done < len(repetitions):
+        words.insert(0, f"{done} of {len(repetitions)} seeds measured")
+    commits = {r.commit for r in repetitions if r.commit}
+    return "; ".join([*words, *(["seeds measured by different commits"] if len(commits) > 1 else [])])
+
+
+def _repetition(cell: Cell, runs: Mapping[str, Run], run_ids: Mapping[str, str]) -> Repetition:
+    stage = cell.stage
+    run = runs.get(stage.name)
+    value, note, status = None, "", "done"
+    if run and run.status == "done":
+        value = _figure(cell, run)
+        note = "" if value is not None else "undefined (-1): there is nothing to measure it on"
+    else:
+        status, note = _missing(stage, run, runs)
+    return Repetition(
+        seed=stage.model.seed,
+        name=stage.name,
+        key=stage.key,
+        status=status,
+        value=value,
+        note=note,
+        mlflow_run_id=run_ids.get(stage.name),
+        commit=run.commit if run else "",
+        dirty=bool(run and run.dirty),
+    )
+
+
+def _figure(cell: Cell, run: Run) -> float | None:
+    """The measured number; None where the metric is undefined."""
+    if cell.figure not in run.metrics:
+        raise SpecError(unknown(f"figure of {cell.metric}", cell.figure, run.metrics))
+    value = float(run.metrics[cell.figure])
+    return None if value == UNDEFINED or not math.isfinite(value) else value
+
+
+def _missing(stage: Stage, run: Run | None, runs: Mapping[str, Run]) -> tuple[str, str]:
+    """Status and note of a stage without a result."""
+    if run and run.status == "failed":
+        return "failed", f"failed: {_reason(run)}"
+    if run and run.status == "running":
+        return "running", "running"
+    before = [runs[s.name] for s in ancestors(stage) if s.name in runs and s.name != stage.name]
+    if run and run.status == "blocked" and run.error:
+        blocker = runs.get(run.error)
+        return "blocked", f"blocked by {_reason(blocker) if blocker else run.error}"
+    if culprit := next((r for r in before if r.status == "failed"), None):
+        return "blocked", f"blocked by {_reason(culprit)}"
+    if busy := next((r for r in before if r.status == "running"), None):
+        return "running", f"running: {busy.name}"
+    return ("blocked", "blocked") if run and run.status == "blocked" else ("not run", "not run")
+
+
+def _reason(run: Run) -> str:
+    """What stopped a stage and where its log lies, in one line; the path is relative to the store."""
+    first = (run.error.strip().splitlines() or ["no message"])[0]
+    return f"{run.name}: {first}; log: {run.folder.parent.name}/{run.folder.name}/log.txt"

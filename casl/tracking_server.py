@@ -1,0 +1,206 @@
+"""Reaching MLflow: a database made once and whole, a server asked briefly, and errors a person can act on.
+
+MLflow is imported inside functions only: it takes over a second, and nothing but a sync or `make ui` needs it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+import sys
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from casl.errors import TrackingError
+
+PATIENCE_S = 5.0
+# MLflow's pages open in a mode for language-model apps unless the address asks for the other.
+TRAINING_MODE = "?workflowType=machine_learning"
+START_PAGE = f"#/experiments{TRAINING_MODE}"
+SQLITE = "sqlite:///"
+_QUIET = {
+    "GIT_PYTHON_REFRESH": "quiet",  # a machine without git: the commit comes from the run, not from here
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+_BRIEF = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    # No connection outlives its use: a database removed or replaced meanwhile is then seen, and forks are harmless.
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",
+}
+
+
+@contextmanager
+def quiet_mlflow() -> Iterator[None]:
+    """Short waits and no chatter while MLflow works; settings the user made win, and all is undone afterwards."""
+    added = {name: value for name, value in (_QUIET | _BRIEF).items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        import mlflow  # noqa: F401  sets its loggers' levels on import, so import before silencing them
+
+        with ExitStack() as stack:
+            for name in ("mlflow", "alembic", "urllib3"):
+                stack.enter_context(_silent(logging.getLogger(name)))
+            yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def tracking_errors(uri: str, store: Path) -> Iterator[None]:
+    """Turn whatever MLflow, its database or the network raise into one TrackingError that says nothing is lost."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise TrackingError(unreachable(uri, store, reason[0])) from error
+
+
+def unreachable(uri: str, store: Path, reason: str) -> str:
+    """Message for results that could not be logged."""
+    return (
+        f"cannot log to MLflow at {uri}: {reason}\n"
+        f"  nothing is lost: the results wait in {store}.\n"
+        "  send them later: casl sync"
+    )
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file; the kernel releases it if the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def open_client(uri: str, artifacts: Path) -> Any:
+    """An MlflowClient that is known to answer. Call inside `quiet_mlflow` and `tracking_errors`.
+
+    Args:
+        uri: http(s) address of a server, or a database such as sqlite:////folder/mlflow.db (made if missing).
+        artifacts: folder for files of a database's own default experiment.
+    """
+    from mlflow import MlflowClient
+
+    if uri.startswith(SQLITE):
+        make_database(uri, artifacts)
+        _check_free(database(uri))
+    elif uri.startswith(("http://", "https://")):
+        _check_up(uri)
+    return MlflowClient(tracking_uri=uri)
+
+
+def database(uri: str) -> Path:
+    """The file behind an sqlite:/// address."""
+    return Path(uri.removeprefix(SQLITE))
+
+
+def make_database(uri: str, artifacts: Path) -> None:
+    """Create an SQLite database with MLflow's tables unless it exists.
+
+    The first open of an empty database runs every migration, for seconds; two processes at once, or a kill in between,
+    would leave it broken for good. So one process at a time makes it aside and moves it into place whole.
+    """
+    path = database(uri)
+    lock = path.with_name(f"{path.name}.lock")
+    with exclusive(lock):
+        if path.exists():
+            return
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            SqlAlchemyStore(f"{SQLITE}{aside}", str(artifacts)).engine.dispose()
+            with closing(sqlite3.connect(aside)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            lock.write_text(uuid.uuid4().hex)
+            aside.replace(path)
+        finally:
+            for left in path.parent.iterdir():  # ours, and what a killed attempt left: the lock is ours
+                if left.name.startswith(f".{path.name}."):
+                    left.unlink(missing_ok=True)
+
+
+def identity(uri: str) -> str | None:
+    """What tells a database from one made in its place later; None if it is missing, "" for a server."""
+    if not uri.startswith(SQLITE):
+        return ""
+    path = database(uri)
+    lock = path.with_name(f"{path.name}.lock")
+    return (lock.read_text() if lock.exists() else "") if path.exists() else None
+
+
+def _check_free(path: Path) -> None:
+    """Fail within seconds if another process holds the database; MLflow itself would retry for minutes."""
+    with closing(sqlite3.connect(path, timeout=PATIENCE_S)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
+
+
+def _check_up(uri: str) -> None:
+    try:
+        with urllib.request.urlopen(f"{uri}/health", timeout=PATIENCE_S):
+            pass
+    except urllib.error.HTTPError:
+        return  # something answers; what it thinks of us, MLflow will say
+
+
+def ui_command(store: Path, uri: str | None, port: int) -> tuple[list[str], dict[str, str]]:
+    """How to serve a store's MLflow pages on this machine; call after a sync.
+
+    Args:
+        store: the store's folder. uri: None, or the database that `Mirror` was given.
+
+    Returns:
+        Arguments of the process, and variables to add to its environment: one worker and no job execution, a quarter
+        of the memory and start-up time of MLflow's defaults.
+
+    Raises:
+        TrackingError: uri is a server already, or the database cannot be made.
+    """
+    where = uri or default_uri(store)
+    if where.startswith(("http://", "https://")):
+        raise TrackingError(f"MLflow runs at {where} already; open that address in a browser.")
+    artifacts = artifact_root(store)
+    if where.startswith(SQLITE) and not database(where).exists():
+        with quiet_mlflow(), tracking_errors(where, store):
+            make_database(where, artifacts)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", where]
+    command += ["--artifacts-destination", artifacts.as_uri(), "--host", "127.0.0.1", "--port", str(port)]
+    return [*command, "--workers", "1"], {**_QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def default_uri(store: Path) -> str:
+    """A database inside the store."""
+    return f"{SQLITE}{store.resolve() / 'mlflow.db'}"
+
+
+def artifact_root(store: Path) -> Path:
+    """Where a database's artifacts go; a server decides for itself."""
+    return store.resolve() / "mlartifacts"

@@ -1,0 +1,214 @@
+"""What a mirrored run says: its readable name, parameters, tags and note. Words only: no MLflow here."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from casl.errors import SpecError
+from casl.spec.freeze import freeze, thaw
+from casl.spec.kinds import PARTS, Evaluate, Finetune, Folder, PseudoLabel, Scenes, Train, Warmup
+from casl.spec.run import Run
+from casl.spec.stage import Record, Stage, ancestors
+
+PARAM_LENGTH = 5000  # MLflow refuses longer values: 6000 characters for a parameter, 8000 for a tag
+TAG_LENGTH = 7500
+ARTIFACTS = ("log.txt", "result.json", "failure.json", "curves.csv")
+PICTURES = "pictures"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One run as MLflow shall show it. tags include the note; metrics are the final figures."""
+
+    title: str
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
+def stage_of(run: Run) -> Stage | None:
+    """The stage a run computed; None if its record holds none that this version of casl understands."""
+    try:
+        stage = thaw(dict(run.stage)) if run.stage else None
+    except SpecError:
+        return None
+    return stage if isinstance(stage, Stage) else None
+
+
+def title(stage: Stage) -> str:
+    """A name that tells stages apart in a list of runs: "warmup 360 it · condinst resnet_micro · δ 0.3 · seed 0"."""
+    match stage:
+        case Scenes():
+            return f"scenes {stage.split} · {stage.count} images · {stage.size} px · seed {stage.seed}"
+        case Folder():
+            return f"folder {stage.split} · {stage.labels} · {stage.count} images · {stage.digest[:8]}"
+        case PseudoLabel():
+            count = f" of {stage.data.count} images" if isinstance(stage.data, Scenes | Folder) else ""
+            return f"pseudo labels{count} ← {_chain(stage.labeler)} · seed {stage.labeler.seed}"
+        case Evaluate():
+            return f"evaluate {stage.metric} · {_chain(stage.model)} · seed {stage.model.seed}"
+        case Train():
+            return " · ".join([_chain(stage), *_details(stage), f"seed {stage.seed}"])
+    return stage.name
+
+
+def _chain(stage: Train) -> str:
+    start = f" ← {_chain(stage.init)}" if stage.init else ""
+    return f"{stage.kind} {stage.iters} it{start}"
+
+
+def _details(stage: Train) -> list[str]:
+    words = [f"{stage.model.detector} {stage.model.backbone}"]
+    if isinstance(stage, Warmup) and stage.labels == "pseudo":
+        words.append(f"δ {stage.threshold:g}")
+    if stage.recipe.augmentation != "weak":
+        words.append(stage.recipe.augmentation)
+    if isinstance(stage, Finetune) and stage.init and stage.parts != PARTS:
+        words.append("from " + ", ".join(stage.parts))
+    return words
+
+
+def describe(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], links: Mapping[str, str]) -> Sheet:
+    """Everything MLflow shall show of a run, apart from curves and files.
+
+    Args:
+        run: done or failed.
+        stage: what it computed, from `stage_of`.
+        uses: table -> places in it that this stage feeds.
+        links: stage name -> address of its run inside the MLflow page, for the inputs that have one.
+    """
+    name = title(stage) if stage else run.name
+    metrics = {legal(_figure(stage, figure)): float(value) for figure, value in run.metrics.items()}
+    tags = {**_facts(run), **_data_tags(stage), **{legal(table): _places(places) for table, places in uses.items()}}
+    tags["mlflow.note.content"] = _short(_note(run, stage, uses, links), TAG_LENGTH)
+    return Sheet(name, _params(stage) if stage else {}, metrics, tags)
+
+
+def legal(name: str) -> str:
+    """A name MLflow accepts: letters, digits and _ - . / space; anything else becomes an underscore."""
+    return re.sub(r"[^\w\-./ ]", "_", name, flags=re.ASCII)
+
+
+def _figure(stage: Stage | None, figure: str) -> str:
+    return f"{stage.metric}/{figure}" if isinstance(stage, Evaluate) else f"final/{figure}"
+
+
+def _params(stage: Stage) -> dict[str, str]:
+    """Fields by dotted name; an input stands for itself by its name."""
+    flat = dict(_flatten("", stage))
+    if isinstance(stage, Train):
+        flat["iters"] = str(stage.iters)
+    return {legal(name): _short(value, PARAM_LENGTH) for name, value in flat.items()}
+
+
+def _flatten(prefix: str, value: Stage | Record) -> Iterable[tuple[str, str]]:
+    for field in dataclasses.fields(value):
+        item, where = getattr(value, field.name), f"{prefix}{field.name}"
+        if isinstance(item, Stage):
+            yield where, item.name
+        elif isinstance(item, Record):
+            yield from _flatten(f"{where}.", item)
+        else:
+            yield where, _param(item)
+
+
+def _param(value: object) -> str:
+    if isinstance(value, tuple) and not any(isinstance(v, tuple) for v in value):
+        return ", ".join(str(v) for v in value)
+    return value if isinstance(value, str) else json.dumps(freeze(value))
+
+
+def _facts(run: Run) -> dict[str, str]:
+    known = {
+        "casl.name": run.name,
+        "casl.key": run.key,
+        "casl.kind": run.kind,
+        "casl.host": run.host,
+        "casl.seconds": f"{run.seconds:.1f}" if run.status == "done" else "",
+        "casl.dirty": ("yes" if run.dirty else "no") if run.commit else "",
+        "mlflow.source.name": f"casl {run.kind}",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": run.commit,
+    }
+    versions = {legal(f"casl.version.{package}"): version for package, version in run.versions.items()}
+    return {name: value for name, value in (known | versions).items() if value}
+
+
+def _data_tags(stage: Stage | None) -> dict[str, str]:
+    """Content of the data that reached this stage: digest of a folder, key of generated scenes."""
+    sets = [s for s in ancestors(stage) if isinstance(s, Scenes | Folder)] if stage else []
+    tags: dict[str, str] = {}
+    for data in sets:
+        name = f"casl.data.{data.split}.{data.labels}" if isinstance(data, Folder) else f"casl.data.{data.split}"
+        value = data.digest if isinstance(data, Folder) else data.name
+        tags[legal(name)] = f"{tags[name]}, {value}" if name in tags else value
+    return tags
+
+
+def _places(places: Sequence[str]) -> str:
+    return _short("; ".join(places), TAG_LENGTH)
+
+
+def _short(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 20]} … (cut)"
+
+
+def _note(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], links: Mapping[str, str]) -> str:
+    parts = [
+        (inspect.getdoc(type(stage)) or "").split("\n\n")[0].replace("\n", " ") if stage else "",
+        _failure(run),
+        _table("Result", run.metrics),
+        _table("Facts", run.facts),
+        _inputs(stage, links),
+        _uses(uses),
+        _files(run),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _failure(run: Run) -> str:
+    if run.status != "failed":
+        return ""
+    return f"**Failed.** Repeat the command that started it; it resumes.\n\n```\n{_short(run.error, 3000)}\n```"
+
+
+def _table(head: str, values: Mapping[str, object]) -> str:
+    plain = {n: v for n, v in values.items() if isinstance(v, str | int | float)}
+    if not plain:
+        return ""
+    rows = [f"| {n} | {round(v, 2) if isinstance(v, float) else v} |" for n, v in plain.items()]
+    return "\n".join([f"| {head} | |", "|---|---|", *rows])
+
+
+def _inputs(stage: Stage | None, links: Mapping[str, str]) -> str:
+    if stage is None or not stage.inputs():
+        return ""
+    lines = []
+    for parent in stage.inputs():
+        words = f"[{title(parent)}]({links[parent.name]})" if parent.name in links else title(parent)
+        lines.append(f"- {words} (`{parent.name}`)")
+    return "\n".join(["**Made from**\n", *lines])
+
+
+def _uses(uses: Mapping[str, Sequence[str]]) -> str:
+    lines = [f"- {table}: {_short('; '.join(places), 1000)}" for table, places in sorted(uses.items())]
+    return "\n".join(["**Used by**\n", *lines]) if lines else ""
+
+
+def _files(run: Run) -> str:
+    """Where the store keeps it, and what was not copied into MLflow (weights, pseudo labels)."""
+    stay = {n: f for n, f in run.files.items() if n not in ARTIFACTS and not n.startswith(PICTURES)}
+    lines = [f"- `{name}` ({_short_size(int(entry['bytes']))})" for name, entry in sorted(stay.items())[:30]]
+    if len(stay) > 30:
+        lines.append(f"- and {len(stay) - 30} more")
+    head = f"**In the store**: `{run.folder}`" + (", not copied here:\n" if lines else "")
+    return "\n".join([head, *lines])
+
+
+def _short_size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"

@@ -1,0 +1,100 @@
+"""A two by two table with made-up runs, for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from casl.report.table import Table, build_table
+from casl.spec import (
+    Ablation,
+    Cell,
+    Evaluate,
+    Finetune,
+    Labeler,
+    Model,
+    PlannedData,
+    Profile,
+    Recipe,
+    Scenes,
+)
+from casl.spec.run import Run
+from casl.spec.stage import Stage
+
+AGNOSTIC = Model(detector="fcos", backbone="resnet_micro", classes=1)
+RECIPE = Recipe(lr=1e-3, batch=4, sizes=(64,), max_size=96)
+LABELED = Scenes("labeled", 10, 64)
+PROFILE = Profile(
+    name="mini",
+    title="a <small> one & 100 % made up",
+    data=PlannedData(name="my_set", counts={}, classes=3),
+    iters_1x=10,
+    backbones={},
+    shape=AGNOSTIC,
+    warmup_recipe=RECIPE,
+    finetune_recipe=RECIPE,
+    test_size=(64, 96),
+)
+PAPER = {("F 1x", "W 1x"): 45.3, ("F 1x", "W 2x"): 46.3, ("F 2x", "W 1x"): 47.0, ("F 2x", "W 2x"): None}
+
+
+def evaluation(row: str, column: str, seed: int, metric: str = "ap_det") -> Evaluate:
+    """A stage of its own for each place and seed."""
+    start = Labeler(AGNOSTIC, LABELED, "objects", RECIPE, ((len(column) + ord(column[2]), 1.0),), seed=seed)
+    model = Finetune(AGNOSTIC, LABELED, "objects", RECIPE, ((10 * ord(row[2]), 1.0),), seed=seed, init=start)
+    return Evaluate(model, Scenes("val", 5, 64), "objects", metric, 64, 96)
+
+
+def cells(seed: int = 0, metrics: Sequence[str] = ("ap_det",), figures: Sequence[str] = ("AP",)) -> tuple[Cell, ...]:
+    return tuple(
+        Cell(row, column, metric, evaluation(row, column, seed, metric), paper, figure)
+        for (row, column), paper in PAPER.items()
+        for metric in metrics
+        for figure in figures
+    )
+
+
+def done(stage: Stage, **metrics: float) -> Run:
+    folder = Path("/store/stages") / stage.name
+    return Run(stage.name, stage.key, stage.kind, "done", folder, metrics=metrics, commit="c0ffee")
+
+
+def failed(stage: Stage, error: str) -> Run:
+    return Run(stage.name, stage.key, stage.kind, "failed", Path("/store/work") / stage.name, error=error)
+
+
+def ablation(title: str = "Schedules") -> Ablation:
+    return Ablation("table4", title, "Paper, Table 4", lambda _: cells(), rows="finetune", columns="warmup")
+
+
+def table(
+    seeds: Sequence[tuple[Cell, ...]],
+    runs: Sequence[Run],
+    run_ids: Mapping[str, str] | None = None,
+    *,
+    small: bool = True,
+    title: str = "Schedules",
+) -> Table:
+    by_name = {run.name: run for run in runs}
+    return build_table(ablation(title), replace(PROFILE, small=small), seeds, by_name, run_ids or {})
+
+
+def full(*, small: bool = True, title: str = "Schedules") -> Table:
+    """Every cell measured with one seed: 20, 21.5, 30.04 and 25."""
+    one = cells()
+    runs = [done(c.stage, AP=ap) for c, ap in zip(one, (20.0, 21.5, 30.04, 25.0), strict=True)]
+    return table([one], runs, {one[2].stage.name: "abc123"}, small=small, title=title)
+
+
+def gappy() -> Table:
+    """One done, one failed with an error to escape, one blocked by its start, one not run."""
+    one = cells()
+    start = one[2].stage.model.init
+    assert start is not None
+    runs = [
+        done(one[0].stage, AP=20.0),
+        failed(one[1].stage, "bad & <b>worse</b> 5%_x\nmore"),
+        failed(start, "no disk"),
+    ]
+    return table([one], runs)

@@ -1,0 +1,208 @@
+"""The files of a table, read back by other tools: json, csv, an HTML parser, Pillow, pdflatex."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from casl.errors import StoreError
+from casl.report.figure import draw
+from casl.report.html import to_html
+from casl.report.latex import escape, to_latex
+from casl.report.render import to_csv, to_json, to_markdown, write_table
+from casl.report.table import Table
+from casl.report.wording import best, number, ours
+from tests.report.sample import cells, done, full, gappy, table
+
+WARNING = "SMALL PROFILE: does not test the paper's claim"
+FIELDS = [
+    *("row", "column", "metric", "figure", "paper", "value", "std", "difference", "seeds", "values", "status", "note"),
+    *("key", "name", "mlflow_run_id", "commit", "dirty"),
+]
+
+
+def pairs() -> Table:
+    """Two numbers at each place, the second metric half as large."""
+    one = cells(metrics=("ap_det", "ap_seg"))
+    return table([one], [done(c.stage, AP=40.0 if c.metric == "ap_det" else 20.0) for c in one])
+
+
+def spread() -> Table:
+    """Three seeds, in the first cell one is missing."""
+    seeds = [cells(seed) for seed in range(3)]
+    runs = [done(c.stage, AP=20.0 + s) for s, one in enumerate(seeds) for i, c in enumerate(one) if (s, i) != (2, 0)]
+    return table(seeds, runs)
+
+
+def test_all_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
+    first = {path.name: path.read_bytes() for path in write_table(full(), tmp_path / "a" / "mini")}
+    assert sorted(first) == [f"table4.{suffix}" for suffix in ("csv", "html", "json", "md", "png", "tex")]
+    assert first == {path.name: path.read_bytes() for path in write_table(full(), tmp_path / "b")}
+    assert len(list((tmp_path / "b").iterdir())) == 6, "nothing is left aside"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"file/mini.*REPORTS="):
+        write_table(full(), tmp_path / "file" / "mini")
+
+
+def test_json_is_one_object_with_a_list_of_cells() -> None:
+    found = json.loads(to_json(full()))
+    assert (found["name"], found["title"], found["profile"], found["data"]) == ("table4", "Schedules", "mini", "my_set")
+    assert (found["small"], found["seeds"], found["source"], found["notes"]) == (True, 1, "Paper, Table 4", [])
+    assert len(found["cells"]) == 4
+    assert set(FIELDS) <= found["cells"][0].keys()
+    third = found["cells"][2]
+    assert (third["row"], third["column"], third["value"], third["paper"]) == ("F 2x", "W 1x", 30.04, 47.0)
+    assert (third["values"], third["mlflow_run_id"], third["std"]) == ([30.04], "abc123", None)
+    assert json.loads(to_json(gappy()))["cells"][3]["value"] is None
+
+
+def test_csv_has_one_line_a_cell() -> None:
+    lines = list(csv.DictReader(io.StringIO(to_csv(gappy()))))
+    assert list(lines[0]) == [*FIELDS, "warning"]
+    assert [line["status"] for line in lines] == ["done", "failed", "blocked", "not run"]
+    assert (lines[0]["value"], lines[1]["value"], lines[0]["std"]) == ("20.0", "", "")
+    assert "bad & <b>worse</b> 5%_x" in lines[1]["note"]
+
+
+def test_markdown_shows_ours_the_paper_and_the_difference() -> None:
+    text = to_markdown(full())
+    assert "| F 1x | 20.0 (45.3) | 21.5 (46.3) |" in text
+    assert "| F 2x | **30.0** (47.0) | 25.0 |" in text
+    assert "| F 1x | -25.3 | -24.8 |" in text
+    assert "Difference, ours − paper (not a claim)" in text
+
+
+def test_two_numbers_at_one_place_share_it() -> None:
+    assert "| F 1x | 40.0 / 20.0 (45.3 / 45.3) | 40.0 / 20.0 (46.3 / 46.3) |" in to_markdown(pairs())
+    assert r"F 1x & 40.0 / 20.0 & 40.0 / 20.0 \\" in to_latex(pairs())
+    assert "ap_det AP / ap_seg AP" in to_html(pairs(), b"", "")
+
+
+def test_empty_cells_say_why_and_where_to_look() -> None:
+    text = to_markdown(gappy())
+    assert "| failed (46.3) |" in text
+    assert "| blocked (47.0) | not run |" in text
+    assert re.search(r"F 1x, W 2x: failed: evaluate-[0-9a-f]+: bad & .*log: work/evaluate-[0-9a-f]+/log.txt", text)
+    assert re.search(r"F 2x, W 1x: blocked by labeler-[0-9a-f]+: no disk", text)
+
+
+def test_spread_and_missing_seeds_are_printed() -> None:
+    found = spread()
+    assert [ours(c, found.seeds) for c in found.cells[:2]] == ["20.5 ± 0.7 [2/3]", "21.0 ± 1.0"]
+
+
+def test_numbers_have_one_decimal_and_no_negative_zero() -> None:
+    assert [number(v) for v in (45.25, 45.349, -0.04, None)] == ["45.2", "45.3", "0.0", "–"]
+    assert [number(v, signed=True) for v in (0.26, -0.04, -1.26)] == ["+0.3", "0.0", "-1.3"]
+
+
+def test_best_is_by_metric_as_printed_and_not_where_all_are_equal() -> None:
+    assert best(full()) == ({2}, {2})
+    assert best(pairs())[0] == set()
+
+
+@pytest.mark.parametrize("render", [to_json, to_csv, to_markdown, to_latex, lambda t: to_html(t, b"", "")])
+def test_a_small_profile_is_headed_as_such_and_the_full_one_is_not(render: object) -> None:
+    assert callable(render)
+    small, whole = (str(render(full(small=s))).replace("&#x27;", "'").replace("\\", "") for s in (True, False))
+    assert WARNING in small
+    assert WARNING not in whole
+    assert "not a claim" not in whole
+
+
+class Reader(HTMLParser):
+    """Tags opened and not closed, links, and visible text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.tags: set[str] = set()
+        self.words: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag not in ("meta", "img", "hr"):
+            self.open.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def read(page: str) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    reader.close()
+    return reader
+
+
+def test_html_is_well_formed_self_contained_and_links_to_runs() -> None:
+    found = read(to_html(full(), b"picture", "http://127.0.0.1:5000/"))
+    assert found.open == []
+    embedded = f"data:image/png;base64,{base64.b64encode(b'picture').decode()}"
+    assert set(found.links) == {"http://127.0.0.1:5000/#/runs/abc123", embedded}
+    assert "paper 47.0 (-17.0)" in found.words
+
+
+def test_html_shows_markup_in_messages_as_text() -> None:
+    found = read(to_html(gappy(), b"", ""))
+    assert "script" not in found.tags
+    assert any("bad & <b>worse</b> 5%_x" in words for words in found.words)
+    assert any("a <small> one & 100 % made up" in words for words in found.words)
+
+
+def test_latex_escapes_and_balances() -> None:
+    assert escape("50% of a_b & {c} #1 ~ ^ \\ $") == (
+        r"50\% of a\_b \& \{c\} \#1 \textasciitilde{} \textasciicircum{} \textbackslash{} \$"
+    )
+    text = to_latex(gappy())
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+    assert [*re.findall(r"\\begin\{(\w+)\}", text)] == [*re.findall(r"\\end\{(\w+)\}", text)][::-1]
+    body = text.split(r"\toprule")[1].split(r"\bottomrule")[0]
+    assert {line.replace(r"\&", "").count("&") for line in body.splitlines() if " & " in line} == {2}
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not on this machine")
+def test_latex_compiles(tmp_path: Path) -> None:
+    odd = 'A_b & 50% <δ> "quoted" — 図 ü ^~\\'
+    for name, made in {"a": full(title=odd), "b": gappy(), "c": pairs(), "d": spread()}.items():
+        (tmp_path / f"{name}.tex").write_text(to_latex(made))
+    inputs = "".join(rf"\input{{{name}}}" for name in "abcd")
+    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{inputs}\end{{document}}"
+    (tmp_path / "all.tex").write_text(document)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=60)
+    assert result.returncode == 0, result.stdout[-1500:]
+
+
+@pytest.mark.parametrize("made", [full(), gappy(), pairs(), spread(), table([cells()], [])])
+def test_every_table_can_be_drawn(made: Table) -> None:
+    picture = Image.open(io.BytesIO(draw(made)))
+    assert picture.format == "PNG"
+    assert picture.width > picture.height > 300
+    assert len(set(picture.convert("RGB").resize((60, 40)).getdata())) > 20
+
+
+def test_reports_are_imported_without_matplotlib_mlflow_or_torch() -> None:
+    code = (
+        "import sys, casl.report.render; print(sorted({'matplotlib', 'mlflow', 'torch', 'numpy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"

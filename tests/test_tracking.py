@@ -1,0 +1,360 @@
+"""The mirror in MLflow, against a real SQLite database read back through MLflow's own client."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from casl.errors import TrackingError
+from casl.runner.store import Store
+from casl.spec import Evaluate, Finetune, Folder, Labeler, Model, PseudoLabel, Recipe, Scenes, Stage, Warmup
+from casl.spec.freeze import freeze
+from casl.spec.run import Run
+from casl.tracking import Mirror, ui_command
+from casl.tracking_run import read_curves
+from casl.tracking_server import database, make_database, quiet_mlflow
+from casl.tracking_text import title
+
+RECIPE = Recipe(lr=1e-3, batch=4, sizes=(64,), max_size=96)
+AGNOSTIC = Model(detector="condinst", backbone="resnet_micro", classes=1)
+LABELED, VAL = Scenes("labeled", 10, 64), Scenes("val", 5, 64)
+LABELER = Labeler(AGNOSTIC, LABELED, "entities", RECIPE, ((216, 1.0),))
+PSEUDO = PseudoLabel(LABELER, Scenes("unlabeled", 246, 64), 64, 96)
+WARMUP = Warmup(AGNOSTIC, PSEUDO, "pseudo", RECIPE, ((240, 1.0), (360, 0.1)), threshold=0.3)
+FINETUNE = Finetune(
+    replace(AGNOSTIC, detector="fcos", classes=8), LABELED, "objects", RECIPE, ((216, 1.0),), init=WARMUP
+)
+EVALUATE = Evaluate(FINETUNE, VAL, "objects", "ap_det", 64, 96)
+RECORD: dict[str, Any] = {
+    "metrics": {},
+    "seconds": 90.0,
+    "started": "2026-01-02T03:04:05+00:00",
+    "host": "box",
+    "commit": "c0ffee",
+    "dirty": False,
+    "versions": {"torch": "2.15.0"},
+    "facts": {"images": 246},
+}
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
+    "1f15c4890000000d49444154789c626001000000ffff03000006000557bfabd40000000049454e44ae426082"
+)
+
+
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database; making one takes seconds, copying none."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    with quiet_mlflow():
+        make_database(f"sqlite:///{folder / 'mlflow.db'}", folder / "files")
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def store(tmp_path: Path, blank: Path) -> Store:
+    """An empty store whose name needs quoting everywhere, with an empty database."""
+    root = tmp_path / "a user's store #1"
+    store = Store(root)
+    shutil.copy(blank, root / "mlflow.db")
+    return store
+
+
+def commit(store: Store, stage: Stage, files: Mapping[str, bytes] | None = None, **record: object) -> Run:
+    for name, content in (files or {}).items():
+        path = store.work(stage.name) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    store.work(stage.name).mkdir(exist_ok=True)
+    return store.commit(stage, {**RECORD, **record})
+
+
+def failed(store: Store, stage: Stage, error: str) -> Run:
+    store.fail(stage, error)
+    return replace(store.run(stage.name), stage=freeze(stage))
+
+
+def client(mirror: Mirror) -> Any:
+    from mlflow import MlflowClient
+
+    with quiet_mlflow():
+        return MlflowClient(mirror.uri)
+
+
+def active(mirror: Mirror) -> list[Any]:
+    found = client(mirror)
+    return list(found.search_runs([e.experiment_id for e in found.search_experiments()]))
+
+
+def test_names_say_what_a_stage_is() -> None:
+    assert title(WARMUP) == "warmup 360 it · condinst resnet_micro · δ 0.3 · seed 0"
+    assert title(PSEUDO) == "pseudo labels of 246 images ← labeler 216 it · seed 0"
+    assert title(EVALUATE) == "evaluate ap_det · finetune 216 it ← warmup 360 it · seed 0"
+    assert title(replace(FINETUNE, parts=("backbone", "neck"), seed=2)) == (
+        "finetune 216 it ← warmup 360 it · fcos resnet_micro · from backbone, neck · seed 2"
+    )
+    assert title(Folder("val", "objects", "0123456789abcdef", 3, 70)) == "folder val · objects · 70 images · 01234567"
+
+
+def test_each_ended_stage_becomes_one_run_and_only_once(store: Store) -> None:
+    runs = [
+        commit(store, LABELED),
+        commit(store, LABELER),
+        failed(store, PSEUDO, "disk full"),
+        store.run(WARMUP.name),
+    ]
+    mirror, logged = Mirror(store.root), list[str]()
+    assert mirror.sync(reversed(runs), {}, logged.append) == 3
+    assert logged == [LABELED.name, LABELER.name, PSEUDO.name], "inputs come first, so that they can be linked"
+    assert mirror.sync(runs, {}) == 0
+    assert {r.data.tags["casl.name"]: r.info.status for r in active(mirror)} == {
+        LABELED.name: "FINISHED",
+        LABELER.name: "FINISHED",
+        PSEUDO.name: "FAILED",
+    }
+    assert mirror.run_id(WARMUP.name) is None
+
+
+def test_a_run_shows_fields_figures_curves_data_note_and_files(store: Store, tmp_path: Path) -> None:
+    curve = b"iteration,loss,lr\n" + b"".join(b"%d,%.3f,\n" % (i, 9 - i / 1000) for i in range(2500))
+    files = {
+        "curves.csv": curve,
+        "pictures/val 0.png": PNG,
+        "log.txt": b"begun\nended\n",
+        "weights.safetensors": b"x" * 3_000_000,
+    }
+    runs = [commit(store, VAL), commit(store, FINETUNE, files), commit(store, EVALUATE, metrics={"AP": 31.5})]
+    mirror = Mirror(store.root, experiment="casl mini scenes")
+    mirror.sync(runs, {EVALUATE.name: ["table4: F 3x / W 5x", "table6: 0.3"]})
+    flow = client(mirror)
+
+    tuned = flow.get_run(mirror.run_id(FINETUNE.name))
+    assert flow.get_experiment(tuned.info.experiment_id).name == "casl mini scenes"
+    assert (tuned.info.start_time, tuned.info.end_time) == (1767323045000, 1767323135000)
+    params = {"model.detector": "fcos", "recipe.lr": "0.001", "init": WARMUP.name, "iters": "216"}
+    assert params.items() <= tuned.data.params.items()
+    points = flow.get_metric_history(tuned.info.run_id, "loss")
+    assert [(p.step, p.value) for p in points] == [(i, pytest.approx(9 - i / 1000)) for i in range(2500)]
+    assert "lr" not in tuned.data.metrics, "an empty place in the file is no value"
+    tags = {"casl.key": FINETUNE.key, "casl.host": "box", "mlflow.source.git.commit": "c0ffee"}
+    tags |= {"casl.version.torch": "2.15.0", "casl.data.labeled": LABELED.name}
+    assert tags.items() <= tuned.data.tags.items()
+    assert "weights.safetensors" in tuned.data.tags["mlflow.note.content"]
+    assert {f.path for f in flow.list_artifacts(tuned.info.run_id)} == {
+        "curves.csv",
+        "log.txt",
+        "pictures",
+        "result.json",
+    }
+    picture = flow.download_artifacts(tuned.info.run_id, "pictures/val 0.png", str(tmp_path))
+    assert Path(picture).read_bytes() == PNG
+
+    measured = flow.get_run(mirror.run_id(EVALUATE.name))
+    assert measured.data.metrics == {"ap_det/AP": 31.5}
+    assert (measured.data.tags["table4"], measured.data.tags["table6"]) == ("F 3x / W 5x", "0.3")
+    note = measured.data.tags["mlflow.note.content"]
+    assert f"#/experiments/{tuned.info.experiment_id}/runs/{tuned.info.run_id}" in note
+    assert str(store.root.resolve()) in note
+    assert "| AP | 31.5 |" in note
+
+
+def test_a_failed_run_says_why_in_its_note(store: Store) -> None:
+    mirror = Mirror(store.root)
+    mirror.sync([failed(store, WARMUP, "loss is nan at iteration 7\n  log: somewhere")], {})
+    assert "loss is nan at iteration 7" in active(mirror)[0].data.tags["mlflow.note.content"]
+
+
+def test_a_new_table_changes_tags_of_the_same_run_and_keeps_other_tables(store: Store) -> None:
+    runs, mirror = [commit(store, VAL)], Mirror(store.root)
+    mirror.sync(runs, {VAL.name: ["table4: F 1x / W 1x"]})
+    first = mirror.run_id(VAL.name)
+    assert mirror.sync(runs, {VAL.name: ["table3: 1x", "table3: 2x"]}) == 0
+    assert mirror.sync(runs, {}) == 0
+    (run,) = active(mirror)
+    assert run.info.run_id == first
+    assert (run.data.tags["table4"], run.data.tags["table3"]) == ("F 1x / W 1x", "1x; 2x")
+    assert "table3: 1x; 2x" in run.data.tags["mlflow.note.content"]
+
+
+def test_a_failed_stage_that_is_done_later_has_one_finished_run(store: Store) -> None:
+    mirror = Mirror(store.root)
+    mirror.sync([failed(store, WARMUP, "out of memory")], {WARMUP.name: ["table4: a"]})
+    assert mirror.sync([commit(store, WARMUP)], {}) == 1
+    (run,) = active(mirror)
+    assert (run.info.status, run.data.tags["table4"]) == ("FINISHED", "a")
+    assert "out of memory" not in run.data.tags["mlflow.note.content"]
+
+
+def test_a_crash_before_the_index_leaves_no_second_run(store: Store) -> None:
+    runs, mirror = [commit(store, VAL)], Mirror(store.root)
+    mirror.sync(runs, {})
+    first = mirror.run_id(VAL.name)
+    shutil.rmtree(store.root / "mlflow")
+    mirror.sync(runs, {VAL.name: ["table4: late"]})
+    assert [(r.info.run_id, r.data.tags["table4"]) for r in active(mirror)] == [(first, "late")]
+
+
+def test_a_half_made_run_is_replaced(store: Store) -> None:
+    runs, mirror = [commit(store, VAL), commit(store, LABELED)], Mirror(store.root)
+    mirror.sync(runs[:1], {})
+    whole = active(mirror)[0]
+    tags = {**whole.data.tags, "casl.name": LABELED.name}
+    half = client(mirror).create_run(whole.info.experiment_id, tags=tags).info.run_id
+    mirror.sync(runs, {})
+    assert half not in {r.info.run_id for r in active(mirror)}
+    assert sorted(r.data.tags["casl.name"] for r in active(mirror)) == sorted([VAL.name, LABELED.name])
+
+
+def test_a_run_deleted_in_mlflow_or_with_its_database_is_logged_again(store: Store) -> None:
+    runs, mirror = [commit(store, VAL)], Mirror(store.root)
+    mirror.sync(runs, {})
+    client(mirror).delete_run(mirror.run_id(VAL.name))
+    assert mirror.sync(runs, {VAL.name: ["table4: a"]}) == 1
+    database(mirror.uri).unlink()
+    assert mirror.run_id(VAL.name) is None
+    ui_command(store.root, None, 5000)  # makes an empty one
+    assert mirror.sync(runs, {}) == 1
+    assert len(active(mirror)) == 1
+
+
+def test_a_moved_store_is_told_to_rebuild_its_database(store: Store) -> None:
+    Mirror(store.root).sync([commit(store, VAL)], {})
+    moved = Store(store.root.rename(store.root.with_name("moved")))
+    commit(moved, LABELED)
+    mirror = Mirror(moved.root)
+    with pytest.raises(TrackingError, match=r"a user's store #1/mlartifacts.*moved"):
+        mirror.sync([moved.run(n) for n in moved.names()], {})
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_results_wait_while_the_server_is_away_and_arrive_later(store: Store) -> None:
+    runs, before, start = [commit(store, VAL), commit(store, LABELED)], dict(os.environ), time.monotonic()
+    with pytest.raises(TrackingError, match=r"(?s)nothing is lost.*store.*casl sync"):
+        Mirror(store.root, f"http://127.0.0.1:{closed_port()}").sync(runs, {})
+    assert time.monotonic() - start < 15
+    assert dict(os.environ) == before
+    assert Mirror(store.root).sync(runs, {}) == 2
+
+
+def test_a_database_held_by_another_process_is_reported_in_seconds(store: Store) -> None:
+    runs, mirror, start = [commit(store, VAL)], Mirror(store.root), time.monotonic()
+    other = sqlite3.connect(store.root / "mlflow.db")
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(TrackingError, match="locked"):
+        mirror.sync(runs, {})
+    assert time.monotonic() - start < 15
+    other.close()
+    assert mirror.sync(runs, {}) == 1
+
+
+def test_a_file_that_is_no_database_is_reported(store: Store) -> None:
+    (store.root / "mlflow.db").write_text("not a database, and longer than the header of one would be " * 9)
+    with pytest.raises(TrackingError, match="not a database"):
+        Mirror(store.root).sync([commit(store, VAL)], {})
+
+
+SYNC = """
+import sys
+from pathlib import Path
+from casl.runner.store import Store
+from casl.tracking import Mirror
+store = Store(Path(sys.argv[1]))
+print(Mirror(store.root, sys.argv[2]).sync([store.run(n) for n in store.names()], {}))
+"""
+
+
+def test_processes_that_start_at_once_share_one_new_database(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'shared.db'}"
+    stores = [Store(tmp_path / name) for name in "ab"]
+    for store in stores:
+        commit(store, VAL)
+    started = [
+        subprocess.Popen([sys.executable, "-c", SYNC, str(s.root), uri], stdout=subprocess.PIPE, text=True)
+        for s in stores
+    ]
+    assert [p.communicate(timeout=120)[0] for p in started] == ["1\n", "1\n"]
+    assert len(active(Mirror(stores[0].root, uri))) == 2
+
+
+def test_half_a_last_line_of_a_killed_stage_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "curves.csv"
+    path.write_text("iteration,loss,lr\n0,1.5,0.1\n1,nan,0.1\n2,1.2")
+    points, damage = read_curves(path)
+    assert points == [("loss", 1.5, 0), ("lr", 0.1, 0), ("lr", 0.1, 1)]
+    assert "line 4" in damage
+
+
+def test_a_damaged_curve_does_not_stop_the_sync(store: Store) -> None:
+    mirror = Mirror(store.root)
+    assert mirror.sync([commit(store, LABELER, {"curves.csv": b"iteration,loss\n0,2.0\n1,abc\n"})], {}) == 1
+    (run,) = active(mirror)
+    assert run.data.metrics == {"loss": 2.0}
+    assert "line 3" in run.data.tags["casl.damage"]
+
+
+def test_tracking_is_imported_without_mlflow_or_torch() -> None:
+    code = "import sys, casl.tracking; print(sorted({'mlflow', 'torch', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_server_elsewhere_is_not_started_again(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="http://flow:5000"):
+        ui_command(tmp_path, "http://flow:5000", 5000)
+
+
+@pytest.fixture
+def server(store: Store) -> Iterator[tuple[Store, str]]:
+    """MLflow's pages over a store, until the test ends."""
+    port = closed_port()
+    command, variables = ui_command(store.root, None, port)
+    process = subprocess.Popen(command, env={**os.environ, **variables}, start_new_session=True)
+    try:
+        _await(f"http://127.0.0.1:{port}/health")
+        yield store, f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def _await(address: str) -> None:
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(address, timeout=2).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise TimeoutError(address)
+
+
+@pytest.mark.slow
+def test_the_pages_serve_pictures_and_accept_runs_over_http(server: tuple[Store, str]) -> None:
+    store, address = server
+    mirror = Mirror(store.root, experiment="on disk")
+    mirror.sync([commit(store, VAL, {"pictures/a.png": PNG})], {})
+    path = f"{address}/get-artifact?path=pictures/a.png&run_uuid={mirror.run_id(VAL.name)}"
+    with urllib.request.urlopen(path, timeout=10) as answer:
+        assert answer.read() == PNG
+
+    remote = Mirror(store.root, f"{address}/", experiment="over http")
+    assert remote.sync([commit(store, LABELER, {"pictures/b.png": PNG, "curves.csv": b"iteration,loss\n0,1.0\n"})], {})
+    run = client(remote).get_run(remote.run_id(LABELER.name))
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1.0})
+    assert [f.path for f in client(remote).list_artifacts(run.info.run_id, "pictures")] == ["pictures/b.png"]
