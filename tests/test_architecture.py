@@ -1,0 +1,124 @@
+"""The rooms of the package, who may import whom, and what may not be imported early."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from casl import catalog
+
+ROOT = Path(__file__).resolve().parents[1]
+LEAVES = {"errors", "files"}
+MAY_IMPORT = {
+    "errors": set(),
+    "files": {"errors"},
+    "catalog": {"errors"},
+    "spec": {"catalog", "errors"},
+    "data": LEAVES,
+    "models": LEAVES,
+    "train": LEAVES,
+    "metrics": LEAVES,
+    "stages": {"spec", "data", "models", "train", "metrics", "catalog", *LEAVES},
+    "tracking": {"spec", *LEAVES},
+    "runner": {"tracking", "spec", "catalog", *LEAVES},
+    "report": {"tracking", "spec", *LEAVES},
+    "cli": {"runner", "report", "tracking", "spec", "catalog", *LEAVES},
+    "__main__": {"cli"},
+    "ablations": {"spec"},
+}
+# inside a function of the command line only, so that planning does not pay for them
+CLI_LATER = {"data", "metrics", "stages"}
+
+
+def room_of(module: str) -> str:
+    """casl.data.coco -> data; casl.tracking_run -> tracking; ablations.table4 -> ablations."""
+    first, _, rest = module.partition(".")
+    return "ablations" if first == "ablations" else rest.partition(".")[0].partition("_")[0] or "__main__"
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """Modules of casl that a file imports, and whether at its top level."""
+    tree = ast.parse(path.read_text())
+    top = set(ast.walk(tree)) - {
+        inner for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for inner in ast.walk(f)
+    }
+    found: list[tuple[str, bool]] = []
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+            if node.module == "casl":
+                names = [f"casl.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        found += [(n, node in top) for n in names if n.split(".")[0] in ("casl", "ablations")]
+    return found
+
+
+def sources() -> list[Path]:
+    return [*sorted((ROOT / "casl").rglob("*.py")), *sorted((ROOT / "ablations").glob("*.py"))]
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_import_follows_the_arrows(path: Path) -> None:
+    module = module_name(path)
+    if module == "casl":
+        return
+    room = room_of(module) if path.name != "__main__.py" else "__main__"
+    for name, at_top in imports(path):
+        target = room_of(name)
+        allowed = MAY_IMPORT[room] | {room} | (CLI_LATER if room == "cli" and not at_top else set())
+        assert target in allowed, f"{module} imports {name}: {room} may import {sorted(allowed)}"
+
+
+def test_modules_do_not_import_each_other_in_a_circle() -> None:
+    modules = {module_name(p): p for p in sources()}
+    graph = {m: {n for n, top in imports(p) if top and n in modules and n != m} for m, p in modules.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_specs_need_the_standard_library_only() -> None:
+    for path in sources():
+        if room_of(module_name(path)) not in ("spec", "ablations"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            foreign = {n.split(".")[0] for n in names} - sys.stdlib_module_names - {"casl", "ablations"}
+            assert not foreign, f"{path.name} imports {foreign}"
+
+
+def test_planning_and_reporting_import_neither_torch_nor_mlflow(tmp_path: Path) -> None:
+    script = (
+        "import sys; from casl.cli import main\n"
+        f"study = ['table4', '--profile', 'smoke', '--store', {str(tmp_path / 'store')!r}]\n"
+        "assert main(['plan', *study]) == 0\n"
+        f"assert main(['report', *study, '--reports', {str(tmp_path / 'reports')!r}]) == 0\n"
+        "loaded = {'torch', 'mlflow', 'timm', 'optuna'} & set(sys.modules)\n"
+        "assert not loaded, loaded"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in catalog.CATALOGS.items() for n in names])
+def test_every_name_of_the_catalog_can_be_loaded(kind: str, name: str) -> None:
+    assert catalog.load(kind, name) is not None
+
+
+@pytest.mark.parametrize("path", [p for p in sources() if "table" in p.name], ids=lambda p: p.name)
+def test_no_spec_reads_paths_or_devices(path: Path) -> None:
+    if path.parent.name == "ablations":
+        assert not {"os", "pathlib", "torch"} & {
+            a.name for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import) for a in n.names
+        }

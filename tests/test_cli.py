@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from casl.cli import main
+
+
+def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_plan_prints_counts_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = called(capsys, "plan", "table4", "--profile", "paper", "--store", str(tmp_path), "--json")
+    counts: dict[str, Any] = json.loads(out)
+    assert code == 0
+    assert counts["cells"] == 25
+    assert (counts["stages"]["naive"], counts["stages"]["unique"]) == (125, 57)
+    assert counts["epochs"] == {"naive": 2700, "unique": 1116, "shared": 564}
+
+
+def test_plan_multiplies_by_seeds_and_shares_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = called(capsys, "plan", "table4", "--seeds", "3", "--store", str(tmp_path), "--json")
+    counts = json.loads(out)
+    assert (counts["cells"], counts["stages"]["unique"]) == (75, 171)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "tabel4"], "did you mean 'table4'"),
+        (["plan", "table4", "--profile", "smoek"], "did you mean 'smoke'"),
+        (["plan", "table4", "--seeds", "0"], "SEEDS must be at least 1"),
+        (["run", "table4", "--profile", "paper"], "stands for data that is not here"),
+        (["run", "table4", "--profile", "smoke", "--launcher", "lokal"], "did you mean 'local'"),
+        (["score", "--gt", "g", "--dt", "d", "--metric", "ap_dat"], "did you mean 'ap_det'"),
+        (["show", "warmup-123"], "no stage 'warmup-123'"),
+    ],
+)
+def test_a_wrong_command_is_explained_without_a_traceback(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = called(capsys, *arguments)
+    assert code == 2
+    assert message in err and "Traceback" not in err
+
+
+def test_a_data_set_that_is_not_there_is_an_error_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = called(
+        capsys, "run", "table4", "--data", str(tmp_path / "nowhere"), "--store", str(tmp_path / "store")
+    )
+    assert code == 1 and "nowhere" in err
+
+
+def test_a_made_data_set_passes_the_check_and_can_be_planned_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(tmp_path / "set")
+    sizes = ["--labeled", "4", "--unlabeled", "5", "--val", "3"]
+    assert called(capsys, "data", "scenes", folder, *sizes)[0] == 0
+    code, out, _ = called(capsys, "data", "check", folder)
+    report = json.loads(out)
+    assert code == 0 and report["ok"] and report["errors"] == []
+    store = str(tmp_path / "store")
+    code, out, err = called(capsys, "plan", "table4", "--data", folder, "--store", store, "--json")
+    assert (code, json.loads(out)["data"]) == (0, "set")
+    assert "5 unlabeled (images)" in err
+
+
+def test_a_damaged_data_set_is_refused_and_every_problem_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "set"
+    called(capsys, "data", "scenes", str(folder), "--labeled", "4", "--unlabeled", "5", "--val", "3")
+    path = folder / "annotations" / "instances_labeled.json"
+    data = json.loads(path.read_text())
+    data["annotations"][0]["id"] = 0
+    path.write_text(json.dumps(data))
+    image = min((folder / "images").glob("val*"))
+    image.write_bytes(image.read_bytes()[:100])
+    code, _, err = called(capsys, "plan", "table4", "--data", str(folder), "--store", str(tmp_path / "store"))
+    assert code == 1
+    assert image.name in err or "instances_labeled.json" in err
+    code, out, _ = called(capsys, "data", "check", str(folder))
+    errors = "\n".join(json.loads(out)["errors"])
+    assert code == 1 and image.name in errors and "instances_labeled.json" in errors
+
+
+def test_score_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    box = [4.0, 4.0, 10.0, 10.0]
+    truth = {
+        "images": [{"id": 1, "width": 32, "height": 32, "file_name": "a.png"}],
+        "categories": [{"id": 3, "name": "disc"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "bbox": box, "area": 100.0, "iscrowd": 0}],
+    }
+    (tmp_path / "g.json").write_text(json.dumps(truth))
+    (tmp_path / "d.json").write_text(json.dumps([{"image_id": 1, "category_id": 3, "bbox": box, "score": 0.9}]))
+    files = ["--gt", str(tmp_path / "g.json"), "--dt", str(tmp_path / "d.json")]
+    code, out, _ = called(capsys, "score", *files, "--metric", "ap_det")
+    result = json.loads(out)
+    assert code == 0
+    assert (result["metric"], result["unit"]) == ("ap_det", "percent")
+    assert result["AP"] == pytest.approx(100.0) and result["APl"] == -1
+
+
+def test_report_before_any_run_has_25_cells_that_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = ["--store", str(tmp_path / "store"), "--reports", str(tmp_path / "reports")]
+    code, _, _ = called(capsys, "report", "table4", "--profile", "smoke", *places)
+    table = json.loads((tmp_path / "reports" / "smoke" / "table4.json").read_text())
+    assert code == 0
+    assert len(table["cells"]) == 25
+    assert {c["status"] for c in table["cells"]} == {"not run"}
+    assert {c["value"] for c in table["cells"]} == {None}
+    assert [c["paper"] for c in table["cells"]][:2] == [45.3, 46.3]
+    for suffix in ("md", "csv", "json", "tex", "html", "png"):
+        assert (tmp_path / "reports" / "smoke" / f"table4.{suffix}").stat().st_size > 0
