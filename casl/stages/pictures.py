@@ -28,13 +28,15 @@ def predicted(split: CocoSplit, index: int, prediction: Prediction, classes: Seq
     keep = prediction.scores > CONFIDENT
     rles = [r for r, k in zip(prediction.rles, keep, strict=True) if k] if prediction.rles is not None else None
     image = IMAGES.read(split.path(index))
-    return draw_labels(image, prediction.boxes[keep], prediction.labels[keep], prediction.scores[keep], rles, classes)
+    labels = prediction.labels[keep] if len(classes) > 1 else None
+    return draw_labels(image, prediction.boxes[keep], labels, prediction.scores[keep], rles, classes)
 
 
 def true(split: CocoSplit, index: int) -> Image.Image:
     """One image with its annotations."""
     labels = split.labels(index)
-    return draw_labels(IMAGES.read(split.path(index)), labels.boxes, labels.labels, None, labels.rles, split.classes)
+    classes = labels.labels if len(split.classes) > 1 else None  # one class: a colour an instance tells more
+    return draw_labels(IMAGES.read(split.path(index)), labels.boxes, classes, None, labels.rles, split.classes)
 
 
 def save_grid(folder: Path, name: str, rows: list[list[Image.Image]], headings: list[str]) -> None:
