@@ -24,7 +24,9 @@ def disk_errors(what: str, path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             advice = "the disk is full. Free some space and repeat the command; nothing finished is lost."
         elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            advice = "the folder cannot be written. Choose another with STORE=... or REPORTS=..., or change its permissions."
+            advice = (
+                "the folder cannot be written. Choose another with STORE=... or REPORTS=..., or change its permissions."
+            )
         else:
             advice = f"{error.strerror or error}. Choose another folder with STORE=... or REPORTS=..."
         raise StoreError(f"cannot {what} {path}: {advice}") from error

@@ -8,11 +8,9 @@ Inputs are never changed, nothing is printed, and bad input is a DataError (see 
 
 What is an area? It decides which of s, m and l an object belongs to, and nothing else.
     ground truth   the `area` field, as written; where absent the mask's, without mask the box's
-    predictions    box metrics: width x height of the box; mask metrics: pixels of the mask
-A result with both box and mask is its box to box metrics and its mask to mask metrics. One with a mask only gets the
-tight box around it, and keeps the area of the mask, as `COCO.loadRes` does. `loadRes` differs in one case: a result
-with both is given the *box* area in mask metrics too; here it is the mask area, as in detectron2 and the Entity
-reference, which drop the box.
+    predictions    width x height of the box; where there is no box the mask's; in ap_e_mask always the mask's
+That is `COCO.loadRes`, so ap_seg of a file with boxes and masks equals pycocotools on that file. detectron2 and the
+Entity reference drop the box before they score masks; ap_e_mask does so too, and for ap_seg leave `bbox` out.
 """
 
 from __future__ import annotations
@@ -78,12 +76,14 @@ def ap_e(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
 
 
 def ap_e_mask(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
-    """Entity AP (AP^e), mask form: as ap_e with masks for boxes; a prediction's area is that of its mask."""
-    return ap_seg_a(gt, dt)
+    """Entity AP (AP^e), mask form: as ap_e with masks for boxes; a prediction's area is always that of its mask."""
+    return _average_precision(gt, dt, masks=True, agnostic=True, mask_area=True)
 
 
-def _average_precision(gt: GroundTruth, dt: Sequence[Result], masks: bool, agnostic: bool) -> dict[str, float]:
-    evaluation = coco_eval(gt, dt, masks, agnostic)
+def _average_precision(
+    gt: GroundTruth, dt: Sequence[Result], masks: bool, agnostic: bool, mask_area: bool = False
+) -> dict[str, float]:
+    evaluation = coco_eval(gt, dt, masks, agnostic, mask_area=mask_area)
     with silence():
         evaluation.evaluate()
         evaluation.accumulate()

@@ -14,7 +14,14 @@ from pycocotools.cocoeval import COCOeval
 from casl.metrics.results import GroundTruth, Result, checked_ground_truth, checked_results
 
 
-def coco_eval(gt: GroundTruth, dt: Sequence[Result], masks: bool, agnostic: bool, above: float = -math.inf) -> Any:
+def coco_eval(
+    gt: GroundTruth,
+    dt: Sequence[Result],
+    masks: bool,
+    agnostic: bool,
+    above: float = -math.inf,
+    mask_area: bool = False,
+) -> Any:
     """A pycocotools `COCOeval` over all images of the ground truth, not yet evaluated.
 
     Args:
@@ -23,6 +30,7 @@ def coco_eval(gt: GroundTruth, dt: Sequence[Result], masks: bool, agnostic: bool
         masks: compare masks instead of boxes.
         agnostic: all categories are one.
         above: only predictions with a score above this take part.
+        mask_area: with masks, a prediction's area is its mask's even where it has a box.
 
     Raises:
         DataError: see casl.metrics.results.
@@ -30,7 +38,7 @@ def coco_eval(gt: GroundTruth, dt: Sequence[Result], masks: bool, agnostic: bool
     truth = checked_ground_truth(gt, masks, agnostic)
     images = {image["id"]: image for image in truth["images"]}
     names = {category["id"] for category in truth["categories"]}
-    results = checked_results(dt, images, names, masks, agnostic)
+    results = checked_results(dt, images, names, masks, agnostic, mask_area)
     found = truth | {"annotations": [result for result in results if result["score"] > above]}
     with silence():
         return COCOeval(_indexed(truth), _indexed(found), "segm" if masks else "bbox")

@@ -84,7 +84,12 @@ def checked_ground_truth(gt: GroundTruth, masks: bool, agnostic: bool) -> Ground
 
 
 def checked_results(
-    dt: Sequence[Result], images: dict[Any, Any], names: Container[Any], masks: bool, agnostic: bool
+    dt: Sequence[Result],
+    images: dict[Any, Any],
+    names: Container[Any],
+    masks: bool,
+    agnostic: bool,
+    mask_area: bool = False,
 ) -> list[Result]:
     """Copies of the predictions with just what matching needs, ids counted from 1.
 
@@ -92,8 +97,9 @@ def checked_results(
         dt: COCO results; not changed.
         images: ground-truth image of each id.
         names: ids of the ground truth's categories.
-        masks: compare masks. Then `bbox` is dropped and `area` is that of the mask; else masks are dropped and `area`
-            is that of the box, except that a result without `bbox` gets the box around its mask and the mask's area.
+        masks: compare masks, else boxes. `area` is that of the box, as in `COCO.loadRes`; a result without `bbox` gets
+            the box around its mask and the mask's area.
+        mask_area: with masks, take the mask's area even where there is a box, as detectron2 and EntitySeg do.
         agnostic: every category becomes 1; category_id may then be absent.
 
     Raises:
@@ -102,7 +108,7 @@ def checked_results(
     """
     if not isinstance(dt, list | tuple):
         raise DataError(f"predictions must be a list of COCO results, got {type(dt).__name__}")
-    return [_result(i, r, images, names, masks, agnostic) for i, r in enumerate(dt)]
+    return [_result(i, r, images, names, masks, agnostic, mask_area) for i, r in enumerate(dt)]
 
 
 def _read_json(path: Path) -> Any:
@@ -163,7 +169,13 @@ def _annotation(
 
 
 def _result(
-    i: int, r: object, images: dict[Any, Any], names: Container[Any], masks: bool, agnostic: bool
+    i: int,
+    r: object,
+    images: dict[Any, Any],
+    names: Container[Any],
+    masks: bool,
+    agnostic: bool,
+    mask_area: bool,
 ) -> dict[str, Any]:
     owner = f"predictions: entry {i}"
     if not isinstance(r, dict):
@@ -173,13 +185,12 @@ def _result(
     if not _is_finite(r.get("score")):
         raise DataError(f"{owner}: score must be a finite number, got {r.get('score')!r}")
     checked = {"id": i + 1, "image_id": r["image_id"], "category_id": category, "score": r["score"], "iscrowd": 0}
-    if not masks and r.get("bbox") is not None:
-        box = _box(r["bbox"], owner)
+    box = _box(r["bbox"], owner) if r.get("bbox") is not None and not (masks and mask_area) else None
+    if box is not None and not masks:
         return checked | {"bbox": box, "area": box[2] * box[3]}
     rle = _mask(r, image, owner) if masks or r.get("segmentation") else None
-    if masks:
-        return checked | {"segmentation": rle, "area": float(coco_mask.area(rle))}
-    return checked | {"bbox": _box_around(rle, owner), "area": float(coco_mask.area(rle))}
+    shape = {"segmentation": rle} if masks else {"bbox": _box_around(rle, owner)}
+    return checked | shape | {"area": box[2] * box[3] if box is not None else float(coco_mask.area(rle))}
 
 
 def _known(entry: dict[str, Any], key: str, known: Container[Any], owner: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from casl.catalog import load
 from casl.data.coco import CocoSplit
@@ -30,9 +31,16 @@ def run(stage: Evaluate, ctx: Context) -> Outcome:
     found = list(predict_split(detector, split, settings, ctx.device, lambda done: ctx.progress(done, len(split), {})))
     results = coco_results(split, found)
     write_atomic(ctx.folder / PREDICTIONS, json.dumps(results).encode())
-    metrics = load("metric", stage.metric)(split.coco(), results)
+    metrics = load("metric", stage.metric)(split.coco(), _judged(results, stage.metric))
     _draw(split, found, trained.classes, ctx)
     return Outcome(metrics=metrics, facts={"images": len(split), "predictions": len(results)})
+
+
+def _judged(results: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
+    """What the metric sees. Masks are judged without their box, or COCO would take the box for their area."""
+    if not metric.startswith("ap_seg"):
+        return results
+    return [{name: value for name, value in r.items() if name != "bbox"} for r in results]
 
 
 def _draw(split: CocoSplit, found: list[Prediction], num_classes: int, ctx: Context) -> None:

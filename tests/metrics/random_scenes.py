@@ -16,14 +16,14 @@ Json = dict[str, Any]
 KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 
 
-def oracle(gt: Json, dt: list[Json], iou_type: str, agnostic: bool) -> dict[str, float]:
-    """The six values as COCO.loadRes and COCOeval give them; the box is dropped from masks, as detectron2 does."""
+def oracle(gt: Json, dt: list[Json], iou_type: str, agnostic: bool, drop_box: bool = False) -> dict[str, float]:
+    """The six values as COCO.loadRes and COCOeval give them; drop_box: without the boxes, as detectron2 does."""
     gt, dt = copy.deepcopy(gt), copy.deepcopy(dt)
     if agnostic:
         gt["categories"] = [{"id": 1, "name": "thing"}]
         for entry in gt["annotations"] + dt:
             entry["category_id"] = 1
-    if iou_type == "segm":
+    if drop_box:
         for result in dt:
             result.pop("bbox", None)
     with contextlib.redirect_stdout(io.StringIO()):
