@@ -36,6 +36,8 @@ class Scenes(Stage):
     split: "labeled", "unlabeled" or "val". count: images. size: side in pixels. seed: of the whole set.
     """
 
+    classes: ClassVar[int] = 8  # a fact of the generator, not a choice
+
     split: str
     count: int
     size: int
@@ -149,6 +151,9 @@ class Train(Stage):
         _choice("classifier initialisation", self.classifier, ("replicate", "random"))
         for part in self.parts:
             _choice("part", part, PARTS)
+        known = getattr(self.data, "classes", None)
+        if self.labels == "objects" and known is not None and self.model.classes not in (1, known):
+            raise SpecError(f"the model has {self.model.classes} classes, its data {known}; 1 is class-agnostic")
 
     @property
     def iters(self) -> int:

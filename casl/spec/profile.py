@@ -22,7 +22,7 @@ class SceneData:
     size: int
     seed: int = 0
     name: str = "scenes"
-    classes: int = 8
+    classes: int = Scenes.classes
     has_masks: bool = True
     has_entities: bool = True
 

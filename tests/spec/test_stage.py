@@ -108,6 +108,7 @@ def test_ancestors_come_before_their_users_and_once() -> None:
         (lambda: replace(LABELER, schedule=()), "at least one iteration"),
         (lambda: replace(LABELER, schedule=((0, 1.0),)), "rise from 1"),
         (lambda: replace(LABELER, parts=("bakbone",)), "did you mean 'backbone'"),
+        (lambda: replace(LABELER, model=replace(MODEL, classes=9)), "the model has 9 classes, its data 8"),
         (lambda: warmup(1.5), r"in \[0, 1\], got 1.5"),
         (lambda: warmup(-0.1), r"in \[0, 1\]"),
         (lambda: Scenes(split="train", count=3, size=64), "unknown split 'train'"),

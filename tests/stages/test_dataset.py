@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from casl.data.coco import load_split
+from casl.data.layout import find_splits
+from casl.data.scenes import write_scene_set
+from casl.errors import DataError
+from casl.runner.job import Placement
+from casl.spec import Cell, Scenes, evaluate, finetune
+from casl.stages.dataset import OpenedData, open_data
+from tests.runner.stores import NANO, chain, new_store, run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_scene_set(tmp_path / "set", 4, 4, 2, 64, 0)
+    return tmp_path / "set"
+
+
+def opened(folder: Path, tmp_path: Path) -> OpenedData:
+    memory = tmp_path / "memory"
+    memory.mkdir(exist_ok=True)
+    return open_data(folder, memory)
+
+
+def rewrite(folder: Path, name: str, change: object) -> None:
+    path = folder / "annotations" / name
+    data = json.loads(path.read_text())
+    change(data)  # type: ignore[operator]
+    path.write_text(json.dumps(data))
+
+
+def test_the_scenes_have_as_many_classes_as_the_spec_says(folder: Path) -> None:
+    assert len(load_split(find_splits(folder)["labeled"]).classes) == Scenes.classes
+
+
+def test_the_whole_chain_runs_on_a_folder(folder: Path, tmp_path: Path) -> None:
+    data = opened(folder, tmp_path)
+    store = new_store(tmp_path)
+    _, summary, watcher = run([chain(NANO.with_data(data.data))], store, Placement(roots=data.roots))
+    assert not summary.failed, watcher.ended
+
+
+def test_where_a_set_lies_does_not_change_keys_and_its_content_does(folder: Path, tmp_path: Path) -> None:
+    before = opened(folder, tmp_path).data
+    moved = folder.rename(tmp_path / "elsewhere")
+    assert {f.key for f in opened(moved, tmp_path).data.folders.values()} == {f.key for f in before.folders.values()}
+    rewrite(moved, "instances_val.json", lambda d: d["annotations"].pop())
+    after = opened(moved, tmp_path).data
+    changed = {place for place in before.folders if before.folders[place].key != after.folders[place].key}
+    assert changed == {("val", "objects")}
+
+
+def test_a_set_that_changes_while_a_run_uses_it_stops_the_stage(folder: Path, tmp_path: Path) -> None:
+    data = opened(folder, tmp_path)
+    profile = NANO.with_data(data.data)
+    cell = Cell("r", "c", "ap_det", evaluate(profile, finetune(profile, None), "ap_det"))
+    image = min((folder / "images").glob("labeled*"))
+    image.write_bytes(image.read_bytes() + b"\0")
+    _, summary, watcher = run([cell], new_store(tmp_path), Placement(roots=data.roots))
+    assert any("changed on disk since this run was planned" in watcher.ended[n][1] for n in summary.failed)
+
+
+def test_a_set_with_boxes_only_is_done_with_fcos_and_says_so(folder: Path, tmp_path: Path) -> None:
+    for name in ("entity_labeled.json", "entity_val.json", "panoptic_labeled.json", "panoptic_val.json"):
+        (folder / "annotations" / name).unlink()
+    for name in ("instances_labeled.json", "instances_val.json"):
+        rewrite(folder, name, lambda d: [a.pop("segmentation") for a in d["annotations"]])
+    data = opened(folder, tmp_path).data
+    profile = NANO.with_data(data)
+    cell = chain(profile)
+    warm = cell.stage.model.init
+    assert warm is not None and warm.model.detector == "fcos"
+    assert any("boxes but no masks" in note for note in profile.notes)
+    assert any("learns objects" in note for note in profile.notes)
+
+
+@pytest.mark.parametrize("split", ["labeled", "unlabeled", "val"])
+def test_a_missing_split_is_named(folder: Path, tmp_path: Path, split: str) -> None:
+    for path in (folder / "annotations").glob(f"*{split}*.json"):
+        path.unlink()
+    with pytest.raises(DataError, match=f"no {split}"):
+        opened(folder, tmp_path)
+
+
+def test_a_passed_check_is_remembered_by_content(folder: Path, tmp_path: Path) -> None:
+    opened(folder, tmp_path)
+    seen: list[int] = []
+    memory = tmp_path / "memory"
+    open_data(folder, memory, lambda done, total: seen.append(done))
+    assert seen == []
+    rewrite(folder, "instances_val.json", lambda d: d["images"][0].update(width=63))
+    with pytest.raises(DataError, match="instances_val"):
+        open_data(folder, memory)
+
+
+def test_photographs_are_larger_than_scenes_and_level_ranges_follow(folder: Path, tmp_path: Path) -> None:
+    profile = replace(NANO, photo_size=(128, 192)).with_data(opened(folder, tmp_path).data)
+    assert profile.shape.ranges == (32, 64, 128, 256)
+    assert profile.finetune_recipe.sizes == (128,) and profile.test_size == (128, 192)
