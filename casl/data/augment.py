@@ -30,6 +30,8 @@ class Sample:
         masks: (N, H, W) bool, or None when the data has no masks.
         keypoints: (N, K, 3) float32, x, y in pixels and COCO visibility (0 not labelled, 1 hidden, 2 visible), or None.
         flip_pairs: keypoint indices that trade places in a mirror image, such as left and right hand.
+        semantic: (H, W) uint8, stuff index 1.., 0 for things, 255 for void and for what is outside of the image
+            or erased; or None when the data has no stuff.
 
     Raises:
         ValueError: shapes that do not belong together.
@@ -41,12 +43,14 @@ class Sample:
     masks: Bool | None = None
     keypoints: Float32 | None = None
     flip_pairs: tuple[tuple[int, int], ...] = ()
+    semantic: Uint8 | None = None
 
     def __post_init__(self) -> None:
         count = len(self.labels)
         fits = self.image.ndim == 3 and self.image.shape[2] == 3 and self.boxes.shape == (count, 4)
         fits = fits and (self.masks is None or self.masks.shape == (count, *self.image.shape[:2]))
         fits = fits and (self.keypoints is None or self.keypoints.shape[::2] == (count, 3))
+        fits = fits and (self.semantic is None or self.semantic.shape == self.image.shape[:2])
         if not fits:
             shapes = {key: np.shape(value) for key, value in vars(self).items() if isinstance(value, np.ndarray)}
             raise ValueError(f"arrays of a sample do not belong together: {shapes}")
@@ -107,24 +111,26 @@ def _to_size(image: Uint8, height: int, width: int) -> Uint8:
 
 
 def resize_sample(sample: Sample, short: int, max_size: int) -> Sample:
-    """Resizes image, boxes, masks and keypoints; arguments as in `resize`.
+    """Resizes image, boxes, masks, keypoints and semantic map; arguments as in `resize`.
 
-    Masks take the nearest pixel, as detectron2 does: their area stays right on average, where a threshold on
+    Masks and map take the nearest pixel, as detectron2 does: their area stays right on average, where a threshold on
     interpolated values would lose everything thinner than half a pixel. An instance that still vanishes is dropped.
     """
     height, width = sample.image.shape[:2]
     image, (scale_x, scale_y) = resize(sample.image, short, max_size)
     if image is sample.image:
         return sample
-    masks, keypoints = sample.masks, sample.keypoints
+    masks, keypoints, semantic = sample.masks, sample.keypoints, sample.semantic
+    rows = ((np.arange(image.shape[0]) + 0.5) * height / image.shape[0]).astype(np.int64)[:, None]
+    columns = ((np.arange(image.shape[1]) + 0.5) * width / image.shape[1]).astype(np.int64)
     if masks is not None:
-        rows = ((np.arange(image.shape[0]) + 0.5) * height / image.shape[0]).astype(np.int64)
-        columns = ((np.arange(image.shape[1]) + 0.5) * width / image.shape[1]).astype(np.int64)
-        masks = masks[:, rows[:, None], columns]
+        masks = masks[:, rows, columns]
+    if semantic is not None:
+        semantic = semantic[rows, columns]
     if keypoints is not None:
         keypoints = keypoints * np.array([scale_x, scale_y, 1], np.float32)
     boxes = sample.boxes * np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
-    return drop_lost(replace(sample, image=image, boxes=boxes, masks=masks, keypoints=keypoints))
+    return drop_lost(replace(sample, image=image, boxes=boxes, masks=masks, keypoints=keypoints, semantic=semantic))
 
 
 def flip(sample: Sample) -> Sample:
@@ -138,6 +144,7 @@ def flip(sample: Sample) -> Sample:
         boxes=np.stack([width - right, top, width - left, bottom], axis=1),
         masks=masks,
         keypoints=None if sample.keypoints is None else _flip_keypoints(sample.keypoints, width, sample.flip_pairs),
+        semantic=None if sample.semantic is None else np.ascontiguousarray(sample.semantic[:, ::-1]),
     )
 
 

@@ -1,15 +1,16 @@
-"""Strong augmentation: the student branch of Soft Teacher, with masks and keypoints carried along.
+"""Strong augmentation: the student branch of Soft Teacher, with masks, keypoints and semantic maps carried along.
 
 In order: resize to a random size, flip, then in random order one of nine colour operations and one of four geometric
 ones, then erase. Choices where the source leaves room or treats pixels and coordinates differently:
 
 - Geometric maps act on continuous coordinates (pixel centres at .5), one bilinear pass for the image and nearest pixels
-  for masks. Rotation is about the centre of the image; shear keeps the top left corner.
+  for masks and semantic maps. Rotation is about the centre of the image; shear keeps the top left corner.
 - Boxes become the hull of their mapped corners, clipped to the image, also when masks exist. Shear x then y is applied
   as one map, so a box is the hull once and not the hull of a hull.
 - An instance is dropped when its box has no area left or its mask no pixel, after geometry and after erasing. Without
   masks, erasing drops nothing.
 - A keypoint that leaves the image becomes unlabelled (0, 0, 0); one that is erased becomes hidden (visibility 1).
+- In the semantic map, what the image does not cover and what is erased becomes VOID: nothing to learn there.
 
 Source: Soft Teacher (ICCV 2021), configs/soft_teacher/base.py and ssod/datasets/pipelines/rand_aug.py.
 """
@@ -23,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
-from casl.data.augment import Bool, Float32, Sample, drop_lost, flip, resize_sample
+from casl.data.augment import Bool, Float32, Sample, Uint8, drop_lost, flip, resize_sample
+from casl.data.panoptic import VOID
 
 MAGNITUDES = range(1, 10)
 FILL = 125
@@ -117,8 +119,8 @@ def warp(sample: Sample, matrix: Matrix) -> Sample:
         matrix: (2, 3), old XY pixel coordinates to new ones.
 
     Returns:
-        New sample: uncovered pixels are FILL, boxes the clipped hulls of the mapped corners; instances that leave the
-        image are dropped.
+        New sample: uncovered pixels are FILL, in the semantic map VOID; boxes are the clipped hulls of the mapped
+        corners; instances that leave the image are dropped.
     """
     height, width = sample.image.shape[:2]
     back = np.linalg.inv(matrix[:, :2])
@@ -130,12 +132,14 @@ def warp(sample: Sample, matrix: Matrix) -> Sample:
         resample=Image.Resampling.BILINEAR,
         fillcolor=(FILL, FILL, FILL),
     )
+    masks, semantic = _warp_maps(sample, inverse)
     moved = replace(
         sample,
         image=np.array(image),
         boxes=_warp_boxes(sample.boxes, matrix, width, height),
-        masks=None if sample.masks is None else _warp_masks(sample.masks, inverse),
+        masks=masks,
         keypoints=None if sample.keypoints is None else _warp_keypoints(sample.keypoints, matrix, width, height),
+        semantic=semantic,
     )
     return drop_lost(moved)
 
@@ -147,15 +151,21 @@ def _warp_boxes(boxes: Float32, matrix: Matrix, width: int, height: int) -> Floa
     return clipped
 
 
-def _warp_masks(masks: Bool, inverse: Matrix) -> Bool:
-    """Takes every pixel from where its centre came from: one table of positions serves all masks."""
-    height, width = masks.shape[1:]
+def _warp_maps(sample: Sample, inverse: Matrix) -> tuple[Bool | None, Uint8 | None]:
+    """Masks and semantic map: every pixel from where its centre came from, one table of positions for all."""
+    masks, semantic = sample.masks, sample.semantic
+    if masks is None and semantic is None:
+        return None, None
+    height, width = sample.image.shape[:2]
     x, y = np.arange(width) + 0.5, (np.arange(height) + 0.5)[:, None]
     columns, rows = (np.floor(a * x + b * y + c).astype(np.int64) for a, b, c in inverse)
     inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
     positions = np.where(inside, rows * width + columns, 0)
-    moved: Bool = masks.reshape(len(masks), height * width)[:, positions] & inside
-    return moved
+    if masks is not None:
+        masks = masks.reshape(len(masks), height * width)[:, positions] & inside
+    if semantic is not None:
+        semantic = np.where(inside, semantic.ravel()[positions], np.uint8(VOID))
+    return masks, semantic
 
 
 def _warp_keypoints(keypoints: Float32, matrix: Matrix, width: int, height: int) -> Float32:
@@ -167,7 +177,8 @@ def _warp_keypoints(keypoints: Float32, matrix: Matrix, width: int, height: int)
 def erase(sample: Sample, rng: np.random.Generator) -> Sample:
     """Paints 1 to 4 patches with FILL. A patch has the shape of the image, sides of 0 to 20 % of the image's.
 
-    Boxes stay, masks are zeroed under the patches, instances with nothing left of their mask are dropped.
+    Boxes stay, masks are zeroed and the semantic map is VOID under the patches, instances with nothing left of their
+    mask are dropped.
     """
     height, width = sample.image.shape[:2]
     erased = np.zeros((height, width), np.bool_)
@@ -179,7 +190,8 @@ def erase(sample: Sample, rng: np.random.Generator) -> Sample:
     image = np.where(erased[..., None], np.uint8(FILL), sample.image)
     masks = None if sample.masks is None else sample.masks & ~erased
     keypoints = None if sample.keypoints is None else _hide_keypoints(sample.keypoints, erased)
-    return drop_lost(replace(sample, image=image, masks=masks, keypoints=keypoints))
+    semantic = None if sample.semantic is None else np.where(erased, np.uint8(VOID), sample.semantic)
+    return drop_lost(replace(sample, image=image, masks=masks, keypoints=keypoints, semantic=semantic))
 
 
 def _hide_keypoints(keypoints: Float32, erased: Bool) -> Float32:

@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_tools
 
+from casl.data.complete import complete_keypoints, mask_of, with_area_and_mask
 from casl.data.entity import entities_from_panoptic
+from casl.data.keypoints import KeypointSet, continuous_keypoints, has_keypoints, keypoint_problem, keypoint_set
 from casl.data.layout import SplitFiles, read_json
-from casl.data.records import annotation_problem, category_problem, image_problem
-from casl.data.rle import Rle, box_rle, has_mask, to_json, to_rle
+from casl.data.panoptic import PanopticTruth, read_panoptic, things_from_panoptic
+from casl.data.rle import Rle, has_mask
+from casl.data.sections import annotation_records, category_records, image_records
 from casl.errors import DataError
 
 Annotation = Mapping[str, Any]  # one COCO annotation record
@@ -44,6 +47,8 @@ class Labels:
         crowd: (N,) bool, COCO's iscrowd: a region of many objects, not a target.
         scores: (N,) float32, 1 for ground truth, the labeler's confidence for pseudo labels.
         annotation_ids: (N,) int64.
+        keypoints: (N, K, 3) float32, x, y in continuous pixels and visibility, see casl.data.keypoints; all zero for an
+            object none of whose keypoints is labelled. None unless read as "keypoints".
     """
 
     boxes: NDArray[np.float32]
@@ -52,6 +57,7 @@ class Labels:
     crowd: NDArray[np.bool_]
     scores: NDArray[np.float32]
     annotation_ids: NDArray[np.int64]
+    keypoints: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,6 +73,8 @@ class CocoSplit:
         annotations: one sequence of COCO records for each image.
         label_of: label of each category id that annotations may have.
         has_masks: there are annotations, and all but crowds have a mask.
+        points: what keypoints there are; None unless read as "keypoints".
+        truth: the panoptic annotations; None unless read as "panoptic".
     """
 
     source: str
@@ -77,12 +85,34 @@ class CocoSplit:
     annotations: Sequence[Sequence[Annotation]]
     label_of: Mapping[int, int]
     has_masks: bool
+    points: KeypointSet | None = None
+    truth: PanopticTruth | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __repr__(self) -> str:
         return f"CocoSplit({self.source}: {len(self)} images, {len(self.classes)} classes, masks: {self.has_masks})"
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """Names of the K keypoints; empty unless read as "keypoints"."""
+        return self.points.names if self.points else ()
+
+    @property
+    def flip_pairs(self) -> tuple[tuple[int, int], ...]:
+        """Positions in `keypoint_names` that trade places in a mirror image."""
+        return self.points.flip_pairs if self.points else ()
+
+    @property
+    def stuff_classes(self) -> tuple[str, ...]:
+        """Names of stuff in the order of the panoptic file, index 1 of `semantic` first; empty unless "panoptic"."""
+        return tuple(self.truth.stuff.values()) if self.truth else ()
+
+    @property
+    def stuff_category_ids(self) -> tuple[int, ...]:
+        """COCO's id of each of `stuff_classes`."""
+        return tuple(self.truth.stuff) if self.truth else ()
 
     def path(self, i: int) -> Path:
         """File of image `i`."""
@@ -104,7 +134,7 @@ class CocoSplit:
             if box[2] <= box[0] or box[3] <= box[1]:
                 continue
             if self.has_masks:
-                rle = self._rle(record, image)
+                rle = mask_of(record, image.height, image.width, self.source)
                 if rle_tools.area(rle) == 0:
                     continue
                 rles.append(rle)
@@ -117,13 +147,35 @@ class CocoSplit:
             crowd=np.array([bool(record.get("iscrowd", 0)) for record in records], np.bool_),
             scores=np.array([record.get("score", 1.0) for record in records], np.float32),
             annotation_ids=np.array([record["id"] for record in records], np.int64),
+            keypoints=continuous_keypoints(records, self.points, image.width, image.height) if self.points else None,
         )
+
+    def semantic(self, i: int) -> NDArray[np.uint8]:
+        """Stuff of image `i`: (H, W) uint8, 1..S position in `stuff_classes` plus 1, 0 any thing, 255 void or crowd.
+
+        Raises:
+            ValueError: the split was not read as "panoptic".
+            DataError: the PNG is missing, damaged or of another size.
+        """
+        return self._panoptic_truth().semantic(self.images[i].id)
+
+    def panoptic(self) -> dict[str, Any]:
+        """The panoptic ground truth of these images as a COCO panoptic dict, for metrics; a copy, classes as read.
+
+        The PNGs are in `truth.pngs`, or read by `panoptic_png`. Raises ValueError as `semantic`.
+        """
+        return self._panoptic_truth().json(image.id for image in self.images)
+
+    def panoptic_png(self, i: int) -> NDArray[np.int32]:
+        """(H, W) int32 segment of every pixel of image `i`, 0 is void. Raises as `semantic`."""
+        return self._panoptic_truth().ids(self.images[i].id)
 
     def coco(self) -> dict[str, Any]:
         """The split as a COCO ground truth dict for metrics: nothing clipped, nothing left out.
 
-        Every annotation has `iscrowd` and `area` (that of the file; else of the mask; else of the box). The records are
-        copies, because pycocotools writes into them.
+        Every annotation has `iscrowd` and `area` (that of the file; else of the mask; else of the box). Keypoints are
+        those of the file, in COCO's convention, and every annotation has `num_keypoints`. The records are copies,
+        because pycocotools writes into them.
         """
         records = [
             self._complete(record, image)
@@ -138,43 +190,34 @@ class CocoSplit:
             ],
             "annotations": records,
             "categories": [
-                {"id": number, "name": name} for number, name in zip(self.category_ids, self.classes, strict=True)
+                {"id": number, "name": name, **(self.points.fields if self.points else {})}
+                for number, name in zip(self.category_ids, self.classes, strict=True)
             ],
         }
 
     def _complete(self, record: Annotation, image: ImageInfo) -> dict[str, Any]:
-        full = dict(record)
+        full = with_area_and_mask(record, image.height, image.width, self.has_masks, self.source)
         full["category_id"] = self.category_ids[self.label_of[record["category_id"]]]
-        full["iscrowd"] = int(record.get("iscrowd", 0))
-        if self.has_masks and not has_mask(record):
-            full["segmentation"] = to_json(self._rle(record, image))
-        elif not has_mask(record):
-            full.pop("segmentation", None)
-        if full.get("area") is None:
-            masked = "segmentation" in full
-            full["area"] = float(
-                rle_tools.area(self._rle(record, image)) if masked else record["bbox"][2] * record["bbox"][3]
-            )
-        return full
+        return full if self.points is None else full | complete_keypoints(record, len(self.points.names))
 
-    def _rle(self, record: Annotation, image: ImageInfo) -> Rle:
-        if not has_mask(record):  # a crowd given as a box only, in a split with masks
-            return box_rle(record["bbox"], image.height, image.width)
-        try:
-            return to_rle(record["segmentation"], image.height, image.width)
-        except ValueError as error:
-            raise DataError(f"{self.source}: annotation {record['id']}: {error}") from error
+    def _panoptic_truth(self) -> PanopticTruth:
+        if self.truth is None:
+            raise ValueError(f"{self!r} was not read as 'panoptic'")
+        return self.truth
 
 
 def load_split(files: SplitFiles, kind: str = "objects") -> CocoSplit:
     """One split of a data set on disk. Image files are not opened.
 
-    Entities without an entity file are derived from the panoptic PNGs on every call, some 10 ms an image.
+    Entities without an entity file, and things without an instance file, are derived from the panoptic PNGs on every
+    call, some 10 ms an image.
 
     Args:
         files: from `find_splits`.
-        kind: "objects" (instance annotations), "entities" (things and stuff as one class), or "images" (no annotations:
-            all that semi-supervised training may see of unlabeled images).
+        kind: "objects" (instance annotations), "entities" (things and stuff as one class), "keypoints" (objects of the
+            keypoint file, also those without a labelled keypoint; see `with_keypoints`), "panoptic" (objects, and stuff
+            as `semantic`; the images are those of the panoptic file), or "images" (no annotations: all that
+            semi-supervised training may see of unlabeled images).
 
     Raises:
         DataError: the split has no such annotations, or the file is not sound COCO; names the first bad record. `check`
@@ -182,30 +225,77 @@ def load_split(files: SplitFiles, kind: str = "objects") -> CocoSplit:
     """
     path = files.source(kind)
     data = read_json(path)
+    if kind == "keypoints":
+        return _keypoint_split(data, path, files.images)
+    if kind == "panoptic" and files.panoptic_pngs:
+        return _panoptic_split(read_panoptic(data, path, files.panoptic_pngs), path, files)
     if kind == "entities" and path == files.panoptic and files.panoptic_pngs:
         data = entities_from_panoptic(data, files.panoptic_pngs)
-    images = _images(data, path)
-    classes = _categories(data, path, optional=kind == "images")
-    annotations = [()] * len(images) if kind == "images" else _by_image(data, path, images, classes)
-    objects = [record for records in annotations for record in records if not record.get("iscrowd", 0)]
+    return _split(data, path, files.images, annotated=kind != "images")
+
+
+def _split(data: dict[str, Any], path: Path, folder: Path, annotated: bool = True) -> CocoSplit:
+    images = {
+        number: ImageInfo(number, record["file_name"], record["width"], record["height"])
+        for number, record in image_records(data, path).items()
+    }
+    categories = category_records(data, path) if annotated or "categories" in data else {}
+    groups: dict[int, list[Annotation]] = {number: [] for number in images}
+    for record in annotation_records(data, path, images, categories) if annotated else ():
+        groups[record["image_id"]].append(record)
+    objects = [record for records in groups.values() for record in records if not record.get("iscrowd", 0)]
     return CocoSplit(
         source=str(path),
-        folder=files.images,
-        images=images,
-        classes=tuple(classes.values()),
-        category_ids=tuple(classes),
-        annotations=tuple(annotations),
-        label_of={number: label for label, number in enumerate(classes)},
+        folder=folder,
+        images=tuple(images.values()),
+        classes=tuple(record["name"] for record in categories.values()),
+        category_ids=tuple(categories),
+        annotations=tuple(tuple(records) for records in groups.values()),
+        label_of={number: label for label, number in enumerate(categories)},
         has_masks=bool(objects) and all(has_mask(record) for record in objects),
     )
 
 
+def _keypoint_split(data: dict[str, Any], path: Path, folder: Path) -> CocoSplit:
+    split = _split(data, path, folder)
+    points = keypoint_set(data["categories"], path)
+    for record in (record for records in split.annotations for record in records):
+        if problem := keypoint_problem(record, len(points.names)):
+            raise DataError(f"{path}: annotation {record['id']}: {problem}")
+    return replace(split, points=points)
+
+
+def _panoptic_split(truth: PanopticTruth, path: Path, files: SplitFiles) -> CocoSplit:
+    if files.instances is None:
+        return replace(_split(things_from_panoptic(truth), path, files.images), truth=truth)
+    split = _split(read_json(files.instances), files.instances, files.images)
+    objects = dict(zip(split.category_ids, split.classes, strict=True))
+    images = {image.id: (image.file_name, image.width, image.height) for image in split.images}
+    if problem := truth.problem_with(images, objects):
+        raise DataError(f"{path} and {files.instances.name}: {problem}")
+    return replace(
+        _chosen(split, [i for i, image in enumerate(split.images) if image.id in truth.records]), truth=truth
+    )
+
+
 def agnostic(split: CocoSplit) -> CocoSplit:
-    """The paper's alpha(.): the same boxes and masks, all of one class "object" with category id 1.
+    """The paper's alpha(.): the same boxes and masks, all of one class "object" with category id 1. Stuff stays.
 
     Source: CA-SSL (ECCV 2022) sec. 3.1.
     """
     return replace(split, classes=(AGNOSTIC,), category_ids=(1,), label_of=dict.fromkeys(split.label_of, 0))
+
+
+def with_keypoints(split: CocoSplit) -> CocoSplit:
+    """The images to train keypoints on: those where at least one object, not a crowd, has a labelled keypoint.
+
+    Objects without a labelled keypoint stay in them: boxes learn from them, and their visibility is 0 throughout, so a
+    loss on keypoints leaves them out. Evaluation keeps all images. The result may have no image.
+
+    Source: detectron2, filter_images_with_few_keypoints with its default of one keypoint an image.
+    """
+    good = [any(has_keypoints(r) and not r.get("iscrowd", 0) for r in records) for records in split.annotations]
+    return _chosen(split, [i for i, kept in enumerate(good) if kept])
 
 
 def subset(split: CocoSplit, count: int) -> CocoSplit:
@@ -237,55 +327,12 @@ def empty_box_problem(bbox: Sequence[float], image: ImageInfo) -> str | None:
     return None if x1 < x2 and y1 < y2 else f"box {list(bbox)} (x, y, width, height) has no area; delete the annotation"
 
 
-def _images(data: dict[str, Any], path: Path) -> tuple[ImageInfo, ...]:
-    images: dict[int, ImageInfo] = {}
-    for record in _section(data, "images", path):
-        problem = image_problem(record)
-        if problem is None and record["id"] in images:
-            problem = f"id {record['id']} is used twice"
-        if problem:
-            raise DataError(f"{path}: images: {problem}: {str(record)[:120]}")
-        images[record["id"]] = ImageInfo(record["id"], record["file_name"], record["width"], record["height"])
-    return tuple(images.values())
-
-
-def _categories(data: dict[str, Any], path: Path, optional: bool) -> dict[int, str]:
-    classes: dict[int, str] = {}
-    for record in _section(data, "categories", path) if "categories" in data or not optional else []:
-        problem = category_problem(record)
-        if problem is None and record["id"] in classes:
-            problem = f"id {record['id']} is used twice"
-        if problem:
-            raise DataError(f"{path}: categories: {problem}")
-        classes[record["id"]] = record["name"]
-    return classes
-
-
-def _by_image(
-    data: dict[str, Any], path: Path, images: tuple[ImageInfo, ...], classes: dict[int, str]
-) -> list[tuple[Annotation, ...]]:
-    groups: dict[int, list[Annotation]] = {image.id: [] for image in images}
-    seen: set[int] = set()
-    for record in _section(data, "annotations", path):
-        problem = annotation_problem(record)
-        if problem is None and record["id"] in seen:
-            problem = f"id {record['id']} is used twice"
-        if problem is None and record["image_id"] not in groups:
-            problem = f"there is no image {record['image_id']}"
-        if problem is None and record["category_id"] not in classes:
-            problem = f"there is no category {record['category_id']}"
-        if problem:
-            raise DataError(f"{path}: annotations: {problem}: {str(record)[:120]}")
-        seen.add(record["id"])
-        groups[record["image_id"]].append(record)
-    return [tuple(records) for records in groups.values()]
-
-
-def _section(data: dict[str, Any], key: str, path: Path) -> list[Any]:
-    if not isinstance(data.get(key), list):
-        raise DataError(f"{path}: not COCO: '{key}' is {'not a list' if key in data else 'missing'}.")
-    section: list[Any] = data[key]
-    return section
+def _chosen(split: CocoSplit, rows: Sequence[int]) -> CocoSplit:
+    return replace(
+        split,
+        images=tuple(split.images[i] for i in rows),
+        annotations=tuple(split.annotations[i] for i in rows),
+    )
 
 
 def _clipped(bbox: Sequence[float], image: ImageInfo) -> tuple[float, float, float, float]:

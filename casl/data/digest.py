@@ -27,8 +27,8 @@ class Digest:
 
     Attributes:
         value: sha256 in hex over all of `files`.
-        files: sha256 in hex by name: "objects", "entities", "panoptic" or "image list" for annotations, "images/..."
-            and "panoptic/..." for pixels.
+        files: sha256 in hex by name: "objects", "entities", "keypoints", "panoptic" or "image list" for annotations,
+            "images/..." and "panoptic/..." for pixels.
     """
 
     value: str
@@ -38,13 +38,13 @@ class Digest:
 def digest(files: SplitFiles, kind: str, cache: Path | None = None) -> Digest:
     """Hash everything that reading a split as `kind` depends on.
 
-    That is the annotation file, the images it lists and, where entities are made from panoptic, its PNGs. Folders and
-    the name of the annotation file are not part of it. For kind "images" the annotation file counts only for its list
-    of images, so that labels which nobody reads change nothing.
+    That is the annotation file, the images it lists and, where panoptic is read, its PNGs; for kind "panoptic" also the
+    instance file where the split has one. Folders and the name of the annotation file are not part of it. For kind
+    "images" the annotation file counts only for its list of images, so that labels which nobody reads change nothing.
 
     Args:
         files: from `find_splits`.
-        kind: "objects", "entities" or "images".
+        kind: "objects", "entities", "images", "keypoints" or "panoptic".
         cache: JSON file that remembers hashes by path, size, modification time and inode. With it, a second call on
             unchanged files reads none of them. Made if missing, made anew if damaged.
 
@@ -56,11 +56,13 @@ def digest(files: SplitFiles, kind: str, cache: Path | None = None) -> Digest:
         SpecError: no such kind.
     """
     source = files.source(kind)
-    panoptic = kind == "entities" and source == files.panoptic
+    panoptic = kind in ("entities", "panoptic") and source == files.panoptic
     known = _Cache(cache)
     content, names = known.annotations(source)
     role = "panoptic" if panoptic else kind
     found = {"image list": names["list"]} if kind == "images" else {role: content}
+    if kind == "panoptic" and files.instances:
+        found["objects"] = known.sha256(files.instances)
     for name in names["images"]:
         found[f"images/{name}"] = known.sha256(files.images / name)
     if panoptic and files.panoptic_pngs:

@@ -20,7 +20,7 @@ from typing import Any
 
 from casl.errors import DataError, SpecError, unknown
 
-KINDS = ("objects", "entities", "images")
+KINDS = ("objects", "entities", "images", "keypoints", "panoptic")
 COCO_FOLDERS = {"labeled": "train2017", "unlabeled": "unlabeled2017", "val": "val2017"}
 PREFIXES = {"instances": "instances_", "entity": "entity_", "panoptic": "panoptic_", "keypoints": "person_keypoints_"}
 
@@ -49,9 +49,10 @@ class SplitFiles:
     listing: Path | None = None
 
     def source(self, kind: str) -> Path:
-        """The annotation file that `kind` is read from: "objects", "entities" or "images".
+        """The annotation file that `kind` is read from: "objects", "entities", "images", "keypoints" or "panoptic".
 
         Entities come from the entity file, or else from the panoptic one; the images from whichever file lists them.
+        For "panoptic" it is the panoptic file; its things come from `instances` where the split has it.
 
         Raises:
             SpecError: no such kind.
@@ -64,6 +65,8 @@ class SplitFiles:
             "objects": [self.instances],
             "entities": [self.entity, panoptic],
             "images": [self.listing, self.instances, self.entity, self.panoptic, self.keypoints],
+            "keypoints": [self.keypoints],
+            "panoptic": [panoptic],
         }
         found = next((path for path in choices[kind] if path is not None), None)
         if found is None:
@@ -159,8 +162,12 @@ def _annotations(root: Path, suffix: str) -> dict[str, Path]:
 
 
 def _advice(files: SplitFiles, kind: str) -> str:
+    found = "panoptic JSON without its folder of PNGs" if files.panoptic else "neither"
+    if kind == "panoptic":
+        return f"Wanted panoptic_{files.name}.json and the folder panoptic_{files.name}/ of its PNGs; found {found}."
+    if kind == "keypoints":
+        return f"Wanted person_keypoints_{files.name}.json (COCO keypoints, of persons or anything else)."
     if kind == "entities":
-        found = "panoptic JSON without its folder of PNGs" if files.panoptic else "neither"
         return (
             f"Wanted entity_{files.name}.json, or panoptic_{files.name}.json with the folder panoptic_{files.name}/; "
             f"found {found}. Add one of them, or use a labeler trained on objects."

@@ -84,6 +84,32 @@ def test_labels_that_nobody_reads_do_not_count_for_images(tmp_path: Path) -> Non
     assert changes(before["objects"], digest(files, "objects")) == ["changed: objects"]
 
 
+def test_panoptic_depends_on_its_maps_and_on_the_instances_it_takes_things_from(tmp_path: Path) -> None:
+    files = labeled(write_set(tmp_path))
+    before, things = digest(files, "panoptic"), digest(replace(files, instances=None), "panoptic")
+    maps = {"panoptic/a.png", "panoptic/b.png"}
+    assert set(before.files) == {"panoptic", "objects", "images/a.png", "images/b.png"} | maps
+    assert things.files == {name: value for name, value in before.files.items() if name != "objects"}
+    shutil.copy(tmp_path / "annotations/panoptic_labeled/b.png", tmp_path / "annotations/panoptic_labeled/a.png")
+    assert changes(before, digest(files, "panoptic")) == ["changed: panoptic/a.png"]
+    assert changes(things, digest(replace(files, instances=None), "panoptic")) == ["changed: panoptic/a.png"]
+    edit(tmp_path, "instances_labeled", lambda data: data["annotations"].pop())
+    assert changes(before, digest(files, "panoptic")) == ["changed: objects", "changed: panoptic/a.png"]
+
+
+def test_keypoints_depend_on_their_file_and_its_images(tmp_path: Path) -> None:
+    shutil.copy(
+        write_set(tmp_path) / "annotations/instances_val.json", tmp_path / "annotations/person_keypoints_val.json"
+    )
+    files = find_splits(tmp_path)["val"]
+    before = digest(files, "keypoints")
+    assert set(before.files) == {"keypoints", "images/d.png"}
+    edit(tmp_path, "instances_val", lambda data: data["annotations"].pop())
+    assert digest(files, "keypoints") == before
+    edit(tmp_path, "person_keypoints_val", lambda data: data["annotations"].pop())
+    assert changes(before, digest(files, "keypoints")) == ["changed: keypoints"]
+
+
 def drop_b_and_add_c(root: Path) -> None:
     edit(root, "instances_labeled", lambda data: data["images"][1].update(file_name="c.png"))
 

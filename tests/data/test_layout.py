@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,18 @@ def test_what_a_split_does_not_have_is_explained(tmp_path: Path) -> None:
         splits["unlabeled"].source("objects")
     with pytest.raises(SpecError, match="did you mean 'entities'"):
         splits["val"].source("entity")
+
+
+def test_keypoints_and_panoptic_come_from_their_own_files(tmp_path: Path) -> None:
+    files = find_splits(touch(write_set(tmp_path), "annotations/person_keypoints_labeled.json"))
+    assert files["labeled"].source("keypoints").name == "person_keypoints_labeled.json"
+    assert files["labeled"].source("panoptic").name == "panoptic_labeled.json"
+    with pytest.raises(DataError, match=r"'val' .* has no keypoints(.|\n)*person_keypoints_val\.json"):
+        files["val"].source("keypoints")
+    with pytest.raises(DataError, match=r"'val' .* has no panoptic(.|\n)*panoptic_val\.json.*found neither"):
+        files["val"].source("panoptic")
+    with pytest.raises(DataError, match=r"'labeled' .* has no panoptic(.|\n)*without its folder of PNGs"):
+        replace(files["labeled"], panoptic_pngs=None).source("panoptic")
 
 
 @pytest.mark.parametrize(
