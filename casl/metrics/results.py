@@ -47,8 +47,8 @@ def read_results(path: Path) -> list[Result]:
         content = content.get("annotations")
     if not isinstance(content, list):
         raise DataError(
-            f"{path} is not a COCO result file: expected a list of objects with image_id, category_id, score and bbox "
-            'or segmentation, or an object with such a list as "annotations"'
+            f"{path} is not a COCO result file: expected a list of objects with image_id and bbox, segmentation, "
+            'keypoints or segments_info, or an object with such a list as "annotations"'
         )
     return content
 

@@ -1,4 +1,4 @@
-"""Score any COCO result file against any COCO ground truth."""
+"""Score any COCO result file, or panoptic folder, against any COCO ground truth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from casl.metrics.ap import ap_e_mask
+from casl.metrics.pq import pq
 from casl.metrics.results import GroundTruth, Result, has_masks, read_ground_truth, read_results
 
 Metric = Callable[[GroundTruth, list[Result]], dict[str, float]]
@@ -35,3 +36,29 @@ def score(gt_path: Path, dt_path: Path, metric: str, function: Metric) -> dict[s
         answer["mask"] = ap_e_mask(gt, dt)
     counts = {"images": len(gt["images"]), "ground_truth": len(gt["annotations"]), "predictions": len(dt)}
     return answer | counts
+
+
+def score_panoptic(gt_json: Path, gt_pngs: Path | None, dt_json: Path, dt_pngs: Path | None = None) -> dict[str, Any]:
+    """Panoptic quality of panoptic predictions on disk, ready to be written as JSON.
+
+    Args:
+        gt_json: COCO panoptic ground truth.
+        gt_pngs: folder of its PNGs; None is the folder beside it that is named as it without suffix.
+        dt_json: predictions in the same format; "images" and "categories" are not needed.
+        dt_pngs: folder of their PNGs; None as for gt_pngs.
+
+    Returns:
+        {"metric": "pq", "unit": "percent", the nine values of casl.metrics.pq, "images", "ground_truth",
+        "predictions"}; the last two are counts of segments in the images of the ground truth, crowds included.
+
+    Raises:
+        DataError: see casl.metrics.pq; and a file that is missing, not JSON or not what it should be.
+    """
+    gt, dt = read_ground_truth(gt_json), {"annotations": read_results(dt_json)}
+    values = pq(gt, gt_pngs or gt_json.with_suffix(""), dt, dt_pngs or dt_json.with_suffix(""))
+    judged = {record["image_id"] for record in gt["annotations"]}
+    counts = {
+        name: sum(len(record["segments_info"]) for record in records if record["image_id"] in judged)
+        for name, records in (("ground_truth", gt["annotations"]), ("predictions", dt["annotations"]))
+    }
+    return {"metric": "pq", "unit": "percent", **values, "images": len(judged), **counts}
