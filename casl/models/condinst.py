@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -117,6 +118,7 @@ class CondInst(FCOS):
     """
 
     settings: CondInstSettings
+    needs: ClassVar[tuple[str, ...]] = ("masks",)
 
     def __init__(self, backbone: Backbone, num_classes: int, settings: CondInstSettings) -> None:
         outputs = settings.layout.total

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -87,11 +88,13 @@ class FCOS(nn.Module):
         controller: made part of the head, runs on the box tower; for CondInst.
 
     Attributes:
+        needs: what a target must have besides boxes and labels.
         reduce_mean: mean of a scalar over all processes; data-parallel training replaces it.
     """
 
     mean: Tensor
     std: Tensor
+    needs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, backbone: Backbone, num_classes: int, settings: FCOSSettings, controller: nn.Module | None = None

@@ -2,7 +2,8 @@
 
 A warmed-up model hands over its parts to the model that is finetuned (CA-SSL sec. 3.3 and Table 9). Numbers of
 classes may differ: the single output channel of a class-agnostic classifier is copied to every class, or the
-classifier stays as initialised.
+classifier stays as initialised. Downstream frameworks (`casl.models.frameworks`) take backbone and neck from the same
+warmup.
 """
 
 from __future__ import annotations
@@ -22,10 +23,20 @@ _PREFIXES = {
     "backbone.": "backbone",
     "fpn.": "neck",
     "head.cls_logits.": "classifier",
+    "framework.head.classification_head.cls_logits.": "classifier",
+    "framework.roi_heads.box_predictor.": "classifier",  # its boxes too: four numbers a class
+    "framework.roi_heads.mask_predictor.mask_fcn_logits.": "classifier",
+    "semantic.classes.": "classifier",
     "head.": "head",
+    "framework.": "head",
+    "semantic.": "head",
     "mask_branch.": "head",
     "mask_head.": "head",
 }
+
+_FRAMEWORK = "framework."  # some tensor of every framework begins so, and none of FCOS or CondInst
+_P2 = ("fpn.lateral2.", "fpn.output2.")
+_P6 = "fpn.p6."
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,8 @@ class TransferReport:
     Attributes:
         loaded: copied as they are.
         replicated: classifier tensors, one channel copied to all classes.
-        left: of the target, kept at their initial values: their part was not asked for or the source has none.
+        left: of the target, kept at their initial values: their part was not asked for, the source has none, or what
+            the source has is of no use to the target, see `transfer`.
         unused: of the source, copied nowhere.
     """
 
@@ -46,10 +58,10 @@ class TransferReport:
 
 
 def part_of(key: str) -> str:
-    """The part a state-dict key of FCOS or CondInst belongs to.
+    """The part a state-dict key of FCOS, CondInst or a framework belongs to.
 
-    Towers, box, centre-ness, scales, controller, mask branch and mask head are "head"; the layer that names the class
-    is "classifier".
+    Towers, box, centre-ness, scales, controller, mask branch and mask head are "head", and so is all that a framework
+    has behind the pyramid; layers with outputs for each class are "classifier".
 
     Raises:
         SpecError: no part owns the key.
@@ -65,8 +77,12 @@ def transfer(
 ) -> TransferReport:
     """Copy parts of one detector into another. Nothing is changed unless everything fits.
 
+    A framework does not take all of the neck: FCOS and CondInst never train P2's layers, so a framework that reads P2
+    keeps its own instead of their noise (method reference sec. 2.1), and P6's layer is kept where it reads another map
+    than the source's.
+
     Args:
-        source: a state dict of FCOS or CondInst.
+        source: a state dict of FCOS, CondInst or a framework.
         target: the detector to fill; its other tensors stay as they are.
         parts: any of PARTS.
         classifier: with "classifier" among the parts: "replicate" copies it, its single channel to all classes where
@@ -85,7 +101,7 @@ def transfer(
     if classifier not in CLASSIFIERS:
         raise SpecError(unknown("way to start the classifier", classifier, CLASSIFIERS))
     state = target.state_dict()
-    wanted = {key for key in state if part_of(key) in parts}
+    wanted = {key for key in state if part_of(key) in parts} - _useless(source, state)
     if classifier == "random":
         wanted = {key for key in wanted if part_of(key) != "classifier"}
     taken = [key for key in state if key in wanted and key in source]
@@ -101,6 +117,17 @@ def transfer(
         left=tuple(key for key in state if key not in values),
         unused=tuple(key for key in source if key not in values),
     )
+
+
+def _useless(source: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> set[str]:
+    """Tensors of a framework's neck for which the source has something, but nothing that was learned for them."""
+    if not any(key.startswith(_FRAMEWORK) for key in state):
+        return set()
+    layers = [] if any(key.startswith(_FRAMEWORK) for key in source) else [*_P2]
+    shapes = [tensors[f"{_P6}weight"].shape for tensors in (source, state) if f"{_P6}weight" in tensors]
+    if len(shapes) == 2 and shapes[0][0] == shapes[1][0] and shapes[0][1] != shapes[1][1]:
+        layers.append(_P6)
+    return {key for key in state if key.startswith(tuple(layers))}
 
 
 def _check_complete(wanted: set[str], taken: Sequence[str], source: Mapping[str, Tensor]) -> None:

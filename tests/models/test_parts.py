@@ -40,6 +40,11 @@ SOURCE = state(detector(1, seed=0))
         ("mask_branch.tower.0.weight", "head"),
         ("head.cls_logits.weight", "classifier"),
         ("head.cls_logits.bias", "classifier"),
+        ("framework.head.regression_head.bbox_reg.weight", "head"),
+        ("framework.head.classification_head.cls_logits.weight", "classifier"),
+        ("framework.rpn.head.cls_logits.weight", "head"),
+        ("framework.roi_heads.box_predictor.cls_score.bias", "classifier"),
+        ("semantic.levels.0.0.weight", "head"),
     ],
 )
 def test_every_tensor_has_a_part(key: str, part: str) -> None:

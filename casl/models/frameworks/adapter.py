@@ -1,0 +1,282 @@
+"""What lets torchvision's detectors run on the backbone and the pyramid of this package.
+
+torchvision's detectors take a backbone that is also the pyramid, resize their images and count classes from the
+background on. Here they get maps of our own pyramid, images that are already resized, and classes from 0 on; what is
+torchvision's is everything behind the pyramid: heads, anchors, matching, sampling, losses and selection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
+
+from casl.errors import SpecError
+from casl.models.backbone import Backbone
+from casl.models.detect import InferenceSettings
+from casl.models.fcos import DIVISOR
+from casl.models.fpn import FPN
+from casl.models.frameworks.restore import restore
+
+SIZES = (32, 64, 128, 256, 512)  # of torchvision's anchors, pixels, finest level first
+RATIOS = (0.5, 1.0, 2.0)  # height over width
+REFERENCE_RANGE = 64.0  # `ranges[0]` at which anchors have these sizes
+
+Target = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class FrameworkSettings:
+    """What all frameworks have. Defaults are torchvision's.
+
+    Attributes:
+        channels: of the pyramid.
+        ranges: upper object sizes of FCOS' levels, pixels. Only the first counts: anchors, and the sizes by which
+            objects are shared among levels, are torchvision's at 64 and in proportion otherwise, so that small images
+            get small anchors.
+        mean, std: of the input, RGB on 0..255, as in FCOS.
+        inference: thresholds of `predict`. `topk` counts candidates a level before the first suppression.
+
+    Raises:
+        SpecError: a number is out of its range, or `inference` thresholds a product with a centre-ness, which no
+            framework has.
+    """
+
+    channels: int = 256
+    ranges: tuple[float, ...] = (64, 128, 256, 512)
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    inference: InferenceSettings = field(default_factory=lambda: InferenceSettings(nms=0.5))
+
+    def __post_init__(self) -> None:
+        if self.channels < 1 or not self.ranges or self.ranges[0] <= 0:
+            raise SpecError(f"channels {self.channels} and the first of ranges {self.ranges} must be positive")
+        if self.inference.threshold_on_product:
+            raise SpecError("threshold_on_product is about centre-ness, which only FCOS and CondInst predict")
+
+    @property
+    def scale(self) -> float:
+        """Size of anchors and objects relative to torchvision's."""
+        return self.ranges[0] / REFERENCE_RANGE
+
+
+class Framework(nn.Module):
+    """A detector of torchvision's behind our pyramid: images in, losses or objects out.
+
+    State-dict keys begin with `backbone.`, `fpn.` or `framework.`; the last are torchvision's own names.
+
+    Args:
+        backbone: C2..C5.
+        fpn: its pyramid.
+        framework: of torchvision, built on `Placeholder`.
+        num_classes: without the background; 1 is class-agnostic.
+        settings: everything else.
+
+    Attributes:
+        first_label: what torchvision calls class 0.
+        needs: what a target must have besides boxes and labels.
+    """
+
+    mean: Tensor
+    std: Tensor
+    first_label: ClassVar[int] = 1
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self, backbone: Backbone, fpn: FPN, framework: Any, num_classes: int, settings: FrameworkSettings
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise SpecError(f"a detector needs at least one class, got {num_classes}")
+        self.num_classes = num_classes
+        self.settings = settings
+        self.backbone = backbone
+        self.fpn = fpn
+        self.framework = framework
+        self.register_buffer("mean", torch.tensor(settings.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(settings.std)[:, None, None], persistent=False)
+
+    def features(self, batch: Tensor) -> dict[str, Tensor]:
+        """(B, 3, H, W) normalised -> the pyramid in torchvision's form, float32 also under mixed precision: its anchors
+        take their type from the maps, and half precision knows large coordinates to a few pixels only."""
+        levels: list[Tensor] = self.pyramid(self.backbone(batch))
+        return {str(i): level.float() for i, level in enumerate(levels)}
+
+    def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """C2..C5 -> the levels the framework reads."""
+        raise NotImplementedError
+
+    def framework_losses(
+        self, batch: ImageList, features: dict[str, Tensor], targets: list[dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Losses of targets that are in torchvision's terms."""
+        raise NotImplementedError
+
+    def detect(
+        self, batch: ImageList, features: dict[str, Tensor], settings: InferenceSettings
+    ) -> list[dict[str, Tensor]]:
+        """Objects in the resized images, in torchvision's terms."""
+        raise NotImplementedError
+
+    def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
+        """Losses of a batch, to be added up.
+
+        Args:
+            images: (3, h, w) each, uint8 or float, RGB on 0..255, sizes may differ.
+            targets: one an image, in its pixels: "boxes" (N, 4) float XYXY, "labels" (N,) int64 from 0 on, and what
+                `needs` names. N = 0 is legal.
+
+        Returns:
+            Scalars by name.
+
+        Raises:
+            ValueError: images and targets do not fit together, or a box is empty.
+            RuntimeError: the model is in evaluation mode, where torchvision's draw no samples.
+        """
+        if not self.training:
+            raise RuntimeError("losses need training mode: call .train() first")
+        if len(images) != len(targets):
+            raise ValueError(f"{len(images)} images but {len(targets)} targets")
+        for image, target in zip(images, targets, strict=True):
+            self.check(image, target)
+        batch = to_batch(images, self.mean, self.std)
+        return self.framework_losses(batch, self.features(batch.tensors), [self._translated(t) for t in targets])
+
+    def forward(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
+        """The same as `losses`; data-parallel wrappers only see calls of the module itself."""
+        return self.losses(images, targets)
+
+    def check(self, image: Tensor, target: Target) -> None:
+        """Whether a target can be learned from.
+
+        Raises:
+            ValueError: it cannot; the message says why.
+        """
+        check_boxes(target, self.num_classes)
+        shapes = self.shapes(len(target["labels"]), image.shape[1], image.shape[2])
+        for name in self.needs:
+            found = tuple(target[name].shape) if name in target else "none"
+            if found != shapes[name]:
+                raise ValueError(f"the framework learns {name}: a target should have {shapes[name]}, it has {found}")
+
+    def shapes(self, count: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of what the framework `needs`, for `count` objects in an image of that size."""
+        return {}
+
+    def _translated(self, target: Target) -> dict[str, Tensor]:
+        """A target in torchvision's terms."""
+        values = {"boxes": target["boxes"].float(), "labels": target["labels"] + self.first_label}
+        return values | {name: target[name] for name in self.needs}
+
+    @torch.no_grad()
+    def predict(
+        self,
+        images: Sequence[Tensor],
+        original_sizes: Sequence[tuple[int, int]],
+        settings: InferenceSettings | None = None,
+    ) -> list[dict[str, Tensor]]:
+        """Objects found in every image, best first.
+
+        Args:
+            images: as in `losses`.
+            original_sizes: (height, width) of each image before it was resized.
+            settings: thresholds, None for those of the detector's settings.
+
+        Returns:
+            One dict an image: "boxes" (N, 4) XYXY in the original image, clipped to it, "scores" (N,), "labels" (N,)
+            from 0 on, and whatever else the framework finds, see `restore`.
+
+        Raises:
+            RuntimeError: the model is in training mode.
+        """
+        if self.training:
+            raise RuntimeError("predict needs evaluation mode: call .eval() first")
+        batch = to_batch(images, self.mean, self.std)
+        found = self.detect(batch, self.features(batch.tensors), settings or self.settings.inference)
+        results = []
+        for objects, size, original in zip(found, batch.image_sizes, original_sizes, strict=True):
+            labels = objects["labels"] - self.first_label
+            results.append(restore(objects | {"labels": labels}, size, original))
+        return results
+
+
+class Placeholder(nn.Module):
+    """Stands where torchvision's constructors want a backbone, of which they read the number of channels only."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.out_channels = channels
+
+
+def to_batch(images: Sequence[Tensor], mean: Tensor, std: Tensor) -> ImageList:
+    """Normalised images, padded with zeros at the bottom and the right to one size, a multiple of 32: what
+    `FCOS.preprocess` does, with the sizes before padding beside it.
+
+    Args:
+        images: (3, h, w) each, uint8 or float, RGB on 0..255.
+        mean, std: (3, 1, 1) float.
+
+    Raises:
+        ValueError: no image, or one that is not (3, h, w).
+    """
+    if not images:
+        raise ValueError("no images")
+    if wrong := [tuple(image.shape) for image in images if image.dim() != 3 or len(image) != 3]:
+        raise ValueError(f"an image is (3, height, width) RGB, got {wrong[0]}")
+    sizes = [(image.shape[1], image.shape[2]) for image in images]
+    height, width = (-(-max(size[axis] for size in sizes) // DIVISOR) * DIVISOR for axis in (0, 1))
+    batch = mean.new_zeros(len(images), 3, height, width)
+    for row, image, (h, w) in zip(batch, images, sizes, strict=True):
+        row[:, :h, :w] = (image.to(mean) - mean) / std
+    return ImageList(batch, sizes)
+
+
+def check_boxes(target: Target, num_classes: int) -> None:
+    """Whether boxes and labels can be learned from.
+
+    Raises:
+        ValueError: they cannot; the message says how.
+    """
+    boxes, labels = target["boxes"], target["labels"]
+    if boxes.shape != (len(labels), 4):
+        raise ValueError(f"boxes {tuple(boxes.shape)} and {len(labels)} labels in a target")
+    if bool((boxes[:, 2:] <= boxes[:, :2]).any()):
+        raise ValueError(f"a box without width or height, which no anchor can be matched to, among {boxes.tolist()}")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        raise ValueError(f"labels {sorted(set(labels.tolist()))} for a detector of {num_classes} classes")
+
+
+def anchors(sizes: Sequence[Sequence[int]], scale: float) -> AnchorGenerator:
+    """torchvision's anchors of `sizes`, one tuple a level, made `scale` times as large.
+
+    torchvision rounds them to whole pixels; scaled afterwards, small ones keep the shapes of the large ones.
+    """
+    generator = AnchorGenerator(tuple(map(tuple, sizes)), (RATIOS,) * len(sizes))
+    generator.cell_anchors = [cells * scale for cells in generator.cell_anchors]
+    return generator
+
+
+def in_float32(module: nn.Module) -> None:
+    """Make a module of torchvision's return plain float32 tensors, whatever precision and memory layout it works in.
+
+    Boxes decoded from bfloat16 are off by pixels, and some of torchvision's code views its maps as only the usual
+    layout allows. Without mixed precision and channels_last nothing changes.
+    """
+    module.register_forward_hook(_plain_output)
+
+
+def _plain_output(module: nn.Module, inputs: Any, output: Any) -> Any:
+    return _plain(output)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.float().contiguous()
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return type(value)(_plain(inner) for inner in value)
