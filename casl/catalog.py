@@ -13,7 +13,12 @@ from casl.errors import SpecError, unknown
 
 DETECTORS = {
     "condinst": "casl.models.condinst:build",
+    "faster_rcnn": "casl.models.frameworks.faster_rcnn:build",
     "fcos": "casl.models.fcos:build",
+    "keypoint_rcnn": "casl.models.frameworks.faster_rcnn:build_keypoint",
+    "mask_rcnn": "casl.models.frameworks.faster_rcnn:build_mask",
+    "panoptic_fpn": "casl.models.frameworks.panoptic_fpn:build",
+    "retinanet": "casl.models.frameworks.retinanet:build",
 }
 
 BACKBONES = {
@@ -23,7 +28,10 @@ BACKBONES = {
     "resnet18": "casl.models.backbone:build_backbone",
     "resnet26": "casl.models.backbone:build_backbone",
     "resnet50": "casl.models.backbone:build_backbone",
+    "resnet_half": "casl.models.backbone:build_backbone",
+    "resnet_lite": "casl.models.backbone:build_backbone",
     "resnet_micro": "casl.models.backbone:build_backbone",
+    "resnet_nano": "casl.models.backbone:build_backbone",
     "swin_b": "casl.models.backbone:build_backbone",
     "swin_l": "casl.models.backbone:build_backbone",
     "swin_s": "casl.models.backbone:build_backbone",
@@ -41,8 +49,10 @@ METRICS = {
     "ap_det_a": "casl.metrics.ap:ap_det_a",
     "ap_e": "casl.metrics.ap:ap_e",
     "ap_e_mask": "casl.metrics.ap:ap_e_mask",
+    "ap_point": "casl.metrics.keypoints:ap_point",
     "ap_seg": "casl.metrics.ap:ap_seg",
     "ap_seg_a": "casl.metrics.ap:ap_seg_a",
+    "pq": "casl.metrics.pq:pq_of_arrays",
 }
 
 OPTIMIZERS = {
@@ -55,19 +65,24 @@ STAGES = {
     "finetune": "casl.stages.finetune:run",
     "folder": "casl.stages.folder:run",
     "labeler": "casl.stages.labeler:run",
+    "pretrain": "casl.stages.pretrain:run",
     "pseudolabel": "casl.stages.pseudolabel:run",
     "scenes": "casl.stages.scenes:run",
     "warmup": "casl.stages.warmup:run",
 }
 
-ABLATIONS = {
-    "table4": "ablations.table4:ABLATION",
+ABLATIONS = {f"table{n}": f"ablations.table{n}:ABLATION" for n in range(1, 11)} | {
+    "delta": "ablations.delta:ABLATION",
 }
 
 PROFILES = {
     "mini": "ablations.profiles:MINI",
     "paper": "ablations.profiles:PAPER",
     "smoke": "ablations.profiles:SMOKE",
+}
+
+CLAIMS = {
+    "paper": "ablations.claims:CLAIMS",
 }
 
 LAUNCHERS = {
@@ -79,6 +94,7 @@ CATALOGS: dict[str, dict[str, str]] = {
     "ablation": ABLATIONS,
     "augmentation": AUGMENTATIONS,
     "backbone": BACKBONES,
+    "claims": CLAIMS,
     "detector": DETECTORS,
     "launcher": LAUNCHERS,
     "metric": METRICS,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from casl.runner.segments import beginnings, branch
 from casl.runner.store import Store
 from casl.spec.ablation import Cell
-from casl.spec.kinds import Train
+from casl.spec.kinds import Evaluate, Train
 from casl.spec.run import Run
 from casl.spec.schedule import is_trunk
 from casl.spec.stage import Stage, ancestors
 
-DATA_KINDS = ("scenes", "folder")  # not counted as stages of the method
+DATA_KINDS = ("scenes", "folder", "pretrain")  # what stands for data sets and ImageNet: no stages of the method
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Node:
 class Counts:
     """What a plan would cost done in three ways.
 
-    naive: every cell runs its whole chain. unique: each stage once. shared: each iteration once.
-    Stages by kind; iterations over all trainings.
+    naive: every experiment of every table (its `unit`) runs its whole chain. unique: each stage once. shared: each
+    iteration once. Stages by kind; iterations and the paper's epochs over all trainings.
     """
 
     cells: int
@@ -47,6 +47,9 @@ class Counts:
     naive_iters: int
     unique_iters: int
     shared_iters: int
+    naive_epochs: float = 0.0
+    unique_epochs: float = 0.0
+    shared_epochs: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,20 +65,40 @@ class Plan:
         return [name for name, node in self.nodes.items() if not node.done]
 
 
-def make_plan(tables: Mapping[str, Sequence[Cell]], store: Store) -> Plan:
+def make_plan(
+    tables: Mapping[str, Sequence[Cell]],
+    store: Store,
+    units: Mapping[str, str] | None = None,
+    epochs: Callable[[Train], float] = lambda training: 0.0,
+) -> Plan:
     """Plan all cells of some tables together.
 
     Args:
         tables: table name -> its cells, all seeds.
         store: what is there already.
+        units: table name -> what counts as one experiment there, "cell" (default), "row" or "column".
+        epochs: length of a training in epochs.
 
     Returns:
         A plan in which a stage that nothing missing depends on is left out, unless a cell's chain names it.
     """
-    cells = [c for cs in tables.values() for c in cs]
-    stages = _unique(cells)
+    stages = _unique([s for cells in tables.values() for s in _measured(cells)])
     nodes = _nodes(stages, store)
-    return Plan(nodes, _counts(cells, stages, nodes), _uses(tables, stages))
+    groups = [g for name, cells in tables.items() for g in _experiments(cells, (units or {}).get(name, "cell"))]
+    return Plan(nodes, _counts(groups, stages, epochs), _uses(tables, stages))
+
+
+def _measured(cells: Iterable[Cell]) -> list[Evaluate]:
+    return [c.stage for c in cells if c.stage is not None]
+
+
+def _experiments(cells: Sequence[Cell], unit: str) -> list[list[Cell]]:
+    """Cells that a study without sharing would measure in one go: one seed of a place, row or column."""
+    groups: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        place = {"cell": (cell.row, cell.column), "row": (cell.row,), "column": (cell.column,)}[unit]
+        groups[(cell.stage.model.seed if cell.stage else 0, *place)].append(cell)
+    return list(groups.values())
 
 
 def outcomes(plan: Plan, store: Store) -> dict[str, Run]:
@@ -92,10 +115,10 @@ def outcomes(plan: Plan, store: Store) -> dict[str, Run]:
     return runs
 
 
-def _unique(cells: Iterable[Cell]) -> dict[str, Stage]:
-    """Every stage of the cells' chains once, inputs before users."""
+def _unique(ends: Sequence[Stage]) -> dict[str, Stage]:
+    """Every stage of some chains once, inputs before users."""
     found: dict[str, Stage] = {}
-    stack: list[tuple[Stage, bool]] = [(c.stage, False) for c in reversed(list(cells))]
+    stack: list[tuple[Stage, bool]] = [(end, False) for end in reversed(ends)]
     while stack:
         stage, expanded = stack.pop()
         if stage.name in found:
@@ -156,43 +179,37 @@ def _without_idle_beginnings(nodes: dict[str, Node]) -> dict[str, Node]:
     return dict(reversed(kept.items()))
 
 
-def _counts(cells: Sequence[Cell], stages: Mapping[str, Stage], nodes: Mapping[str, Node]) -> Counts:
-    naive: Counter[str] = Counter()
-    naive_iters = 0
-    chains: dict[str, tuple[Counter[str], int]] = {}
-    for cell in cells:
-        if cell.stage.name not in chains:
-            chain = [s for s in ancestors(cell.stage) if s.kind not in DATA_KINDS]
-            chains[cell.stage.name] = (
-                Counter(s.kind for s in chain),
-                sum(s.iters for s in chain if isinstance(s, Train)),
-            )
-        kinds, iters = chains[cell.stage.name]
-        naive.update(kinds)
-        naive_iters += iters
+def _counts(groups: Sequence[Sequence[Cell]], stages: Mapping[str, Stage], epochs: Callable[[Train], float]) -> Counts:
+    naive: list[Stage] = []
+    for group in groups:
+        naive += [s for s in _unique(_measured(group)).values() if s.kind not in DATA_KINDS]
     method = [s for s in stages.values() if s.kind not in DATA_KINDS]
+    trained, unique = ([s for s in some if isinstance(s, Train)] for some in (naive, method))
+    shared = _tree_iters(unique)
     return Counts(
-        cells=len(cells),
-        naive_stages=dict(naive),
+        cells=sum(len(group) for group in groups),
+        naive_stages=dict(Counter(s.kind for s in naive)),
         unique_stages=dict(Counter(s.kind for s in method)),
-        naive_iters=naive_iters,
-        unique_iters=sum(s.iters for s in method if isinstance(s, Train)),
-        shared_iters=_tree_iters(method),
+        naive_iters=sum(s.iters for s in trained),
+        unique_iters=sum(s.iters for s in unique),
+        shared_iters=sum(iters for _, iters in shared),
+        naive_epochs=sum(epochs(s) for s in trained),
+        unique_epochs=sum(epochs(s) for s in unique),
+        shared_epochs=sum(epochs(s) / s.iters * iters for s, iters in shared),
     )
 
 
-def _tree_iters(stages: Iterable[Stage]) -> int:
-    """Iterations of all trainings when each is done once, whatever the store holds."""
+def _tree_iters(trainings: Iterable[Train]) -> list[tuple[Train, int]]:
+    """States to commit, each with its own iterations, when each iteration is done once, whatever the store holds."""
     families: dict[str, list[Train]] = defaultdict(list)
-    for stage in stages:
-        if isinstance(stage, Train):
-            families[stage.family].append(stage)
-    total = 0
+    for training in trainings:
+        families[training.family].append(training)
+    segments: list[tuple[Train, int]] = []
     for members in families.values():
         states = branch(members)
         starts = beginnings(states, {})
-        total += sum(s.iters - (start.iters if (start := starts[s.name]) else 0) for s in states)
-    return total
+        segments += [(s, s.iters - (start.iters if (start := starts[s.name]) else 0)) for s in states]
+    return segments
 
 
 def _uses(tables: Mapping[str, Sequence[Cell]], stages: Mapping[str, Stage]) -> dict[str, list[str]]:
@@ -200,6 +217,8 @@ def _uses(tables: Mapping[str, Sequence[Cell]], stages: Mapping[str, Stage]) -> 
     uses: dict[str, list[str]] = {name: [] for name in stages}
     for table, cells in tables.items():
         for cell in cells:
+            if cell.stage is None:
+                continue
             place = f"{table}: {cell.row} / {cell.column}"
             for stage in ancestors(cell.stage):
                 if place not in uses[stage.name][-1:]:

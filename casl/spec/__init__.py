@@ -1,6 +1,6 @@
 """What to compute: stages, cells, ablations and profiles. Standard library only."""
 
-from casl.spec.ablation import Ablation, Cell
+from casl.spec.ablation import Ablation, Cell, quoted
 from casl.spec.kinds import (
     PARTS,
     Evaluate,
@@ -8,6 +8,7 @@ from casl.spec.kinds import (
     Folder,
     Labeler,
     Model,
+    Pretrain,
     PseudoLabel,
     Recipe,
     Scenes,
@@ -15,7 +16,7 @@ from casl.spec.kinds import (
     Warmup,
 )
 from casl.spec.profile import FolderData, PlannedData, Profile, SceneData
-from casl.spec.recipe import evaluate, finetune, labeler, pseudo_label, warmup
+from casl.spec.recipe import evaluate, finetune, labeler, pseudo_label, warmup, warmup_on_truth
 from casl.spec.stage import Record, Stage, ancestors
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Labeler",
     "Model",
     "PlannedData",
+    "Pretrain",
     "Profile",
     "PseudoLabel",
     "Recipe",
@@ -43,5 +45,7 @@ __all__ = [
     "finetune",
     "labeler",
     "pseudo_label",
+    "quoted",
     "warmup",
+    "warmup_on_truth",
 ]

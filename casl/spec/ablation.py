@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from casl.errors import SpecError
+from casl.errors import SpecError, unknown
 from casl.spec.kinds import Evaluate
 from casl.spec.profile import Profile
+
+FIGURES = ("bars", "curves", "heat map", "scatter")
 
 
 @dataclass(frozen=True)
@@ -16,15 +18,29 @@ class Cell:
     """One number of a table. Two numbers in one printed cell are two Cells.
 
     row, column: headings as in the paper. metric: name of the metric; figure: which of its figures ("AP", "AP50", ...).
-    stage: the evaluation that measures it; paper: the published number, in percent, None where there is none.
+    stage: the evaluation that measures it; None for a figure that is only quoted, with `note` saying why. paper: the
+    published number, in percent, None where there is none.
     """
 
     row: str
     column: str
     metric: str
-    stage: Evaluate
+    stage: Evaluate | None
     paper: float | None = None
     figure: str = "AP"
+    note: str = ""
+
+    @property
+    def evaluation(self) -> Evaluate:
+        """The stage of a cell that is measured."""
+        if self.stage is None:
+            raise SpecError(f"the cell {self.row} / {self.column} is only quoted: {self.note}")
+        return self.stage
+
+
+def quoted(row: str, column: str, metric: str, paper: float, *, figure: str = "AP", note: str) -> Cell:
+    """A number that is only quoted from the paper, and why it is not measured."""
+    return Cell(row=row, column=column, metric=metric, stage=None, paper=paper, figure=figure, note=note)
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,10 @@ class Ablation:
     """One table of the paper, or one of your own. `cells` turns a profile into the table's cells; no layout here.
 
     rows, columns: what the headings mean, for the axes of pictures. High figures are good.
+    unit: what a study without any sharing would run as one experiment, "cell", "row" or "column"; for counting only.
+    figure: which picture suits it: "heat map", "curves" (over the rows, one a column), "scatter" (two rows or two
+    columns against each other) or "bars". baseline: the column or row that the others' gains are measured against;
+    "" for none.
     """
 
     name: str
@@ -40,6 +60,13 @@ class Ablation:
     cells: Callable[[Profile], Iterable[Cell]]
     rows: str = "row"
     columns: str = "column"
+    unit: str = "cell"
+    figure: str = "heat map"
+    baseline: str = ""
+
+    def __post_init__(self) -> None:
+        if self.figure not in FIGURES:
+            raise SpecError(unknown("picture of a table", self.figure, FIGURES))
 
     def build(self, profile: Profile) -> tuple[Cell, ...]:
         """All cells under a profile, checked.

@@ -6,11 +6,11 @@ import dataclasses
 from typing import Any
 
 from casl.errors import SpecError, unknown
-from casl.spec.kinds import Evaluate, Finetune, Folder, Labeler, Model, PseudoLabel, Recipe, Scenes, Warmup
+from casl.spec.kinds import Evaluate, Finetune, Folder, Labeler, Model, Pretrain, PseudoLabel, Recipe, Scenes, Warmup
 from casl.spec.stage import Record, Stage
 
 TYPES: dict[str, type[Any]] = {
-    t.__name__: t for t in (Evaluate, Finetune, Folder, Labeler, Model, PseudoLabel, Recipe, Scenes, Warmup)
+    t.__name__: t for t in (Evaluate, Finetune, Folder, Labeler, Model, Pretrain, PseudoLabel, Recipe, Scenes, Warmup)
 }
 
 

@@ -16,7 +16,7 @@ from casl.spec.stage import Record, Stage
 
 PARTS = ("backbone", "neck", "head", "classifier")
 SPLITS = ("labeled", "unlabeled", "val")
-LABELS = ("objects", "entities", "images")
+LABELS = ("objects", "entities", "images", "keypoints", "panoptic")
 
 
 def _choice(what: str, value: str, legal: tuple[str, ...]) -> None:
@@ -36,7 +36,9 @@ class Scenes(Stage):
     split: "labeled", "unlabeled" or "val". count: images. size: side in pixels. seed: of the whole set.
     """
 
-    classes: ClassVar[int] = 8  # a fact of the generator, not a choice
+    classes: ClassVar[int] = 8  # facts of the generator, not choices
+    stuff: ClassVar[int] = 4
+    keypoints: ClassVar[int] = 7
 
     split: str
     count: int
@@ -53,7 +55,8 @@ class Scenes(Stage):
 class Folder(Stage):
     """One split of a data set on disk, named by content and never by path.
 
-    digest: sha256 over the annotation file and the image list with the images' contents.
+    digest: sha256 over the annotation file and the image list with the images' contents. first: use only so many images
+    from the beginning of the list; 0 for all.
     """
 
     split: str
@@ -61,9 +64,12 @@ class Folder(Stage):
     digest: str
     classes: int
     count: int
+    first: int = 0
 
     def __post_init__(self) -> None:
         _choice("label kind", self.labels, LABELS)
+        if not 0 <= self.first <= self.count:
+            raise SpecError(f"first must be one of the {self.count} images, or 0 for all, got {self.first}")
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,8 @@ class Model(Record):
     drop_path: float = 0.0
     frozen_stages: int = 0
     entity_head: bool = False
+    stuff: int = 0
+    keypoints: int = 0
 
     def __post_init__(self) -> None:
         check_name("detector", self.detector)
@@ -128,11 +136,32 @@ class Recipe(Record):
 
 
 @dataclass(frozen=True)
+class Pretrain(Stage):
+    """Stage 0: a backbone that classifies crops of objects, where ImageNet's weights cannot be had.
+
+    data: scenes with objects, other ones than any detector sees. size: side of a crop in pixels.
+    """
+
+    backbone: str
+    data: Stage
+    size: int
+    batch: int
+    iters: int
+    lr: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_name("backbone", self.backbone)
+        _at_least("iterations", self.iters, 1)
+
+
+@dataclass(frozen=True)
 class Train(Stage):
     """A detector after the whole of its schedule. Kinds: Labeler, Warmup, Finetune.
 
     The same fields with a shorter schedule are an earlier state of the same training; see runner/segments.py.
     init: a trained stage whose `parts` start this one; classifier: how its output is fitted to `model.classes`.
+    pretrained: where the backbone starts from before `init` is applied; None leaves it to `model.weights`.
     """
 
     model: Model
@@ -144,10 +173,11 @@ class Train(Stage):
     init: Train | None = None
     parts: tuple[str, ...] = PARTS
     classifier: str = "replicate"
+    pretrained: Pretrain | None = None
 
     def __post_init__(self) -> None:
         check_schedule(self.schedule)
-        _choice("label kind", self.labels, ("objects", "entities", "pseudo"))
+        _choice("label kind", self.labels, ("objects", "entities", "pseudo", "keypoints", "panoptic"))
         _choice("classifier initialisation", self.classifier, ("replicate", "random"))
         for part in self.parts:
             _choice("part", part, PARTS)
@@ -228,4 +258,4 @@ class Evaluate(Stage):
 
     def __post_init__(self) -> None:
         check_name("metric", self.metric)
-        _choice("label kind", self.labels, ("objects", "entities"))
+        _choice("label kind", self.labels, ("objects", "entities", "keypoints", "panoptic"))

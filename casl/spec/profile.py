@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from casl.errors import SpecError, unknown
-from casl.spec.kinds import Folder, Model, Recipe, Scenes
+from casl.spec.kinds import Folder, Model, Pretrain, PseudoLabel, Recipe, Scenes, Train
 from casl.spec.stage import Stage
 
 SCALES = ("tiny", "small", "base", "large")
+# A data set on disk has one unlabeled split. Its scales are the first eighth, quarter, half and all of it: the paper's
+# ratios, 1 to 30, would leave a dozen images of a small set.
+FOLDER_SHARES = {"tiny": 8, "small": 4, "base": 2, "large": 1}
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,19 @@ class SceneData:
     seed: int = 0
     name: str = "scenes"
     classes: int = Scenes.classes
+    stuff: int = Scenes.stuff
+    keypoints: int = Scenes.keypoints
     has_masks: bool = True
     has_entities: bool = True
+    has_objects: bool = True
 
-    def split(self, split: str, labels: str, scale: str = "tiny") -> Stage:
-        """The stage that makes a split ("labeled", "unlabeled", "val"); `labels` does not change its bytes."""
+    def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
+        """The stage that makes a split ("labeled", "unlabeled", "val"); `labels` does not change its bytes.
+
+        scale: of the unlabeled split, default tiny.
+        """
         del labels
+        scale = scale or "tiny"
         if split == "unlabeled" and scale not in self.unlabeled:
             raise SpecError(unknown("unlabeled scale", scale, self.unlabeled))
         count = self.unlabeled[scale] if split == "unlabeled" else {"labeled": self.labeled, "val": self.val}[split]
@@ -37,26 +47,38 @@ class SceneData:
 
 @dataclass(frozen=True)
 class FolderData:
-    """A data set on disk, as found by the checker. folders: (split, label kind) -> Folder stage."""
+    """A data set on disk, as found by the checker. folders: (split, label kind) -> Folder stage.
+
+    stuff, keypoints: number of stuff classes and of points of a pose, 0 where the set has no such labels.
+    """
 
     name: str
     folders: Mapping[tuple[str, str], Folder]
     classes: int
     has_masks: bool
     has_entities: bool
+    stuff: int = 0
+    keypoints: int = 0
+    has_objects: bool = True
 
-    def split(self, split: str, labels: str, scale: str = "tiny") -> Stage:
+    def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
         """The stage that stands for a split with one kind of labels.
+
+        scale: a named unlabeled split of the set, or a share of its only one; default all of it.
 
         Raises:
             SpecError: the set lacks that split or kind of labels.
         """
-        named = f"unlabeled_{scale}" if split == "unlabeled" else split
-        for candidate in (named, split):
-            if (candidate, labels) in self.folders:
-                return self.folders[candidate, labels]
-        have = ", ".join(f"{s} ({k})" for s, k in sorted(self.folders))
-        raise SpecError(f"data set {self.name!r} has no split {split!r} with {labels}; it has: {have}")
+        if scale and scale not in SCALES:
+            raise SpecError(unknown("unlabeled scale", scale, SCALES))
+        if scale and (named := self.folders.get((f"{split}_{scale}", labels))):
+            return named
+        if (whole := self.folders.get((split, labels))) is None:
+            have = ", ".join(f"{s} ({k})" for s, k in sorted(self.folders))
+            raise SpecError(f"data set {self.name!r} has no split {split!r} with {labels}; it has: {have}")
+        if scale is None or scale == "large":
+            return whole
+        return replace(whole, first=max(1, whole.count // FOLDER_SHARES[scale]))
 
 
 @dataclass(frozen=True)
@@ -66,14 +88,19 @@ class PlannedData:
     name: str
     counts: Mapping[str, int]
     classes: int
+    stuff: int
+    keypoints: int
     has_masks: bool = True
     has_entities: bool = True
+    has_objects: bool = True
 
-    def split(self, split: str, labels: str, scale: str = "tiny") -> Stage:
+    def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
         """A Folder whose digest says that it stands for files nobody has shown yet."""
-        count = self.counts[scale if split == "unlabeled" else split]
-        digest = f"planned:{self.name}:{split}:{scale if split == 'unlabeled' else ''}:{labels}"
-        return Folder(split=split, labels=labels, digest=digest, classes=self.classes, count=count)
+        scale = (scale or "tiny") if split == "unlabeled" else ""
+        digest = f"planned:{self.name}:{split}:{scale}:{labels}"
+        return Folder(
+            split=split, labels=labels, digest=digest, classes=self.classes, count=self.counts[scale or split]
+        )
 
 
 Data = SceneData | FolderData | PlannedData
@@ -106,11 +133,52 @@ class Profile:
     seeds: int = 1
     small: bool = True
     photo_size: tuple[int, int] | None = None
+    strong_sizes: tuple[int, ...] = ()
+    pretrain: Pretrain | None = None
+    epochs_follow_scale: bool = False
     notes: tuple[str, ...] = field(default=())
 
     def with_seed(self, seed: int) -> Profile:
         """The same profile for another repetition."""
         return replace(self, seed=seed)
+
+    def lacks(self, metric: str) -> str:
+        """What the data lacks for a metric, as a sentence; empty if nothing."""
+        needs = {
+            "ap_seg": (self.data.has_masks, "masks"),
+            "ap_seg_a": (self.data.has_masks, "masks"),
+            "ap_e": (self.data.has_entities, "entity or panoptic annotations"),
+            "ap_e_mask": (self.data.has_entities and self.data.has_masks, "entity or panoptic annotations"),
+            "ap_point": (self.data.keypoints > 0, "keypoints"),
+            "pq": (self.data.stuff > 0 and self.data.has_masks, "panoptic annotations with stuff"),
+        }
+        present, what = needs.get(metric, (True, ""))
+        return "" if present else f"not measured: {self.data.name} has no {what}"
+
+    @property
+    def start(self) -> str:
+        """What stands in the place of ImageNet's weights here, for the note of baseline cells; empty if they do."""
+        if self.shape.weights != "random":
+            return ""
+        if self.pretrain is None:
+            return "ImageNet stand-in: random initialisation"
+        return f"ImageNet stand-in: classifier of crops of scenes, {self.pretrain.iters} iterations"
+
+    def images_in(self, scale: str) -> int:
+        """Unlabeled images of a scale."""
+        split = self.data.split("unlabeled", "images", scale)
+        return getattr(split, "first", 0) or int(getattr(split, "count", 0))
+
+    def iters_1x_on(self, data: Stage) -> int:
+        """Iterations of 1x on some labels: more on a larger unlabeled split, where epochs are what counts."""
+        if not (self.epochs_follow_scale and isinstance(data, PseudoLabel)):
+            return self.iters_1x
+        tiny, this = self.data.split("unlabeled", "images", "tiny"), data.data
+        return round(self.iters_1x * getattr(this, "count", 1) / getattr(tiny, "count", 1))
+
+    def epochs(self, training: Train) -> float:
+        """Length of a training in the paper's epochs; 1x is 12."""
+        return 12 * training.iters / self.iters_1x_on(training.data)
 
     def with_data(self, data: FolderData) -> Profile:
         """The same profile on a data set on disk: images at `photo_size`, level ranges scaled with them.
@@ -133,6 +201,7 @@ class Profile:
             warmup_recipe=replace(self.warmup_recipe, sizes=(short,), max_size=long),
             finetune_recipe=replace(self.finetune_recipe, sizes=(short,), max_size=long),
             test_size=self.photo_size,
+            strong_sizes=tuple(round(size * scale) for size in self.strong_sizes),
         )
 
     def backbone(self, paper_name: str) -> str:

@@ -1,4 +1,4 @@
-"""The method in five functions: labeler -> pseudo_label -> warmup -> finetune -> evaluate.
+"""The method in a few functions: labeler -> pseudo_label -> warmup -> finetune -> evaluate.
 
 An ablation changes arguments of these and nothing else. Defaults are the paper's default setting (Sec. 4; method
 reference sec. 7): Swin-L entity labeler, tiny split, 5x warmup, 3x finetune, weak augmentation, Swin-T target.
@@ -9,11 +9,27 @@ from __future__ import annotations
 from dataclasses import replace
 
 from casl.errors import SpecError
-from casl.spec.kinds import PARTS, Evaluate, Finetune, Labeler, Model, PseudoLabel, Recipe, Train, Warmup
+from casl.spec.kinds import (
+    PARTS,
+    Evaluate,
+    Finetune,
+    Labeler,
+    Model,
+    Pretrain,
+    PseudoLabel,
+    Recipe,
+    Train,
+    Warmup,
+)
 from casl.spec.profile import Profile
 from casl.spec.schedule import times
+from casl.spec.stage import Stage
 
 TARGET = "swin_t"
+ENTIRE = ("fcos", "condinst")  # frameworks that can take all of a warmup; others take backbone and neck (Sec. 3.3)
+NECK = ("backbone", "neck")
+LABELS_OF = {"panoptic_fpn": "panoptic", "keypoint_rcnn": "keypoints"}  # what a framework learns, if not objects
+METRIC_LABELS = {"ap_e": "entities", "ap_e_mask": "entities", "ap_point": "keypoints", "pq": "panoptic"}
 
 
 def label_kind(profile: Profile) -> str:
@@ -31,26 +47,31 @@ def model(profile: Profile, detector: str, backbone: str, classes: int) -> Model
     return replace(profile.shape, detector=detector, backbone=profile.backbone(backbone), classes=classes)
 
 
-def labeler(profile: Profile, *, backbone: str | None = None, labels: str | None = None) -> Labeler:
-    """Stage 1, class-agnostic (eq. 1).
+def labeler(
+    profile: Profile, *, backbone: str | None = None, labels: str | None = None, agnostic: bool = True
+) -> Labeler:
+    """Stage 1 (eq. 1).
 
     Args:
         backbone: the paper's name; default the profile's labeler, Swin-L.
         labels: "entities" or "objects"; default entities where the data set has them.
+        agnostic: whether alpha(.) drops the classes; class-specific labelers need objects.
     """
     labels = labels or label_kind(profile)
+    backbone = backbone or profile.labeler_backbone
     return Labeler(
-        model=model(profile, mask_detector(profile), backbone or profile.labeler_backbone, classes=1),
+        model=model(profile, mask_detector(profile), backbone, 1 if agnostic else profile.data.classes),
         data=profile.data.split("labeled", labels),
         labels=labels,
         recipe=profile.warmup_recipe,
         schedule=times(profile.labeler_schedule, profile.iters_1x, profile.rule),
         seed=profile.seed,
+        pretrained=_pretrained(profile, backbone),
     )
 
 
-def pseudo_label(profile: Profile, teacher: Train, *, scale: str = "tiny") -> PseudoLabel:
-    """Stage 1b (eq. 2): scored predictions on an unlabeled split."""
+def pseudo_label(profile: Profile, teacher: Train, *, scale: str | None = None) -> PseudoLabel:
+    """Stage 1b (eq. 2): scored predictions on an unlabeled split; scale "tiny" .. "large", default tiny."""
     return PseudoLabel(
         labeler=teacher,
         data=profile.data.split("unlabeled", "images", scale),
@@ -67,22 +88,49 @@ def warmup(
     pseudo: PseudoLabel | None = None,
     threshold: float | None = None,
     augmentation: str = "weak",
+    detector: str | None = None,
+    backbone: str = TARGET,
 ) -> Warmup:
-    """Stage 2 (eq. 4): the target detector on class-agnostic pseudo labels.
+    """Stage 2 (eq. 4): the target detector on pseudo labels, class-agnostic if its labeler is.
 
     Args:
         schedule: length in x.
         pseudo: labels to train on; default those of the default labeler on the tiny split.
         threshold: delta; default the profile's.
+        detector, backbone: of the target; default CondInst and Swin-T.
     """
+    pseudo = pseudo or pseudo_label(profile, labeler(profile))
     return Warmup(
-        model=model(profile, mask_detector(profile), TARGET, classes=1),
-        data=pseudo or pseudo_label(profile, labeler(profile)),
+        model=model(profile, detector or mask_detector(profile), backbone, pseudo.labeler.model.classes),
+        data=pseudo,
         labels="pseudo",
-        recipe=_augmented(profile.warmup_recipe, augmentation),
-        schedule=times(schedule, profile.iters_1x, profile.rule),
+        recipe=_augmented(profile, profile.warmup_recipe, augmentation),
+        schedule=times(schedule, profile.iters_1x_on(pseudo), profile.rule),
         seed=profile.seed,
         threshold=profile.threshold if threshold is None else threshold,
+        pretrained=_pretrained(profile, backbone),
+    )
+
+
+def warmup_on_truth(
+    profile: Profile,
+    *,
+    schedule: int = 5,
+    agnostic: bool = True,
+    detector: str | None = None,
+    backbone: str = TARGET,
+) -> Warmup:
+    """A warmup on the ground-truth objects of the labeled split, as in Tables 1 and 2."""
+    data: Stage = profile.data.split("labeled", "objects")
+    classes = 1 if agnostic else profile.data.classes
+    return Warmup(
+        model=model(profile, detector or mask_detector(profile), backbone, classes),
+        data=data,
+        labels="objects",
+        recipe=profile.warmup_recipe,
+        schedule=times(schedule, profile.iters_1x_on(data), profile.rule),
+        seed=profile.seed,
+        pretrained=_pretrained(profile, backbone),
     )
 
 
@@ -92,33 +140,40 @@ def finetune(
     *,
     schedule: int = 3,
     detector: str = "fcos",
-    parts: tuple[str, ...] = PARTS,
+    labels: str | None = None,
+    parts: tuple[str, ...] | None = None,
     augmentation: str = "weak",
 ) -> Finetune:
-    """Stage 3 (eq. 5): a class-specific detector on labeled data.
+    """Stage 3 (eq. 5): a detector of any framework on labeled data.
 
     Args:
         init: the warmup to start from; None is the baseline without one.
-        parts: which of its parts to take (Table 9).
+        labels: what to learn; default what the framework is for, "entities" makes it class-agnostic.
+        parts: which parts of the warmup to take (Table 9); default all that the framework can take.
     """
     if profile.data.classes < 1:
         raise SpecError(f"data set {profile.data.name!r} has no classes to finetune on")
+    labels = labels or LABELS_OF.get(detector, "objects")
+    classes = 1 if labels in ("entities", "keypoints") else profile.data.classes
     return Finetune(
-        model=model(profile, detector, TARGET, classes=profile.data.classes),
-        data=profile.data.split("labeled", "objects"),
-        labels="objects",
-        recipe=_augmented(profile.finetune_recipe, augmentation),
+        model=_with_outputs(profile, model(profile, detector, TARGET, classes), labels),
+        data=profile.data.split("labeled", labels),
+        labels=labels,
+        recipe=_augmented(profile, profile.finetune_recipe, augmentation),
         schedule=times(schedule, profile.iters_1x, profile.rule),
         seed=profile.seed,
         init=init,
-        parts=parts,
-        classifier=profile.classifier,
+        parts=parts if parts is not None else PARTS if detector in ENTIRE else NECK,
+        classifier=_classifier(profile, init, classes),
+        pretrained=_pretrained(profile, TARGET) if init is None or "backbone" not in (parts or PARTS) else None,
     )
 
 
 def evaluate(profile: Profile, trained: Train, metric: str) -> Evaluate:
-    """One metric on the val split: against entities for ap_e and ap_e_mask, else against objects."""
-    labels = "entities" if metric.startswith("ap_e") and profile.data.has_entities else "objects"
+    """One metric on the val split, against the labels the metric is about."""
+    labels = METRIC_LABELS.get(metric, "objects")
+    if labels == "entities" and not profile.data.has_entities:
+        labels = "objects"
     return Evaluate(
         model=trained,
         data=profile.data.split("val", labels),
@@ -129,5 +184,25 @@ def evaluate(profile: Profile, trained: Train, metric: str) -> Evaluate:
     )
 
 
-def _augmented(recipe: Recipe, augmentation: str) -> Recipe:
-    return replace(recipe, augmentation=augmentation)
+def _with_outputs(profile: Profile, chosen: Model, labels: str) -> Model:
+    """Stuff classes and keypoints, for the frameworks that have outputs for them."""
+    if labels == "panoptic":
+        return replace(chosen, stuff=profile.data.stuff)
+    return replace(chosen, keypoints=profile.data.keypoints) if labels == "keypoints" else chosen
+
+
+def _classifier(profile: Profile, init: Train | None, classes: int) -> str:
+    """A warmup of as many classes is taken as it is; one class for many is fitted as the profile says."""
+    return "replicate" if init is not None and init.model.classes == classes else profile.classifier
+
+
+def _pretrained(profile: Profile, backbone: str) -> Pretrain | None:
+    """The profile's stand-in for ImageNet weights of a backbone, if it has one."""
+    if profile.pretrain is None:
+        return None
+    return replace(profile.pretrain, backbone=profile.backbone(backbone), seed=profile.seed)
+
+
+def _augmented(profile: Profile, recipe: Recipe, augmentation: str) -> Recipe:
+    sizes = profile.strong_sizes if augmentation != "weak" and profile.strong_sizes else recipe.sizes
+    return replace(recipe, augmentation=augmentation, sizes=sizes)

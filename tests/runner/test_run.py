@@ -33,7 +33,7 @@ def lengths(*schedules: int) -> list[Cell]:
 
 
 def weights_of(cell: Cell, store: Store) -> dict[str, torch.Tensor]:
-    return load_weights(store.folder(cell.stage.model.name) / WEIGHTS)
+    return load_weights(store.folder(cell.evaluation.model.name) / WEIGHTS)
 
 
 def same(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
@@ -51,14 +51,14 @@ def test_a_training_that_shares_its_beginning_equals_one_that_does_not_bit_for_b
     for cell in cells:
         alone = Store(tmp_path / cell.row)
         single = make_plan({"t": [cell]}, alone)
-        assert isinstance(cell.stage.model, Finetune)
+        assert isinstance(cell.evaluation.model, Finetune)
         unshared = {n: replace(node, resume=None) for n, node in single.nodes.items() if node.asked}
         unshared = {n: replace(x, needs=tuple(s.name for s in x.stage.inputs())) for n, x in unshared.items()}
         from casl.runner.launch.inline import Inline
 
         execute(replace(single, nodes=unshared), alone, Inline(alone), Placement(), Silent(), lambda name: None)
         assert same(weights_of(cell, together), weights_of(cell, alone))
-        assert together.run(cell.stage.name).metrics == alone.run(cell.stage.name).metrics
+        assert together.run(cell.evaluation.name).metrics == alone.run(cell.evaluation.name).metrics
 
 
 def test_where_the_cut_was_does_not_matter(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_only_states_that_can_be_continued_keep_their_optimiser(tmp_path: Path) 
     plan, _, _ = run(lengths(1), store)
     kept = {n: (store.folder(n) / STATE).exists() for n in plan.nodes if n.startswith("finetune")}
     assert sorted(kept.values()) == [False, True]
-    assert not kept[lengths(1)[0].stage.model.name]
+    assert not kept[lengths(1)[0].evaluation.model.name]
 
 
 def test_a_failed_stage_blocks_its_users_and_nothing_else(tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_a_failed_stage_blocks_its_users_and_nothing_else(tmp_path: Path) -> Non
     status, error = watcher.ended[summary.failed[0]]
     assert status == "failed" and "above delta = 1.0" in error and "lower the profile's threshold" in error
     assert [n.partition("-")[0] for n in summary.failed] == ["warmup"]
-    assert hopeless.stage.name in summary.blocked
-    assert store.is_done(fine.stage.name)
+    assert hopeless.evaluation.name in summary.blocked
+    assert store.is_done(fine.evaluation.name)
 
 
 def test_a_second_run_does_nothing(tmp_path: Path) -> None:
@@ -99,17 +99,17 @@ def test_a_bit_flipped_in_a_result_is_named_and_the_stage_computed_again(tmp_pat
     store = new_store(tmp_path)
     cell = lengths(1)[0]
     run([cell], store)
-    metrics = store.run(cell.stage.name).metrics
-    path = store.folder(cell.stage.model.name) / WEIGHTS
+    metrics = store.run(cell.evaluation.name).metrics
+    path = store.folder(cell.evaluation.model.name) / WEIGHTS
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    store.quarantine(cell.stage.name)
+    store.quarantine(cell.evaluation.name)
 
     _, summary, watcher = run([cell], store)
-    assert str(path) in watcher.ended[cell.stage.name][1]
+    assert str(path) in watcher.ended[cell.evaluation.name][1]
     _, summary, _ = run([cell], store)
-    assert not summary.failed and store.run(cell.stage.name).metrics == metrics
+    assert not summary.failed and store.run(cell.evaluation.name).metrics == metrics
 
 
 def test_nan_in_one_training_fails_that_one_and_says_where(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_nan_in_one_training_fails_that_one_and_says_where(tmp_path: Path) -> No
     assert len(summary.failed) == 1
     error = watcher.ended[summary.failed[0]][1]
     assert "stopped at iteration" in error and ("nan" in error or "inf" in error)
-    assert store.is_done(good.stage.name)
+    assert store.is_done(good.evaluation.name)
 
 
 def _run_all(root: str, order: int) -> None:
@@ -192,4 +192,4 @@ def test_results_do_not_depend_on_the_launcher(tmp_path: Path) -> None:
     finally:
         launcher.close()
     assert same(weights_of(cell, inline), weights_of(cell, local))
-    assert inline.run(cell.stage.name).metrics == local.run(cell.stage.name).metrics
+    assert inline.run(cell.evaluation.name).metrics == local.run(cell.evaluation.name).metrics

@@ -26,7 +26,7 @@ class Toy(Stage):
 def last_cell(profile: str) -> Evaluate:
     built: Profile = catalog.load("profile", profile)
     table: Ablation = catalog.load("ablation", "table4")
-    return table.build(built)[-1].stage
+    return table.build(built)[-1].evaluation
 
 
 def test_a_key_stays_what_it_was() -> None:
