@@ -1,4 +1,4 @@
-"""A Table as a picture: heat maps of our numbers and the paper's, side by side in the same orientation.
+"""A Table as a picture: the kind that its ablation declares, under title, warning and headline.
 
 Drawn without pyplot and with matplotlib's own defaults, so that a user's settings change no byte.
 """
@@ -6,45 +6,48 @@ Drawn without pyplot and with matplotlib's own defaults, so that a user's settin
 from __future__ import annotations
 
 import io
-import math
 import textwrap
 from typing import TYPE_CHECKING
 
-from casl.report.table import Table, TableCell
-from casl.report.wording import best, has_paper, headline, number, ours, positions
+from casl.report import figure_bars, figure_curves, figure_map, figure_scatter
+from casl.report.table import Table
+from casl.report.wording import headline
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GAP = "#e6e6e6"
 WARNING = "#b3261e"
 DPI = 140
-_LABELS = {"not run": "not\nrun"}
+PAINTERS = {
+    "bars": (figure_bars.size, figure_bars.paint),
+    "curves": (figure_curves.size, figure_curves.paint),
+    "heat map": (figure_map.size, figure_map.paint),
+    "scatter": (figure_scatter.size, figure_scatter.paint),
+}
 
 
 def draw(table: Table) -> bytes:
-    """PNG of one pair of maps, or one pair for each number of a place that holds several."""
+    """PNG of a table.
+
+    Raises:
+        SpecError: a scatter of a table that has neither two rows nor two columns.
+    """
     from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    layers = max(len(positions(table, row, column)) for row in table.rows for column in table.columns)
-    panels = 2 if has_paper(table) else 1
-    wide, high = _panel_size(table)
+    size, paint = PAINTERS[table.figure]
+    wide, high = size(table)
     with style.context("default"):
-        text = _text(table, wide * panels)
+        text = _text(table, wide)
         head = 0.24 * len(text) + 0.6
-        whole = high * layers + head
+        whole = high + head
         layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - head / whole), w_pad=0.08, h_pad=0.08)
-        figure = Figure(figsize=(wide * panels, whole), dpi=DPI, layout=layout)
+        figure = Figure(figsize=(wide, whole), dpi=DPI, layout=layout)
         FigureCanvasAgg(figure)
-        axes = figure.subplots(layers, panels, squeeze=False)
         _write_head(figure, table, text)
-        for layer in range(layers):
-            for panel in range(panels):
-                _map(axes[layer][panel], table, layer, paper=panel == 1)
+        paint(figure, table)
         return _png(figure)
 
 
@@ -52,12 +55,6 @@ def _png(figure: Figure) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
-
-
-def _panel_size(table: Table) -> tuple[float, float]:
-    """Inches; room for the longest row heading and for the tallest column heading."""
-    heading = max(len(row) for row in table.rows)
-    return max(4.4, 0.86 * len(table.columns) + 0.085 * heading + 1.6), max(1.7, 0.62 * len(table.rows) + 1.2)
 
 
 def _text(table: Table, inches: float) -> list[str]:
@@ -68,81 +65,13 @@ def _text(table: Table, inches: float) -> list[str]:
 def _write_head(figure: Figure, table: Table, lines: list[str]) -> None:
     """Title, then the warning in red, then the headline, from the top left corner down."""
     height = figure.get_size_inches()[1]
-    figure.text(0.02, 1 - 0.16 / height, table.title, fontsize=14, fontweight="bold", va="top")
+    figure.text(0.02, 1 - 0.16 / height, _safe(table.title), fontsize=14, fontweight="bold", va="top")
     for i, line in enumerate(lines):
         warns = bool(table.warning) and i == 0
         colour, weight = (WARNING, "bold") if warns else ("#333333", "normal")
-        figure.text(0.02, 1 - (0.53 + 0.24 * i) / height, line, fontsize=9, va="top", color=colour, fontweight=weight)
+        place = 1 - (0.53 + 0.24 * i) / height
+        figure.text(0.02, place, _safe(line), fontsize=9, va="top", color=colour, fontweight=weight)
 
 
-def _map(axes: Axes, table: Table, layer: int, *, paper: bool) -> None:
-    """One heat map with its own colour scale; places without a number are grey and say why."""
-    from matplotlib import colormaps
-
-    grid = [[_cell(table, row, column, layer) for column in table.columns] for row in table.rows]
-    values = [[_value(cell, paper=paper) for cell in line] for line in grid]
-    known = [v for line in values for v in line if not math.isnan(v)]
-    low, high = (min(known), max(known)) if known else (0.0, 1.0)
-    low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
-    colours = colormaps["viridis"].with_extremes(bad=GAP)
-    image = axes.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto")
-    if known:
-        axes.figure.colorbar(image, ax=axes, pad=0.02, fraction=0.06).ax.tick_params(labelsize=8)
-    _frame(axes, table, layer, paper=paper)
-    marked = best(table)[int(paper)]
-    for y, row in enumerate(table.rows):
-        for x, column in enumerate(table.columns):
-            at = positions(table, row, column)[layer : layer + 1]
-            shade = 0.0 if math.isnan(values[y][x]) else (values[y][x] - low) / (high - low)
-            _annotate(axes, (x, y), _label(table, grid[y][x], paper=paper), shade, best=bool(at) and at[0] in marked)
-
-
-def _cell(table: Table, row: str, column: str, layer: int) -> TableCell | None:
-    at = positions(table, row, column)
-    return table.cells[at[layer]] if layer < len(at) else None
-
-
-def _value(cell: TableCell | None, *, paper: bool) -> float:
-    value = None if cell is None else cell.paper if paper else cell.value
-    return math.nan if value is None else value
-
-
-def _label(table: Table, cell: TableCell | None, *, paper: bool) -> str:
-    if cell is None:
-        return ""
-    if paper:
-        return number(cell.paper)
-    text = ours(cell, table.seeds)
-    return _LABELS.get(text, text).replace(" ± ", "\n± ").replace(" [", "\n[")
-
-
-def _frame(axes: Axes, table: Table, layer: int, *, paper: bool) -> None:
-    cells = [_cell(table, row, column, layer) for row in table.rows for column in table.columns]
-    names = list(dict.fromkeys(f"{c.metric} {c.figure}" for c in cells if c))
-    what = f", {names[0]}" if len(names) == 1 else ""
-    whose = "Paper" if paper else f"Ours, {table.profile}"
-    axes.set_title(f"{whose}{what}", fontsize=11)
-    axes.set_xticks(range(len(table.columns)), [textwrap.fill(c, 12) for c in table.columns], fontsize=9)
-    axes.set_yticks(range(len(table.rows)), list(table.rows), fontsize=9)
-    axes.set_xlabel(table.column_axis, fontsize=9)
-    axes.set_ylabel(table.row_axis if len(table.rows) > 1 else "", fontsize=9)
-    axes.tick_params(length=0)
-    axes.set_xticks([x - 0.5 for x in range(1, len(table.columns))], minor=True)
-    axes.set_yticks([y - 0.5 for y in range(1, len(table.rows))], minor=True)
-    axes.grid(which="minor", color="white", linewidth=2)
-    axes.tick_params(which="minor", length=0)
-    for side in axes.spines.values():
-        side.set_visible(False)
-
-
-def _annotate(axes: Axes, place: tuple[int, int], text: str, shade: float, *, best: bool) -> None:
-    """A number, dark on light colours and light on dark ones; the best has a frame."""
-    from matplotlib.patches import Rectangle
-
-    gap = not any(c.isdigit() for c in text)
-    colour = "#555555" if gap else "black" if shade > 0.55 else "white"
-    size = 8 if gap or "\n" in text else 10
-    axes.text(*place, text, ha="center", va="center", color=colour, fontsize=size, fontweight="bold" if best else None)
-    if best:
-        corner = (place[0] - 0.46, place[1] - 0.46)
-        axes.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor=WARNING, linewidth=2.2))
+def _safe(text: str) -> str:
+    return text.replace("$", r"\$")

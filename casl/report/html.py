@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass
 from html import escape
 
-from casl.report.table import Repetition, Table, TableCell
+from casl.report.heading import tagged
+from casl.report.layout import Gain, column_groups, comparable, gains, positions, quantity
+from casl.report.page import listed, page, rows_of, run_address, run_link, warned
+from casl.report.table import PUBLISHED, Repetition, Table, TableCell
 from casl.report.wording import (
     best,
     difference_label,
@@ -14,25 +18,21 @@ from casl.report.wording import (
     missing,
     number,
     ours,
-    positions,
+    quoted,
+    tested,
+    together,
 )
 
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #1c1c1c; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: .4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-p { margin: .2rem 0; } .warning { background: #b3261e; color: #fff; font-weight: 600; padding: .5rem .8rem;
-border-radius: .3rem; margin: .6rem 0; display: inline-block; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; }
-th { font-weight: 600; padding: .3rem .7rem; text-align: left; } thead th { text-align: center; }
-.grid td { padding: .45rem .8rem; text-align: center; border: 2px solid #fff; min-width: 6.5rem; }
-.grid small { display: block; font-size: .75rem; opacity: .85; } .grid td.gap { background: #eee; color: #666; }
-.grid b { font-size: 1.1rem; font-weight: 500; }
-.grid .best { font-weight: 800; border: 2px solid; border-radius: .3rem; padding: 0 .35rem; }
-.grid a { color: inherit; text-decoration: none; } .grid a:hover { text-decoration: underline; }
-.grid hr { border: 0; border-top: 1px solid currentColor; opacity: .3; margin: .3rem 0; }
-.list td, .list th { border-bottom: 1px solid #ddd; padding: .2rem .6rem; font-size: .85rem; text-align: left; }
-.list td:not(:last-child) { white-space: nowrap; } code { font-size: .8rem; } img { max-width: 100%; }
-"""
+
+@dataclass(frozen=True)
+class _View:
+    """A table with what its cells need to know of each other. top: best cells; groups: comparable ones."""
+
+    table: Table
+    top: set[int]
+    groups: list[int]
+    gains: dict[int, Gain]
+    mlflow_page: str
 
 
 def to_html(table: Table, picture: bytes, mlflow_page: str) -> str:
@@ -42,85 +42,123 @@ def to_html(table: Table, picture: bytes, mlflow_page: str) -> str:
         picture: the table's PNG, embedded.
         mlflow_page: address of MLflow's pages; links to runs start with it.
     """
-    title = escape(f"{table.title} ({table.name})")
-    warning = f'<p class="warning">{escape(table.warning)}</p>' if table.warning else ""
-    gaps = "".join(f"<li>{escape(line)}</li>" for line in missing(table))
+    title = f"{table.title} ({table.name})"
     image = base64.b64encode(picture).decode()
-    return "\n".join(
+    view = _View(table, best(table)[0], comparable(table), gains(table), mlflow_page)
+    return page(
+        title,
         [
-            "<!DOCTYPE html>",
-            f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head><body>',
-            f"<h1>{title}</h1>",
-            warning,
-            *(f"<p>{escape(line)}</p>" for line in headline(table)),
-            _grid(table, mlflow_page),
+            warned(table.warning),
+            *(f"<p>{escape(line)}</p>" for line in headline(table) if line),
+            _grid(view),
             f"<p><small>{escape(_legend(table))}</small></p>",
-            f"<h2>Missing or to be noted</h2><ul>{gaps}</ul>" if gaps else "",
-            f'<h2>Picture</h2><img alt="{title}" src="data:image/png;base64,{image}">',
+            listed("Missing or to be noted", missing(table)),
+            listed("Quoted, not measured", quoted(table)),
+            f'<h2>Picture</h2><img alt="{escape(title)}" src="data:image/png;base64,{image}">',
             "<h2>Where each number comes from</h2>",
-            _sources(table, mlflow_page),
-            "</body></html>\n",
-        ]
+            sources(table, mlflow_page),
+        ],
     )
 
 
 def _legend(table: Table) -> str:
-    words = "Large: ours, linked to its run in MLflow (start the pages with: make ui). Framed: best."
+    words = ["Large: ours, linked to its run in MLflow (start the pages with: make ui).", "Framed: best."]
     if has_paper(table):
-        words += f" In brackets: {difference_label(table).lower()}."
-    return words
+        words.append(f"In brackets after the paper's number: {difference_label(table).lower()}.")
+    if table.baseline:
+        words.append(f"Gain: over {table.baseline}{', paired by seed' if table.seeds > 1 else ''}.")
+    if table.measurable < len(table.cells):
+        words.append("Grey italics on stripes: published figures that are only quoted, not measured here.")
+    if any(not positions(table, row, column) for row in table.rows for column in table.columns):
+        words.append("Empty: no number in this table.")
+    return " ".join(words)
 
 
-def _grid(table: Table, mlflow_page: str) -> str:
-    heads = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
-    corner = escape(f"{table.row_axis} / {table.column_axis}")
-    top, _ = best(table)
-    lines = [f'<div class="scroll"><table class="grid"><thead><tr><th>{corner}</th>{heads}</tr></thead><tbody>']
+def _grid(view: _View) -> str:
+    table = view.table
+    lines = ['<div class="scroll"><table class="grid"><thead>', *_heads(table), "</thead><tbody>"]
     for row in table.rows:
-        places = "".join(_place(table, positions(table, row, column), top, mlflow_page) for column in table.columns)
-        lines.append(f"<tr><th>{escape(row)}</th>{places}</tr>")
+        places = "".join(_place(view, positions(table, row, column)) for column in table.columns)
+        lines.append(f"<tr><th>{tagged(row)}</th>{places}</tr>")
     return "\n".join([*lines, "</tbody></table></div>"])
 
 
-def _place(table: Table, at: list[int], top: set[int], mlflow_page: str) -> str:
+def _heads(table: Table) -> list[str]:
+    """One line of column headings, or two where columns share their first word."""
+    corner = escape(f"{table.row_axis} / {table.column_axis}")
+    groups = column_groups(table)
+    if not any(word for word, _ in groups):
+        return [f"<tr><th>{corner}</th>{''.join(f'<th>{tagged(c)}</th>' for c in table.columns)}</tr>"]
+    upper, lower = [f'<th rowspan="2">{corner}</th>'], []
+    for word, columns in groups:
+        if word:
+            upper.append(f'<th class="group" colspan="{len(columns)}">{escape(word)}</th>')
+            lower += [f"<th>{tagged(column.removeprefix(word).strip())}</th>" for column in columns]
+        else:
+            upper += [f'<th rowspan="2">{tagged(column)}</th>' for column in columns]
+    return [f"<tr>{''.join(upper)}</tr>", f"<tr>{''.join(lower)}</tr>"]
+
+
+def _place(view: _View, at: list[int]) -> str:
+    """All numbers of one place, then the paper's and the gains."""
     if not at:
         return "<td></td>"
-    cells = [table.cells[i] for i in at]
-    numbers = "<hr>".join(_number(table, table.cells[i], i in top, mlflow_page) for i in at)
-    hover = escape("\n".join(_hover(table, cell) for cell in cells), quote=True)
-    style = _colour(table, cells[0])
-    return f'<td title="{hover}" {style}>{numbers}</td>' if style else f'<td title="{hover}" class="gap">{numbers}</td>'
+    cells = [view.table.cells[i] for i in at]
+    numbers = together([_number(view, i) for i in at])
+    small = "".join(f"<small>{line}</small>" for line in (_paper(cells), _gain(view, at)) if line)
+    hover = escape("\n".join(_hover(view.table, cell) for cell in cells), quote=True)
+    return f'<td title="{hover}" {_style(view, at[0])}>{numbers}{small}</td>'
 
 
-def _number(table: Table, cell: TableCell, best: bool, mlflow_page: str) -> str:
-    text = escape(ours(cell, table.seeds))
+def _number(view: _View, i: int) -> str:
+    cell = view.table.cells[i]
+    text = escape(ours(cell, view.table.seeds))
     if cell.mlflow_run_id:
-        text = f'<a href="{_address(mlflow_page, cell.mlflow_run_id)}">{text}</a>'
-    text = f'<b class="best">{text}</b>' if best else f"<b>{text}</b>"
-    if cell.paper is None:
-        return text
-    apart = f" ({number(cell.difference, signed=True)})" if cell.difference is not None else ""
-    return f"{text}<small>paper {number(cell.paper)}{apart}</small>"
+        text = f'<a href="{run_address(view.mlflow_page, cell.mlflow_run_id)}">{text}</a>'
+    return f'<b class="best">{text}</b>' if i in view.top else f"<b>{text}</b>"
 
 
-def _address(mlflow_page: str, run_id: str) -> str:
-    return escape(f"{mlflow_page.rstrip('/')}/#/runs/{run_id}", quote=True)
+def _paper(cells: list[TableCell]) -> str:
+    cells = [c for c in cells if c.status != PUBLISHED]
+    if all(c.paper is None for c in cells):
+        return ""
+    apart = [number(c.difference, signed=True) for c in cells]
+    known = any(c.difference is not None for c in cells)
+    words = together([number(c.paper) for c in cells])
+    return f"paper {words}" + (f" ({', '.join(apart)})" if known else "")
+
+
+def _gain(view: _View, at: list[int]) -> str:
+    found = [view.gains[i] for i in at if i in view.gains]
+    if not found or all(g.ours is None and g.paper is None for g in found):
+        return ""
+    paper = together([number(g.paper, signed=True) for g in found])
+    if all(g.ours is None for g in found):
+        return f"paper's gain {paper}"
+    text = together([escape(tested(g.ours)) if g.ours else "–" for g in found])
+    return f"gain {text}" + (f", paper {paper}" if any(g.paper is not None for g in found) else "")
 
 
 def _hover(table: Table, cell: TableCell) -> str:
-    parts = [f"{cell.metric} {cell.figure}: {ours(cell, table.seeds)}"]
-    if cell.paper is not None:
+    parts = [f"{quantity(cell)}: {ours(cell, table.seeds)}"]
+    if cell.paper is not None and cell.status != PUBLISHED:
         parts.append(f"paper {number(cell.paper)}")
     if cell.difference is not None:
         parts.append(f"{difference_label(table).lower()}: {number(cell.difference, signed=True)}")
-    return ", ".join([*parts, f"seeds {cell.seeds}", cell.name, *([cell.note] if cell.note else [])])
+    if cell.name:
+        parts += [f"seeds {cell.seeds}", cell.name]
+    return ", ".join([*parts, *([cell.note] if cell.note else [])])
 
 
-def _colour(table: Table, cell: TableCell) -> str:
-    """Light to dark blue over the numbers of the same metric and figure; "" for a gap."""
+def _style(view: _View, i: int) -> str:
+    """Light to dark blue over comparable numbers; a class for what has none."""
+    cell = view.table.cells[i]
+    if cell.status == PUBLISHED:
+        return 'class="quoted"'
     if cell.value is None:
-        return ""
-    same = [c.value for c in table.cells if (c.metric, c.figure) == (cell.metric, cell.figure) and c.value is not None]
+        return 'class="gap"'
+    pairs = zip(view.table.cells, view.groups, strict=True)
+    same = [c.value for c, group in pairs if group == view.groups[i] and c.value is not None]
     low, high = min(same), max(same)
     share = (cell.value - low) / (high - low) if high > low else 0.5
     pale, deep = (237, 244, 252), (24, 91, 158)
@@ -128,17 +166,16 @@ def _colour(table: Table, cell: TableCell) -> str:
     return f'style="background: rgb({shade}); color: {"#fff" if share > 0.55 else "#111"}"'
 
 
-def _sources(table: Table, mlflow_page: str) -> str:
+def sources(table: Table, mlflow_page: str) -> str:
+    """One line for each seed of each measured cell: value, status, stage, run, commit."""
     heads = ("row", "column", "metric", "seed", "value", "status", "stage", "MLflow", "commit", "note")
     lines = [_source(cell, one, mlflow_page) for cell in table.cells for one in cell.repetitions]
-    top = "".join(f"<th>{head}</th>" for head in heads)
-    return "\n".join(['<div class="scroll"><table class="list">', f"<tr>{top}</tr>", *lines, "</table></div>"])
+    return rows_of(heads, lines) if lines else "<p>Nothing here is measured.</p>"
 
 
-def _source(cell: TableCell, one: Repetition, mlflow_page: str) -> str:
-    run = f'<a href="{_address(mlflow_page, one.mlflow_run_id)}">run</a>' if one.mlflow_run_id else "–"
+def _source(cell: TableCell, one: Repetition, mlflow_page: str) -> list[str]:
     commit = escape(one.commit[:10]) + (" + changes" if one.dirty else "")
     value = "–" if one.value is None else f"{one.value:.2f}"
-    texts = [escape(t) for t in (cell.row, cell.column, f"{cell.metric} {cell.figure}", str(one.seed))]
-    texts += [value, escape(one.status), f"<code>{escape(one.name)}</code>", run, f"<code>{commit}</code>"]
-    return "<tr>" + "".join(f"<td>{text}</td>" for text in [*texts, escape(one.note)]) + "</tr>"
+    texts = [tagged(cell.row), tagged(cell.column), escape(quantity(cell)), str(one.seed), value, escape(one.status)]
+    link = run_link(mlflow_page, one.mlflow_run_id)
+    return [*texts, f"<code>{escape(one.name)}</code>", link, f"<code>{commit}</code>", escape(one.note)]

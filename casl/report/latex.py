@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 
-from casl.report.table import Table
-from casl.report.wording import best, difference_label, has_paper, headline, missing, number, ours, positions
+from casl.report.heading import typeset
+from casl.report.layout import Gain, column_groups, gains, positions
+from casl.report.paired import LEVEL, TEST
+from casl.report.table import PUBLISHED, Table
+from casl.report.wording import (
+    best,
+    difference_label,
+    gain_label,
+    has_paper,
+    headline,
+    missing,
+    number,
+    ours,
+    quoted,
+    together,
+)
 
+_GAP = 4  # points on each side of a column
+_PAGE_PT = 345  # width of the text of LaTeX's article class
+_TYPES = ((r"\small", 4.7), (r"\footnotesize", 4.3), (r"\scriptsize", 3.9))  # and points a letter takes, roughly
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -42,24 +60,63 @@ _SPECIAL = {
 
 
 def to_latex(table: Table) -> str:
-    """One booktabs table with blocks of rows: ours, the paper's, the difference; comments say what is missing."""
+    """One booktabs table with blocks of rows: ours, the paper's, the difference; comments say what is missing.
+
+    Gains over a baseline column stand in brackets as in the paper, those over a baseline row in blocks of their own.
+    """
+    body = [*_heads(table), *_blocks(table)]
+    return "\n".join(
+        [
+            *(f"% {text}" for text in _comments(table)),
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_caption(table)}}}",
+            rf"\label{{tab:{_label(table.name)}}}",
+            rf"\setlength{{\tabcolsep}}{{{_GAP}pt}}{_size(body)}",
+            rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+            r"\toprule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _blocks(table: Table) -> list[str]:
     top, top_paper = best(table)
-    width = len(table.columns)
-    lines = [f"% {text}" for text in _comments(table)]
-    lines += [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_caption(table)}}}",
-        rf"\label{{tab:{_label(table.name)}}}",
-    ]
-    lines += [r"\setlength{\tabcolsep}{4pt}\small", rf"\begin{{tabular}}{{l{'r' * width}}}", r"\toprule"]
-    lines += [_row("", [escape(column) for column in table.columns])]
-    lines += _block(table, "Ours", lambda i: _bold(ours(table.cells[i], table.seeds), i in top))
+    found = gains(table)
+    beside = found if table.baseline in table.columns else {}
+    compared = [r for r in table.rows if any(c.row == r and c.status != PUBLISHED for c in table.cells)]
+    lines = _block(table, "Ours", table.rows, lambda i: _ours(table, i, top) + _beside(beside.get(i), paper=False))
+    if found and not beside:
+        lines += _block(table, gain_label(table), _rows_of(table, found), lambda i: _gain(found.get(i), paper=False))
     if has_paper(table):
-        lines += _block(table, "Paper", lambda i: _bold(number(table.cells[i].paper), i in top_paper))
+        lines += _block(
+            table, "Paper", table.rows, lambda i: _paper(table, i, top_paper) + _beside(beside.get(i), paper=True)
+        )
+    if has_paper(table) and found and not beside:
+        head = f"{gain_label(table)}, paper"
+        lines += _block(table, head, _rows_of(table, found), lambda i: _gain(found.get(i), paper=True))
+    if has_paper(table) and compared:
         difference = difference_label(table)
-        lines += _block(table, difference, lambda i: _figures(number(table.cells[i].difference, signed=True)))
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+        lines += _block(table, difference, compared, lambda i: _figures(number(table.cells[i].difference, signed=True)))
+    return lines
+
+
+def _rows_of(table: Table, found: Mapping[int, Gain]) -> list[str]:
+    return [row for row in table.rows if any(table.cells[i].row == row for i in found)]
+
+
+def _size(lines: Sequence[str]) -> str:
+    """The largest type in which the table is likely to fit a page of LaTeX's article."""
+    rows = [line.split(" & ") for line in lines if " & " in line]
+    widest = max(len(row) for row in rows)
+    columns = zip(*(row for row in rows if len(row) == widest), strict=True)
+    letters = sum(max(len(re.sub(r"\\[a-z]+|[{}$\\]", "", text)) for text in column) for column in columns)
+    room = _PAGE_PT - 2 * _GAP * widest
+    return next((size for size, wide in _TYPES if letters * wide <= room), _TYPES[-1][0])
 
 
 def escape(text: str) -> str:
@@ -67,21 +124,82 @@ def escape(text: str) -> str:
     return "".join(_SPECIAL.get(c, c if ord(c) < 0x180 else "?") for c in " ".join(text.split()))
 
 
-def _block(table: Table, head: str, text: Callable[[int], str]) -> list[str]:
+def _heads(table: Table) -> list[str]:
+    """One line of column headings, or two where columns share their first word."""
+    groups = column_groups(table)
+    if not any(word for word, _ in groups):
+        return [_row("", [_heading(column) for column in table.columns])]
+    upper, rules, lower, at = [], [], [], 2
+    for word, columns in groups:
+        upper.append(rf"\multicolumn{{{len(columns)}}}{{c}}{{{escape(word)}}}")
+        rules += [rf"\cmidrule(lr){{{at}-{at + len(columns) - 1}}}"] if word else []
+        lower += [_heading(column.removeprefix(word).strip()) for column in columns]
+        at += len(columns)
+    return [_row("", upper), "".join(rules), _row("", lower)]
+
+
+def _block(table: Table, head: str, rows: Sequence[str], text: Callable[[int], str]) -> list[str]:
     """A heading over the whole width, then one line a row; text gives the LaTeX of one of table.cells."""
     lines = [r"\midrule", rf"\multicolumn{{{len(table.columns) + 1}}}{{l}}{{\emph{{{escape(head)}}}}} \\"]
-    for row in table.rows:
+    for row in rows:
         places = [positions(table, row, column) for column in table.columns]
-        lines.append(_row(row, [" / ".join(text(i) for i in at) for at in places]))
+        lines.append(_row(row, [together([text(i) for i in at]) for at in places]))
     return lines
 
 
 def _row(heading: str, texts: list[str]) -> str:
-    return f"{escape(heading)} & {' & '.join(texts)} \\\\"
+    return f"{_heading(heading)} & {' & '.join(texts)} \\\\"
 
 
-def _bold(text: str, bold: bool) -> str:
-    return rf"\textbf{{{_figures(text)}}}" if bold else _figures(text)
+def _heading(text: str) -> str:
+    """Raised and lowered letters as in the paper, which the kernel's own commands can do."""
+
+    def raised(up: str, down: str) -> str:
+        return rf"\textsuperscript{{{up}}}" + (rf"\textsubscript{{{down}}}" if down else "")
+
+    return typeset(" ".join(text.split()), _spaced, raised)
+
+
+def _spaced(text: str) -> str:
+    """A piece of a heading, spaces at its ends kept."""
+    return " " * (text[:1] == " ") + escape(text) + " " * (text[-1:] == " " and len(text) > 1)
+
+
+def _ours(table: Table, i: int, top: set[int]) -> str:
+    text = _figures(ours(table.cells[i], table.seeds))
+    if table.cells[i].status == PUBLISHED:
+        return rf"\textit{{{text}}}"
+    return rf"\textbf{{{text}}}" if i in top else text
+
+
+def _paper(table: Table, i: int, top: set[int]) -> str:
+    text = _figures(number(table.cells[i].paper))
+    return rf"\textbf{{{text}}}" if i in top else text
+
+
+def _gain(gain: Gain | None, *, paper: bool) -> str:
+    """The gain over the baseline; "" where there is none."""
+    if gain is None:
+        return ""
+    if paper:
+        return "" if gain.paper is None else _figures(number(gain.paper, signed=True))
+    if gain.ours is None:
+        return _figures(number(None))
+    spread = "" if gain.ours.std is None else f" ± {number(gain.ours.std)}"
+    return _figures(f"{number(gain.ours.mean, signed=True)}{spread}") + _star(gain)
+
+
+def _beside(gain: Gain | None, *, paper: bool) -> str:
+    """The gain in small brackets behind its number, without its test; "" where there is none."""
+    value = None if gain is None else gain.paper if paper else gain.ours.mean if gain.ours else None
+    if value is None:
+        return ""
+    return rf" {{\scriptsize({_figures(number(value, signed=True))})}}" + ("" if paper else _star(gain))
+
+
+def _star(gain: Gain | None) -> str:
+    significant = gain and gain.ours and gain.ours.p is not None and gain.ours.p < LEVEL
+    return "$^{*}$" if significant else ""
 
 
 def _figures(text: str) -> str:
@@ -91,12 +209,18 @@ def _figures(text: str) -> str:
 
 def _comments(table: Table) -> list[str]:
     """Comments may hold anything but a line's end."""
-    lines = [table.warning, *headline(table), *missing(table)]
+    lines = [table.warning, *headline(table), *missing(table), *(f"Quoted: {line}" for line in quoted(table))]
     return [" ".join(line.split()) for line in lines if line]
 
 
 def _caption(table: Table) -> str:
     axes = f"Rows: {table.row_axis}; columns: {table.column_axis}."
+    if table.baseline in table.columns:
+        axes += f" In brackets: the gain over {table.baseline}."
+    if table.baseline and table.seeds > 1:
+        axes += f" *: a gain that is significant, {TEST}."
+    if table.measurable < len(table.cells):
+        axes += " In italics: published figures, only quoted."
     warning = rf"\textbf{{{escape(table.warning)}.}}" if table.warning else ""
     return " ".join(
         part for part in (warning, escape(f"{table.title}."), escape(axes), *map(escape, headline(table))) if part

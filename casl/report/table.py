@@ -1,6 +1,7 @@
 """Table: an ablation's cells joined with what is known of their runs, ready to print.
 
-A table is a pure function of the store. A gap is never filled with the paper's number; it says what is missing.
+A table is a pure function of the store. A gap is never filled with the paper's number; it says what is missing. Cells
+that only quote the paper have a status of their own and count neither as measured nor as missing.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from dataclasses import dataclass
 
 from casl.errors import SpecError, unknown
 from casl.spec.ablation import Ablation, Cell
+from casl.spec.kinds import Evaluate
 from casl.spec.profile import Profile
 from casl.spec.run import Run
 from casl.spec.stage import Stage, ancestors
 
 UNDEFINED = -1.0  # pycocotools: no ground truth to measure on, such as no object of that size
 SMALL = "SMALL PROFILE: does not test the paper's claim"
+PUBLISHED = "published"  # status of a cell that quotes the paper and measures nothing
 _WORST_FIRST = ("failed", "blocked", "running", "not run")
 
 
@@ -41,9 +44,9 @@ class TableCell:
     """One number of a table beside the paper's, in percent.
 
     value: mean over the seeds measured. std: sample standard deviation, None below two. values: the defined ones.
-    seeds: how many those are. status: "done", "partial" (some seeds missing), or as in Run where none is measured.
-    note: what is missing and where to look. key, name, mlflow_run_id, commit: of the first seed measured, else of the
-    first; `repetitions` has them all. dirty: any of them.
+    seeds: how many those are. status: "done", "partial" (some seeds missing), PUBLISHED, or as in Run where none is
+    measured. note: the spec's own, then what is missing and where to look. key, name, mlflow_run_id, commit: of the
+    first seed measured, else of the first, empty where there is none; `repetitions` has them all. dirty: any of them.
     """
 
     row: str
@@ -69,12 +72,18 @@ class TableCell:
         """Ours minus the paper's; None unless both exist."""
         return None if self.value is None or self.paper is None else self.value - self.paper
 
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """Measured values by seed."""
+        return {r.seed: r.value for r in self.repetitions if r.value is not None}
+
 
 @dataclass(frozen=True)
 class Table:
     """A table ready to print. small: its numbers say nothing about the paper's claim; seeds: repetitions asked for.
 
-    rows, columns: headings in the order they first appear; row_axis, column_axis: what they mean.
+    rows, columns: headings in the order of the cells; row_axis, column_axis: what they mean. figure, baseline: as
+    in Ablation.
     """
 
     name: str
@@ -91,6 +100,8 @@ class Table:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     cells: tuple[TableCell, ...]
+    figure: str = "heat map"
+    baseline: str = ""
 
     @property
     def warning(self) -> str:
@@ -101,6 +112,17 @@ class Table:
     def measured(self) -> int:
         """How many cells have every seed measured."""
         return sum(cell.status == "done" for cell in self.cells)
+
+    @property
+    def measurable(self) -> int:
+        """How many cells are there to be measured; the others only quote the paper."""
+        return sum(cell.status != PUBLISHED for cell in self.cells)
+
+    @property
+    def commits(self) -> tuple[str, ...]:
+        """Commits that measured something here, in order of appearance, "+ changes" where the tree was not clean."""
+        found = [r for cell in self.cells for r in cell.repetitions if r.commit]
+        return tuple(dict.fromkeys(r.commit[:10] + (" + changes" if r.dirty else "") for r in found))
 
     def at(self, row: str, column: str) -> tuple[TableCell, ...]:
         """The cells at one place: none, one, or several that are printed "a / b"."""
@@ -123,12 +145,10 @@ def build_table(
         run_ids: stage name -> MLflow's run id, where there is one.
 
     Raises:
-        SpecError: seeds disagree on the cells, or a cell asks for a figure its metric does not have.
+        SpecError: seeds disagree on the cells, a cell asks for a figure its metric does not have, or the baseline is
+            neither a column nor a row.
     """
-    first = seeds[0]
-    for other in seeds[1:]:
-        if [_place(c) for c in other] != [_place(c) for c in first]:
-            raise SpecError(f"ablation {ablation.name!r}: its cells depend on the seed; rows and columns must not")
+    rows, columns = _headings(ablation, seeds)
     return Table(
         name=ablation.name,
         title=ablation.title,
@@ -141,22 +161,56 @@ def build_table(
         notes=profile.notes,
         row_axis=ablation.rows,
         column_axis=ablation.columns,
-        rows=tuple(dict.fromkeys(c.row for c in first)),
-        columns=tuple(dict.fromkeys(c.column for c in first)),
+        rows=rows,
+        columns=columns,
         cells=tuple(
-            _table_cell([_repetition(c, runs, run_ids) for c in same], same[0]) for same in zip(*seeds, strict=True)
+            _table_cell([_repetition(c, c.stage, runs, run_ids) for c in same if c.stage], same[0])
+            for same in zip(*seeds, strict=True)
         ),
+        figure=ablation.figure,
+        baseline=ablation.baseline,
     )
 
 
+def _headings(ablation: Ablation, seeds: Sequence[tuple[Cell, ...]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Rows and columns, checked."""
+    first = seeds[0]
+    for other in seeds[1:]:
+        if [_place(c) for c in other] != [_place(c) for c in first]:
+            raise SpecError(f"ablation {ablation.name!r}: its cells depend on the seed; rows and columns must not")
+    rows = _in_order([[c.row for c in first if c.column == column] for column in {c.column: None for c in first}])
+    columns = _in_order([[c.column for c in first if c.row == row] for row in {c.row: None for c in first}])
+    if ablation.baseline and ablation.baseline not in (*rows, *columns):
+        raise SpecError(unknown(f"baseline of {ablation.name}", ablation.baseline, (*rows, *columns)))
+    return rows, columns
+
+
+def _in_order(lines: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Headings in an order that agrees with every line's, as far as they agree; else as they first appear.
+
+    A table with empty places may begin with a row that lacks its first columns, as Table 2 does.
+    """
+    left = list(dict.fromkeys(name for line in lines for name in line))
+    before: dict[str, set[str]] = {name: set() for name in left}
+    for line in (list(dict.fromkeys(line)) for line in lines):
+        for i, name in enumerate(line):
+            before[name] |= set(line[:i])
+    ordered: list[str] = []
+    while left:
+        following = next((name for name in left if not before[name] & set(left)), left[0])
+        ordered.append(following)
+        left.remove(following)
+    return tuple(ordered)
+
+
 def _place(cell: Cell) -> tuple[object, ...]:
-    return cell.row, cell.column, cell.metric, cell.figure, cell.paper
+    return cell.row, cell.column, cell.metric, cell.figure, cell.paper, cell.stage is None
 
 
 def _table_cell(repetitions: Sequence[Repetition], cell: Cell) -> TableCell:
     values = tuple(r.value for r in repetitions if r.value is not None)
     done = [r for r in repetitions if r.status == "done"]
-    shown = (done or repetitions)[0]
+    shown = next(iter(done or repetitions), None)
     return TableCell(
         row=cell.row,
         column=cell.column,
@@ -168,17 +222,24 @@ def _table_cell(repetitions: Sequence[Repetition], cell: Cell) -> TableCell:
         values=values,
         seeds=len(values),
         status=_status(repetitions),
-        note=_note(repetitions),
-        key=shown.key,
-        name=shown.name,
-        mlflow_run_id=shown.mlflow_run_id,
-        commit=shown.commit,
+        note=_joined(cell.note, _note(repetitions)),
+        key=shown.key if shown else "",
+        name=shown.name if shown else "",
+        mlflow_run_id=shown.mlflow_run_id if shown else None,
+        commit=shown.commit if shown else "",
         dirty=any(r.dirty for r in repetitions),
         repetitions=tuple(repetitions),
     )
 
 
+def _joined(of_cell: str, of_runs: str) -> str:
+    """Both notes; the status alone says "not run" beside another note."""
+    return "; ".join(n for n in (of_cell, "" if of_cell and of_runs == "not run" else of_runs) if n)
+
+
 def _status(repetitions: Sequence[Repetition]) -> str:
+    if not repetitions:
+        return PUBLISHED
     states = {r.status for r in repetitions}
     if "done" in states:
         return "done" if states == {"done"} else "partial"
@@ -187,6 +248,8 @@ def _status(repetitions: Sequence[Repetition]) -> str:
 
 def _note(repetitions: Sequence[Repetition]) -> str:
     """What all seeds say; where they differ, how many are measured and the others' notes by seed."""
+    if not repetitions:
+        return ""
     if len({r.note for r in repetitions}) == 1 and not any(r.status == "done" for r in repetitions[1:]):
         return repetitions[0].note
     notes: dict[str, list[str]] = {}
@@ -201,8 +264,7 @@ def _note(repetitions: Sequence[Repetition]) -> str:
     return "; ".join([*words, *(["seeds measured by different commits"] if len(commits) > 1 else [])])
 
 
-def _repetition(cell: Cell, runs: Mapping[str, Run], run_ids: Mapping[str, str]) -> Repetition:
-    stage = cell.stage
+def _repetition(cell: Cell, stage: Evaluate, runs: Mapping[str, Run], run_ids: Mapping[str, str]) -> Repetition:
     run = runs.get(stage.name)
     value, note, status = None, "", "done"
     if run and run.status == "done":

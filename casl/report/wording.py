@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from casl.report.table import Table, TableCell
+from casl.report.layout import Gain, comparable, positions, quantity
+from casl.report.paired import Paired
+from casl.report.table import PUBLISHED, Table, TableCell
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
@@ -16,7 +18,12 @@ def number(value: float | None, *, signed: bool = False) -> str:
 
 
 def ours(cell: TableCell, seeds: int) -> str:
-    """Our number: "31.2", "31.2 ± 0.4", "31.2 [2/3]" when seeds are missing, "–" when undefined, else the status."""
+    """Our number: "31.2", "31.2 ± 0.4", "31.2 [2/3]" when seeds are missing, "–" when undefined, else the status.
+
+    A cell that only quotes the paper gives the paper's number and says so: "39.8 (published)".
+    """
+    if cell.status == PUBLISHED:
+        return f"{number(cell.paper)} ({PUBLISHED})"
     if cell.status not in ("done", "partial"):
         return cell.status
     spread = "" if cell.std is None else f" ± {number(cell.std)}"
@@ -25,7 +32,7 @@ def ours(cell: TableCell, seeds: int) -> str:
 
 
 def best(table: Table) -> tuple[set[int], set[int]]:
-    """Positions in table.cells of the highest number of each metric and figure: ours, and the paper's.
+    """Positions in table.cells of the highest number of each comparable group: ours, and the paper's.
 
     As printed, ties included; none where all numbers are equal.
     """
@@ -33,16 +40,25 @@ def best(table: Table) -> tuple[set[int], set[int]]:
 
 
 def _highest(table: Table, value: Callable[[TableCell], float | None]) -> set[int]:
-    groups: dict[tuple[str, str], list[tuple[float, int]]] = {}
-    for i, cell in enumerate(table.cells):
+    groups: dict[int, list[tuple[float, int]]] = {}
+    for i, (cell, group) in enumerate(zip(table.cells, comparable(table), strict=True)):
         if (v := value(cell)) is not None:
-            groups.setdefault((cell.metric, cell.figure), []).append((round(v, 1), i))
+            groups.setdefault(group, []).append((round(v, 1), i))
     return {i for group in groups.values() for v, i in group if min(group)[0] < v == max(group)[0]}
 
 
 def quantities(table: Table) -> str:
-    """What the numbers are: "ap_det AP", or several in the order of a place's numbers."""
-    return " / ".join(dict.fromkeys(f"{c.metric} {c.figure}" for c in table.cells))
+    """What the numbers are: "ap_e AP, AP50", in brackets "(ap_e AP, ap_det AP)" where a place holds them all."""
+    places = {
+        tuple(quantity(table.cells[i]) for i in positions(table, r, c)) for r in table.rows for c in table.columns
+    }
+    if len(places) == 1 and len(several := next(iter(places))) > 1:
+        return f"({', '.join(several)})"
+    figures: dict[str, list[str]] = {}
+    for cell in table.cells:
+        if cell.figure not in figures.setdefault(cell.metric, []):
+            figures[cell.metric].append(cell.figure)
+    return ", ".join(f"{metric} {', '.join(names)}" for metric, names in figures.items())
 
 
 def has_paper(table: Table) -> bool:
@@ -55,45 +71,104 @@ def difference_label(table: Table) -> str:
     return "Difference, ours − paper" + (" (not a claim)" if table.small else "")
 
 
+def gain_label(table: Table) -> str:
+    """Heading of the differences to the baseline."""
+    return f"Gain over {table.baseline}"
+
+
+def measured(table: Table) -> str:
+    """How much is there: "24 of 25 cells measured, 22 only quoted"."""
+    quoted = len(table.cells) - table.measurable
+    counted = f"{table.measured} of {table.measurable} cells measured" if table.measurable else "nothing to measure"
+    return counted + (f", {quoted} only quoted" if quoted else "")
+
+
 def headline(table: Table) -> list[str]:
     """Sentences above every table: what it is, from which profile and data, how much is measured."""
     seeds = f"{table.seeds} seeds (mean ± sample standard deviation)" if table.seeds > 1 else "1 seed"
     return [
         f"{table.source}." if table.source else "",
         f"Profile {table.profile} ({table.profile_title}), data {table.data}, {seeds}.",
-        f"{quantities(table)}, in percent; {table.measured} of {len(table.cells)} cells measured.",
+        f"{quantities(table)}, in percent; {measured(table)}.",
         *table.notes,
     ]
 
 
 def missing(table: Table) -> list[str]:
-    """One line for each cell that needs a word: what is missing and where to look."""
-    lines: dict[str, list[str]] = {}
-    for cell in table.cells:
-        if cell.note and cell.note != "not run":
-            lines.setdefault(cell.note, []).append(f"{cell.row}, {cell.column}")
-    return [f"{'; '.join(places)}: {note}" for note, places in lines.items()]
+    """One line for each note of cells that are to be measured: what is missing and where to look."""
+    return _notes(table, [c for c in table.cells if c.status != PUBLISHED and c.note != "not run"])
 
 
-def positions(table: Table, row: str, column: str) -> list[int]:
-    """Where in table.cells the numbers of one place stand, in printing order."""
-    return [i for i, c in enumerate(table.cells) if (c.row, c.column) == (row, column)]
+def quoted(table: Table) -> list[str]:
+    """One line for each reason why cells only quote the paper."""
+    return _notes(table, [c for c in table.cells if c.status == PUBLISHED])
+
+
+def _notes(table: Table, cells: list[TableCell]) -> list[str]:
+    by_note: dict[str, list[TableCell]] = {}
+    for cell in cells:
+        if cell.note:
+            by_note.setdefault(cell.note, []).append(cell)
+    return [f"{'; '.join(_places(table, noted))}: {note}" for note, noted in by_note.items()]
+
+
+def _places(table: Table, cells: list[TableCell]) -> list[str]:
+    """Names of places; a row or column that is there as a whole by its heading alone."""
+    left, names = list(cells), []
+    whole_rows = [r for r in table.rows if _is_whole([c for c in table.cells if c.row == r], left)]
+    if not whole_rows:
+        for column in table.columns:
+            if _is_whole(line := [c for c in table.cells if c.column == column], left):
+                names.append(column)
+                left = [c for c in left if c not in line]
+    single = dict.fromkeys(r if r in whole_rows else f"{r}, {c}" for r, c in ((c.row, c.column) for c in left))
+    return [*names, *single]
+
+
+def _is_whole(line: list[TableCell], among: list[TableCell]) -> bool:
+    return len({(c.row, c.column) for c in line}) > 1 and all(c in among for c in line)
+
+
+def together(texts: list[str]) -> str:
+    """Numbers of one place as the paper prints them: "31.2", or "(31.2, 52.0)" for several."""
+    return f"({', '.join(texts)})" if len(texts) > 1 else "".join(texts)
 
 
 def entry(table: Table, at: list[int], mark: Callable[[int, str], str]) -> str:
-    """One place as text: "31.2 (45.3)", several numbers as "31.2 / 52.0 (45.3 / 66.1)", empty where there is none.
+    """One place as text: "31.2 (45.3)", several numbers as "(31.2, 52.0), paper (45.3, 66.1)", empty without any.
 
     Args:
         at: from `positions`.
         mark: (position in table.cells, our number) -> how it is printed, to set off the best ones.
     """
     cells = [table.cells[i] for i in at]
-    text = " / ".join(mark(i, ours(table.cells[i], table.seeds)) for i in at)
-    if any(c.paper is not None for c in cells):
-        text += f" ({' / '.join(number(c.paper) for c in cells)})"
-    return text
+    text = together([mark(i, ours(table.cells[i], table.seeds)) for i in at])
+    if all(c.paper is None or c.status == PUBLISHED for c in cells):
+        return text
+    paper = together([number(c.paper) for c in cells])
+    return f"{text}, paper {paper}" if len(at) > 1 else f"{text} ({paper})"
 
 
 def difference(table: Table, at: list[int]) -> str:
     """Ours minus the paper's at one place."""
-    return " / ".join(number(table.cells[i].difference, signed=True) for i in at)
+    return together([number(table.cells[i].difference, signed=True) for i in at])
+
+
+def tested(difference: Paired) -> str:
+    """A difference with its spread and test: "+1.2", "+1.2 ± 0.3 (p 0.021)"."""
+    spread = "" if difference.std is None else f" ± {number(difference.std)}"
+    return f"{number(difference.mean, signed=True)}{spread}" + (f" ({chance(difference.p)})" if difference.p else "")
+
+
+def chance(p: float) -> str:
+    """ "p 0.021", two significant digits, never zero."""
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}" if p < 0.1 else f"p {p:.2f}"
+
+
+def gained(gain: Gain) -> str:
+    """A gain beside the paper's: "+1.2 (+4.7)"; dashes where there is none."""
+    text = tested(gain.ours) if gain.ours else "–"
+    if gain.paper is None:
+        return text
+    paper = number(gain.paper, signed=True)
+    return f"{text}, paper {paper}" if gain.ours and gain.ours.p else f"{text} ({paper})"

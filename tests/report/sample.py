@@ -1,4 +1,4 @@
-"""A two by two table with made-up runs, for the tests of this folder."""
+"""A two by two table with made-up runs, and tables of any form, for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LABELED = Scenes("labeled", 10, 64)
 PROFILE = Profile(
     name="mini",
     title="a <small> one & 100 % made up",
-    data=PlannedData(name="my_set", counts={}, classes=3),
+    data=PlannedData(name="my_set", counts={}, classes=3, stuff=2, keypoints=4),
     iters_1x=10,
     backbones={},
     shape=AGNOSTIC,
@@ -53,6 +53,12 @@ def cells(seed: int = 0, metrics: Sequence[str] = ("ap_det",), figures: Sequence
         for metric in metrics
         for figure in figures
     )
+
+
+def stage_of(cell: Cell) -> Evaluate:
+    """The stage of a cell that is measured."""
+    assert cell.stage is not None
+    return cell.stage
 
 
 def done(stage: Stage, **metrics: float) -> Run:
@@ -80,21 +86,57 @@ def table(
     return build_table(ablation(title), replace(PROFILE, small=small), seeds, by_name, run_ids or {})
 
 
+Spot = tuple[str, str, str, str]  # row, column, metric, figure
+Numbers = tuple[Sequence[float | None] | None, float | None]  # one a seed (None: not run), or None: quoted; the paper's
+
+
+def tabled(
+    name: str,
+    spots: Mapping[Spot, Numbers],
+    *,
+    figure: str = "heat map",
+    baseline: str = "",
+    small: bool = True,
+    note: str = "",
+) -> Table:
+    """A table of literal numbers; `note` is given to cells that only quote the paper."""
+    count = max((len(values) for values, _ in spots.values() if values is not None), default=1)
+    seeds: list[list[Cell]] = [[] for _ in range(count)]
+    runs: list[Run] = []
+    for i, ((row, column, metric, which), (values, paper)) in enumerate(spots.items()):
+        for seed in range(count):
+            stage = None if values is None else numbered(f"{name}{i}", metric, seed)
+            words = note if values is None else ""
+            seeds[seed].append(Cell(row, column, metric, stage, paper, which, words))
+            if stage is not None and values is not None and (value := values[seed]) is not None:
+                runs.append(done(stage, **{which: value}))
+    one = Ablation(name, f"Title of {name}", "Paper", lambda _: [], figure=figure, baseline=baseline)
+    profile = replace(PROFILE, small=small)
+    return build_table(one, profile, [tuple(s) for s in seeds], {r.name: r for r in runs}, {})
+
+
+def numbered(text: str, metric: str, seed: int) -> Evaluate:
+    """A stage of its own for each text and seed."""
+    length = 1 + int.from_bytes(text.encode()[-6:])
+    model = Labeler(AGNOSTIC, LABELED, "objects", RECIPE, ((length, 1.0),), seed=seed)
+    return Evaluate(model, Scenes("val", 5, 64), "objects", metric, 64, 96)
+
+
 def full(*, small: bool = True, title: str = "Schedules") -> Table:
     """Every cell measured with one seed: 20, 21.5, 30.04 and 25."""
     one = cells()
-    runs = [done(c.stage, AP=ap) for c, ap in zip(one, (20.0, 21.5, 30.04, 25.0), strict=True)]
-    return table([one], runs, {one[2].stage.name: "abc123"}, small=small, title=title)
+    runs = [done(stage_of(c), AP=ap) for c, ap in zip(one, (20.0, 21.5, 30.04, 25.0), strict=True)]
+    return table([one], runs, {stage_of(one[2]).name: "abc123"}, small=small, title=title)
 
 
 def gappy() -> Table:
     """One done, one failed with an error to escape, one blocked by its start, one not run."""
     one = cells()
-    start = one[2].stage.model.init
+    start = stage_of(one[2]).model.init
     assert start is not None
     runs = [
-        done(one[0].stage, AP=20.0),
-        failed(one[1].stage, "bad & <b>worse</b> 5%_x\nmore"),
+        done(stage_of(one[0]), AP=20.0),
+        failed(stage_of(one[1]), "bad & <b>worse</b> 5%_x\nmore"),
         failed(start, "no disk"),
     ]
     return table([one], runs)

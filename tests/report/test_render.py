@@ -6,10 +6,12 @@ import base64
 import csv
 import io
 import json
+import math
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,28 +22,31 @@ from casl.errors import StoreError
 from casl.report.figure import draw
 from casl.report.html import to_html
 from casl.report.latex import escape, to_latex
-from casl.report.render import to_csv, to_json, to_markdown, write_table
+from casl.report.markdown import to_markdown
+from casl.report.render import to_csv, to_json, write_table
 from casl.report.table import Table
-from casl.report.wording import best, number, ours
-from tests.report.sample import cells, done, full, gappy, table
+from casl.report.wording import best, missing, number, ours
+from tests.report.sample import cells, done, full, gappy, stage_of, table, tabled
 
 WARNING = "SMALL PROFILE: does not test the paper's claim"
 FIELDS = [
     *("row", "column", "metric", "figure", "paper", "value", "std", "difference", "seeds", "values", "status", "note"),
-    *("key", "name", "mlflow_run_id", "commit", "dirty"),
+    *("key", "name", "mlflow_run_id", "commit", "dirty", "gain", "gain_std", "gain_p", "paper_gain"),
 ]
 
 
 def pairs() -> Table:
     """Two numbers at each place, the second metric half as large."""
     one = cells(metrics=("ap_det", "ap_seg"))
-    return table([one], [done(c.stage, AP=40.0 if c.metric == "ap_det" else 20.0) for c in one])
+    return table([one], [done(stage_of(c), AP=40.0 if c.metric == "ap_det" else 20.0) for c in one])
 
 
 def spread() -> Table:
     """Three seeds, in the first cell one is missing."""
     seeds = [cells(seed) for seed in range(3)]
-    runs = [done(c.stage, AP=20.0 + s) for s, one in enumerate(seeds) for i, c in enumerate(one) if (s, i) != (2, 0)]
+    runs = [
+        done(stage_of(c), AP=20.0 + s) for s, one in enumerate(seeds) for i, c in enumerate(one) if (s, i) != (2, 0)
+    ]
     return table(seeds, runs)
 
 
@@ -87,9 +92,9 @@ def test_markdown_shows_ours_the_paper_and_the_difference() -> None:
 
 
 def test_two_numbers_at_one_place_share_it() -> None:
-    assert "| F 1x | 40.0 / 20.0 (45.3 / 45.3) | 40.0 / 20.0 (46.3 / 46.3) |" in to_markdown(pairs())
-    assert r"F 1x & 40.0 / 20.0 & 40.0 / 20.0 \\" in to_latex(pairs())
-    assert "ap_det AP / ap_seg AP" in to_html(pairs(), b"", "")
+    assert "| F 1x | (40.0, 20.0), paper (45.3, 45.3) | (40.0, 20.0), paper (46.3, 46.3) |" in to_markdown(pairs())
+    assert r"F 1x & (40.0, 20.0) & (40.0, 20.0) \\" in to_latex(pairs())
+    assert "(ap_det AP, ap_seg AP), in percent" in to_html(pairs(), b"", "")
 
 
 def test_empty_cells_say_why_and_where_to_look() -> None:
@@ -98,6 +103,72 @@ def test_empty_cells_say_why_and_where_to_look() -> None:
     assert "| blocked (47.0) | not run |" in text
     assert re.search(r"F 1x, W 2x: failed: evaluate-[0-9a-f]+: bad & .*log: work/evaluate-[0-9a-f]+/log.txt", text)
     assert re.search(r"F 2x, W 1x: blocked by labeler-[0-9a-f]+: no disk", text)
+
+
+def literature() -> Table:
+    """A row that is only quoted, a row that is measured, gains over the first column."""
+    return tabled(
+        "table8",
+        {
+            ("STAC", "before", "ap_det", "AP"): (None, 39.5),
+            ("STAC", "after", "ap_det", "AP"): (None, 39.2),
+            ("CA-SSL", "before", "ap_det", "AP"): ([20.0, 21.0, 22.0], 46.8),
+            ("CA-SSL", "after", "ap_det", "AP"): ([21.0, 23.0, 25.0], 50.8),
+        },
+        baseline="before",
+        note="published by its authors",
+    )
+
+
+def test_quoted_numbers_stand_apart_in_every_format() -> None:
+    made = literature()
+    text = to_markdown(made)
+    assert "| STAC | *39.5 (published)* | *39.2 (published)* |" in text
+    assert "- STAC: published by its authors" in text.split("## Quoted, not measured")[1]
+    assert "2 of 2 cells measured, 2 only quoted" in text
+    assert r"STAC & \textit{39.5 (published)} & \textit{39.2 (published)} \\" in to_latex(made)
+    assert "only quoted" in to_latex(made).split(r"\caption")[1]
+    page = to_html(made, b"", "")
+    assert page.count('class="quoted"') == 2
+    assert "Grey italics on stripes: published figures that are only quoted" in page
+    first = json.loads(to_json(made))["cells"][0]
+    assert (first["status"], first["value"], first["paper"], first["seeds"]) == ("published", None, 39.5, 0)
+    assert set(FIELDS) <= first.keys()
+    line = next(csv.DictReader(io.StringIO(to_csv(made))))
+    assert (line["status"], line["value"], line["paper"], line["key"]) == ("published", "", "39.5", "")
+
+
+def test_gains_are_paired_by_seed_and_tested() -> None:
+    """Differences 1, 2, 3: mean 2, deviation 1, t = 2 sqrt 3 with 2 degrees of freedom, p = 1 - t / sqrt(2 + t^2)."""
+    made = literature()
+    last = json.loads(to_json(made))["cells"][3]
+    assert (last["gain"], last["gain_std"]) == (pytest.approx(2.0), pytest.approx(1.0))
+    assert last["gain_p"] == pytest.approx(1 - math.sqrt(12 / 14))
+    assert last["paper_gain"] == pytest.approx(4.0)
+    assert json.loads(to_json(made))["cells"][2]["gain"] is None, "the baseline has no gain over itself"
+    text = to_markdown(made)
+    assert "| CA-SSL | +2.0 ± 1.0 (p 0.074), paper +4.0 |" in text
+    assert "| STAC | *-0.3 (published)* |" in text
+    assert "gain +2.0 ± 1.0 (p 0.074), paper +4.0" in to_html(made, b"", "")
+    assert r"23.0 $\pm$ 2.0} {\scriptsize($+$2.0)}" in to_latex(made)
+
+
+def test_columns_that_begin_alike_are_grouped_and_letters_raised() -> None:
+    columns = [("warmup AP^det-a", "ap_det_a", "AP"), ("warmup AP^e_50", "ap_e", "AP50"), ("AP^det", "ap_det", "AP")]
+    made = tabled("table2", {("a", c, m, f): ([1.0], None) for c, m, f in columns})
+    page, tex = to_html(made, b"", ""), to_latex(made)
+    assert '<th class="group" colspan="2">warmup</th><th rowspan="2">AP<sup>det</sup></th>' in page
+    assert "<tr><th>AP<sup>det-a</sup></th><th>AP<sup>e</sup><sub>50</sub></th></tr>" in page
+    assert r" & \multicolumn{2}{c}{warmup} & \multicolumn{1}{c}{} \\" in tex
+    assert r" & AP\textsuperscript{det-a} & AP\textsuperscript{e}\textsubscript{50} & AP\textsuperscript{det} \\" in tex
+    assert "| row / column | warmup AP<sup>det-a</sup> | warmup AP<sup>e</sup><sub>50</sub> |" in to_markdown(made)
+
+
+def test_notes_name_whole_rows_and_columns_once() -> None:
+    one = tuple(replace(c, note="a stand-in") if c.row == "F 1x" else c for c in cells())
+    assert missing(table([one], [])) == ["F 1x: a stand-in"]
+    two = tuple(replace(c, note="a stand-in") if c.column == "W 2x" else c for c in cells())
+    assert missing(table([two], [])) == ["W 2x: a stand-in"]
 
 
 def test_spread_and_missing_seeds_are_printed() -> None:
@@ -183,9 +254,9 @@ def test_latex_escapes_and_balances() -> None:
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not on this machine")
 def test_latex_compiles(tmp_path: Path) -> None:
     odd = 'A_b & 50% <δ> "quoted" — 図 ü ^~\\'
-    for name, made in {"a": full(title=odd), "b": gappy(), "c": pairs(), "d": spread()}.items():
+    for name, made in {"a": full(title=odd), "b": gappy(), "c": pairs(), "d": spread(), "e": literature()}.items():
         (tmp_path / f"{name}.tex").write_text(to_latex(made))
-    inputs = "".join(rf"\input{{{name}}}" for name in "abcd")
+    inputs = "".join(rf"\input{{{name}}}" for name in "abcde")
     document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{inputs}\end{{document}}"
     (tmp_path / "all.tex").write_text(document)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
@@ -193,7 +264,7 @@ def test_latex_compiles(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout[-1500:]
 
 
-@pytest.mark.parametrize("made", [full(), gappy(), pairs(), spread(), table([cells()], [])])
+@pytest.mark.parametrize("made", [full(), gappy(), pairs(), spread(), literature(), table([cells()], [])])
 def test_every_table_can_be_drawn(made: Table) -> None:
     picture = Image.open(io.BytesIO(draw(made)))
     assert picture.format == "PNG"

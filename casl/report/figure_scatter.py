@@ -1,0 +1,107 @@
+"""Two rows (or two columns) of a table against each other, one point a heading; ours and the paper's side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from casl.errors import SpecError
+from casl.report.heading import in_picture
+from casl.report.layout import positions
+from casl.report.table import Table, TableCell
+from casl.report.wording import has_paper
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+OURS = "#185b9e"
+PAPER = "#c8641b"
+LEAST_SPAN = 2.0  # percent, as in figure_curves
+
+Point = tuple[str, TableCell, TableCell]  # heading, x, y
+
+
+def size(table: Table) -> tuple[float, float]:
+    """Inches."""
+    return 5.2 * (2 if has_paper(table) else 1), 4.4
+
+
+def paint(figure: Figure, table: Table) -> None:
+    """Draw into a figure of that size."""
+    panels = 2 if has_paper(table) else 1
+    axes = figure.subplots(1, panels, squeeze=False)[0]
+    for panel in range(panels):
+        _panel(axes[panel], table, paper=panel == 1)
+
+
+def points(table: Table) -> tuple[str, str, list[Point]]:
+    """Names of the two axes and the points.
+
+    Raises:
+        SpecError: neither two rows nor two columns.
+    """
+    across = len(table.rows) == 2
+    if not across and len(table.columns) != 2:
+        raise SpecError(
+            f"{table.name} has {len(table.rows)} rows and {len(table.columns)} columns: "
+            'figure="scatter" draws two rows, or two columns, against each other'
+        )
+    (x, y), others = (table.rows, table.columns) if across else (table.columns, table.rows)
+    found = []
+    for name in others:
+        places = [positions(table, a, name) if across else positions(table, name, a) for a in (x, y)]
+        if all(places):
+            found.append((name, table.cells[places[0][0]], table.cells[places[1][0]]))
+    return x, y, found
+
+
+def _panel(axes: Axes, table: Table, *, paper: bool) -> None:
+    x, y, found = points(table)
+    colour = PAPER if paper else OURS
+    axes.set_title("Paper" if paper else f"Ours, {table.profile}", fontsize=11)
+    axes.set_xlabel(_axis(x, found[0][1]) if found else x, fontsize=9)
+    axes.set_ylabel(_axis(y, found[0][2]) if found else y, fontsize=9)
+    axes.grid(color="#e0e0e0")
+    axes.tick_params(labelsize=8)
+    known = []
+    names: dict[tuple[float, float], list[str]] = {}
+    for name, a, b in found:
+        at = (a.paper, b.paper) if paper else (a.value, b.value)
+        if at[0] is None or at[1] is None:
+            continue
+        known.append((at[0], at[1]))
+        names.setdefault((round(at[0], 2), round(at[1], 2)), []).append(in_picture(name))
+        spread = (None, None) if paper else (a.std, b.std)
+        axes.errorbar(at[0], at[1], xerr=spread[0], yerr=spread[1], color=colour, marker="o", capsize=3)
+    if missing := len(found) - len(known):
+        words = f"{missing} of {len(found)} not {'published' if paper else 'measured'}"
+        axes.text(0.03, 0.95, words, transform=axes.transAxes, color="#777777", fontsize=9, va="top")
+    _room(axes, known)
+    _label(axes, names)
+
+
+def _label(axes: Axes, names: Mapping[tuple[float, float], list[str]]) -> None:
+    """Names beside their points, towards the middle; points that fall together share a line each."""
+    low, high = axes.get_xlim()
+    for at, words in names.items():
+        left = at[0] > (low + high) / 2
+        shift, side = ((-6, -6), "right") if left else ((6, -6), "left")
+        axes.annotate(
+            "\n".join(words), at, xytext=shift, textcoords="offset points", fontsize=9, ha=side, va="top",
+        )  # fmt: skip
+
+
+def _axis(name: str, cell: TableCell) -> str:
+    return in_picture(f"{name}: {cell.metric} {cell.figure}")
+
+
+def _room(axes: Axes, known: list[tuple[float, float]]) -> None:
+    """Limits with room for names; no ticks where there is nothing."""
+    if not known:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        return
+    for limit, values in ((axes.set_xlim, [a for a, _ in known]), (axes.set_ylim, [b for _, b in known])):
+        middle, half = (min(values) + max(values)) / 2, max(LEAST_SPAN, max(values) - min(values)) * 0.62
+        limit(middle - half, middle + half)
