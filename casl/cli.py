@@ -36,7 +36,8 @@ class Study:
 
     def plan(self) -> Plan:
         every_seed = {name: [c for cells in seeds for c in cells] for name, seeds in self.cells.items()}
-        return make_plan(every_seed, self.store)
+        units = {name: table.unit for name, table in self.tables.items()}
+        return make_plan(every_seed, self.store, units, self.profile.epochs)
 
     @property
     def experiment(self) -> str:
@@ -45,7 +46,7 @@ class Study:
 
 def open_study(options: argparse.Namespace) -> Study:
     """Resolve names, open the store, check the data; every error of the user's surfaces here, before any work."""
-    names = list(catalog.ABLATIONS) if "all" in options.tables else options.tables
+    names = [n for n in catalog.ABLATIONS if n.startswith("table")] if "all" in options.tables else options.tables
     tables: dict[str, Ablation] = {name: catalog.load("ablation", name) for name in names}
     profile: Profile = catalog.load("profile", options.profile)
     if options.seeds < 1:
@@ -80,9 +81,10 @@ def plan_command(options: argparse.Namespace) -> int:
 
 
 def plan_counts(plan: Plan, study: Study) -> dict[str, Any]:
-    """Counts of a plan as JSON values; epochs only where 1x has the paper's meaning of 12 epochs."""
+    """Counts of a plan as JSON values; epochs are the paper's, 12 to 1x."""
     counts = plan.counts
     iterations = {"naive": counts.naive_iters, "unique": counts.unique_iters, "shared": counts.shared_iters}
+    epochs = {"naive": counts.naive_epochs, "unique": counts.unique_epochs, "shared": counts.shared_epochs}
     todo = [plan.nodes[n] for n in plan.todo]
     method = [n for n in plan.nodes.values() if n.asked and n.stage.kind not in DATA_KINDS]
     return {
@@ -98,7 +100,7 @@ def plan_counts(plan: Plan, study: Study) -> dict[str, Any]:
             "by_kind": {"naive": dict(counts.naive_stages), "unique": dict(counts.unique_stages)},
         },
         "iterations": iterations,
-        "epochs": {name: round(12 * i / study.profile.iters_1x, 3) for name, i in iterations.items()},
+        "epochs": {name: round(length, 3) for name, length in epochs.items()},
         "done": {"stages": len([n for n in method if n.done])},
         "to_run": {"stages": len(todo), "iterations": sum(n.iters for n in todo)},
     }
@@ -188,6 +190,7 @@ def sync_command(options: argparse.Namespace) -> int:
 
 def report_command(options: argparse.Namespace) -> int:
     """Write tables from the store; works at any time, cells without a result say why."""
+    from casl.report.index import write_index
     from casl.report.render import write_table
     from casl.report.table import build_table
     from casl.tracking import Mirror
@@ -196,10 +199,13 @@ def report_command(options: argparse.Namespace) -> int:
     mirror = Mirror(study.store.root, options.mlflow or None, study.experiment)
     runs = outcomes(study.plan(), study.store)
     ids = {n: i for n in runs if (i := mirror.run_id(n))}
-    for name, ablation in study.tables.items():
-        table = build_table(ablation, study.profile, study.cells[name], runs, ids)
-        for path in write_table(table, Path(options.reports) / study.profile.name):
-            print(path)
+    folder = Path(options.reports) / study.profile.name
+    tables = [build_table(a, study.profile, study.cells[n], runs, ids) for n, a in study.tables.items()]
+    written = [path for table in tables for path in write_table(table, folder)]
+    if "all" in options.tables:
+        claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
+        written += write_index(tables, claims, folder)
+    print("\n".join(map(str, written)))
     return 0
 
 
@@ -227,10 +233,16 @@ def data_scenes_command(options: argparse.Namespace) -> int:
 
 def score_command(options: argparse.Namespace) -> int:
     """Score a COCO result file."""
-    from casl.metrics.score import score
+    from casl.metrics.score import score, score_panoptic
 
     function = catalog.load("metric", options.metric)
-    print(json.dumps(score(Path(options.gt), Path(options.dt), options.metric, function), indent=1))
+    truth, found = Path(options.gt), Path(options.dt)
+    if options.metric == "pq":
+        pngs = [Path(p) if p else None for p in (options.gt_pngs, options.dt_pngs)]
+        answer = score_panoptic(truth, pngs[0], found, pngs[1])
+    else:
+        answer = score(truth, found, options.metric, function)
+    print(json.dumps(answer, indent=1))
     return 0
 
 
@@ -302,13 +314,17 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("--gt", required=True, help="COCO ground truth")
     score.add_argument("--dt", required=True, help="COCO results: a list of detections")
     score.add_argument("--metric", required=True, help=", ".join(catalog.METRICS))
+    score.add_argument("--gt-pngs", default="", help="pq: folder of PNGs (default: named as the JSON file)")
+    score.add_argument("--dt-pngs", default="", help="pq: the same of the predictions")
     score.set_defaults(command=score_command)
     return root
 
 
 def _study_options() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("tables", nargs="+", metavar="TABLE", help=f"{', '.join(catalog.ABLATIONS)}, or all")
+    shared.add_argument(
+        "tables", nargs="+", metavar="TABLE", help=f"{', '.join(catalog.ABLATIONS)}; all: the paper's ten"
+    )
     shared.add_argument("--profile", default="mini", help=f"{', '.join(catalog.PROFILES)} (default mini)")
     shared.add_argument("--data", default="", help="data set on disk instead of the profile's own")
     shared.add_argument("--seeds", type=int, default=1, help="repetitions of every training (default 1)")

@@ -49,7 +49,11 @@ BACKBONES = {
     "resnet14t": _Timm("resnet14t", "resnet14t.c3_in1k"),
     "resnet18": _Timm("resnet18", "resnet18.tv_in1k, resnet18.a1_in1k"),
     "resnet26": _Timm("resnet26", "resnet26.bt_in1k"),
+    # resnet10t made narrower, weakest first
+    "resnet_nano": _Timm("resnet10t", "", {"channels": (16, 24, 32, 48), "stem_width": 8}),
     "resnet_micro": _Timm("resnet10t", "", {"channels": (32, 48, 64, 96), "stem_width": 16}),
+    "resnet_lite": _Timm("resnet10t", "", {"channels": (48, 72, 96, 144), "stem_width": 24}),
+    "resnet_half": _Timm("resnet10t", "", {"channels": (32, 64, 128, 256), "stem_width": 16}),
 }
 
 

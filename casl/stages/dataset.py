@@ -63,17 +63,32 @@ def open_data(root: Path, memory: Path, progress: Callable[[int, int], None] | N
         folders=folders,
         classes=len(labeled.classes),
         has_masks=labeled.has_masks,
-        has_entities=("labeled", "entities") in folders and ("val", "entities") in folders,
+        has_entities=_in_both("entities", folders),
+        stuff=len(load_split(splits["labeled"], "panoptic").stuff_classes) if _in_both("panoptic", folders) else 0,
+        keypoints=len(load_split(splits["labeled"], "keypoints").keypoint_names)
+        if _in_both("keypoints", folders)
+        else 0,
     )
     counts = ", ".join(f"{f.count} {s} ({k})" for (s, k), f in sorted(folders.items()))
     return OpenedData(data, {f.digest: str(root) for f in folders.values()}, [f"data set {root.name}: {counts}"])
 
 
+def _in_both(kind: str, folders: dict[tuple[str, str], Folder]) -> bool:
+    """Whether labeled and val have this kind of labels, so that it can be learned and judged."""
+    return ("labeled", kind) in folders and ("val", kind) in folders
+
+
 def _kinds(name: str, files: SplitFiles) -> list[str]:
     if name.startswith("unlabeled"):
         return ["images"]
-    kinds = ["objects"] if files.instances else []
-    return [*kinds, "entities"] if files.entity or (files.panoptic and files.panoptic_pngs) else kinds
+    panoptic = bool(files.panoptic and files.panoptic_pngs)
+    has = {
+        "objects": bool(files.instances),
+        "entities": bool(files.entity) or panoptic,
+        "panoptic": panoptic,
+        "keypoints": bool(files.keypoints),
+    }
+    return [kind for kind, present in has.items() if present]
 
 
 def _folder(files: SplitFiles, kind: str, cache: Path) -> Folder:

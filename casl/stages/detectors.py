@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -18,7 +18,7 @@ from casl.data.coco import CocoSplit
 from casl.data.pseudo import Prediction
 from casl.errors import DataError, SpecError
 from casl.models.detect import InferenceSettings
-from casl.spec.context import Context
+from casl.spec.context import Context, Progress
 from casl.spec.kinds import Model
 from casl.stages.feed import image_tensor
 from casl.stages.sources import IMAGES
@@ -56,6 +56,8 @@ def _settings(kind: Any, model: Model, non_overlap: bool) -> Any:
         "towers": model.towers,
         "ranges": model.ranges,
         "mask_channels": model.mask_channels,
+        "stuff": model.stuff,
+        "keypoints": model.keypoints,
         **(ENTITY_HEAD if model.entity_head else {}),
         **(ENTITY_INFERENCE if non_overlap else {}),
     }
@@ -93,18 +95,17 @@ class TestSettings:
 
 
 def predict_split(
-    detector: nn.Module, split: CocoSplit, settings: TestSettings, device: str, progress: Callable[[int], None]
-) -> Iterator[Prediction]:
-    """Predictions for every image of a split, in its order, in the pixels of the image on disk."""
+    detector: nn.Module, split: CocoSplit, settings: TestSettings, device: str, progress: Progress
+) -> Iterator[dict[str, torch.Tensor]]:
+    """What the detector finds in every image of a split, in its order, in the pixels of the image on disk."""
     detector.eval()
     for first in range(0, len(split), BATCH):
         indices = range(first, min(first + BATCH, len(split)))
         originals = [IMAGES.read(split.path(i)) for i in indices]
         resized = [image_tensor(resize(image, settings.size, settings.max_size)[0]).to(device) for image in originals]
         sizes = [(image.shape[0], image.shape[1]) for image in originals]
-        for found in _predict(detector, resized, sizes, settings):
-            yield _prediction(found)
-        progress(indices[-1] + 1)
+        yield from _predict(detector, resized, sizes, settings)
+        progress(indices[-1] + 1, len(split), {})
 
 
 def _predict(
@@ -118,7 +119,8 @@ def _predict(
     return results
 
 
-def _prediction(found: dict[str, torch.Tensor]) -> Prediction:
+def to_prediction(found: dict[str, torch.Tensor]) -> Prediction:
+    """Boxes, scores, labels and masks of one image as arrays; masks as RLE."""
     rles = None
     if "masks" in found:
         masks = found["masks"].cpu().numpy().astype(np.uint8)

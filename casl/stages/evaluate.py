@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from PIL import Image
+from torch import Tensor
 
 from casl.catalog import load
 from casl.data.coco import CocoSplit
-from casl.data.pseudo import Prediction
-from casl.files import write_atomic
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Evaluate
-from casl.stages.detectors import TestSettings, build_detector, coco_results, predict_split
+from casl.stages.detectors import TestSettings, build_detector, predict_split, to_prediction
+from casl.stages.forms import form_for
 from casl.stages.pictures import CONFIDENT, chosen, predicted, save_grid, true
 from casl.stages.sources import open_split
 from casl.stages.training import WEIGHTS
 from casl.train.checkpoint import load_weights
-
-PREDICTIONS = "predictions.json"
 
 
 def run(stage: Evaluate, ctx: Context) -> Outcome:
@@ -27,24 +24,19 @@ def run(stage: Evaluate, ctx: Context) -> Outcome:
     overlap_free = stage.labels == "entities" and trained.detector == "condinst"
     detector = build_detector(trained, ctx, pretrained=False, non_overlap=overlap_free)
     detector.load_state_dict(load_weights(ctx.inputs[stage.model.name] / WEIGHTS))
+    form = form_for(stage.metric, split)
+    shown, rows = set(chosen(split)), []
     settings = TestSettings(stage.size, stage.max_size)
-    found = list(predict_split(detector, split, settings, ctx.device, lambda done: ctx.progress(done, len(split), {})))
-    results = coco_results(split, found)
-    write_atomic(ctx.folder / PREDICTIONS, json.dumps(results).encode())
-    metrics = load("metric", stage.metric)(split.coco(), _judged(results, stage.metric))
-    _draw(split, found, trained.classes, ctx)
-    return Outcome(metrics=metrics, facts={"images": len(split), "predictions": len(results)})
-
-
-def _judged(results: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
-    """What the metric sees. Masks are judged without their box, or COCO would take the box for their area."""
-    if not metric.startswith("ap_seg"):
-        return results
-    return [{name: value for name, value in r.items() if name != "bbox"} for r in results]
-
-
-def _draw(split: CocoSplit, found: list[Prediction], num_classes: int, ctx: Context) -> None:
-    classes = split.classes if num_classes > 1 else ("object",)
-    rows = [[predicted(split, i, found[i], classes), true(split, i)] for i in chosen(split)]
+    for i, found in enumerate(predict_split(detector, split, settings, ctx.device, ctx.progress)):
+        form.add(i, found)
+        if i in shown:
+            rows.append(_row(split, i, found, trained.classes))
+    metrics = form.judge(load("metric", stage.metric))
     if rows:
         save_grid(ctx.folder, "predictions", rows, [f"prediction, score > {CONFIDENT}", "ground truth"])
+    return Outcome(metrics=metrics, facts={"images": len(split), "predictions": form.keep(ctx.folder)})
+
+
+def _row(split: CocoSplit, i: int, found: dict[str, Tensor], num_classes: int) -> list[Image.Image]:
+    classes = split.classes if num_classes > 1 else ("object",)
+    return [predicted(split, i, to_prediction(found), classes), true(split, i)]

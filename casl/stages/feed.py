@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,21 +27,21 @@ class Feed:
         split: images with labels. Crowds are left out, as in all detectors compared here.
         recipe: batch size, augmentation and image sizes.
         seed: of the training.
-        masks: whether the detector learns masks.
+        needs: what the detector learns besides boxes and labels: "masks", "keypoints", "semantic".
 
     Raises:
         DataError: the split is empty, or masks are wanted and absent.
     """
 
-    def __init__(self, split: CocoSplit, recipe: Recipe, seed: int, masks: bool) -> None:
+    def __init__(self, split: CocoSplit, recipe: Recipe, seed: int, needs: Sequence[str]) -> None:
         if not len(split):
             raise DataError(f"{split.folder}: a training needs at least one image, the split has none")
-        if masks and not split.has_masks:
+        if "masks" in needs and not split.has_masks:
             raise DataError(f"{split.folder}: the detector learns masks, but the annotations have boxes only; use fcos")
         self.split = split
         self.recipe = recipe
         self.seed = seed
-        self.masks = masks
+        self.needs = frozenset(needs)
         self.augment: Callable[..., Sample] = load("augmentation", recipe.augmentation)
 
     def __call__(self, iteration: int) -> Batch:
@@ -52,20 +52,23 @@ class Feed:
 
     def sample(self, position: int) -> Sample:
         """The augmented image at a position of the stream."""
-        raw = read_sample(self.split, image_at(position, len(self.split), self.seed), self.masks)
+        raw = read_sample(self.split, image_at(position, len(self.split), self.seed), self.needs)
         return self.augment(raw, generator_at(position, self.seed), self.recipe.sizes, self.recipe.max_size)
 
 
-def read_sample(split: CocoSplit, index: int, masks: bool) -> Sample:
-    """One image with its labels, crowds left out."""
+def read_sample(split: CocoSplit, index: int, needs: Collection[str]) -> Sample:
+    """One image with its labels, crowds left out, and what else a detector needs."""
     image = IMAGES.read(split.path(index))
     labels = split.labels(index)
     keep = ~labels.crowd
-    decoded = None
-    if masks:
+    masks = keypoints = None
+    if "masks" in needs:
         rles = [rle for rle, kept in zip(labels.rles or [], keep, strict=True) if kept]
-        decoded = decode_masks(rles, image.shape[0], image.shape[1])
-    return Sample(image, labels.boxes[keep], labels.labels[keep], decoded)
+        masks = decode_masks(rles, image.shape[0], image.shape[1])
+    if "keypoints" in needs and labels.keypoints is not None:
+        keypoints = labels.keypoints[keep]
+    semantic = split.semantic(index) if "semantic" in needs else None
+    return Sample(image, labels.boxes[keep], labels.labels[keep], masks, keypoints, split.flip_pairs, semantic)
 
 
 def decode_masks(rles: Sequence[dict[str, Any]], height: int, width: int) -> np.ndarray:
@@ -83,6 +86,9 @@ def image_tensor(image: np.ndarray) -> torch.Tensor:
 def target(sample: Sample) -> dict[str, torch.Tensor]:
     """A sample's labels as tensors."""
     values = {"boxes": torch.from_numpy(sample.boxes), "labels": torch.from_numpy(sample.labels)}
-    if sample.masks is not None:
-        values["masks"] = torch.from_numpy(np.ascontiguousarray(sample.masks))
+    for name, array in (("masks", sample.masks), ("keypoints", sample.keypoints)):
+        if array is not None:
+            values[name] = torch.from_numpy(np.ascontiguousarray(array))
+    if sample.semantic is not None:
+        values["semantic"] = torch.from_numpy(np.ascontiguousarray(sample.semantic)).long()
     return values

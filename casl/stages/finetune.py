@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from casl.data.coco import agnostic
+from casl.data.coco import agnostic, with_keypoints
 from casl.errors import SpecError
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Finetune
@@ -11,13 +11,15 @@ from casl.stages.training import run_training
 
 
 def run(stage: Finetune, ctx: Context) -> Outcome:
-    """Train on the split's own classes, or on entities as one class.
+    """Train on the split's own classes, or on entities as one class; for keypoints, on images that have some.
 
     Raises:
         SpecError: the model and the data differ in their number of classes.
     """
     split = open_split(stage.data, stage.labels, ctx)
-    if stage.model.classes == 1:
+    if stage.labels == "keypoints":
+        split = with_keypoints(split)
+    if stage.model.classes == 1 and len(split.classes) > 1:
         split = agnostic(split)
     if len(split.classes) != stage.model.classes:
         raise SpecError(

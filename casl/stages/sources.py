@@ -52,7 +52,7 @@ def _unchanged(stage: Folder, ctx: Context) -> SplitFiles:
 
 
 def open_split(stage: Stage, labels: str, ctx: Context) -> CocoSplit:
-    """A split with its annotations. labels: "objects", "entities" or "images"."""
+    """A split with its annotations. labels: one of casl.data.layout.KINDS."""
     return load_split(split_files(stage, ctx), labels)
 
 

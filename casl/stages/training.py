@@ -40,7 +40,8 @@ def run_training(stage: Train, split: CocoSplit, ctx: Context) -> Outcome:
     )
     checkpoints = Checkpoints(ctx.folder / "checkpoints")
     start, curves = _start(stage, detector, optimizer, checkpoints, ctx)
-    feed = Feed(split, stage.recipe, stage.seed, masks=stage.model.detector == "condinst")
+    needs = (*getattr(detector, "needs", ()), *(("semantic",) if stage.labels == "panoptic" else ()))
+    feed = Feed(split, stage.recipe, stage.seed, needs)
     train(detector, optimizer, _steps(stage, feed, start, ctx), curves, checkpoints, ctx.progress)
     _keep(stage, detector, optimizer, curves, ctx.folder)
     checkpoints.clear()
@@ -72,6 +73,8 @@ def _start(
         done, curves = load_state(checkpoint, detector, optimizer)
         ctx.say(f"continuing after iteration {done} from {checkpoint.parent.name}/{checkpoint.name}")
         return done, curves
+    if stage.pretrained is not None:
+        transfer(load_weights(ctx.inputs[stage.pretrained.name] / WEIGHTS), detector, ("backbone",))
     if stage.init is not None:
         _initialise(stage, detector, ctx)
     return 0, Curves()

@@ -53,7 +53,7 @@ def test_where_a_set_lies_does_not_change_keys_and_its_content_does(folder: Path
     rewrite(moved, "instances_val.json", lambda d: d["annotations"].pop())
     after = opened(moved, tmp_path).data
     changed = {place for place in before.folders if before.folders[place].key != after.folders[place].key}
-    assert changed == {("val", "objects")}
+    assert changed == {("val", "objects"), ("val", "panoptic")}  # a panoptic set takes its things from the objects
 
 
 def test_a_set_that_changes_while_a_run_uses_it_stops_the_stage(folder: Path, tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_set_with_boxes_only_is_done_with_fcos_and_says_so(folder: Path, tmp_p
     data = opened(folder, tmp_path).data
     profile = NANO.with_data(data)
     cell = chain(profile)
-    warm = cell.stage.model.init
+    warm = cell.evaluation.model.init
     assert warm is not None and warm.model.detector == "fcos"
     assert any("boxes but no masks" in note for note in profile.notes)
     assert any("learns objects" in note for note in profile.notes)

@@ -1,0 +1,95 @@
+"""Stage 0, `pretrain`: a backbone that classifies crops of objects, in the place of ImageNet's weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from casl.catalog import load
+from casl.data.coco import CocoSplit
+from casl.data.stream import generator_at, image_at
+from casl.files import write_atomic
+from casl.models.fcos import FCOSSettings
+from casl.spec.context import Context, Outcome
+from casl.spec.kinds import Pretrain
+from casl.stages.feed import Batch, image_tensor
+from casl.stages.sources import IMAGES, facts_of, open_split
+from casl.stages.training import CURVES, WEIGHTS
+from casl.train.checkpoint import Checkpoints, Curves, load_state, save_weights
+from casl.train.loop import Steps, train
+from casl.train.optimizer import adamw
+
+CONTEXT = 0.2  # of the object's size, seen on each side of it
+WEIGHT_DECAY = 0.05
+
+
+class Classifier(nn.Module):
+    """A backbone, the mean over C5, and a linear layer."""
+
+    def __init__(self, backbone: nn.Module, channels: int, classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.linear = nn.Linear(channels, classes)
+        settings = FCOSSettings()
+        self.mean, self.std = (torch.tensor(v)[:, None, None] for v in (settings.mean, settings.std))
+
+    def losses(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Cross-entropy of crops (3, size, size) uint8 with targets "label" ()."""
+        batch = torch.stack(images)
+        normal = (batch - self.mean.to(batch.device)) / self.std.to(batch.device)
+        logits = self.linear(self.backbone(normal)[-1].mean((2, 3)))
+        return {"loss_cls": functional.cross_entropy(logits, torch.stack([t["label"] for t in targets]))}
+
+
+class Crops:
+    """Crops of a split's objects; the batch of an iteration is a function of it, as in Feed."""
+
+    def __init__(self, split: CocoSplit, size: int, batch: int, seed: int) -> None:
+        self.split, self.size, self.batch, self.seed = split, size, batch, seed
+        self.objects = [(i, n) for i in range(len(split)) for n in range(len(split.labels(i).labels))]
+
+    def __call__(self, iteration: int) -> Batch:
+        first = iteration * self.batch
+        crops = [self.crop(p) for p in range(first, first + self.batch)]
+        return [image_tensor(pixels) for pixels, _ in crops], [{"label": torch.tensor(label)} for _, label in crops]
+
+    def crop(self, position: int) -> tuple[NDArray[np.uint8], int]:
+        """(size, size, 3) uint8, flipped at random, and the label."""
+        image, n = self.objects[image_at(position, len(self.objects), self.seed)]
+        labels = self.split.labels(image)
+        x1, y1, x2, y2 = labels.boxes[n].tolist()
+        dx, dy = CONTEXT * (x2 - x1), CONTEXT * (y2 - y1)
+        picture = Image.fromarray(IMAGES.read(self.split.path(image)))
+        box = (max(0.0, x1 - dx), max(0.0, y1 - dy), min(picture.width, x2 + dx), min(picture.height, y2 + dy))
+        pixels = np.asarray(picture.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box))
+        if generator_at(position, self.seed).random() < 0.5:
+            pixels = pixels[:, ::-1]
+        return pixels, int(labels.labels[n])
+
+
+def run(stage: Pretrain, ctx: Context) -> Outcome:
+    """Train at a constant rate and keep the backbone."""
+    split = open_split(stage.data, "objects", ctx)
+    torch.manual_seed(stage.seed)
+    backbone = load("backbone", stage.backbone)(stage.backbone)
+    model = Classifier(backbone, backbone.channels[-1], len(split.classes)).to(ctx.device)
+    optimizer = adamw(model, stage.lr, WEIGHT_DECAY)
+    checkpoints, curves, start = Checkpoints(ctx.folder / "checkpoints"), Curves(), 0
+    newest, damaged = checkpoints.newest()
+    for sentence in damaged:
+        ctx.say(sentence)
+    if newest is not None:
+        start, curves = load_state(newest, model, optimizer)
+    crops = Crops(split, stage.size, stage.batch, stage.seed)
+    device = torch.device(ctx.device)
+    steps = Steps(crops, lambda i: stage.lr, start, stage.iters, stage.seed, device, checkpoint_s=ctx.checkpoint_s)
+    train(model, optimizer, steps, curves, checkpoints, ctx.progress)
+    save_weights(ctx.folder / WEIGHTS, nn.ModuleDict({"backbone": backbone}))
+    write_atomic(ctx.folder / CURVES, curves.csv().encode())
+    checkpoints.clear()
+    last = dict(zip(curves.names, curves.rows[-1][1:], strict=True))
+    return Outcome(metrics={"final_loss": last["loss"]}, facts={**facts_of(split), "crops": len(crops.objects)})
