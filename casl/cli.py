@@ -1,6 +1,7 @@
 """Command line: plan, run, report, data, score, sync, ui, show. The only place that reads environment variables.
 
-Exit codes: 0 all is well; 1 some stages failed, or data is bad; 2 the command or a spec is wrong.
+Exit codes: 0 all is well; 1 some stages failed, or `data check` found errors; 2 the command, a spec, the data or the
+store is wrong and nothing was started.
 """
 
 from __future__ import annotations
@@ -360,7 +361,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.command(options))
     except CaslError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2 if isinstance(error, SpecError) else 1
+        return 2
     except KeyboardInterrupt:
         print("\nstopped; repeat the command to go on from here", file=sys.stderr)
         return 130

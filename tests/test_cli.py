@@ -61,7 +61,7 @@ def test_a_data_set_that_is_not_there_is_an_error_before_any_work(
     code, _, err = called(
         capsys, "run", "table4", "--data", str(tmp_path / "nowhere"), "--store", str(tmp_path / "store")
     )
-    assert code == 1 and "nowhere" in err
+    assert code == 2 and "nowhere" in err
 
 
 def test_a_made_data_set_passes_the_check_and_can_be_planned_with(
@@ -91,7 +91,7 @@ def test_a_damaged_data_set_is_refused_and_every_problem_listed(
     image = min((folder / "images").glob("val*"))
     image.write_bytes(image.read_bytes()[:100])
     code, _, err = called(capsys, "plan", "table4", "--data", str(folder), "--store", str(tmp_path / "store"))
-    assert code == 1
+    assert code == 2
     assert image.name in err or "instances_labeled.json" in err
     code, out, _ = called(capsys, "data", "check", str(folder))
     errors = "\n".join(json.loads(out)["errors"])
