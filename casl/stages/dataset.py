@@ -19,6 +19,7 @@ from casl.spec.kinds import Folder
 from casl.spec.profile import FolderData
 
 REQUIRED = ("labeled", "unlabeled", "val")
+OPTIONAL = ("keypoints", "panoptic")
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,7 @@ def open_data(root: Path, memory: Path, progress: Callable[[int, int], None] | N
             f"{root} has no {' and no '.join(missing)} split; it has: {', '.join(sorted(splits))}.\n"
             "  a data set for CA-SSL needs labeled, unlabeled and val."
         )
-    folders = {
-        (name, kind): _folder(files, kind, memory / "digests.json")
-        for name, files in splits.items()
-        if name != "unlabeled_gt"
-        for kind in _kinds(name, files)
-    }
+    folders, left_out = _folders(splits, memory / "digests.json")
     _checked_once(root, folders, memory, progress)
     labeled = load_split(splits["labeled"], "objects")
     data = FolderData(
@@ -70,7 +66,26 @@ def open_data(root: Path, memory: Path, progress: Callable[[int, int], None] | N
         else 0,
     )
     counts = ", ".join(f"{f.count} {s} ({k})" for (s, k), f in sorted(folders.items()))
-    return OpenedData(data, {f.digest: str(root) for f in folders.values()}, [f"data set {root.name}: {counts}"])
+    said = [f"data set {root.name}: {counts}", *left_out]
+    return OpenedData(data, {f.digest: str(root) for f in folders.values()}, said)
+
+
+def _folders(splits: dict[str, SplitFiles], cache: Path) -> tuple[dict[tuple[str, str], Folder], list[str]]:
+    """Every split with every kind of labels, and a sentence for each kind that cannot be used.
+
+    Keypoints and panoptic labels are for single tables; a set whose own are of no use still serves the others.
+    """
+    folders: dict[tuple[str, str], Folder] = {}
+    left_out = []
+    for name, files in splits.items():
+        for kind in _kinds(name, files) if name != "unlabeled_gt" else ():
+            try:
+                folders[name, kind] = _folder(files, kind, cache)
+            except DataError as error:
+                if kind not in OPTIONAL:
+                    raise
+                left_out.append(f"  {kind} labels of {name} are not used: {error}")
+    return folders, left_out
 
 
 def _in_both(kind: str, folders: dict[tuple[str, str], Folder]) -> bool:

@@ -103,3 +103,13 @@ def test_photographs_are_larger_than_scenes_and_level_ranges_follow(folder: Path
     profile = replace(NANO, photo_size=(128, 192)).with_data(opened(folder, tmp_path).data)
     assert profile.shape.ranges == (32, 64, 128, 256)
     assert profile.finetune_recipe.sizes == (128,) and profile.test_size == (128, 192)
+
+
+def test_panoptic_labels_that_do_not_fit_the_objects_are_left_out_and_that_is_said(
+    folder: Path, tmp_path: Path
+) -> None:
+    for name in ("panoptic_labeled.json", "panoptic_val.json"):
+        rewrite(folder, name, lambda d: d["categories"][0].update(name="something else"))
+    data = opened(folder, tmp_path)
+    assert data.data.stuff == 0 and ("labeled", "panoptic") not in data.data.folders
+    assert any("panoptic labels of labeled are not used" in line for line in data.said)
