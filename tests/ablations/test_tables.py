@@ -148,3 +148,9 @@ def test_quoted_rows_are_those_of_other_methods_and_htc() -> None:
     quoted = {c.row for c in built("table8") if c.stage is None}
     assert len(quoted) == 11
     assert all(c.stage for t in TABLES if t != "table8" for c in built(t))
+
+
+@pytest.mark.parametrize(("profile", "said"), [("mini", True), ("paper", False)])
+def test_table_9_says_where_its_last_row_takes_no_classifier(profile: str, said: bool) -> None:
+    notes = [c.note for c in built("table9", profile) if c.row == "all"]
+    assert all(("repeats the one above" in note) == said for note in notes)
