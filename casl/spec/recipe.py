@@ -44,7 +44,13 @@ def mask_detector(profile: Profile) -> str:
 
 def model(profile: Profile, detector: str, backbone: str, classes: int) -> Model:
     """A detector in the profile's size; backbone is the paper's name for it."""
-    return replace(profile.shape, detector=detector, backbone=profile.backbone(backbone), classes=classes)
+    return replace(
+        profile.shape,
+        detector=detector,
+        backbone=profile.backbone(backbone),
+        classes=classes,
+        towers=profile.towers.get(detector, profile.shape.towers),
+    )
 
 
 def labeler(
