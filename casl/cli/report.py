@@ -1,0 +1,39 @@
+"""Verb `report`: tables from what is in the store."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from casl import catalog
+from casl.cli.study import open_study
+from casl.runner.plan import outcomes
+
+
+def add(verbs: Any, study: argparse.ArgumentParser) -> None:
+    """Verb `report`."""
+    report = verbs.add_parser("report", parents=[study], help="write tables from what is in the store")
+    report.add_argument("--reports", default="reports", help="folder for reports (default reports)")
+    report.set_defaults(command=report_command)
+
+
+def report_command(options: argparse.Namespace) -> int:
+    """Write tables from the store; works at any time, cells without a result say why."""
+    from casl.report.index import write_index
+    from casl.report.render import write_table
+    from casl.report.table import build_table
+    from casl.tracking import Mirror
+
+    study = open_study(options)
+    mirror = Mirror(study.store.root, options.mlflow or None, study.experiment)
+    runs = outcomes(study.plan(), study.store)
+    ids = {n: i for n in runs if (i := mirror.run_id(n))}
+    folder = Path(options.reports) / study.profile.name
+    tables = [build_table(a, study.profile, study.cells[n], runs, ids) for n, a in study.tables.items()]
+    written = [path for table in tables for path in write_table(table, folder)]
+    if "all" in options.tables:
+        claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
+        written += write_index(tables, claims, folder)
+    print("\n".join(map(str, written)))
+    return 0

@@ -1,0 +1,36 @@
+"""Verb `score`: a COCO result file against its ground truth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from casl import catalog
+
+
+def add(verbs: Any) -> None:
+    """Verb `score`."""
+    score = verbs.add_parser("score", help="score a COCO result file, print JSON")
+    score.add_argument("--gt", required=True, help="COCO ground truth")
+    score.add_argument("--dt", required=True, help="COCO results: a list of detections")
+    score.add_argument("--metric", required=True, help=", ".join(catalog.METRICS))
+    score.add_argument("--gt-pngs", default="", help="pq: folder of PNGs (default: named as the JSON file)")
+    score.add_argument("--dt-pngs", default="", help="pq: the same of the predictions")
+    score.set_defaults(command=score_command)
+
+
+def score_command(options: argparse.Namespace) -> int:
+    """Score a COCO result file."""
+    from casl.metrics.score import score, score_panoptic
+
+    function = catalog.load("metric", options.metric)
+    truth, found = Path(options.gt), Path(options.dt)
+    if options.metric == "pq":
+        pngs = [Path(p) if p else None for p in (options.gt_pngs, options.dt_pngs)]
+        answer = score_panoptic(truth, pngs[0], found, pngs[1])
+    else:
+        answer = score(truth, found, options.metric, function)
+    print(json.dumps(answer, indent=1))
+    return 0
