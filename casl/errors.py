@@ -25,6 +25,14 @@ class StageError(CaslError):
     """A stage could not finish: loss not finite, worker lost, device out of memory."""
 
 
+class DeviceMemoryError(StageError):
+    """The device's memory did not hold a batch; the same batch in smaller pieces may fit."""
+
+
+class StoppedError(CaslError):
+    """A stage was asked to stop and did, after saving where it was; nothing is wrong with it."""
+
+
 class StoreError(CaslError):
     """The store is damaged, full, read-only or written by another version."""
 

@@ -26,7 +26,8 @@ LOG = "log.txt"
 class Placement:
     """Where and how stages run; nothing here changes a result, so nothing here is hashed.
 
-    roots: digest -> folder of a data set on disk. device: "auto", "cpu", "cuda", "cuda:0".
+    roots: digest -> folder of a data set on disk. device: "auto", "cpu", "cuda", "cuda:0". ranks: processes that do one
+    stage together, one a GPU. micro_batches: pieces a batch is cut into. time_limit_s: of one attempt, 0 for none.
     """
 
     roots: Mapping[str, str] = field(default_factory=dict)
@@ -34,6 +35,9 @@ class Placement:
     loaders: int = 0
     checkpoint_s: float = 30.0
     weights: str | None = None
+    ranks: int = 1
+    micro_batches: int = 1
+    time_limit_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ def _work(job: Job, store: Store, progress: Progress, say: Callable[[str], None]
         loaders=placement.loaders,
         checkpoint_s=placement.checkpoint_s,
         weights=Path(placement.weights) if placement.weights else None,
+        micro_batches=placement.micro_batches,
         digests=store.root / "digests.json",
     )
     outcome: Outcome = load("stage", stage.kind)(stage, context)

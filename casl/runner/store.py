@@ -44,6 +44,7 @@ _RUN_FIELDS = (
     "stage",
     "facts",
 )
+_LATER_FIELDS = ("source", "attempts")  # results of earlier versions lack them
 
 
 class Store:
@@ -96,7 +97,8 @@ class Store:
         marker, failure = self.stages / name / RESULT, self.working / name / FAILURE
         if marker.exists():
             record = read_json(marker)
-            return Run(name, record["key"], kind, "done", marker.parent, **{f: record[f] for f in _RUN_FIELDS})
+            known = {f: record[f] for f in _RUN_FIELDS} | {f: record[f] for f in _LATER_FIELDS if f in record}
+            return Run(name, record["key"], kind, "done", marker.parent, **known)
         if self.is_locked(name):
             return Run(name, key, kind, "running", self.working / name)
         if failure.exists():

@@ -20,7 +20,9 @@ class Context:
     roots: digest -> folder of a data set on disk. digests: file that remembers content hashes of such sets.
     resume: earlier state of the same training to continue from. device: "cpu", "cuda", "cuda:1". loaders: threads that
     prepare batches ahead; 0 prepares them in line. checkpoint_s: seconds between checkpoints. weights: folder with
-    files of pretrained backbone weights. progress(done, total, figures): called often; total in iterations or images.
+    files of pretrained backbone weights. rank, world: which of how many processes that do this stage together this one
+    is; only rank 0 writes results. micro_batches: pieces a batch is cut into where the device's memory does not hold it.
+    stopping(): whether to save a checkpoint and raise StoppedError at the next chance. progress(done, total, figures): called often; total in iterations or images.
     say(text): one line for the log.
     """
 
@@ -35,6 +37,10 @@ class Context:
     checkpoint_s: float = 30.0
     weights: Path | None = None
     digests: Path | None = None
+    rank: int = 0
+    world: int = 1
+    micro_batches: int = 1
+    stopping: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)

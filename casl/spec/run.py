@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ class Run:
     earlier attempts included. started: UTC, ISO 8601. commit: of the code, with `dirty` when the tree had changes.
     versions: package -> version. files: name -> {"sha256", "bytes"}. stage: the frozen stage as JSON values.
     folder: where its files lie (result, or work in progress). error: what stopped a failed one.
-    facts: anything else worth keeping, such as counts of images and labels.
+    facts: anything else worth keeping, such as counts of images and labels. source: digest of the code that made it.
+    attempts: one entry each time somebody worked on it: {"host", "started", "seconds"}.
     """
 
     name: str
@@ -36,4 +37,6 @@ class Run:
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     stage: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
+    attempts: Sequence[Mapping[str, Any]] = ()
     error: str = ""
