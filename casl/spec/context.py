@@ -21,9 +21,9 @@ class Context:
     resume: earlier state of the same training to continue from. device: "cpu", "cuda", "cuda:1". loaders: threads that
     prepare batches ahead; 0 prepares them in line. checkpoint_s: seconds between checkpoints. weights: folder with
     files of pretrained backbone weights. rank, world: which of how many processes that do this stage together this one
-    is; only rank 0 writes results. micro_batches: pieces a batch is cut into where the device's memory does not hold it.
-    stopping(): whether to save a checkpoint and raise StoppedError at the next chance. progress(done, total, figures): called often; total in iterations or images.
-    say(text): one line for the log.
+    is; only rank 0 writes results. micro_batches: pieces to cut a batch into where memory does not hold all of it.
+    stopping(): whether to save a checkpoint and raise StoppedError at the next chance.
+    progress(done, total, figures): called often; total in iterations or images. say(text): one line for the log.
     """
 
     folder: Path
