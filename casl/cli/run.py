@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from casl import catalog
 from casl.cli.plan import plan_counts, print_counts
 from casl.cli.study import Study, open_study
 from casl.errors import SpecError, StoreError, TrackingError
-from casl.runner.job import Placement
+from casl.runner.job import Placement, Resources
 from casl.runner.plan import Plan
+from casl.runner.schedule import Summary, execute
 
 
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     """Verbs `run` and `sync`."""
     run = verbs.add_parser("run", parents=[study], help="run what is missing")
-    run.add_argument("--launcher", default="local", help="local or inline (default local)")
-    run.add_argument("--workers", type=int, default=0, help="processes; default one a core, or one a GPU")
+    run.add_argument("--launcher", default="local", help=f"{', '.join(catalog.LAUNCHERS)} (default local)")
+    run.add_argument(
+        "--jobs", type=int, default=0, metavar="N", help="stages at once; default one a GPU, or one a core"
+    )
+    run.add_argument("--gpus", default="", metavar="0,1", help="GPUs to use (default all that are there)")
+    run.add_argument("--per-gpu", type=int, default=1, metavar="N", help="stages that share a GPU (default 1)")
+    run.add_argument("--gpus-per-stage", type=int, default=1, metavar="N", help="ranks that do a stage together")
+    run.add_argument(
+        "--keep-going",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="after a failure, run what does not need the failed stage (default)",
+    )
+    run.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
+    run.add_argument("--time-limit", type=float, default=0.0, metavar="MIN", help="of one stage; 0 for none")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     run.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
     run.add_argument("--weights", default="", help="folder with pretrained backbone weights, <backbone>.safetensors")
@@ -28,8 +45,6 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
 
 def run_command(options: argparse.Namespace) -> int:
     """Run what is missing, then tell MLflow."""
-    from casl.runner.live import View
-    from casl.runner.schedule import execute
     from casl.tracking import Mirror
 
     study = open_study(options)
@@ -38,25 +53,78 @@ def run_command(options: argparse.Namespace) -> int:
             f"profile {study.profile.name!r} stands for data that is not here.\n"
             "  pass the data set with DATA=path; `casl plan` works without."
         )
+    if options.dry_run:
+        print_counts(plan_counts(plan := study.plan(), study))
+        print("\n".join(f"  would run {name}" for name in plan.todo))
+        return 0
+    study.store.check_writable()
     _quarantine_damaged(study)
     plan = study.plan()
     print_counts(plan_counts(plan, study))
+    summary = carry_out(plan, study, options) if plan.todo else Summary()
+    send(Mirror(study.store.root, options.mlflow or None, study.experiment), study, plan)
+    if summary.stopped:
+        raise KeyboardInterrupt
+    return 1 if summary.failed else 0
+
+
+def carry_out(plan: Plan, study: Study, options: argparse.Namespace) -> Summary:
+    """Let the chosen launcher do a plan, with Ctrl-C as people expect: once to save and stop, twice to stop now."""
+    from casl.runner.live import View
+
     placement = Placement(
-        roots=study.roots, device=options.device, loaders=options.loaders, weights=options.weights or None
+        roots=study.roots,
+        device=options.device,
+        loaders=options.loaders,
+        weights=options.weights or None,
+        ranks=options.gpus_per_stage,
+        time_limit_s=60 * options.time_limit,
     )
-    failed = 0
-    if plan.todo:
-        launcher = catalog.load("launcher", options.launcher)(study.store, options.workers)
-        try:
-            with View(plan, str(study.store.root)) as view:
-                summary = execute(plan, study.store, launcher, placement, view, lambda name: None)
-        finally:
-            launcher.close()
-        failed = len(summary.failed)
-        print(f"{len(summary.done)} stages done, {failed} failed, {len(summary.blocked)} blocked")
-    mirror = Mirror(study.store.root, options.mlflow or None, study.experiment)
-    send(mirror, study, plan)
-    return 1 if failed else 0
+    launcher = catalog.load("launcher", options.launcher)(study.store, resources(options))
+    try:
+        with View(plan, study.store) as view, interruptible() as stopping:
+            summary = execute(
+                plan,
+                study.store,
+                launcher,
+                placement,
+                view,
+                lambda name: None,
+                keep_going=options.keep_going,
+                stopping=stopping,
+            )
+    finally:
+        launcher.close()
+    print(f"{len(summary.done)} stages done, {len(summary.failed)} failed, {len(summary.blocked)} blocked")
+    return summary
+
+
+def resources(options: argparse.Namespace) -> Resources:
+    """What the command line says about where to run."""
+    for name, least in (("jobs", 0), ("per_gpu", 1), ("gpus_per_stage", 1), ("time_limit", 0)):
+        if getattr(options, name) < least:
+            raise SpecError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(options, name)}")
+    gpus = tuple(g.strip() for g in options.gpus.split(",")) if options.gpus else None
+    return Resources(jobs=options.jobs, gpus=gpus, per_gpu=options.per_gpu, ranks=options.gpus_per_stage)
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Yields whether Ctrl-C or SIGTERM came. The second one raises KeyboardInterrupt."""
+    asked: list[int] = []
+
+    def on_signal(number: int, frame: object) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        print("\nstopping: running stages save a checkpoint; Ctrl-C again ends them now", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _only_planned(study: Study) -> bool:

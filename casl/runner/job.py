@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from casl.catalog import load
-from casl.errors import CaslError, StageError, StoreError
+from casl.errors import CaslError, DeviceMemoryError, StageError, StoppedError, StoreError
+from casl.runner.lease import Lease
 from casl.runner.provenance import provenance
 from casl.runner.store import Store
 from casl.spec.context import Context, Outcome, Progress
@@ -41,6 +43,22 @@ class Placement:
 
 
 @dataclass(frozen=True)
+class Resources:
+    """What a run may use; launchers turn it into places for stages.
+
+    jobs: stages at once, 0 for one a GPU, or one a core. gpus: names of GPUs, None for all. per_gpu: stages that share
+    one. ranks: GPUs, or processes, of one stage. environment: variables for workers. options: the launcher's own.
+    """
+
+    jobs: int = 0
+    gpus: tuple[str, ...] | None = None
+    per_gpu: int = 1
+    ranks: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Job:
     """One stage to have, and the earlier state of the same training to continue from."""
 
@@ -57,59 +75,90 @@ class Job:
         return Job(thaw(value["stage"]), thaw(value["resume"]), Placement(**value["placement"]))
 
 
-def carry_out(job: Job, store: Store, progress: Progress, checked: set[str]) -> str:
-    """Do a job unless it is done, and commit its result.
+@dataclass(frozen=True)
+class Process:
+    """The process that carries a job out.
+
+    checked: names of results it has verified already; added to. rank, world: of how many that do the job together.
+    """
+
+    progress: Progress
+    checked: set[str] = field(default_factory=set)
+    stopping: Callable[[], bool] = lambda: False
+    rank: int = 0
+    world: int = 1
+
+
+class _DamagedInputError(StoreError):
+    """An input had changed on the disk, and was moved out of the way."""
+
+
+def carry_out(job: Job, store: Store, lease: Lease, process: Process) -> dict[str, str]:
+    """Do a job and commit its result.
 
     Args:
-        progress: told how far it is.
-        checked: names of results this process has verified already; added to.
+        lease: on the stage; the caller keeps it alive and ends it, and has made the folder of the attempt.
 
     Returns:
-        "done", or "failed" with the reason recorded in the store.
+        {"event": how it ended, "error": why, if it failed}. Endings are "done"; "stopped" when that was asked;
+        "damaged" when an input was, which is moved out of the way; "memory" when the device's was too small; "failed".
+        The reason of the last three is also recorded in the store, if that can be written.
     """
     stage = job.stage
-    with store.lock(stage.name):  # waits while another process works on the same stage
-        if store.is_done(stage.name):
-            return "done"
-        work = store.work(stage.name)
-        work.mkdir(parents=True, exist_ok=True)
-        say = _logger(work / LOG)
-        began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
-        try:
-            _check_inputs(job, store, checked)
-            _work(job, store, progress, say)
-            checked.add(stage.name)
-        except Exception as error:  # recorded with its place; the run goes on with what does not need this stage
-            say(traceback.format_exc())
-            store.fail(stage, _sentence(error), started, time.monotonic() - began)
-            return "failed"
-    return "done"
+    say = _logger(store.attempt(lease) / LOG) if process.rank == 0 else _quiet
+    began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        _check_inputs(job, store, process.checked)
+        _work(job, store, lease, process, say)
+        process.checked.add(stage.name)
+    except StoppedError:
+        say("stopped, as asked")
+        return {"event": "stopped"}
+    except Exception as error:  # recorded with its place; the run goes on with what does not need this stage
+        say(traceback.format_exc())
+        sentence = _sentence(error)
+        if process.rank == 0 and lease.is_ours():
+            with contextlib.suppress(StoreError):  # a full disk; the caller is told
+                store.fail(stage, sentence, started, time.monotonic() - began)
+        return {"event": _ENDINGS.get(type(error), "failed"), "error": sentence}
+    return {"event": "done"}
 
 
-def _work(job: Job, store: Store, progress: Progress, say: Callable[[str], None]) -> None:
+_ENDINGS: dict[type[Exception], str] = {DeviceMemoryError: "memory", _DamagedInputError: "damaged"}
+
+
+def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[[str], None]) -> None:
     stage, placement = job.stage, job.placement
-    began, started = time.monotonic(), datetime.now(UTC)
+    started = datetime.now(UTC)
     say(f"{started:%Y-%m-%d %H:%M:%S} UTC  {stage.name} on {provenance()['host']}")
     inputs = {s.name: store.folder(s.name) for s in _inputs(job)}
     context = Context(
-        folder=store.work(stage.name),
+        folder=store.attempt(lease),
         inputs=inputs,
         roots={digest: Path(root) for digest, root in placement.roots.items()},
-        device=pick_device(placement.device),
-        progress=progress,
+        device=pick_device(placement.device, process.rank),
+        progress=process.progress,
         say=say,
         resume=job.resume,
         loaders=placement.loaders,
         checkpoint_s=placement.checkpoint_s,
         weights=Path(placement.weights) if placement.weights else None,
         micro_batches=placement.micro_batches,
+        rank=process.rank,
+        world=process.world,
+        stopping=process.stopping,
         digests=store.root / "digests.json",
     )
     outcome: Outcome = load("stage", stage.kind)(stage, context)
-    seconds = time.monotonic() - began
+    if process.rank > 0:
+        return
+    attempts = store.leases.attempts(stage.name)
+    attempts[-1:] = [{**attempts[-1], "seconds": round(time.monotonic() - lease.began, 3)}] if attempts else []
+    seconds = sum(a["seconds"] for a in attempts)
     say(f"finished in {seconds:.1f} s: {dict(outcome.metrics)}")
-    record = {**provenance(), "metrics": dict(outcome.metrics), "facts": dict(outcome.facts)}
-    store.commit(stage, {**record, "seconds": round(seconds, 3), "started": started.isoformat(timespec="seconds")})
+    record = {**provenance(), "metrics": dict(outcome.metrics), "facts": dict(outcome.facts), "attempts": attempts}
+    timing = {"seconds": round(seconds, 3), "started": started.isoformat(timespec="seconds")}
+    store.commit(stage, {**record, **timing}, lease)
 
 
 def _sentence(error: Exception) -> str:
@@ -141,24 +190,26 @@ def _check_inputs(job: Job, store: Store, checked: set[str]) -> None:
             store.check(stage.name)
         except StoreError as error:
             moved = store.quarantine(stage.name)
-            raise StoreError(
-                f"{error}\n  moved to {moved}; repeat the command and {stage.name} is computed again."
-            ) from error
+            raise _DamagedInputError(f"{error}\n  moved to {moved}; {stage.name} is computed again.") from error
         checked.add(stage.name)
 
 
-def pick_device(name: str) -> str:
-    """ "auto" becomes "cuda" where there is one, else "cpu"; anything else stays."""
-    if name != "auto":
-        return name
-    import torch
+def pick_device(name: str, rank: int = 0) -> str:
+    """ "auto" becomes "cuda" where there is one, else "cpu"; of several ranks on GPUs each gets its own."""
+    if name == "auto":
+        import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return f"cuda:{rank}" if name == "cuda" and rank else name
+
+
+def _quiet(text: str) -> None:
+    """Of several ranks the first keeps the log."""
 
 
 def _logger(path: Path) -> Callable[[str], None]:
     def say(text: str) -> None:
-        with path.open("a") as file:
+        with contextlib.suppress(OSError), path.open("a") as file:  # a full disk shows where results are written
             file.write(text.rstrip() + "\n")
 
     return say

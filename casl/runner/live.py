@@ -11,8 +11,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from casl.runner.job import LOG
 from casl.runner.plan import Plan
 from casl.runner.schedule import EVALUATION_ITERS
+from casl.runner.store import Store
 
 LINE_S = 5.0  # a plain progress line at most this often
 
@@ -23,7 +25,7 @@ class View:
     The time left assumes that the rest goes as fast, in iterations, as what was done so far in this call.
     """
 
-    def __init__(self, plan: Plan, store: str) -> None:
+    def __init__(self, plan: Plan, store: Store) -> None:
         self.store = store
         self.cost = {n: float(plan.nodes[n].iters or EVALUATION_ITERS) for n in plan.todo}
         self.total = sum(self.cost.values())
@@ -55,15 +57,17 @@ class View:
 
     def finished(self, name: str, status: str, error: str) -> None:
         self.running.pop(name, None)
+        if status == "again":
+            return
         self.finished_stages += 1
         self.spent += self.cost.get(name, 0.0)
         if status == "done" and self._live is not None:
             return
         text = f"{self._head()}  {status:7} {name}"
-        if status != "done":
+        if error:
             text += f": {error}"
-            if status == "failed":
-                text += f"\n  log: {self.store}/work/{name}/log.txt"
+        if status == "failed":
+            text += f"\n  log: {self.store.work(name) / LOG}"
         (self._live.console.print if self._live else print)(text)
 
     def _head(self) -> str:

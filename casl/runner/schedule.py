@@ -5,21 +5,28 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from casl.runner.job import Job, Placement
-from casl.runner.plan import Node, Plan
+from casl.runner.plan import Plan
 from casl.runner.store import Store
-from casl.spec.stage import Stage
+from casl.spec.kinds import Train
 
 LOST_RETRIES = 2  # attempts after a worker died; a stage that kills every worker must end
+DAMAGE_RETRIES = 2  # times a damaged input is made again; a disk that damages all it is given must end
 POLL_S = 1.0
+ELSEWHERE_S = 0.5  # between two looks at a stage that another process works on
 EVALUATION_ITERS = 20  # rough cost of a stage that trains nothing, in iterations
 
 
 class Launcher(Protocol):
-    """The seam behind which stages run. It is never asked whether a stage is done: only the store knows."""
+    """The seam behind which stages run. It is never asked whether a stage is done: only the store knows.
+
+    Made from a store and `Resources`. Events are {"event": ..., "name": stage}, where an event is "begun", "progress"
+    (with "done", "total", "rate", "loss"), or how a job ended: "done", "failed", "memory", "damaged", "stopped", "busy"
+    (another process has the stage), "lost" (whatever did the job is gone, with a "code").
+    """
 
     slots: int
 
@@ -27,16 +34,19 @@ class Launcher(Protocol):
 
     def poll(self, timeout_s: float) -> list[dict[str, Any]]: ...
 
+    def stop(self) -> None: ...
+
     def close(self) -> None: ...
 
 
 @dataclass
 class Summary:
-    """How a run ended: names of stages by outcome."""
+    """How a run ended: names of stages by outcome. stopped: begun, and to be continued by the next run."""
 
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
 
 
 class Watcher(Protocol):
@@ -56,71 +66,170 @@ def execute(
     placement: Placement,
     watcher: Watcher,
     on_done: Callable[[str], None],
+    *,
+    keep_going: bool = True,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Summary:
-    """Run every stage of a plan that is not done. A failed stage blocks only those that need it.
+    """Run every stage of a plan that is not done, longest remaining path first.
 
     Args:
         on_done: called with the name of each stage as it finishes or fails.
+        keep_going: after a failure, run what does not need the failed stage; otherwise let running ones finish only.
+        stopping: once true, running stages are asked to save where they are, and nothing more is started.
 
     Returns:
-        What was done, failed and blocked.
+        What was done, failed, blocked and stopped.
     """
-    summary = Summary()
-    waiting = {name: plan.nodes[name] for name in plan.todo}
-    have = {name for name, node in plan.nodes.items() if node.done}
-    priority = costs_to_go(plan)
-    running: dict[str, float] = {}
-    losses: Counter[str] = Counter()
-    while waiting or running:
-        _block(waiting, summary, watcher)
-        ready = [n for n, node in waiting.items() if have.issuperset(node.needs)]
-        for name in sorted(ready, key=lambda n: -priority[n])[: max(0, launcher.slots - len(running))]:
-            launcher.submit(Job(waiting[name].stage, waiting[name].resume, placement))
-            running[name] = time.monotonic()
-            del waiting[name]
-            watcher.started(name)
-        assert running or not waiting, f"nothing can run, yet these wait: {sorted(waiting)}"
-        for event in launcher.poll(POLL_S):
-            if event["event"] == "progress":
-                watcher.progress(event)
-                continue
-            name = event["name"]
-            del running[name]
-            status = _settle(event, plan.nodes[name].stage, store, losses)
-            if status == "again":
-                waiting[name] = plan.nodes[name]
-                continue
-            error = "" if status == "done" else store.run(name).error
-            (summary.done if status == "done" else summary.failed).append(name)
-            if status == "done":
-                have.add(name)
-            watcher.finished(name, status, error)
-            on_done(name)
-    return summary
+    run = _Run(plan, store, launcher, placement, watcher, on_done)
+    told = False
+    while run.running or run.waiting:
+        if stopping() and not told:
+            launcher.stop()
+            told = True
+        run.block()
+        if not told and (keep_going or not run.summary.failed):
+            run.start_ready()
+        elif not run.running:
+            break
+        assert run.running or run.elsewhere or not run.waiting, f"nothing can run, yet these wait: {[*run.waiting]}"
+        for event in launcher.poll(POLL_S if run.running else ELSEWHERE_S):
+            run.handle(event)
+    return run.summary
 
 
-def _settle(event: Mapping[str, Any], stage: Stage, store: Store, losses: Counter[str]) -> str:
-    """ "done", "failed", or "again" for a stage whose worker died and that may be tried once more."""
-    name = stage.name
-    if store.is_done(name):
-        return "done"
-    if event["event"] == "lost":
-        losses[name] += 1
-        if losses[name] <= LOST_RETRIES:
-            return "again"
-        store.fail(stage, f"its worker died {losses[name]} times, last with exit status {event.get('code')}")
-    return "failed"
+class _Run:
+    """What is going on while a plan is carried out."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        store: Store,
+        launcher: Launcher,
+        placement: Placement,
+        watcher: Watcher,
+        on_done: Callable[[str], None],
+    ) -> None:
+        self.plan, self.store, self.launcher, self.placement = plan, store, launcher, placement
+        self.watcher, self.on_done = watcher, on_done
+        self.summary = Summary()
+        self.waiting = {name: plan.nodes[name] for name in plan.todo}
+        self.have = {name for name, node in plan.nodes.items() if node.done}
+        self.running: set[str] = set()
+        self.priority = costs_to_go(plan)
+        self.losses: Counter[str] = Counter()
+        self.damages: Counter[str] = Counter()
+        self.pieces: dict[str, int] = {}
+        self.elsewhere: dict[str, float] = {}  # name -> when to look again
+
+    def start_ready(self) -> None:
+        """Submit as many stages as there is room for."""
+        now = time.monotonic()
+        for name in [n for n, when in self.elsewhere.items() if when <= now and self.store.is_done(n)]:
+            self._settle(name, "done")  # by the other process
+        ready = [n for n, node in self.waiting.items() if self.have.issuperset(node.needs)]
+        ready = [n for n in ready if self.elsewhere.get(n, 0.0) <= now and not self._is_busy(n, now)]
+        for name in sorted(ready, key=lambda n: -self.priority[n])[: max(0, self.launcher.slots - len(self.running))]:
+            node = self.waiting.pop(name)
+            pieces = self.pieces.get(name, self.placement.micro_batches)
+            self.launcher.submit(Job(node.stage, node.resume, replace(self.placement, micro_batches=pieces)))
+            self.running.add(name)
+            self.watcher.started(name)
+
+    def _is_busy(self, name: str, now: float) -> bool:
+        """Of a stage that another process had: whether it still has it. Looked at here, where what was seen is kept."""
+        if name not in self.elsewhere:
+            return False
+        if self.store.leases.is_held(name):
+            self.elsewhere[name] = now + ELSEWHERE_S
+            return True
+        del self.elsewhere[name]
+        return False
+
+    def handle(self, event: Mapping[str, Any]) -> None:
+        """Take note of an event."""
+        if event["event"] == "begun":
+            return
+        if event["event"] == "progress":
+            self.watcher.progress(event)
+            return
+        name, ending = event["name"], event["event"]
+        self.running.discard(name)
+        if self.store.is_done(name):
+            self._settle(name, "done")
+        elif ending == "busy":
+            self._again(name)
+            self.elsewhere[name] = time.monotonic() + ELSEWHERE_S
+        elif ending == "stopped":
+            self.summary.stopped.append(name)
+            self.watcher.finished(name, "stopped", "")
+        elif not self._may_retry(name, event):
+            self._settle(name, "failed", str(event.get("error", "")) or self.store.run(name).error)
+
+    def _may_retry(self, name: str, event: Mapping[str, Any]) -> bool:
+        """Put a stage back in the queue if another attempt can help."""
+        ending = event["event"]
+        if ending == "lost":
+            self.losses[name] += 1
+            if self.losses[name] <= LOST_RETRIES:
+                return self._again(name)
+            self.store.fail(self.plan.nodes[name].stage, _died(self.losses[name], event))
+        if ending == "memory":
+            stage, pieces = self.plan.nodes[name].stage, 2 * self.pieces.get(name, self.placement.micro_batches)
+            if isinstance(stage, Train) and pieces <= stage.recipe.batch:
+                self.pieces[name] = pieces
+                return self._again(name)
+        if ending == "damaged":
+            self.damages[name] += 1
+            missing = [n for n in self._opened(name) if not self.store.is_done(n)]
+            if self.damages[name] <= DAMAGE_RETRIES and all(n in self.plan.nodes for n in missing):
+                for lost in missing:
+                    self._make_anew(lost)
+                return self._again(name)
+        return False
+
+    def _opened(self, name: str) -> list[str]:
+        """Everything a stage may have opened: what it needs, and what that needed."""
+        needs = self.plan.nodes[name].needs
+        further = [n for need in needs if need in self.plan.nodes for n in self.plan.nodes[need].needs]
+        return [*needs, *further]
+
+    def _make_anew(self, name: str) -> None:
+        """A result was moved out of the way: it counts as not done."""
+        node = self.plan.nodes[name]
+        self.have.discard(name)
+        self.have.update(n for n in node.needs if self.store.is_done(n))
+        if name not in self.running:
+            self.waiting[name] = node
+
+    def _again(self, name: str) -> bool:
+        self.waiting[name] = self.plan.nodes[name]
+        self.watcher.finished(name, "again", "")
+        return True
+
+    def _settle(self, name: str, status: str, error: str = "") -> None:
+        self.waiting.pop(name, None)
+        self.elsewhere.pop(name, None)
+        if status == "done":
+            self.have.add(name)
+            self.summary.done.append(name)
+        else:
+            self.summary.failed.append(name)
+        self.watcher.finished(name, status, error)
+        self.on_done(name)
+
+    def block(self) -> None:
+        """Take out the stages that need a failed or blocked one."""
+        bad = {*self.summary.failed, *self.summary.blocked}
+        for name, node in list(self.waiting.items()):
+            if cause := next((n for n in node.needs if n in bad), None):
+                self.summary.blocked.append(name)
+                bad.add(name)
+                del self.waiting[name]
+                self.watcher.finished(name, "blocked", f"needs {cause}")
 
 
-def _block(waiting: dict[str, Node], summary: Summary, watcher: Watcher) -> None:
-    """Take out the stages that need a failed or blocked one."""
-    bad = {*summary.failed, *summary.blocked}
-    for name, node in list(waiting.items()):
-        if cause := next((n for n in node.needs if n in bad), None):
-            summary.blocked.append(name)
-            bad.add(name)
-            del waiting[name]
-            watcher.finished(name, "blocked", f"needs {cause}")
+def _died(times: int, event: Mapping[str, Any]) -> str:
+    return f"its worker died {times} times, last with: {event.get('code')}"
 
 
 def costs_to_go(plan: Plan) -> dict[str, float]:

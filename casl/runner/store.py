@@ -2,27 +2,27 @@
 
     store.json                 version of this layout
     stages/<name>/             committed results: result.json, metrics, weights, pictures, log
-    work/<name>/               unfinished attempts: checkpoints, log, failure.json
+    work/<name>/<attempt>/     the unfinished attempt: checkpoints, log, failure.json
     families/<family>/<name>   trainings that differ in length only, to find shared beginnings
-    locks/<name>               one lock a stage, released by the kernel when its owner dies
+    leases/<name>/<attempt>    who works on a stage
     quarantine/                damaged results, moved out of the way
 
-Readers take no lock. Work happens in work/, and one rename of the folder commits it.
+Readers take no lease. Work happens in work/, and one rename of the folder commits it. An attempt that takes over from
+one that died goes on in that one's folder under its own number, so that an owner who only slept cannot write there.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from casl.errors import StoreError
 from casl.files import disk_errors, read_json, sha256, sync_folder, write_json
+from casl.runner.lease import STALE_S, Lease, Leases
 from casl.spec.freeze import freeze
 from casl.spec.kinds import Train
 from casl.spec.run import Run
@@ -50,16 +50,21 @@ _LATER_FIELDS = ("source", "attempts")  # results of earlier versions lack them
 class Store:
     """Results of stages, by name.
 
+    Args:
+        root: its folder, made if missing.
+        stale_s: an owner of a stage without a heartbeat for so long is taken for dead.
+
     Raises:
         StoreError: the folder cannot be made, is damaged, or was written by a newer version.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, stale_s: float = STALE_S) -> None:
         self.root = root
         self.stages = root / "stages"
         self.working = root / "work"
+        self.leases = Leases(root / "leases", stale_s)
         with disk_errors("make the store", root):
-            for folder in (self.stages, self.working, root / "locks", root / "families"):
+            for folder in (self.stages, self.working, self.leases.root, root / "families"):
                 folder.mkdir(parents=True, exist_ok=True)
         self._check_schema()
 
@@ -75,13 +80,39 @@ class Store:
                 "  update casl, or choose another folder with STORE=..."
             )
 
+    def check_writable(self) -> None:
+        """Find out now rather than after the first stage.
+
+        Raises:
+            StoreError: the folder is read-only, or full.
+        """
+        probe = self.root / f".probe-{uuid.uuid4().hex[:8]}"
+        with disk_errors("write to the store", self.root):
+            probe.write_bytes(b"0" * 4096)
+            probe.unlink()
+
     def folder(self, name: str) -> Path:
         """Where a committed stage lies."""
         return self.stages / name
 
     def work(self, name: str) -> Path:
-        """Where an unfinished stage lies."""
-        return self.working / name
+        """Where the newest attempt at an unfinished stage lies."""
+        folder = self.working / name
+        attempts = [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.exists() else []
+        return folder / str(max(attempts, default=0))
+
+    def attempt(self, lease: Lease) -> Path:
+        """Where the attempt of a lease lies."""
+        return self.working / lease.folder.name / str(lease.number)
+
+    def begin(self, lease: Lease) -> Path:
+        """Make the folder of an attempt, with what the one before it left there."""
+        before, mine = self.work(lease.folder.name), self.attempt(lease)
+        with disk_errors("make", mine):
+            if before.exists() and before != mine:
+                before.replace(mine)
+            mine.mkdir(parents=True, exist_ok=True)
+        return mine
 
     def is_done(self, name: str) -> bool:
         """Whether the stage is committed."""
@@ -94,18 +125,19 @@ class Store:
             StoreError: its record is damaged.
         """
         kind, _, key = name.partition("-")
-        marker, failure = self.stages / name / RESULT, self.working / name / FAILURE
+        marker = self.stages / name / RESULT
         if marker.exists():
             record = read_json(marker)
             known = {f: record[f] for f in _RUN_FIELDS} | {f: record[f] for f in _LATER_FIELDS if f in record}
             return Run(name, record["key"], kind, "done", marker.parent, **known)
-        if self.is_locked(name):
-            return Run(name, key, kind, "running", self.working / name)
-        if failure.exists():
-            record = read_json(failure)
+        work = self.work(name)
+        if self.leases.is_held(name):
+            return Run(name, key, kind, "running", work, attempts=self.leases.attempts(name))
+        if (work / FAILURE).exists():
+            record = read_json(work / FAILURE)
             known = {f: record[f] for f in ("stage", "started", "seconds") if f in record}
-            return Run(name, key, kind, "failed", failure.parent, error=str(record["error"]), **known)
-        return Run(name, key, kind, "not run", self.working / name)
+            return Run(name, key, kind, "failed", work, error=str(record["error"]), **known)
+        return Run(name, key, kind, "not run", work)
 
     def names(self) -> list[str]:
         """Every committed stage, sorted."""
@@ -138,14 +170,18 @@ class Store:
             (self.stages / name).replace(target)
         return target
 
-    def commit(self, stage: Stage, record: Mapping[str, Any]) -> Run:
-        """Make work/<name> a result, in one rename.
+    def commit(self, stage: Stage, record: Mapping[str, Any], lease: Lease | None = None) -> Run:
+        """Make the newest attempt a result, in one rename.
 
         Args:
-            stage: what was computed; the caller holds its lock.
+            stage: what was computed.
             record: the fields of Run except files and stage, which are taken here.
+            lease: of the caller; without one nobody else may work on the stage.
+
+        Raises:
+            StoreError: somebody else took the stage over meanwhile.
         """
-        work = self.work(stage.name)
+        work = self.attempt(lease) if lease else self.work(stage.name)
         with disk_errors("commit", work):
             (work / FAILURE).unlink(missing_ok=True)
             files = {str(p.relative_to(work)): p for p in sorted(work.rglob("*")) if p.is_file() and p.name != RESULT}
@@ -153,8 +189,11 @@ class Store:
                 _sync_file(path)
             entries = {n: {"sha256": sha256(p), "bytes": p.stat().st_size} for n, p in files.items()}
             write_json(work / RESULT, {**record, "key": stage.key, "files": entries, "stage": freeze(stage)})
+            if lease and not lease.is_ours():
+                raise StoreError(f"{stage.name} was taken over by another process, whose result will count")
             work.replace(self.stages / stage.name)
             sync_folder(self.stages)
+        self.discard_work(stage.name)
         if isinstance(stage, Train):
             self._remember_family(stage)
         return self.run(stage.name)
@@ -165,8 +204,8 @@ class Store:
         write_json(self.work(stage.name) / FAILURE, record)
 
     def discard_work(self, name: str) -> None:
-        """Forget an unfinished attempt."""
-        shutil.rmtree(self.work(name), ignore_errors=True)
+        """Forget unfinished attempts."""
+        shutil.rmtree(self.working / name, ignore_errors=True)
 
     def _remember_family(self, stage: Train) -> None:
         write_json(self.root / "families" / stage.family[:16] / stage.name, [list(piece) for piece in stage.schedule])
@@ -178,34 +217,6 @@ class Store:
             return {}
         names = [p.name for p in folder.iterdir() if not p.name.startswith(".") and self.is_done(p.name)]
         return {n: tuple((int(u), float(f)) for u, f in read_json(folder / n)) for n in sorted(names)}
-
-    @contextmanager
-    def lock(self, name: str, *, wait: bool = True) -> Iterator[bool]:
-        """Hold the stage's lock; yields whether it was got. The kernel releases it if the process dies."""
-        handle = os.open(self.root / "locks" / name, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            yield _flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finally:
-            os.close(handle)
-
-    def is_locked(self, name: str) -> bool:
-        """Whether some process works on the stage now."""
-        path = self.root / "locks" / name
-        if not path.exists():
-            return False
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            return not _flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        finally:
-            os.close(handle)
-
-
-def _flock(handle: int, how: int) -> bool:
-    try:
-        fcntl.flock(handle, how)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _sync_file(path: Path) -> None:

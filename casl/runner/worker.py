@@ -1,7 +1,8 @@
 """A worker process: reads jobs as JSON lines, carries them out one after the other, writes events as JSON lines.
 
-Started by the local launcher. It stays warm between jobs, so libraries are imported and images decoded once. If the
-runner dies, the kernel ends the worker; what it had not committed is redone from its last checkpoint.
+Started by a shepherd, which holds the leases. It stays warm between jobs, so libraries are imported and images decoded
+once. SIGTERM asks it to save a checkpoint and stop. If the shepherd dies, the kernel ends the worker; what it had not
+committed is redone from its last checkpoint. Started by torchrun, it is one of several ranks that do one job together.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import json
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from casl.runner.job import Job, carry_out
+from casl.runner.job import Job, Process, carry_out
+from casl.runner.lease import Lease
 from casl.runner.store import Store
 
 EVENTS_S = 0.5  # at most one progress event in this time
@@ -24,23 +28,54 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Usage: python -m casl.runner.worker STORE RUNNER_PID"""
-    _die_with(int(arguments[1]))
+    """Usage: python -m casl.runner.worker STORE PARENT_PID [FILE_OF_ONE_JOB [RANKS]]
+
+    A line, or the file, is {"job": ..., "attempt": number of the lease}. With RANKS this process becomes torchrun,
+    which starts so many of this module.
+    """
+    if parent := int(arguments[1]):
+        die_with(parent)
+    if len(arguments) > 3:
+        _become_torchrun(arguments[0], arguments[2], int(arguments[3]))
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever libraries print goes to the log, not into the events
     store = Store(Path(arguments[0]))
-    checked: set[str] = set()
-    _quiet_threads()
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the runner, which tells us
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    process = Process(lambda *_: None, stopping=stop.is_set, rank=rank, world=world)
+    _fixed_arithmetic()
+    for request in _requests(arguments[2] if len(arguments) > 2 else None):
+        job = Job.from_json(request["job"])
+        name = job.stage.name
+        lease = Lease(store.leases.root / name, int(request["attempt"]), time.monotonic())
+        if rank == 0:
+            send(events, {"event": "begun", "name": name})
+        ending = carry_out(job, store, lease, replace(process, progress=_Reporter(events, name)))
+        if rank == 0:
+            send(events, {"name": name, **ending})
+
+
+def _become_torchrun(store: str, file: str, ranks: int) -> None:
+    """The same process from now on, so that it still ends with the shepherd."""
+    places = ["--standalone", "--nnodes=1", f"--nproc-per-node={ranks}"]
+    command = [sys.executable, "-m", "torch.distributed.run", *places, "-m", "casl.runner.worker", store, "0", file]
+    os.execv(sys.executable, command)
+
+
+def _requests(file: str | None) -> Iterator[dict[str, Any]]:
+    if file is not None:
+        yield json.loads(Path(file).read_text())
+        return
     for line in sys.stdin:
-        job = Job.from_json(json.loads(line))
-        status = carry_out(job, store, _Reporter(events, job.stage.name), checked)
-        _send(events, {"event": status, "name": job.stage.name})
+        yield json.loads(line)
 
 
 class _Reporter:
     """Sends progress, but not more often than anyone reads it."""
 
-    def __init__(self, events: Any, name: str) -> None:
+    def __init__(self, events: TextIO, name: str) -> None:
         self.events, self.name = events, name
         self.began, self.first, self.sent = time.monotonic(), -1, 0.0
 
@@ -52,23 +87,24 @@ class _Reporter:
         self.sent = now
         rate = (done - self.first) / max(now - self.began, 1e-9)
         event = {"event": "progress", "name": self.name, "done": done, "total": total, "rate": rate}
-        _send(self.events, {**event, "loss": figures.get("loss")})
+        send(self.events, {**event, "loss": figures.get("loss")})
 
 
-def _send(events: Any, event: Mapping[str, Any]) -> None:
+def send(events: TextIO, event: Mapping[str, Any]) -> None:
+    """Write one event."""
     events.write(json.dumps(event) + "\n")
     events.flush()
 
 
-def _die_with(runner: int) -> None:
-    """Ask the kernel to end this process when the runner ends, and end now if it already has."""
+def die_with(parent: int, how: signal.Signals = signal.SIGKILL) -> None:
+    """Ask the kernel to signal this process when its parent ends, and end now if it already has."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != runner:
-        sys.exit("the runner is gone")
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, how)
+    if os.getppid() != parent:
+        sys.exit("the process that started this one is gone")
 
 
-def _quiet_threads() -> None:
+def _fixed_arithmetic() -> None:
     """One thread a worker: workers share the cores, and sums in a fixed order give the same bits everywhere."""
     import torch
 

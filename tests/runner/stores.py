@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +12,12 @@ from typing import Any
 from casl import catalog
 from casl.runner.job import Placement
 from casl.runner.launch.inline import Inline
+from casl.runner.lease import Lease, born
 from casl.runner.plan import Plan, make_plan
 from casl.runner.schedule import Summary, execute
 from casl.runner.store import Store
 from casl.spec import Cell, Model, Profile, Recipe, SceneData, Scenes, evaluate, finetune, warmup
+from casl.spec.stage import Stage
 
 RECORD: dict[str, Any] = {
     "metrics": {"AP": 12.5},
@@ -61,6 +66,36 @@ class Silent:
 
     def finished(self, name: str, status: str, error: str) -> None:
         self.ended[name] = (status, error)
+
+
+def processes(*words: str) -> list[int]:
+    """Living processes of this machine whose command line has all the words."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (folder / "cmdline").read_bytes().decode(errors="replace")
+            if all(word in line for word in words) and born(int(folder.name)):
+                found.append(int(folder.name))
+    return found
+
+
+def gone(pids: Iterable[int], within_s: float = 20.0) -> bool:
+    """Whether all processes end in time."""
+    until = time.monotonic() + within_s
+    pids = list(pids)
+    while any(born(pid) for pid in pids):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def hold(store: Store, stage: Stage) -> Lease:
+    """A lease on a stage, with its folder."""
+    lease = store.leases.acquire(stage.name)
+    assert lease is not None
+    store.begin(lease)
+    return lease
 
 
 def chain(profile: Profile, warm: int = 1, fine: int = 1) -> Cell:

@@ -88,7 +88,7 @@ def test_inputs_come_before_their_users(tmp_path: Path) -> None:
 def test_a_stored_beginning_of_another_study_is_continued(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     trunk = replace(LABELER, schedule=((6, 1.0),))
-    store.work(trunk.name).mkdir()
+    store.work(trunk.name).mkdir(parents=True)
     store.commit(trunk, RECORD)
     longer = replace(LABELER, schedule=times(1, 9))
     cell = Cell("r", "c", "ap_det", evaluate(NANO, longer, "ap_det"))

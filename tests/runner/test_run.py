@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from casl.runner.job import Job, Placement
+from casl.runner.job import Job, Placement, Resources
 from casl.runner.launch.local import Local
 from casl.runner.plan import make_plan
 from casl.runner.schedule import execute
@@ -22,7 +22,7 @@ from casl.spec import Cell, Finetune, Scenes, evaluate, finetune, labeler
 from casl.spec.schedule import times
 from casl.stages.training import STATE, WEIGHTS
 from casl.train.checkpoint import load_weights
-from tests.runner.stores import NANO, Silent, chain, new_store, run
+from tests.runner.stores import NANO, Silent, chain, gone, new_store, processes, run
 
 
 def lengths(*schedules: int) -> list[Cell]:
@@ -106,10 +106,11 @@ def test_a_bit_flipped_in_a_result_is_named_and_the_stage_computed_again(tmp_pat
     path.write_bytes(data)
     store.quarantine(cell.evaluation.name)
 
-    _, summary, watcher = run([cell], store)
-    assert str(path) in watcher.ended[cell.evaluation.name][1]
     _, summary, _ = run([cell], store)
-    assert not summary.failed and store.run(cell.evaluation.name).metrics == metrics
+    assert sorted(summary.done) == sorted([cell.evaluation.name, cell.evaluation.model.name])
+    assert store.run(cell.evaluation.name).metrics == metrics
+    moved = list((store.root / "quarantine").glob(f"{cell.evaluation.model.name}.*"))
+    assert len(moved) == 1
 
 
 def test_nan_in_one_training_fails_that_one_and_says_where(tmp_path: Path) -> None:
@@ -128,65 +129,70 @@ def _run_all(root: str, order: int) -> None:
     run(lengths(1, 2, 3)[::order], Store(Path(root)))
 
 
-def test_two_processes_on_one_store_run_each_stage_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("orders", [(1, -1), (1, -1, 1, -1)])
+def test_several_processes_on_one_store_run_each_stage_once(tmp_path: Path, orders: tuple[int, ...]) -> None:
     store = new_store(tmp_path)
     context = multiprocessing.get_context("spawn")
-    runners = [context.Process(target=_run_all, args=(str(store.root), order)) for order in (1, -1)]
+    runners = [context.Process(target=_run_all, args=(str(store.root), order)) for order in orders]
     for runner in runners:
         runner.start()
     for runner in runners:
         runner.join(120)
-    assert [r.exitcode for r in runners] == [0, 0]
+    assert [r.exitcode for r in runners] == [0] * len(orders)
     names = make_plan({"t": lengths(1, 2, 3)}, store).nodes
     for name in names:
         assert (store.folder(name) / "log.txt").read_text().count("finished in") == 1
 
 
 class Killer(Silent):
-    """Kills the worker of the first stage that reports progress, once."""
+    """Kills a process of the first stage that reports progress, once."""
 
-    def __init__(self, launcher: Local) -> None:
+    def __init__(self, store: Store, who: str) -> None:
         super().__init__()
-        self.launcher, self.killed = launcher, 0
+        self.store, self.who, self.killed = store, who, 0
 
     def progress(self, event: Any) -> None:
         if not self.killed:
-            self.killed = next(iter(self.launcher._busy))
+            (self.killed,) = processes(self.who, str(self.store.root))
             os.kill(self.killed, signal.SIGKILL)
 
 
-def test_a_killed_worker_is_replaced_and_its_stage_done_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("who", ["casl.runner.worker", "casl.runner.shepherd"])
+def test_a_killed_process_is_replaced_and_its_stage_done_again(tmp_path: Path, who: str) -> None:
     store = new_store(tmp_path)
-    slow = replace(labeler(NANO), schedule=times(1, 300))
-    plan = make_plan({"t": [Cell("r", "c", "ap_e", evaluate(NANO, slow, "ap_e"))]}, store)
-    launcher = Local(store, workers=1)
-    killer = Killer(launcher)
+    slow = replace(labeler(NANO), schedule=times(1, 120))
+    cells = [Cell("r", "c", "ap_e", evaluate(NANO, slow, "ap_e"))]
+    plan = make_plan({"t": cells}, store)
+    launcher = Local(store, Resources(jobs=1))
+    killer = Killer(store, who)
     try:
         summary = execute(plan, store, launcher, Placement(checkpoint_s=0.2), killer, lambda name: None)
     finally:
         launcher.close()
     assert killer.killed
     assert not summary.failed and not summary.blocked
-    assert make_plan({"t": [Cell("r", "c", "ap_e", evaluate(NANO, slow, "ap_e"))]}, store).todo == []
+    assert make_plan({"t": cells}, store).todo == []
+    (made,) = [store.run(n) for n in plan.todo if len(store.run(n).attempts) > 1]
+    assert len(made.attempts) == 2 and made.seconds >= made.attempts[-1]["seconds"]
 
 
-def test_workers_end_with_their_launcher(tmp_path: Path) -> None:
+def test_nothing_outlives_its_launcher(tmp_path: Path) -> None:
     store = new_store(tmp_path)
-    launcher = Local(store, workers=1)
+    launcher = Local(store, Resources(jobs=1))
     launcher.submit(Job(Scenes(split="val", count=1, size=64)))
     while not any(e["event"] == "done" for e in launcher.poll(1.0)):
         pass
-    pid = launcher._idle[0].process.pid
+    alive = processes("casl.runner", str(store.root))
+    assert len(alive) == 2  # a shepherd and its warm worker
     launcher.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert gone(alive)
 
 
 def test_results_do_not_depend_on_the_launcher(tmp_path: Path) -> None:
     inline, local = Store(tmp_path / "inline"), Store(tmp_path / "local")
     cell = chain(NANO)
     run([cell], inline)
-    launcher = Local(local, workers=2)
+    launcher = Local(local, Resources(jobs=2))
     try:
         execute(make_plan({"t": [cell]}, local), local, launcher, Placement(), Silent(), lambda name: None)
     finally:

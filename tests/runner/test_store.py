@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import errno
 import json
-import multiprocessing
 import os
 from pathlib import Path
 
@@ -26,7 +25,7 @@ def test_a_committed_stage_is_read_back_as_it_was(tmp_path: Path) -> None:
 def test_an_unfinished_folder_is_not_a_result(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     work = store.work(scenes().name)
-    work.mkdir()
+    work.mkdir(parents=True)
     (work / RESULT).write_text("{}")  # even a marker does not count before the folder is renamed
     assert not store.is_done(scenes().name)
     assert store.run(scenes().name).status == "not run"
@@ -38,6 +37,7 @@ def test_a_failure_is_told_and_forgotten_by_a_later_success(tmp_path: Path) -> N
     assert (store.run(scenes().name).status, store.run(scenes().name).error) == ("failed", "loss is nan")
     store.commit(scenes(), RECORD)
     assert store.run(scenes().name).status == "done"
+    assert not store.work(scenes().name).exists()
     assert not (store.folder(scenes().name) / FAILURE).exists()
 
 
@@ -95,26 +95,3 @@ def test_a_store_where_a_file_is_in_the_way_says_what_is_wrong(tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot make the store"):
         Store(tmp_path / "file" / "store")
-
-
-def _hold(root: str, name: str, ready: object, release: object) -> None:
-    with Store(Path(root)).lock(name):
-        ready.set()  # type: ignore[attr-defined]
-        release.wait(30)  # type: ignore[attr-defined]
-
-
-def test_a_stage_is_locked_by_one_process_and_freed_when_it_is_killed(tmp_path: Path) -> None:
-    store = new_store(tmp_path)
-    context = multiprocessing.get_context("spawn")
-    ready, release = context.Event(), context.Event()
-    other = context.Process(target=_hold, args=(str(store.root), scenes().name, ready, release))
-    other.start()
-    assert ready.wait(30)
-    assert store.run(scenes().name).status == "running"
-    with store.lock(scenes().name, wait=False) as mine:
-        assert not mine
-    other.kill()
-    other.join()
-    with store.lock(scenes().name, wait=False) as mine:
-        assert mine
-    assert store.run(scenes().name).status == "not run"

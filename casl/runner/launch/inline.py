@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import Any
 
-from casl.runner.job import Job, carry_out
+from casl.runner.job import Job, Process, Resources, carry_out
 from casl.runner.store import Store
 
 
 class Inline:
     """Carries a job out when it is polled."""
 
-    def __init__(self, store: Store, workers: int = 1) -> None:
+    def __init__(self, store: Store, resources: Resources | None = None) -> None:
+        del resources  # one job at a time, here
         self.store = store
         self.slots = 1
         self._queue: deque[Job] = deque()
-        self._checked: set[str] = set()
-        self._single_thread()
+        self._stopping = False
+        self._process = Process(lambda *_: None, stopping=lambda: self._stopping)
+        self._fixed_arithmetic()
 
     def submit(self, job: Job) -> None:
         """Queue a job."""
@@ -26,15 +29,35 @@ class Inline:
     def poll(self, timeout_s: float) -> list[dict[str, Any]]:
         """Do the next job and tell how it ended."""
         if not self._queue:
+            time.sleep(timeout_s)  # for what another process does
             return []
         job = self._queue.popleft()
-        status = carry_out(job, self.store, lambda done, total, figures: None, self._checked)
-        return [{"event": status, "name": job.stage.name}]
+        return [{"name": job.stage.name, **self._do(job)}]
+
+    def stop(self) -> None:
+        """Let the running job save where it is and stop."""
+        self._stopping = True
 
     def close(self) -> None:
         """Nothing to stop."""
 
-    def _single_thread(self) -> None:
+    def _do(self, job: Job) -> dict[str, str]:
+        name = job.stage.name
+        if self.store.is_done(name):
+            return {"event": "done"}
+        if (lease := self.store.leases.acquire(name)) is None:
+            return {"event": "busy"}
+        with lease.kept(lambda: None):  # a lost lease shows at the commit, which is refused
+            if self.store.is_done(name):
+                ending = {"event": "done"}
+            else:
+                self.store.begin(lease)
+                ending = carry_out(job, self.store, lease, self._process)
+        if ending["event"] == "done":
+            self.store.leases.forget(name)
+        return ending
+
+    def _fixed_arithmetic(self) -> None:
         """As workers do, so that results do not depend on the launcher."""
         import torch
 

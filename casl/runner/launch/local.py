@@ -1,108 +1,223 @@
-"""Launcher `local`: warm worker processes on this machine, one a core or one a GPU."""
+"""Launcher `local`: shepherds with warm workers on this machine, one a core or one a GPU."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
+import tempfile
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from casl.runner.job import Job
+from casl.errors import SpecError
+from casl.runner.job import Job, Resources
 from casl.runner.store import Store
+
+END_S = 5.0
 
 
 class Local:
-    """Hands jobs to idle workers and collects their events.
+    """Hands jobs to idle shepherds and collects their events.
+
+    Every shepherd has a place: some GPUs, or a share of the cores. A GPU is locked while a stage of ours runs on it, so
+    that runs of several people take turns.
 
     Args:
-        store: where workers read and commit.
-        workers: number of processes; 0 means one a core, or one a GPU where there are any.
+        store: where results are.
+        resources: how many stages at once, and on which GPUs; by default one a GPU, or one a core where there is none.
+
+    Raises:
+        SpecError: not so many GPUs.
     """
 
-    def __init__(self, store: Store, workers: int = 0) -> None:
+    def __init__(self, store: Store, resources: Resources | None = None) -> None:
         self.store = store
-        self.slots = workers or count_gpus() or len(os.sched_getaffinity(0))
-        self._idle: list[_Worker] = []
-        self._busy: dict[int, _Worker] = {}
+        resources = resources or Resources()
+        self._places = _places(resources)
+        self.slots = len(self._places)
+        self._locks = GpuLocks()
+        self._free = deque(range(self.slots))
+        self._shepherds: dict[int, _Shepherd] = {}
+        self._queue: deque[Job] = deque()
+        self._dropped: list[dict[str, Any]] = []
         self._selector = selectors.DefaultSelector()
-        self._started = 0
+        self._environment = dict(resources.environment)
 
     def submit(self, job: Job) -> None:
-        """Start a job on an idle worker, or on a new one; the caller keeps at most `slots` jobs running."""
-        worker = self._idle.pop() if self._idle else self._start()
-        worker.job = job
-        with contextlib.suppress(BrokenPipeError):  # it died while idle; poll reports the job as lost
-            worker.send(job)
-        self._busy[worker.process.pid] = worker
-        self._selector.register(worker.events, selectors.EVENT_READ, worker)
+        """Start a job when a place is free and its GPUs are; the caller keeps at most `slots` jobs running."""
+        self._queue.append(job)
+        self._start_waiting()
 
     def poll(self, timeout_s: float) -> list[dict[str, Any]]:
-        """Events since the last call: "progress", "done", "failed", or "lost" when a worker died on its job."""
-        events: list[dict[str, Any]] = []
-        for key, _ in self._selector.select(timeout_s):
-            worker: _Worker = key.data
-            lines = worker.read()
-            events += lines or [{"event": "lost", "name": worker.name, "code": worker.process.wait()}]
-            if not lines or lines[-1]["event"] in ("done", "failed"):
-                self._release(worker, alive=bool(lines))
+        """Events since the last call: "progress", how a job ended, or "lost" when its shepherd died."""
+        self._start_waiting()
+        events, self._dropped = self._dropped, []
+        for key, _ in self._selector.select(0 if events else timeout_s):
+            number: int = key.data
+            shepherd = self._shepherds[number]
+            lines = shepherd.read()
+            events += lines or [{"event": "lost", "name": shepherd.name, "code": shepherd.process.wait()}]
+            if not lines or lines[-1]["event"] not in ("begun", "progress"):
+                self._release(number, alive=bool(lines))
         return events
 
+    def stop(self) -> None:
+        """Ask all running jobs to save where they are and stop; those that wait for a GPU do not start."""
+        self._dropped += [{"event": "stopped", "name": job.stage.name} for job in self._queue]
+        self._queue.clear()
+        for shepherd in self._shepherds.values():
+            shepherd.signal(signal.SIGTERM)
+
     def close(self) -> None:
-        """End all workers; unfinished jobs keep their checkpoints."""
-        for worker in [*self._idle, *self._busy.values()]:
-            worker.process.kill()
-            worker.process.wait()
-            worker.close()
+        """End everything now; unfinished jobs keep their checkpoints."""
+        for shepherd in self._shepherds.values():
+            shepherd.signal(signal.SIGQUIT)
+        for shepherd in self._shepherds.values():
+            shepherd.end()
+        self._shepherds.clear()
         self._selector.close()
+        self._locks.close()
 
-    def _start(self) -> _Worker:
-        number = self._started % self.slots
-        self._started += 1
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        if count_gpus():
-            environment["CUDA_VISIBLE_DEVICES"] = str(number % count_gpus())
-        return _Worker(self.store, environment)
+    def _start_waiting(self) -> None:
+        while self._queue and (number := self._free_place()) is not None:
+            if number not in self._shepherds:
+                self._shepherds[number] = _Shepherd(self.store, self._places[number], self._environment)
+            shepherd = self._shepherds[number]
+            shepherd.send(self._queue.popleft())
+            self._selector.register(shepherd.events, selectors.EVENT_READ, number)
 
-    def _release(self, worker: _Worker, *, alive: bool) -> None:
-        self._selector.unregister(worker.events)
-        del self._busy[worker.process.pid]
-        if alive:
-            self._idle.append(worker)
-        else:
-            worker.close()
+    def _free_place(self) -> int | None:
+        """A place nobody uses, those with a warm worker first."""
+        for number in sorted(self._free, key=lambda n: n not in self._shepherds):
+            if self._locks.take(self._places[number].gpus):
+                self._free.remove(number)
+                return number
+        return None
+
+    def _release(self, number: int, *, alive: bool) -> None:
+        shepherd = self._shepherds[number]
+        self._selector.unregister(shepherd.events)
+        self._locks.give(shepherd.place.gpus)
+        self._free.append(number)
+        if not alive:
+            del self._shepherds[number]
+            shepherd.end()
 
 
-class _Worker:
-    """One process of casl.runner.worker and the pipes to it."""
+class Place:
+    """Where one stage runs: GPUs by the names CUDA_VISIBLE_DEVICES uses, or cores."""
 
-    def __init__(self, store: Store, environment: dict[str, str]) -> None:
-        self.job: Job | None = None
-        self._rest = b""
-        log = (store.root / "worker.log").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "casl.runner.worker", str(store.root), str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=environment,
+    def __init__(self, gpus: Sequence[str], cores: Sequence[int]) -> None:
+        self.gpus, self.cores = tuple(gpus), tuple(cores)
+
+
+def _places(resources: Resources) -> list[Place]:
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    known = visible_gpus()
+    gpus = known if resources.gpus is None else _chosen(resources.gpus, known)
+    each = resources.ranks
+    groups = [gpus[i : i + each] for i in range(0, len(gpus) - each + 1, each)] * resources.per_gpu
+    if gpus and not groups:
+        raise SpecError(f"a stage was to have {each} GPUs, and there are {len(gpus)}: {', '.join(gpus)}")
+    count = resources.jobs or len(groups) or max(1, len(cores) // each)
+    if groups and count > len(groups):
+        raise SpecError(
+            f"{count} stages at once on {len(gpus)} GPUs with {each} a stage: at most {len(groups)} fit.\n"
+            "  --per-gpu 2 lets two stages share a GPU."
         )
-        log.close()
+    shares = [cores[i::count] or cores for i in range(count)]
+    return [Place(groups[i] if groups else (), share) for i, share in enumerate(shares)]
+
+
+def _chosen(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
+    if missing := [g for g in wanted if g not in known]:
+        raise SpecError(f"no GPU {', '.join(missing)} here; there are: {', '.join(known) or 'none'}")
+    return list(wanted)
+
+
+class GpuLocks:
+    """One lock a GPU of this machine, shared by the runs of all its users; the kernel frees those of a dead process.
+
+    Args:
+        folder: where the lock files lie; the machine's folder for temporary files.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or Path(tempfile.gettempdir())
+        self._uses: Counter[str] = Counter()
+        self._handles: dict[str, int] = {}
+
+    def take(self, gpus: Sequence[str]) -> bool:
+        """All of them or none; those this run has already may be shared."""
+        for n, gpu in enumerate(gpus):
+            if not self._take(gpu):
+                self.give(gpus[:n])
+                return False
+        return True
+
+    def give(self, gpus: Sequence[str]) -> None:
+        """Free what `take` took."""
+        for gpu in gpus:
+            self._uses[gpu] -= 1
+            if not self._uses[gpu]:
+                os.close(self._handles.pop(gpu))
+
+    def close(self) -> None:
+        for handle in self._handles.values():
+            os.close(handle)
+        self._handles.clear()
+        self._uses.clear()
+
+    def _take(self, gpu: str) -> bool:
+        if gpu not in self._handles:
+            path = self.folder / f"casl-gpu-{gpu.replace('/', '_')}.lock"
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            with contextlib.suppress(PermissionError):  # somebody else's file, and already open to all
+                path.chmod(0o666)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(handle)
+                return False
+            self._handles[gpu] = handle
+        self._uses[gpu] += 1
+        return True
+
+
+class _Shepherd:
+    """One process of casl.runner.shepherd and the pipes to it."""
+
+    def __init__(self, store: Store, place: Place, environment: Mapping[str, str]) -> None:
+        self.place = place
+        self.name = ""
+        self._rest = b""
+        with (store.root / "worker.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "casl.runner.shepherd", str(store.root), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **_threads(place), **environment},
+                start_new_session=True,  # Ctrl-C is for the runner
+            )
+        with contextlib.suppress(OSError, AttributeError):  # a machine without affinity runs as well
+            os.sched_setaffinity(self.process.pid, place.cores)
         assert self.process.stdin is not None and self.process.stdout is not None
         self.requests: IO[bytes] = self.process.stdin
         self.events: IO[bytes] = self.process.stdout
 
-    @property
-    def name(self) -> str:
-        assert self.job is not None
-        return self.job.stage.name
-
     def send(self, job: Job) -> None:
-        self.requests.write(json.dumps(job.to_json()).encode() + b"\n")
-        self.requests.flush()
+        self.name = job.stage.name
+        with contextlib.suppress(BrokenPipeError):  # it died while idle; poll reports the job as lost
+            self.requests.write(json.dumps({"job": job.to_json()}).encode() + b"\n")
+            self.requests.flush()
 
     def read(self) -> list[dict[str, Any]]:
         """Complete events that have arrived; none at all means that the process is gone."""
@@ -114,15 +229,29 @@ class _Worker:
             if lines:
                 return [json.loads(line) for line in lines]
 
-    def close(self) -> None:
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    def end(self) -> None:
+        try:
+            self.process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         for pipe in (self.requests, self.events):
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
 
 
-def count_gpus() -> int:
+def _threads(place: Place) -> dict[str, str]:
+    devices = {"CUDA_VISIBLE_DEVICES": ",".join(place.gpus)} if place.gpus else {}
+    return {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **devices}
+
+
+def visible_gpus() -> list[str]:
     """GPUs this process may use, without importing torch: those named by the environment, else the device files."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
-        return len([v for v in visible.split(",") if v.strip() not in ("", "-1")])
-    return len([p for p in Path("/dev").glob("nvidia*") if p.name[6:].isdigit()])
+        return [v.strip() for v in visible.split(",") if v.strip() not in ("", "-1")]
+    return sorted((p.name[6:] for p in Path("/dev").glob("nvidia*") if p.name[6:].isdigit()), key=int)

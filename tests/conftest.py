@@ -1,0 +1,16 @@
+"""Suites that need minutes, root or software of their own run only when they are asked for: `pytest -m stress`."""
+
+from __future__ import annotations
+
+import pytest
+
+ON_REQUEST = ("stress", "cluster", "browser", "postgres")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests with such a mark, unless -m names it."""
+    asked = str(config.getoption("markexpr"))
+    left_out = [i for i in items if any(m in ON_REQUEST and m not in asked for m in (x.name for x in i.iter_markers()))]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [i for i in items if i not in left_out]
