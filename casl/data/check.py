@@ -128,6 +128,8 @@ class _Checker:
             counts["entities"] = len(check_objects(tables["entity"], True, self.error, self.warn))
         if "panoptic" in tables:
             self._panoptic(tables["panoptic"], files.panoptic_pngs, counts)
+        if {"instances", "panoptic"} <= tables.keys():
+            self._same_things(tables["instances"], tables["panoptic"])
         if "keypoints" in tables:
             people = check_objects(tables["keypoints"], self.drop_empty, self.error, self.warn)
             counts["keypoints"] = check_keypoints(tables["keypoints"], people, self.error)
@@ -175,6 +177,16 @@ class _Checker:
             return
         for record in records:
             self.jobs.append(partial(self._png, table, record, pngs))
+
+    def _same_things(self, instances: Table, panoptic: Table) -> None:
+        """Objects of one file stand for the things of the other only where both mean the same."""
+        objects = {(number, category["name"]) for number, category in instances.categories.items()}
+        things = {(n, category["name"]) for n, category in panoptic.categories.items() if category.get("isthing", 1)}
+        if odd := sorted(objects ^ things)[:5]:
+            self.warn(
+                f"{panoptic.name}: its things are not the categories of {instances.name}, so the two are not used "
+                f"together; different: {odd}. Write the same ids and names into both."
+            )
 
     def _png(self, table: Table, record: Annotation, pngs: Path) -> None:
         image = table.images[record["image_id"]]

@@ -14,8 +14,10 @@ from typing import Any
 from pycocotools import mask as rle_tools
 
 from casl.data.coco import Annotation, ImageInfo, empty_box_problem, outside_problem
+from casl.data.keypoints import keypoint_problem
 from casl.data.layout import read_json
-from casl.data.records import annotation_problem, category_problem, image_problem, is_number
+from casl.data.panoptic import panoptic_problem
+from casl.data.records import annotation_problem, category_problem, image_problem
 from casl.data.rle import has_mask, to_rle
 from casl.errors import DataError
 
@@ -107,12 +109,8 @@ def check_keypoints(table: Table, records: list[Annotation], error: Say) -> int:
     for record in records:
         points = record.get("keypoints", [])
         names = table.categories[record["category_id"]].get("keypoints")
-        wanted = 3 * len(names) if isinstance(names, list) else 0
-        if not isinstance(points, list) or len(points) not in (0, wanted) or not all(map(is_number, points)):
-            error(
-                f"{table.name}: annotation {record['id']}: 'keypoints' must be {wanted} finite numbers "
-                "x, y, visibility, ..., three for each keypoint of its category"
-            )
+        if problem := keypoint_problem(record, len(names) if isinstance(names, list) else 0):
+            error(f"{table.name}: annotation {record['id']}: {problem}")
             continue
         visible = sum(value > 0 for value in points[2::3])
         if record.get("num_keypoints", visible) != visible:
@@ -126,15 +124,19 @@ def check_keypoints(table: Table, records: list[Annotation], error: Say) -> int:
 
 def check_segments(table: Table, error: Say) -> list[Annotation]:
     """Panoptic annotations without their PNGs; returns those that have a known image and well-formed segments."""
-    sound, seen = [], set()
+    sound: list[Annotation] = []
+    seen: set[int | None] = set()
     for record in table.annotations:
-        problem = _panoptic_problem(record)
+        problem = panoptic_problem(record)
         if problem is None and record["image_id"] not in table.images:
             problem = f"there is no image {record['image_id']}"
         if problem is None and record["image_id"] in seen:
             problem = f"image {record['image_id']} is annotated twice"
         if problem:
-            error(f"{table.name}: annotation {str(record)[:60]}...: {problem}")
+            number = record.get("image_id") if isinstance(record, dict) else None
+            where = f"annotation {str(record)[:60]}..." if number not in table.images else f"image {number}"
+            error(f"{table.name}: {where}: {problem}")
+            seen.add(number)  # it has an annotation, if a bad one
             continue
         seen.add(record["image_id"])
         sound.append(record)
@@ -144,10 +146,6 @@ def check_segments(table: Table, error: Say) -> list[Annotation]:
                 f"{table.name}: image {record['image_id']}: segments of unknown categories {sorted(unknown)}; "
                 f"known: {_ids(table)}"
             )
-        for number, count in Counter(segment["id"] for segment in record["segments_info"]).items():
-            if count > 1 or number == 0:
-                what = f"{count} segments have id {number}" if number else "a segment has id 0, which means void"
-                error(f"{table.name}: image {record['image_id']}: {what}; give every segment its own id")
     for number in sorted(table.images.keys() - seen):
         error(f"{table.name}: image {number} has no panoptic annotation; add it or take the image out of the file")
     return sound
@@ -179,18 +177,6 @@ def _mask_problem(record: Annotation, image: ImageInfo) -> str | None:
 def _empty_mask_problem(record: Annotation, image: ImageInfo) -> str | None:
     if has_mask(record) and rle_tools.area(to_rle(record["segmentation"], image.height, image.width)) == 0:
         return f"the mask has no pixel inside image {image.id} ({image.width}x{image.height}); delete the annotation"
-    return None
-
-
-def _panoptic_problem(record: Any) -> str | None:
-    if not isinstance(record, dict) or not isinstance(record.get("segments_info"), list):
-        return "a panoptic annotation has 'image_id', 'file_name' and a list 'segments_info'"
-    if not isinstance(record.get("file_name"), str) or not isinstance(record.get("image_id"), int):
-        return "a panoptic annotation has 'image_id' (integer) and 'file_name' (its PNG)"
-    for segment in record["segments_info"]:
-        keys = ("id", "category_id")
-        if not isinstance(segment, dict) or not all(isinstance(segment.get(key), int) for key in keys):
-            return f"a segment has integers 'id' and 'category_id', this is {str(segment)[:60]}"
     return None
 
 

@@ -217,7 +217,7 @@ def test_images_of_any_mode_are_legal(tmp_path: Path, mode: str) -> None:
         ),
         (
             lambda data: data["annotations"][0]["segments_info"][0].update(category_id=4),
-            "panoptic_labeled.json: image 1: segments of unknown categories [4]; known: 3, 9",
+            "panoptic_labeled.json: image 1: segments of unknown categories [4]; known: 3, 9, 7",
         ),
         (
             lambda data: data["annotations"][0]["segments_info"].append({"id": 5, "category_id": 3}),
@@ -238,6 +238,13 @@ def test_panoptic_annotations_must_match_their_pngs(tmp_path: Path, change: Chan
     error = error_of(tmp_path)
     assert wanted in error
     assert "panoptic_labeled" in error
+
+
+def test_things_that_are_not_the_categories_of_the_objects_are_warned_of(tmp_path: Path) -> None:
+    edit(write_set(tmp_path), "panoptic_labeled", lambda data: data["categories"][2].update(name="hound"))
+    report = check(tmp_path)
+    assert report.errors == []
+    assert any("(7, 'dog'), (7, 'hound')" in warning for warning in report.warnings)
 
 
 def test_a_panoptic_png_of_another_size_and_a_missing_folder_are_named(tmp_path: Path) -> None:

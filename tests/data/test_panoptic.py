@@ -24,12 +24,6 @@ from tests.data.tiny import HEIGHT, REAL, WIDTH, Json, edit, needs_real, write_i
 DOG = {"id": 7, "name": "dog", "isthing": 1}
 
 
-def write_pets(root: Path) -> Path:
-    """The tiny set with the same things in both files."""
-    edit(write_set(root), "panoptic_labeled", lambda data: data["categories"].append(DOG))
-    return root
-
-
 def pets(root: Path, **changes: Any) -> CocoSplit:
     return load_split(replace(find_splits(root)["labeled"], **changes), "panoptic")
 
@@ -41,7 +35,7 @@ def decoded(rles: list[Any] | None) -> NDArray[np.bool_]:
 
 
 def test_the_map_says_stuff_things_and_void(tmp_path: Path) -> None:
-    split = pets(write_pets(tmp_path))
+    split = pets(write_set(tmp_path))
     drawn = np.full((HEIGHT, WIDTH), 255, np.uint8)  # the crowd in the upper right corner is as good as void
     drawn[3:9, 2:10], drawn[12:, :] = 0, 1
     np.testing.assert_array_equal(split.semantic(0), drawn, strict=True)
@@ -51,7 +45,7 @@ def test_the_map_says_stuff_things_and_void(tmp_path: Path) -> None:
 
 
 def test_objects_are_those_of_the_instance_file(tmp_path: Path) -> None:
-    split = pets(write_pets(tmp_path))
+    split = pets(write_set(tmp_path))
     objects = load_split(find_splits(tmp_path)["labeled"], "objects")
     assert (split.classes, split.images, split.coco()) == (objects.classes, objects.images, objects.coco())
     assert split.labels(0).rles == objects.labels(0).rles
@@ -62,7 +56,7 @@ def test_objects_are_those_of_the_instance_file(tmp_path: Path) -> None:
 
 
 def test_without_an_instance_file_things_are_drawn_from_the_maps(tmp_path: Path) -> None:
-    split = pets(write_pets(tmp_path), instances=None)
+    split = pets(write_set(tmp_path), instances=None)
     labels = split.labels(0)
     assert (split.classes, split.category_ids, split.has_masks) == (("cat", "dog"), (3, 7), True)
     np.testing.assert_array_equal(labels.boxes, [[2, 3, 10, 9], [20, 0, 24, 1]])
@@ -76,7 +70,7 @@ def test_without_an_instance_file_things_are_drawn_from_the_maps(tmp_path: Path)
 
 
 def test_the_panoptic_truth_is_the_file_and_may_be_written_into(tmp_path: Path) -> None:
-    split = pets(write_pets(tmp_path))
+    split = pets(write_set(tmp_path))
     path = tmp_path / "annotations" / "panoptic_labeled.json"
     edit(tmp_path, "panoptic_labeled", lambda data: data["annotations"][1]["segments_info"][0].pop("iscrowd"))
     for reader in (split, agnostic(split), pets(tmp_path)):
@@ -97,7 +91,7 @@ def test_images_without_panoptic_annotation_are_left_out(tmp_path: Path) -> None
         data["images"].pop(0)
         data["annotations"].pop(0)
 
-    edit(write_pets(tmp_path), "panoptic_labeled", forget_a)
+    edit(write_set(tmp_path), "panoptic_labeled", forget_a)
     split = pets(tmp_path)
     assert [image.file_name for image in split.images] == ["b.png"]
     assert (split.semantic(0) == 1).all() and len(split.labels(0).labels) == 0
@@ -131,19 +125,19 @@ def first(data: Json) -> Json:
     ],
 )
 def test_what_cannot_be_learned_from_is_named(tmp_path: Path, change: Callable[[Json], object], reason: str) -> None:
-    edit(write_pets(tmp_path), "panoptic_labeled", change)
+    edit(write_set(tmp_path), "panoptic_labeled", change)
     with pytest.raises(DataError, match=rf"panoptic_labeled\.json.*{reason}"):
         pets(tmp_path)
 
 
 def test_an_image_that_the_instances_lack_is_named(tmp_path: Path) -> None:
-    edit(write_pets(tmp_path), "instances_labeled", lambda data: data["images"].pop())
+    edit(write_set(tmp_path), "instances_labeled", lambda data: data["images"].pop())
     with pytest.raises(DataError, match=r"image 2 is .* in one and not there in the other"):
         pets(tmp_path)
 
 
 def test_a_map_of_another_size_and_one_without_its_segment_are_named(tmp_path: Path) -> None:
-    png = write_pets(tmp_path) / "annotations" / "panoptic_labeled" / "a.png"
+    png = write_set(tmp_path) / "annotations" / "panoptic_labeled" / "a.png"
     write_ids(png, np.full((HEIGHT, WIDTH), 700))
     with pytest.raises(DataError, match=r"a\.png: no pixel of segment 5"):
         pets(tmp_path, instances=None)
@@ -156,7 +150,7 @@ def test_a_map_of_another_size_and_one_without_its_segment_are_named(tmp_path: P
 
 
 def test_pixels_that_no_segment_claims_are_void(tmp_path: Path) -> None:
-    write_ids(write_pets(tmp_path) / "annotations" / "panoptic_labeled" / "b.png", np.full((HEIGHT, WIDTH), 701))
+    write_ids(write_set(tmp_path) / "annotations" / "panoptic_labeled" / "b.png", np.full((HEIGHT, WIDTH), 701))
     assert (pets(tmp_path).semantic(1) == 255).all()
 
 

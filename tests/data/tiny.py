@@ -79,6 +79,7 @@ def write_panoptic(root: Path) -> None:
     cat_and_crowd = [{"id": 5, "category_id": 3, "iscrowd": 0}, {"id": 70000, "category_id": 3, "iscrowd": 1}]
     panoptic = coco("ab", [])
     panoptic["categories"] = [{"id": 3, "name": "cat", "isthing": 1}, {"id": 9, "name": "grass", "isthing": 0}]
+    panoptic["categories"].append({"id": 7, "name": "dog", "isthing": 1})
     panoptic["annotations"] = [
         {"image_id": 1, "file_name": "a.png", "segments_info": [*cat_and_crowd, grass]},
         {"image_id": 2, "file_name": "b.png", "segments_info": [grass]},
