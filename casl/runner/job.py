@@ -194,6 +194,18 @@ def _check_inputs(job: Job, store: Store, checked: set[str]) -> None:
         checked.add(stage.name)
 
 
+def fixed_arithmetic() -> None:
+    """One thread a process: workers share the cores, and sums in a fixed order give the same bits everywhere.
+
+    torch would also fill the memory it hands out, which takes a twentieth of the time and protects from nothing here.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  mypy does not see it
+
+
 def pick_device(name: str, rank: int = 0) -> str:
     """ "auto" becomes "cuda" where there is one, else "cpu"; of several ranks on GPUs each gets its own."""
     if name == "auto":

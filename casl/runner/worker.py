@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from casl.runner.job import Job, Process, carry_out
+from casl.runner.job import Job, Process, carry_out, fixed_arithmetic
 from casl.runner.lease import Lease
 from casl.runner.store import Store
 
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the runner, which tells us
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     process = Process(lambda *_: None, stopping=stop.is_set, rank=rank, world=world)
-    _fixed_arithmetic()
+    fixed_arithmetic()
     for request in _requests(arguments[2] if len(arguments) > 2 else None):
         job = Job.from_json(request["job"])
         name = job.stage.name
@@ -102,14 +102,6 @@ def die_with(parent: int, how: signal.Signals = signal.SIGKILL) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, how)
     if os.getppid() != parent:
         sys.exit("the process that started this one is gone")
-
-
-def _fixed_arithmetic() -> None:
-    """One thread a worker: workers share the cores, and sums in a fixed order give the same bits everywhere."""
-    import torch
-
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(mode=True, warn_only=True)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,8 @@ class Model(Record):
 
     channels: of neck and head. ranges: upper object sizes in pixels of levels P3..P6. weights: "random" or the name of
     a file with pretrained backbone weights. frozen_stages: ResNet stem and stages kept fixed, with all batch norms, as
-    detectron2's FREEZE_AT. entity_head: the EntitySeg controller, kernel bank and overlap loss.
+    detectron2's FREEZE_AT. entity_head: the EntitySeg controller, kernel bank and overlap loss. rois: regions an R-CNN
+    draws from an image, 0 for as many as suit its size.
     """
 
     detector: str
@@ -94,6 +95,7 @@ class Model(Record):
     entity_head: bool = False
     stuff: int = 0
     keypoints: int = 0
+    rois: int = 0
 
     def __post_init__(self) -> None:
         check_name("detector", self.detector)

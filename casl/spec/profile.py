@@ -112,7 +112,7 @@ class Profile:
 
     iters_1x: iterations of the paper's 1x (12 epochs). labeler_schedule: length of the labeler in x. rule: where the
     learning rate drops. warmup_recipe is also the labeler's. backbones: the paper's backbone name -> a catalog name.
-    shape: the remaining fields of Model. towers: framework -> depth of its heads, where it is not the shape's.
+    shape: the remaining fields of Model. frameworks: framework -> fields of Model that are not the shape's there.
     test_size: short and long side at inference, px. threshold: delta.
     """
 
@@ -137,7 +137,7 @@ class Profile:
     strong_sizes: tuple[int, ...] = ()
     pretrain: Pretrain | None = None
     epochs_follow_scale: bool = False
-    towers: Mapping[str, int] = field(default_factory=dict)
+    frameworks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
 
     def with_seed(self, seed: int) -> Profile:

@@ -7,6 +7,7 @@ reference sec. 7): Swin-L entity labeler, tiny split, 5x warmup, 3x finetune, we
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from casl.errors import SpecError
 from casl.spec.kinds import (
@@ -49,7 +50,7 @@ def model(profile: Profile, detector: str, backbone: str, classes: int) -> Model
         detector=detector,
         backbone=profile.backbone(backbone),
         classes=classes,
-        towers=profile.towers.get(detector, profile.shape.towers),
+        **dict[str, Any](profile.frameworks.get(detector, {})),
     )
 
 

@@ -58,6 +58,7 @@ def _settings(kind: Any, model: Model, non_overlap: bool) -> Any:
         "mask_channels": model.mask_channels,
         "stuff": model.stuff,
         "keypoints": model.keypoints,
+        "rois": model.rois or None,
         **(ENTITY_HEAD if model.entity_head else {}),
         **(ENTITY_INFERENCE if non_overlap else {}),
     }

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from typing import Any
 
-from casl.runner.job import Job, Process, Resources, carry_out
+from casl.runner.job import Job, Process, Resources, carry_out, fixed_arithmetic
 from casl.runner.store import Store
 
 
@@ -20,7 +20,7 @@ class Inline:
         self._queue: deque[Job] = deque()
         self._stopping = False
         self._process = Process(lambda *_: None, stopping=lambda: self._stopping)
-        self._fixed_arithmetic()
+        fixed_arithmetic()
 
     def submit(self, job: Job) -> None:
         """Queue a job."""
@@ -56,10 +56,3 @@ class Inline:
         if ending["event"] == "done":
             self.store.leases.forget(name)
         return ending
-
-    def _fixed_arithmetic(self) -> None:
-        """As workers do, so that results do not depend on the launcher."""
-        import torch
-
-        torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(mode=True, warn_only=True)
