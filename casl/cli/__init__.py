@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from casl.cli import browse, data, plan, report, run, score
+from casl.cli import store as store_verbs
 from casl.cli.study import store_option, study_options
 from casl.errors import CaslError
 
@@ -26,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     run.add(verbs, study)
     report.add(verbs, study)
     browse.add(verbs, store)
+    store_verbs.add(verbs, store)
     data.add(verbs)
     score.add(verbs)
     return root

@@ -1,36 +1,164 @@
-"""Verb `plan`: what a run would do, and why."""
+"""Verb `plan`: what a run would do, what it would cost, and why."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from casl.cli.study import Study, open_study
+from casl.errors import SpecError
+from casl.runner.cost import Estimate, Spent, estimate
+from casl.runner.moved import by_kind, moved, plan_without_moved, unrecorded
 from casl.runner.plan import DATA_KINDS, Plan
 
 
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     """Verb `plan`."""
-    plan = verbs.add_parser("plan", parents=[study], help="count what a run would do, and why")
-    plan.add_argument("--json", action="store_true", help="counts only, as JSON")
+    plan = verbs.add_parser("plan", parents=[study], help="count what a run would do, its cost, and why")
+    plan.add_argument("--why", action="store_true", help="a line for every stage to run: why it has to")
+    plan.add_argument("--json", action="store_true", help="everything, as JSON")
+    plan.add_argument("--jobs", type=int, default=0, metavar="N", help="estimate for N stages at once")
+    plan.add_argument(
+        "--rate",
+        type=float,
+        default=0.0,
+        metavar="IT/S",
+        help="a device's iterations a second, where none was measured",
+    )
+    plan.add_argument(
+        "--rerun-moved", action="store_true", help="plan as if results that other code made were not there"
+    )
     plan.set_defaults(command=plan_command)
 
 
 def plan_command(options: argparse.Namespace) -> int:
-    """Count what a run would do."""
-    from casl.runner.why import reasons
-
+    """Say what a run would do; changes nothing."""
+    if options.rate < 0 or options.jobs < 0:
+        raise SpecError(f"--rate and --jobs must not be negative, got {options.rate:g} and {options.jobs}")
     study = open_study(options)
     plan = study.plan()
-    counts = plan_counts(plan, study)
+    gone: dict[str, list[str]] = {}
+    if options.rerun_moved:
+        plan, gone = plan_without_moved(lambda store: replace(study, store=store).plan(), study.store)
+    expected = estimate(plan, study.store, options.rate)
+    jobs = options.jobs or default_jobs()
     if options.json:
-        print(json.dumps(counts, indent=1))
+        print(json.dumps(_everything(plan, study, expected, jobs, gone), indent=1))
         return 0
-    print_counts(counts)
-    for name, why in reasons(plan, study.store).items() if plan.todo else ():
-        print(f"  {name}  {plan.nodes[name].iters or ''}  {why}")
+    print_counts(plan_counts(plan, study))
+    print_estimate(expected, jobs)
+    if gone:
+        print(f"  moved    {len(gone):5} stages of other code are to be computed again, with what was made from them")
+    else:
+        print_warnings(plan, study)
+    if options.why:
+        for name, why in _reasons(plan, study, gone).items():
+            print(f"  {name}  {plan.nodes[name].iters or ''}  {why}")
+    elif plan.todo:
+        print("  --why says why each of them has to run")
     return 0
+
+
+def default_jobs() -> int:
+    """Stages at once that a run would do here: one a GPU, or one a core."""
+    from casl.runner.launch.local import visible_gpus
+
+    return len(visible_gpus()) or len(os.sched_getaffinity(0))
+
+
+def _reasons(plan: Plan, study: Study, gone: Mapping[str, list[str]]) -> dict[str, str]:
+    from casl.runner.why import reasons
+
+    return reasons(plan, study.store, gone) if plan.todo else {}
+
+
+def _everything(
+    plan: Plan, study: Study, expected: Estimate, jobs: int, gone: Mapping[str, list[str]]
+) -> dict[str, Any]:
+    why = _reasons(plan, study, gone)
+    stages = [
+        {
+            "name": name,
+            "kind": plan.nodes[name].stage.kind,
+            "iterations": plan.nodes[name].iters,
+            "seconds": round(expected.seconds[name], 3) if expected.basis[name] != "unknown" else None,
+            "basis": expected.basis[name],
+            "why": why[name],
+            "needs": list(plan.nodes[name].needs),
+            "feeds": list(plan.uses.get(name, ())),
+        }
+        for name in plan.todo
+    ]
+    return plan_counts(plan, study) | {
+        "estimate": estimate_values(expected, jobs),
+        "moved": gone or moved(plan, study.store),
+        "unrecorded": len(unrecorded(plan, study.store)),
+        "stages_to_run": stages,
+    }
+
+
+def estimate_values(expected: Estimate, jobs: int) -> dict[str, Any]:
+    """An estimate as JSON values; seconds cover the stages whose rate is known."""
+    return {
+        "device_hours": round(expected.total_s / 3600, 4),
+        "wall_seconds": round(expected.wall_s(jobs), 1),
+        "critical_seconds": round(expected.critical_s, 1),
+        "jobs": jobs,
+        "basis": expected.counts,
+    }
+
+
+def print_estimate(expected: Estimate, jobs: int) -> None:
+    """One line for people: how long, on what grounds, and what is not known."""
+    if not expected.seconds:
+        return
+    unknown = expected.counts.get("unknown", 0)
+    if unknown == len(expected.seconds):
+        print("  estimate none: the store has no measured rate for such stages; --rate IT/S gives one")
+        return
+    grounds = ", ".join(f"{count} {basis}" for basis, count in expected.counts.items())
+    least = "at least " if unknown else ""
+    print(
+        f"  estimate {least}{duration(expected.wall_s(jobs))} on {jobs} device{'s' if jobs > 1 else ''}, "
+        f"{expected.total_s / 3600:,.2f} device-hours   ({grounds})"
+    )
+
+
+def print_warnings(plan: Plan, study: Study) -> None:
+    """What is done, but by other code; and results so old that nobody can tell."""
+    for kind, (count, files) in by_kind(moved(plan, study.store)).items():
+        shown = ", ".join(files[:4]) + (f" and {len(files) - 4} more" if len(files) > 4 else "")
+        print(
+            f"warning: {count} result{'s' if count > 1 else ''} of kind {kind} made by other code: {shown}; "
+            "`--rerun-moved` computes them again",
+            file=sys.stderr,
+        )
+    if old := unrecorded(plan, study.store):
+        print(f"  note: {len(old)} results are from before sources were recorded; only their commit tells their code")
+
+
+def print_spent(cost: Spent) -> None:
+    """What finished stages took, for people."""
+    print(f"  spent    {cost.shared / 3600:.3f} device-hours in all; a table with all that it shares:")
+    for table, seconds in cost.tables.items():
+        print(f"           {table:10} {seconds / 3600:.3f}")
+    if cost.naive > cost.shared > 0:
+        print(
+            f"  saved    {(cost.naive - cost.shared) / 3600:.3f} device-hours by sharing: every experiment alone "
+            f"{cost.naive / 3600:.3f}, equal stages once {cost.unique / 3600:.3f}"
+        )
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
 
 
 def plan_counts(plan: Plan, study: Study) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from casl import catalog
 from casl.cli.study import open_study
+from casl.errors import StoreError
+from casl.runner.gc import remember_roots
 from casl.runner.plan import outcomes
 
 
@@ -27,7 +30,12 @@ def report_command(options: argparse.Namespace) -> int:
 
     study = open_study(options)
     mirror = Mirror(study.store.root, options.mlflow or None, study.experiment)
-    runs = outcomes(study.plan(), study.store)
+    plan = study.plan()
+    try:
+        remember_roots(study.store, study.name, plan)
+    except StoreError as error:  # a store that can only be read is never cleaned up either
+        print(f"note: the store does not remember this study: {error}", file=sys.stderr)
+    runs = outcomes(plan, study.store)
     ids = {n: i for n in runs if (i := mirror.run_id(n))}
     folder = Path(options.reports) / study.profile.name
     tables = [build_table(a, study.profile, study.cells[n], runs, ids) for n, a in study.tables.items()]

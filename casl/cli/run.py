@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -10,12 +11,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from casl import catalog
-from casl.cli.plan import plan_counts, print_counts
+from casl.cli.plan import plan_counts, print_counts, print_estimate, print_spent
 from casl.cli.study import Study, open_study
 from casl.errors import SpecError, StoreError, TrackingError
+from casl.runner.cost import estimate, spent
+from casl.runner.gc import remember_roots
 from casl.runner.job import Placement, Resources
+from casl.runner.moved import moved, set_aside
 from casl.runner.plan import Plan
-from casl.runner.schedule import Summary, execute
+from casl.runner.schedule import Launcher, Summary, execute
+from casl.runner.snapshot import environment, take
+from casl.runner.store import Store
 
 
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
@@ -35,6 +41,9 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
         help="after a failure, run what does not need the failed stage (default)",
     )
     run.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
+    run.add_argument(
+        "--rerun-moved", action="store_true", help="compute again what other code made, and what was made from it"
+    )
     run.add_argument("--time-limit", type=float, default=0.0, metavar="MIN", help="of one stage; 0 for none")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     run.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
@@ -60,6 +69,10 @@ def run_command(options: argparse.Namespace) -> int:
     study.store.check_writable()
     _quarantine_damaged(study)
     plan = study.plan()
+    while options.rerun_moved and (found := moved(plan, study.store)):
+        print(f"set aside {len(set_aside(found, study.store))} results that other code made")
+        plan = study.plan()
+    remember_roots(study.store, study.name, plan)
     print_counts(plan_counts(plan, study))
     summary = carry_out(plan, study, options) if plan.todo else Summary()
     send(Mirror(study.store.root, options.mlflow or None, study.experiment), study, plan)
@@ -80,8 +93,9 @@ def carry_out(plan: Plan, study: Study, options: argparse.Namespace) -> Summary:
         ranks=options.gpus_per_stage,
         time_limit_s=60 * options.time_limit,
     )
-    launcher = catalog.load("launcher", options.launcher)(study.store, resources(options))
+    launcher: Launcher = catalog.load("launcher", options.launcher)(study.store, resources(options, study.store))
     try:
+        print_estimate(estimate(plan, study.store), launcher.slots)
         with View(plan, study.store) as view, interruptible() as stopping:
             summary = execute(
                 plan,
@@ -96,16 +110,18 @@ def carry_out(plan: Plan, study: Study, options: argparse.Namespace) -> Summary:
     finally:
         launcher.close()
     print(f"{len(summary.done)} stages done, {len(summary.failed)} failed, {len(summary.blocked)} blocked")
+    print_spent(spent(plan, study.store))
     return summary
 
 
-def resources(options: argparse.Namespace) -> Resources:
-    """What the command line says about where to run."""
+def resources(options: argparse.Namespace, store: Store) -> Resources:
+    """What the command line says about where to run; workers run a snapshot of the code as it is now."""
     for name, least in (("jobs", 0), ("per_gpu", 1), ("gpus_per_stage", 1), ("time_limit", 0)):
         if getattr(options, name) < least:
             raise SpecError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(options, name)}")
     gpus = tuple(g.strip() for g in options.gpus.split(",")) if options.gpus else None
-    return Resources(jobs=options.jobs, gpus=gpus, per_gpu=options.per_gpu, ranks=options.gpus_per_stage)
+    code = environment(take(store.root), os.environ)
+    return Resources(options.jobs, gpus, options.per_gpu, options.gpus_per_stage, code)
 
 
 @contextmanager

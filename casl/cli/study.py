@@ -33,6 +33,12 @@ class Study:
         return make_plan(every_seed, self.store, units, self.profile.epochs)
 
     @property
+    def name(self) -> str:
+        """Of the command as a whole, for what the store remembers of it."""
+        tables = "all" if len(self.tables) > 9 else "+".join(self.tables)
+        return f"{tables}-{self.profile.name}-{self.profile.data.name}-{self.profile.seeds}"
+
+    @property
     def experiment(self) -> str:
         return f"casl {self.profile.name} {self.profile.data.name}"
 

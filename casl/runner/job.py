@@ -14,7 +14,7 @@ from typing import Any
 from casl.catalog import load
 from casl.errors import CaslError, DeviceMemoryError, StageError, StoppedError, StoreError
 from casl.runner.lease import Lease
-from casl.runner.provenance import provenance
+from casl.runner.provenance import origin, provenance
 from casl.runner.store import Store
 from casl.spec.context import Context, Outcome, Progress
 from casl.spec.freeze import freeze, thaw
@@ -149,6 +149,7 @@ def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[
         stopping=process.stopping,
         digests=store.root / "digests.json",
     )
+    made_by = origin(stage, job.resume, store.root) if process.rank == 0 else {}
     outcome: Outcome = load("stage", stage.kind)(stage, context)
     if process.rank > 0:
         return
@@ -156,9 +157,9 @@ def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[
     attempts[-1:] = [{**attempts[-1], "seconds": round(time.monotonic() - lease.began, 3)}] if attempts else []
     seconds = sum(a["seconds"] for a in attempts)
     say(f"finished in {seconds:.1f} s: {dict(outcome.metrics)}")
-    record = {**provenance(), "metrics": dict(outcome.metrics), "facts": dict(outcome.facts), "attempts": attempts}
+    result = {"metrics": dict(outcome.metrics), "facts": dict(outcome.facts), "attempts": attempts}
     timing = {"seconds": round(seconds, 3), "started": started.isoformat(timespec="seconds")}
-    store.commit(stage, {**record, **timing}, lease)
+    store.commit(stage, {**provenance(), **made_by, **result, **timing}, lease)
 
 
 def _sentence(error: Exception) -> str:

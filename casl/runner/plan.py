@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 
 from casl.runner.segments import beginnings, branch
 from casl.runner.store import Store
@@ -12,7 +14,7 @@ from casl.spec.ablation import Cell
 from casl.spec.kinds import Evaluate, Train
 from casl.spec.run import Run
 from casl.spec.schedule import is_trunk
-from casl.spec.stage import Stage, ancestors
+from casl.spec.stage import Stage
 
 DATA_KINDS = ("scenes", "folder", "pretrain")  # what stands for data sets and ImageNet: no stages of the method
 
@@ -54,11 +56,16 @@ class Counts:
 
 @dataclass(frozen=True)
 class Plan:
-    """Nodes in an order in which they can run, and the counts. todo: names of the nodes that are not done."""
+    """Nodes in an order in which they can run, and the counts.
+
+    uses: stage -> the places of tables it feeds. repeats: stage -> the experiments that each would run it without any
+    sharing. todo: names of the nodes that are not done.
+    """
 
     nodes: Mapping[str, Node]
     counts: Counts
     uses: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    repeats: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def todo(self) -> list[str]:
@@ -82,10 +89,26 @@ def make_plan(
     Returns:
         A plan in which a stage that nothing missing depends on is left out, unless a cell's chain names it.
     """
-    stages = _unique([s for cells in tables.values() for s in _measured(cells)])
-    nodes = _nodes(stages, store)
-    groups = [g for name, cells in tables.items() for g in _experiments(cells, (units or {}).get(name, "cell"))]
-    return Plan(nodes, _counts(groups, stages, epochs), _uses(tables, stages))
+    with _collector_paused():
+        stages = _unique([s for cells in tables.values() for s in _measured(cells)])
+        chains = _chains(stages)
+        trees = _trees(stages)
+        groups = [g for name, cells in tables.items() for g in _experiments(cells, (units or {}).get(name, "cell"))]
+        repeats = Counter(n for g in groups for n in {n for s in _measured(g) for n in chains[s.name]})
+        counts = _counts(sum(map(len, groups)), repeats, stages, trees, epochs)
+        return Plan(_nodes(stages, trees, store), counts, _uses(tables, chains), repeats)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """A plan of many thousand objects holds no cycles; looking for some again and again takes a quarter of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _measured(cells: Iterable[Cell]) -> list[Evaluate]:
@@ -131,39 +154,79 @@ def _unique(ends: Sequence[Stage]) -> dict[str, Stage]:
     return found
 
 
-def _nodes(stages: Mapping[str, Stage], store: Store) -> dict[str, Node]:
+def _chains(stages: Mapping[str, Stage]) -> dict[str, tuple[str, ...]]:
+    """Each stage's name -> the names of all it depends on and its own, inputs before users."""
+    chains: dict[str, tuple[str, ...]] = {}
+    for name, stage in stages.items():
+        before = dict.fromkeys(n for parent in stage.inputs() for n in chains[parent.name])
+        chains[name] = (*before, name)
+    return chains
+
+
+Tree = tuple[Sequence[Train], Sequence[Train | None]]
+
+
+def _trees(stages: Mapping[str, Stage]) -> dict[str, Tree]:
+    """Family of trainings -> the states to commit, shorter first, and which of them each continues from."""
     families: dict[str, list[Train]] = defaultdict(list)
-    for stage in stages.values():
-        if isinstance(stage, Train):
-            families[stage.family].append(stage)
-    trees = {family: _tree(members, store) for family, members in families.items()}
+    for members in _alike(s for s in stages.values() if isinstance(s, Train)):
+        families[members[0].family] += members
+    branched = {family: branch(members) for family, members in families.items()}
+    return {family: (states, list(beginnings(states, {}).values())) for family, states in branched.items()}
+
+
+def _alike(trainings: Iterable[Train]) -> Iterable[list[Train]]:
+    """Trainings whose fields, but for the schedule, are the very same objects; a family may be several such groups.
+
+    Found without computing a family's key for each.
+    """
+    groups: dict[tuple[object, ...], list[Train]] = defaultdict(list)
+    names: dict[type[Train], list[str]] = {}
+    for training in trainings:
+        kind = type(training)
+        if kind not in names:
+            names[kind] = [f.name for f in fields(kind) if f.name != "schedule"]
+        groups[(kind, *[id(getattr(training, name)) for name in names[kind]])].append(training)
+    return groups.values()
+
+
+def _nodes(stages: Mapping[str, Stage], trees: Mapping[str, Tree], store: Store) -> dict[str, Node]:
+    done = _Done(store)
+    tree_of = {state.name: tree for tree in trees.values() for state in tree[0]}
     nodes: dict[str, Node] = {}
-    for stage in stages.values():
-        members = trees.pop(stage.family, ()) if isinstance(stage, Train) else (_plain(stage, store),)
-        for node in members:  # a family is placed whole where its first member stands: its inputs are placed already
-            asked = node.stage.name in stages
-            nodes[node.stage.name] = Node(node.stage, node.needs, node.resume, node.iters, asked, node.done)
+    for name, stage in stages.items():
+        if name in nodes:
+            continue
+        if name in tree_of:  # a family is placed whole where its first member stands: its inputs are placed already
+            nodes |= {node.stage.name: node for node in _tree(tree_of[name], stages, store, done)}
+        else:
+            nodes[name] = Node(stage, tuple(s.name for s in stage.inputs()), done=done(name))
     return _without_idle_beginnings(nodes)
 
 
-def _plain(stage: Stage, store: Store) -> Node:
-    return Node(stage, tuple(s.name for s in stage.inputs()), done=store.is_done(stage.name))
+class _Done:
+    """Whether a stage is done; one look at the store's folder spares a question about each stage that never ran."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.present = {p.name for p in store.stages.iterdir()}
+
+    def __call__(self, name: str) -> bool:
+        return name in self.present and self.store.is_done(name)
 
 
-def _tree(members: Sequence[Train], store: Store) -> list[Node]:
-    """Nodes for the trainings of one family, shorter first."""
-    stored = {n: s for n, s in store.family(members[0]).items() if is_trunk(s)}
-    states = branch(members)
-    nodes = []
-    for state, start in zip(states, beginnings(states, stored).values(), strict=True):
+def _tree(tree: Tree, asked: Container[str], store: Store, done: Callable[[str], bool]) -> list[Node]:
+    """Nodes for the states of one family, shorter first, after those that only the store knows and that it needs."""
+    states, starts = tree
+    if stored := {n: s for n, s in store.family(states[0]).items() if is_trunk(s)}:
+        starts = list(beginnings(states, stored).values())
+    present = {s.name for s in states}
+    extra = {start.name: start for start in starts if start and start.name not in present}
+    nodes = [Node(s, tuple(i.name for i in s.inputs()), asked=n in asked, done=True) for n, s in extra.items()]
+    for state, start in zip(states, starts, strict=True):
         needs = tuple(s.name for s in state.inputs()) + ((start.name,) if start else ())
         iters = state.iters - (start.iters if start else 0)
-        nodes.append(Node(state, needs, start, iters, done=store.is_done(state.name)))
-    present = {n.stage.name for n in nodes}
-    for start in [n.resume for n in nodes]:
-        if start and start.name not in present:  # known to the store only
-            nodes.insert(0, Node(start, tuple(s.name for s in start.inputs()), done=True))
-            present.add(start.name)
+        nodes.append(Node(state, needs, start, iters, state.name in asked, done(state.name)))
     return nodes
 
 
@@ -179,48 +242,50 @@ def _without_idle_beginnings(nodes: dict[str, Node]) -> dict[str, Node]:
     return dict(reversed(kept.items()))
 
 
-def _counts(groups: Sequence[Sequence[Cell]], stages: Mapping[str, Stage], epochs: Callable[[Train], float]) -> Counts:
-    naive: list[Stage] = []
-    for group in groups:
-        naive += [s for s in _unique(_measured(group)).values() if s.kind not in DATA_KINDS]
+def _counts(
+    cells: int,
+    repeats: Mapping[str, int],
+    stages: Mapping[str, Stage],
+    trees: Mapping[str, Tree],
+    epochs: Callable[[Train], float],
+) -> Counts:
     method = [s for s in stages.values() if s.kind not in DATA_KINDS]
-    trained, unique = ([s for s in some if isinstance(s, Train)] for some in (naive, method))
-    shared = _tree_iters(unique)
+    unique = [s for s in method if isinstance(s, Train)]
+    shared = _tree_iters(trees)
+    naive: Counter[str] = Counter()
+    for stage in method:
+        naive[stage.kind] += repeats[stage.name]
     return Counts(
-        cells=sum(len(group) for group in groups),
-        naive_stages=dict(Counter(s.kind for s in naive)),
+        cells=cells,
+        naive_stages=dict(naive),
         unique_stages=dict(Counter(s.kind for s in method)),
-        naive_iters=sum(s.iters for s in trained),
+        naive_iters=sum(s.iters * repeats[s.name] for s in unique),
         unique_iters=sum(s.iters for s in unique),
         shared_iters=sum(iters for _, iters in shared),
-        naive_epochs=sum(epochs(s) for s in trained),
+        naive_epochs=sum(epochs(s) * repeats[s.name] for s in unique),
         unique_epochs=sum(epochs(s) for s in unique),
         shared_epochs=sum(epochs(s) / s.iters * iters for s, iters in shared),
     )
 
 
-def _tree_iters(trainings: Iterable[Train]) -> list[tuple[Train, int]]:
+def _tree_iters(trees: Mapping[str, Tree]) -> list[tuple[Train, int]]:
     """States to commit, each with its own iterations, when each iteration is done once, whatever the store holds."""
-    families: dict[str, list[Train]] = defaultdict(list)
-    for training in trainings:
-        families[training.family].append(training)
-    segments: list[tuple[Train, int]] = []
-    for members in families.values():
-        states = branch(members)
-        starts = beginnings(states, {})
-        segments += [(s, s.iters - (start.iters if (start := starts[s.name]) else 0)) for s in states]
-    return segments
+    return [
+        (s, s.iters - (start.iters if start else 0))
+        for states, starts in trees.values()
+        for s, start in zip(states, starts, strict=True)
+    ]
 
 
-def _uses(tables: Mapping[str, Sequence[Cell]], stages: Mapping[str, Stage]) -> dict[str, list[str]]:
+def _uses(tables: Mapping[str, Sequence[Cell]], chains: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """stage name -> the places of tables it feeds."""
-    uses: dict[str, list[str]] = {name: [] for name in stages}
+    uses: dict[str, list[str]] = {name: [] for name in chains}
     for table, cells in tables.items():
         for cell in cells:
             if cell.stage is None:
                 continue
             place = f"{table}: {cell.row} / {cell.column}"
-            for stage in ancestors(cell.stage):
-                if place not in uses[stage.name][-1:]:
-                    uses[stage.name].append(place)
+            for name in chains[cell.stage.name]:
+                if uses[name][-1:] != [place]:
+                    uses[name].append(place)
     return uses

@@ -28,14 +28,15 @@ def branch(finals: Iterable[Train]) -> list[Train]:
         The finals; for each the state before its first rate drop, where longer trainings can start; and every state at
         which two of them part. Shorter first, without repetition.
     """
-    wanted = sorted({t.schedule for t in finals}, key=cmp_to_key(_in_tree_order))
-    first = next(iter(finals := list(finals)))
+    known = {t.schedule: t for t in finals}
+    wanted = sorted(known, key=cmp_to_key(_in_tree_order))
+    first = known[wanted[0]]
     states = set(wanted)
     states.update((s[0],) for s in wanted)
     for a, b in pairwise(wanted):  # neighbours in tree order part last
         if shared := common_length(a, b):
             states.add(cut(a, shared))
-    return [first.until(s) for s in sorted(states, key=lambda s: (iterations(s), s))]
+    return [known.get(s) or first.until(s) for s in sorted(states, key=lambda s: (iterations(s), s))]
 
 
 def beginnings(states: Iterable[Train], stored: Mapping[str, Schedule]) -> dict[str, Train | None]:
@@ -48,13 +49,13 @@ def beginnings(states: Iterable[Train], stored: Mapping[str, Schedule]) -> dict[
     Returns:
         name -> state to start from, or None to start at iteration 0.
     """
-    states = list(states)
-    known = {s.schedule for s in states} | set(stored.values())
-    by_length = sorted(known, key=iterations)
+    known = {s.schedule: s for s in states}
+    longest_first = sorted(known.keys() | set(stored.values()), key=iterations, reverse=True)
     result: dict[str, Train | None] = {}
-    for state in states:
-        earlier = [s for s in by_length if iterations(s) < state.iters and is_beginning(s, state.schedule)]
-        result[state.name] = state.until(earlier[-1]) if earlier else None
+    for schedule, state in known.items():
+        earlier = (s for s in longest_first if iterations(s) < state.iters and is_beginning(s, schedule))
+        longest = next(earlier, None)
+        result[state.name] = (known.get(longest) or state.until(longest)) if longest else None
     return result
 
 

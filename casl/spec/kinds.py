@@ -7,12 +7,13 @@ Every check here runs when a spec is written, before anything is planned or comp
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 from casl.catalog import check_name
 from casl.errors import SpecError, unknown
 from casl.spec.schedule import Schedule, check_schedule, iterations
-from casl.spec.stage import Record, Stage
+from casl.spec.stage import Record, Stage, digest
 
 PARTS = ("backbone", "neck", "head", "classifier")
 SPLITS = ("labeled", "unlabeled", "val")
@@ -196,10 +197,11 @@ class Train(Stage):
         """The same training after another schedule, normally a beginning of its own."""
         return replace(self, schedule=schedule)
 
-    @property
+    @cached_property
     def family(self) -> str:
-        """Key shared by all trainings that differ in nothing but the schedule."""
-        return self.until(((1, 1.0),)).key
+        """Key shared by all trainings that differ in nothing but the schedule: that of one iteration."""
+        payload = self.payload()
+        return digest({**payload, "fields": {**payload["fields"], "schedule": [[1, 1]]}})
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
 from casl.errors import SpecError, unknown
 from casl.spec.kinds import Folder, Model, Pretrain, PseudoLabel, Recipe, Scenes, Train
@@ -139,6 +141,11 @@ class Profile:
     epochs_follow_scale: bool = False
     frameworks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def built(self) -> dict[Any, Any]:
+        """What the recipe has made under this profile; see recipe.once."""
+        return {}
 
     def with_seed(self, seed: int) -> Profile:
         """The same profile for another repetition."""

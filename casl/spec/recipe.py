@@ -6,8 +6,10 @@ reference sec. 7): Swin-L entity labeler, tiny split, 5x warmup, 3x finetune, we
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import replace
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from casl.errors import SpecError
 from casl.spec.kinds import (
@@ -33,6 +35,28 @@ LABELS_OF = {"panoptic_fpn": "panoptic", "keypoint_rcnn": "keypoints"}  # what a
 METRIC_LABELS = {"ap_e": "entities", "ap_e_mask": "entities", "ap_point": "keypoints", "pq": "panoptic"}
 
 
+Build = TypeVar("Build", bound=Callable[..., Any])
+
+
+def once(build: Build) -> Build:
+    """The same object for the same profile and arguments: the cells of a table ask for one labeler again and again.
+
+    A stage among the arguments is told by identity, since comparing two means comparing all they depend on.
+    """
+
+    @wraps(build)
+    def remembered(profile: Profile, *args: Any, **kwargs: Any) -> Any:
+        given = [*enumerate(args), *sorted(kwargs.items())]
+        if not all(isinstance(v, Hashable) for _, v in given):  # no legal field; said when the stage gets its key
+            return build(profile, *args, **kwargs)
+        known = (build, *((n, type(v), id(v) if isinstance(v, Stage) else v) for n, v in given))
+        if known not in profile.built:
+            profile.built[known] = (build(profile, *args, **kwargs), args, kwargs)  # keeps what an id stands for alive
+        return profile.built[known][0]
+
+    return cast(Build, remembered)
+
+
 def label_kind(profile: Profile) -> str:
     """What labelers and warmups learn: entities (Sec. 3.2), or objects where a data set has no entities."""
     return "entities" if profile.data.has_entities else "objects"
@@ -43,6 +67,7 @@ def mask_detector(profile: Profile) -> str:
     return "condinst" if profile.data.has_masks else "fcos"
 
 
+@once
 def model(profile: Profile, detector: str, backbone: str, classes: int) -> Model:
     """A detector in the profile's size; backbone is the paper's name for it."""
     return replace(
@@ -54,6 +79,12 @@ def model(profile: Profile, detector: str, backbone: str, classes: int) -> Model
     )
 
 
+@once
+def _split(profile: Profile, split: str, labels: str, scale: str | None = None) -> Stage:
+    return profile.data.split(split, labels, scale)
+
+
+@once
 def labeler(
     profile: Profile, *, backbone: str | None = None, labels: str | None = None, agnostic: bool = True
 ) -> Labeler:
@@ -68,7 +99,7 @@ def labeler(
     backbone = backbone or profile.labeler_backbone
     return Labeler(
         model=model(profile, mask_detector(profile), backbone, 1 if agnostic else profile.data.classes),
-        data=profile.data.split("labeled", labels),
+        data=_split(profile, "labeled", labels),
         labels=labels,
         recipe=profile.warmup_recipe,
         schedule=times(profile.labeler_schedule, profile.iters_1x, profile.rule),
@@ -77,17 +108,19 @@ def labeler(
     )
 
 
+@once
 def pseudo_label(profile: Profile, teacher: Train, *, scale: str | None = None) -> PseudoLabel:
     """Stage 1b (eq. 2): scored predictions on an unlabeled split; scale "tiny" .. "large", default tiny."""
     return PseudoLabel(
         labeler=teacher,
-        data=profile.data.split("unlabeled", "images", scale),
+        data=_split(profile, "unlabeled", "images", scale),
         size=profile.test_size[0],
         max_size=profile.test_size[1],
         non_overlap=teacher.labels == "entities" and teacher.model.detector == "condinst",
     )
 
 
+@once
 def warmup(
     profile: Profile,
     *,
@@ -119,6 +152,7 @@ def warmup(
     )
 
 
+@once
 def warmup_on_truth(
     profile: Profile,
     *,
@@ -128,7 +162,7 @@ def warmup_on_truth(
     backbone: str = TARGET,
 ) -> Warmup:
     """A warmup on the ground-truth objects of the labeled split, as in Tables 1 and 2."""
-    data: Stage = profile.data.split("labeled", "objects")
+    data: Stage = _split(profile, "labeled", "objects")
     classes = 1 if agnostic else profile.data.classes
     return Warmup(
         model=model(profile, detector or mask_detector(profile), backbone, classes),
@@ -141,6 +175,7 @@ def warmup_on_truth(
     )
 
 
+@once
 def finetune(
     profile: Profile,
     init: Train | None,
@@ -164,7 +199,7 @@ def finetune(
     classes = 1 if labels in ("entities", "keypoints") else profile.data.classes
     return Finetune(
         model=_with_outputs(profile, model(profile, detector, TARGET, classes), labels),
-        data=profile.data.split("labeled", labels),
+        data=_split(profile, "labeled", labels),
         labels=labels,
         recipe=_augmented(profile, profile.finetune_recipe, augmentation),
         schedule=times(schedule, profile.iters_1x, profile.rule),
@@ -183,7 +218,7 @@ def evaluate(profile: Profile, trained: Train, metric: str) -> Evaluate:
         labels = "objects"
     return Evaluate(
         model=trained,
-        data=profile.data.split("val", labels),
+        data=_split(profile, "val", labels),
         labels=labels,
         metric=metric,
         size=profile.test_size[0],
@@ -203,6 +238,7 @@ def _classifier(profile: Profile, init: Train | None, classes: int) -> str:
     return "replicate" if init is not None and init.model.classes == classes else profile.classifier
 
 
+@once
 def _pretrained(profile: Profile, backbone: str) -> Pretrain | None:
     """The profile's stand-in for ImageNet weights of a backbone, if it has one."""
     if profile.pretrain is None:
@@ -212,4 +248,6 @@ def _pretrained(profile: Profile, backbone: str) -> Pretrain | None:
 
 def _augmented(profile: Profile, recipe: Recipe, augmentation: str) -> Recipe:
     sizes = profile.strong_sizes if augmentation != "weak" and profile.strong_sizes else recipe.sizes
+    if (augmentation, sizes) == (recipe.augmentation, recipe.sizes):
+        return recipe
     return replace(recipe, augmentation=augmentation, sizes=sizes)

@@ -24,6 +24,11 @@ HASH_SCHEMA = 1  # raise when the recipe below changes: every key changes with i
 class Record:
     """A group of values inside a stage (a model, a recipe); it has no key of its own."""
 
+    @cached_property
+    def payload(self) -> dict[str, Any]:
+        """Its part of what is hashed."""
+        return {name: canonical(value, f"{type(self).__name__}.{name}") for name, value in _set_fields(self)}
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -43,22 +48,37 @@ class Stage:
     @cached_property
     def key(self) -> str:
         """64 hex digits: sha256 of the canonical payload."""
-        return hashlib.sha256(json.dumps(self.payload(), sort_keys=True).encode()).hexdigest()
+        return digest(self.payload())
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Short readable name, also the folder in the store: kind and 16 digits of the key."""
         return f"{self.kind}-{self.key[:16]}"
 
     def payload(self) -> dict[str, Any]:
         """What is hashed, as JSON values. Inputs are replaced by their keys."""
-        fields = {f.name: canonical(getattr(self, f.name), f.name) for f in _set_fields(self)}
-        return {"schema": HASH_SCHEMA, "kind": self.kind, "version": self.VERSION, "fields": fields}
+        return {"schema": HASH_SCHEMA, "kind": self.kind, "version": self.VERSION, "fields": self._canonical_fields}
+
+    @cached_property
+    def _canonical_fields(self) -> dict[str, Any]:
+        return {name: canonical(value, name) for name, value in _set_fields(self)}
 
     def inputs(self) -> tuple[Stage, ...]:
         """Stages this one reads, in field order."""
-        values = [getattr(self, f.name) for f in dataclasses.fields(self)]
+        return self._inputs
+
+    @cached_property
+    def _inputs(self) -> tuple[Stage, ...]:
+        values = [getattr(self, name) for name, _ in _fields(type(self))]
         return tuple(v for v in values if isinstance(v, Stage))
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True)
+
+
+def digest(payload: dict[str, Any]) -> str:
+    """64 hex digits of JSON values, whatever their order."""
+    return hashlib.sha256(_ENCODER.encode(payload).encode()).hexdigest()
 
 
 def canonical(value: object, where: str) -> Any:
@@ -71,14 +91,14 @@ def canonical(value: object, where: str) -> Any:
     Raises:
         SpecError: a type that has no canonical form, or a number that is not finite.
     """
-    if value is None or isinstance(value, bool | str | int):
+    if value is None or isinstance(value, (bool, str, int)):
         return value
     if isinstance(value, float):
         return _canonical_float(value, where)
     if isinstance(value, Stage):
         return {"stage": value.key}
     if isinstance(value, Record):
-        return {f.name: canonical(getattr(value, f.name), f"{where}.{f.name}") for f in _set_fields(value)}
+        return value.payload
     if isinstance(value, tuple):
         return [canonical(v, f"{where}[{i}]") for i, v in enumerate(value)]
     raise SpecError(
@@ -94,13 +114,22 @@ def _canonical_float(value: float, where: str) -> int | float:
     return int(short) if short.is_integer() else short
 
 
-def _set_fields(value: Stage | Record) -> list[dataclasses.Field[Any]]:
-    """Fields that differ from their default."""
-    return [f for f in dataclasses.fields(value) if not _is_default(getattr(value, f.name), f)]
+def _set_fields(value: Stage | Record) -> Iterator[tuple[str, object]]:
+    """Names and values of the fields that differ from their default."""
+    for name, default in _fields(type(value)):
+        set_to = getattr(value, name)
+        if type(set_to) is not type(default) or set_to != default:
+            yield name, set_to
 
 
-def _is_default(value: object, field: dataclasses.Field[Any]) -> bool:
-    return field.default is not dataclasses.MISSING and type(value) is type(field.default) and value == field.default
+_FIELDS: dict[type[Stage | Record], tuple[tuple[str, object], ...]] = {}  # asked for with every key
+
+
+def _fields(kind: type[Stage | Record]) -> tuple[tuple[str, object], ...]:
+    """Names and defaults of the fields of a class; one without a default has MISSING, which equals no value."""
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple((f.name, f.default) for f in dataclasses.fields(kind))
+    return _FIELDS[kind]
 
 
 def ancestors(stage: Stage) -> Iterator[Stage]:

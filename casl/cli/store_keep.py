@@ -1,0 +1,119 @@
+"""Verbs `store verify`, `gc`, `export` and `import`: keep a store sound and small, and move results between stores."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from casl.cli.study import counter
+from casl.errors import SpecError, StoreError
+from casl.runner.archive import read_archive, write_archive
+from casl.runner.gc import Garbage, find, remove
+from casl.runner.results import find_stage
+from casl.runner.store import Store
+
+
+def add(what: Any, store: argparse.ArgumentParser) -> None:
+    """The verbs below `store`."""
+    verify = what.add_parser("verify", parents=[store], help="compare every file with its checksum")
+    verify.add_argument("--quarantine", action="store_true", help="move damaged stages away, to be computed again")
+    verify.add_argument("--json", action="store_true")
+    verify.set_defaults(command=verify_command)
+    gc = what.add_parser("gc", parents=[store], help="list what no study needs; with --yes, remove it")
+    gc.add_argument("--segments", action="store_true", help="also shared beginnings that no table asks for")
+    gc.add_argument("--leftovers", action="store_true", help="also abandoned work, quarantine/ and superseded/")
+    how = gc.add_mutually_exclusive_group()
+    how.add_argument("--yes", action="store_true", help="remove; without it nothing is touched")
+    how.add_argument("--dry-run", action="store_true", help="list only (the default)")
+    gc.add_argument("--json", action="store_true")
+    gc.set_defaults(command=gc_command)
+    export = what.add_parser("export", parents=[store], help="write stages and all they were made from to a tar file")
+    export.add_argument("keys", nargs="+", metavar="KEY", help="names, or beginnings of names or keys")
+    export.add_argument("-o", "--output", required=True, metavar="FILE.tar")
+    export.add_argument("--json", action="store_true")
+    export.set_defaults(command=export_command)
+    take = what.add_parser("import", parents=[store], help="take over the stages of a tar file, checksums verified")
+    take.add_argument("archive", metavar="FILE.tar")
+    take.add_argument("--json", action="store_true")
+    take.set_defaults(command=import_command)
+
+
+def verify_command(options: argparse.Namespace) -> int:
+    """Check every finished stage; exit code 1 if one is damaged."""
+    store = Store(Path(options.store))
+    names, damaged = store.names(), {}
+    show = counter("checking stages")
+    for n, name in enumerate(names, start=1):
+        try:
+            store.check(name)
+        except StoreError as error:
+            damaged[name] = str(error)
+        show(n, len(names))
+    moved = {name: str(store.quarantine(name)) for name in damaged} if options.quarantine else {}
+    if options.json:
+        print(json.dumps({"checked": len(names), "damaged": damaged, "moved": moved}, indent=1))
+        return 1 if damaged else 0
+    for name, problem in damaged.items():
+        print(f"{name}: {problem}" + (f"\n  moved to {moved[name]}" if name in moved else ""))
+    advice = "" if moved or not damaged else "; --quarantine moves them away, and the next run computes them again"
+    print(f"{len(names)} stages checked, {len(damaged)} damaged{advice}")
+    return 1 if damaged else 0
+
+
+def gc_command(options: argparse.Namespace) -> int:
+    """List what no study needs, or remove it."""
+    store = Store(Path(options.store))
+    found = find(store, segments=options.segments, leftovers=options.leftovers)
+    gone = remove(store, found, segments=options.segments) if options.yes else []
+    listed = gone if options.yes else found
+    if options.json:
+        print(json.dumps({"removed": options.yes, "garbage": [_values(item) for item in listed]}, indent=1))
+        return 0
+    for item in listed:
+        print(f"{item.name:28}  {item.why:11}  {human(item.bytes):>9}  {item.path}")
+    size = human(sum(item.bytes for item in listed))
+    print(f"{len(listed)} things, {size} " + ("freed" if options.yes else "would be freed; --yes removes them"))
+    return 0
+
+
+def _values(item: Garbage) -> dict[str, Any]:
+    return {"name": item.name, "why": item.why, "path": str(item.path), "bytes": item.bytes}
+
+
+def export_command(options: argparse.Namespace) -> int:
+    """Write an archive."""
+    store, target = Store(Path(options.store)), Path(options.output)
+    names = [find_stage(store.names(), key) for key in options.keys]
+    inside = write_archive(store, names, target, counter("writing stages"))
+    size = target.stat().st_size
+    if options.json:
+        print(json.dumps({"archive": str(target), "stages": inside, "bytes": size}, indent=1))
+        return 0
+    print(f"{target}: {len(inside)} stages, {size:,} bytes; `casl store import {target}` takes them over elsewhere")
+    return 0
+
+
+def import_command(options: argparse.Namespace) -> int:
+    """Take over an archive; exit code 1 if something in it is damaged."""
+    if not (archive := Path(options.archive)).is_file():
+        raise SpecError(f"there is no file {archive}; `casl store export KEY -o FILE.tar` writes one.")
+    outcome = read_archive(Store(Path(options.store)), archive, counter("taking over stages"))
+    if options.json:
+        print(json.dumps(vars(outcome), indent=1))
+        return 1 if outcome.damaged else 0
+    for name, problem in outcome.damaged.items():
+        print(f"{name} is damaged and was left out: {problem}")
+    counts = f"{len(outcome.added)} stages added, {len(outcome.skipped)} were there, {len(outcome.damaged)} damaged"
+    print(counts)
+    return 1 if outcome.damaged else 0
+
+
+def human(size: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

@@ -1,0 +1,238 @@
+"""Garbage collection: what no study asks for is removed, and what any study needs stays.
+
+A study is remembered when it is run or reported: roots/<study>.json holds the stages its tables ask for, of every seed,
+finished or not. Everything reachable from those is kept: their inputs, and the shared beginnings they came from. Losing
+anything else can cost time and never a wrong number, since whatever is missing is computed again.
+
+Removal renames into trash/ first and looks at the roots once more, so that a study that starts meanwhile gets its
+results back whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from casl.errors import StoreError
+from casl.files import disk_errors, read_json, write_json
+from casl.runner.moved import SUPERSEDED, in_progress
+from casl.runner.plan import Plan
+from casl.runner.results import beginnings_of, inputs_of, records
+from casl.runner.store import Store
+
+ROOTS, TRASH, QUARANTINE = "roots", "trash", "quarantine"
+
+
+@dataclass(frozen=True)
+class Root:
+    """What a study needs. asked: stage -> tables that ask for it.
+
+    continued: shared beginnings that unfinished trainings will continue from.
+    """
+
+    study: str
+    asked: Mapping[str, Sequence[str]]
+    continued: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """Something nobody needs. why: "unasked", "beginning", "unfinished", "quarantine", "superseded" or "trash"."""
+
+    name: str
+    why: str
+    path: Path
+    bytes: int
+
+
+def remember_roots(store: Store, study: str, plan: Plan) -> None:
+    """Note what a study's tables ask for, before anything of it is read or run. Replaces what it asked for before.
+
+    Args:
+        study: whatever tells one study from another: tables, profile, data.
+        plan: of all its tables and seeds.
+    """
+    asked = {name: sorted({place.partition(":")[0] for place in places}) for name, places in plan.uses.items()}
+    continued = {name for name, node in plan.nodes.items() if not node.asked}
+    continued |= {node.resume.name for node in plan.nodes.values() if node.resume is not None and not node.done}
+    record = {"study": study, "asked": asked, "continued": sorted(continued - asked.keys())}
+    path = _root_path(store, study)
+    if not path.exists() or read_json(path) != record:
+        write_json(path, record)
+
+
+def forget_roots(store: Store, study: str) -> None:
+    """Need a study's results no more.
+
+    Raises:
+        StoreError: no such study; the message lists them.
+    """
+    path = _root_path(store, study)
+    if not path.exists():
+        known = "; ".join(root.study for root in roots(store)) or "none"
+        raise StoreError(f"{store.root} remembers no study {study!r}; it remembers: {known}.")
+    path.unlink()
+
+
+def roots(store: Store) -> list[Root]:
+    """Every remembered study.
+
+    Raises:
+        StoreError: one is damaged; nothing is collected then.
+    """
+    folder = store.root / ROOTS
+    files = sorted(folder.glob("*.json")) if folder.exists() else []
+    try:
+        return [Root(r["study"], r["asked"], r["continued"]) for r in map(read_json, files)]
+    except (KeyError, TypeError) as error:
+        raise StoreError(
+            f"a file in {folder} is damaged: {error!r} is missing. Remove it and report the study."
+        ) from error
+
+
+def tables_of(store: Store) -> dict[str, list[str]]:
+    """Stage -> the tables of remembered studies that ask for it."""
+    found: dict[str, set[str]] = {}
+    for root in roots(store):
+        for name, tables in root.asked.items():
+            found.setdefault(name, set()).update(tables)
+    return {name: sorted(tables) for name, tables in found.items()}
+
+
+def find(store: Store, *, segments: bool = False, leftovers: bool = False) -> list[Garbage]:
+    """What could be removed.
+
+    Args:
+        segments: also finished beginnings that no table asks for and no unfinished training of a study waits for.
+            Longer trainings that come later start at their first iteration then.
+        leftovers: also unfinished work that nobody does and no study asks for, quarantine and superseded results.
+
+    Raises:
+        StoreError: no study is remembered, so everything would go.
+    """
+    if not (known := roots(store)):
+        raise StoreError(
+            f"{store.root} remembers no study, so nothing in it could be kept.\n"
+            "  run or report the tables whose results you need first: casl report TABLE --store ..."
+        )
+    kept, wanted = _kept(store, known, segments=False), _kept(store, known, segments=segments)
+    found = [
+        Garbage(name, "unasked" if name not in kept else "beginning", store.folder(name), _size(store.folder(name)))
+        for name in store.names()
+        if name not in wanted
+    ]
+    return found + (list(_leftovers(store, wanted)) if leftovers else []) + _moved_in(store, TRASH)
+
+
+def remove(store: Store, garbage: Iterable[Garbage], *, segments: bool = False) -> list[Garbage]:
+    """Remove what `find` found, unless it is needed by now.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        StoreError: a stage is in progress that no remembered study asks for, so nobody knows what it reads.
+    """
+    wanted = _kept(store, roots(store), segments=segments)
+    if stray := in_progress(store, but=wanted):
+        raise StoreError(
+            f"{stray[0]} is in progress in {store.root}; no remembered study asks for it: what it reads is unknown.\n"
+            "  wait until it is done, and repeat the command."
+        )
+    moved = [(g, place) for g in garbage if (place := _to_trash(store, g)) is not None]
+    wanted = _kept(store, roots(store), segments=segments, besides={g.name: p for g, p in moved if _is_result(g)})
+    removed = []
+    for item, place in moved:
+        if _is_result(item) and item.name in wanted:
+            _give_back(place, item.path)
+        else:
+            shutil.rmtree(place, ignore_errors=True)
+            removed.append(item)
+    return removed
+
+
+def _kept(
+    store: Store, known: Sequence[Root], *, segments: bool, besides: Mapping[str, Path] | None = None
+) -> set[str]:
+    """Names to keep.
+
+    Args:
+        segments: whether beginnings that finished trainings came from may go.
+        besides: results that lie elsewhere just now: name -> folder.
+    """
+    stored = records(store, besides=besides)
+    kept: set[str] = set()
+    waiting = [name for root in known for name in (*root.asked, *root.continued)]
+    while waiting:
+        if (name := waiting.pop()) in kept:
+            continue
+        kept.add(name)
+        if name in stored:
+            waiting += inputs_of(name, stored[name]) or ()
+            waiting += () if segments else beginnings_of(name, stored[name], store)
+    return kept
+
+
+def _is_result(item: Garbage) -> bool:
+    return item.why in ("unasked", "beginning")
+
+
+def _to_trash(store: Store, item: Garbage) -> Path | None:
+    """Where a thing went; None if it was gone, or somebody began to work on it."""
+    place = store.root / TRASH / f"{item.name}.{uuid.uuid4().hex[:8]}"
+    if item.why == "trash":
+        return item.path
+    lease = store.leases.acquire(item.name) if item.why == "unfinished" else None
+    if item.why == "unfinished" and lease is None:
+        return None
+    with disk_errors("move", item.path):
+        place.parent.mkdir(exist_ok=True)
+        try:
+            item.path.replace(place)
+        except FileNotFoundError:
+            return None
+        finally:
+            if lease is not None:
+                lease.release()
+    return place
+
+
+def _give_back(place: Path, target: Path) -> None:
+    with suppress(OSError):  # it was computed again meanwhile; then ours is a copy that nobody needs
+        place.rename(target)
+        return
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def _leftovers(store: Store, wanted: Collection[str]) -> Iterator[Garbage]:
+    for path in sorted(store.working.iterdir()):
+        needed = path.name in wanted and not store.is_done(path.name)
+        if not needed and not store.leases.is_held(path.name):
+            yield Garbage(path.name, "unfinished", path, _size(path))
+    yield from _moved_in(store, QUARANTINE)
+    yield from _moved_in(store, SUPERSEDED)
+
+
+def _moved_in(store: Store, folder: str) -> list[Garbage]:
+    path = store.root / folder
+    inside = sorted(path.iterdir()) if path.exists() else []
+    return [Garbage(p.name.partition(".")[0], folder, p, _size(p)) for p in inside]
+
+
+def _root_path(store: Store, study: str) -> Path:
+    readable = re.sub(r"[^a-z0-9]+", "-", study.lower()).strip("-")[:60]
+    return store.root / ROOTS / f"{readable}-{hashlib.sha256(study.encode()).hexdigest()[:8]}.json"
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # somebody else removed it
+            total += path.stat().st_size if path.is_file() else 0
+    return total

@@ -1,0 +1,89 @@
+"""The source of a stage, against what Python really loads for it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from casl.runner.source import ROOT, source_of
+from casl.spec import Evaluate, Finetune, Stage, ancestors
+from tests.runner.stores import NANO, chain
+
+NUMERIC = ("data", "metrics", "models", "stages", "train")
+CHAIN = {s.kind: s for s in ancestors(chain(NANO).evaluation)}
+
+
+def files_in_rooms(stage: Stage) -> set[str]:
+    return {f for f in source_of(stage).files if f.split("/")[1] in NUMERIC and " " not in f}
+
+
+def loaded_by(stage: Stage, entries: list[tuple[str, str]]) -> set[str]:
+    """Files of the numeric rooms that are in memory after loading the stage and what it loads by name."""
+    script = (
+        "import sys, json; from casl.catalog import load\n"
+        f"[load(*entry) for entry in {[('stage', stage.kind), *entries]!r}]\n"
+        "print(json.dumps([m.__file__ for n, m in sys.modules.items() if n.startswith('casl.') and m.__file__]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    paths = {Path(f).relative_to(ROOT).as_posix() for f in json.loads(done.stdout)}
+    return {p for p in paths if p.split("/")[1] in NUMERIC}
+
+
+@pytest.mark.parametrize(
+    ("kind", "entries"),
+    [
+        ("scenes", []),
+        (
+            "finetune",
+            [("detector", "fcos"), ("backbone", "resnet_micro"), ("augmentation", "weak"), ("optimizer", "adamw")],
+        ),
+    ],
+)
+def test_the_source_is_what_python_loads(kind: str, entries: list[tuple[str, str]]) -> None:
+    found, loaded = files_in_rooms(CHAIN[kind]), loaded_by(CHAIN[kind], entries)
+    assert loaded <= found
+    # what is imported inside functions is part of the source, and loaded only when they are called
+    assert all((ROOT / path).exists() for path in found - loaded) and len(found - loaded) <= 3
+
+
+def test_only_what_a_stage_names_belongs_to_it() -> None:
+    finetune = CHAIN["finetune"]
+    assert isinstance(finetune, Finetune)
+    assert "casl/models/fcos.py" in source_of(finetune).files
+    assert "casl/models/condinst.py" not in source_of(finetune).files
+    other = replace(finetune, model=replace(finetune.model, detector="condinst"))
+    assert "casl/models/condinst.py" in source_of(other).files
+    assert "casl/models/condinst.py" in source_of(CHAIN["pseudolabel"]).files  # its labeler's
+
+
+def test_tables_recipes_and_launchers_are_no_source() -> None:
+    for stage in CHAIN.values():
+        rooms = {f.split("/")[1] for f in source_of(stage).files if f.startswith("casl/")}
+        assert not rooms & {"runner", "cli", "report", "tracking.py", "catalog.py"}
+        assert not {"casl/spec/recipe.py", "casl/spec/profile.py"} & source_of(stage).files.keys()
+        assert not any(f.startswith("ablations") for f in source_of(stage).files)
+
+
+def test_another_entry_under_a_name_is_another_source() -> None:
+    evaluate = CHAIN["evaluate"]
+    assert isinstance(evaluate, Evaluate)
+    one, other = source_of(evaluate), source_of(replace(evaluate, metric="ap_det_a"))
+    assert {f for f in one.files.keys() ^ other.files.keys() if "/metrics/" in f} == set()  # both are in one file
+    assert one.digest != other.digest
+
+
+def test_finding_sources_imports_nothing_of_what_it_reads() -> None:
+    script = (
+        "import sys; from casl import catalog; from casl.runner.source import source_of\n"
+        "table = catalog.load('ablation', 'table4').build(catalog.load('profile', 'smoke'))\n"
+        "assert source_of(table[0].stage).files\n"
+        "loaded = [m for m in sys.modules if m in ('torch', 'numpy') or m.startswith(('casl.stages', 'casl.models'))]\n"
+        "assert not loaded, loaded"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
