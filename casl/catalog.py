@@ -21,6 +21,8 @@ DETECTORS = {
     "retinanet": "casl.models.frameworks.retinanet:build",
 }
 
+DIVISIBLE = frozenset({"condinst", "fcos", "retinanet"})  # detectors that several processes may train together
+
 BACKBONES = {
     "resnet101": "casl.models.backbone:build_backbone",
     "resnet10t": "casl.models.backbone:build_backbone",

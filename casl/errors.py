@@ -29,6 +29,10 @@ class DeviceMemoryError(StageError):
     """The device's memory did not hold a batch; the same batch in smaller pieces may fit."""
 
 
+class PeerLostError(StageError):
+    """Another process of the same stage ended, or did not answer in time; the stage can go on from its checkpoint."""
+
+
 class StoppedError(CaslError):
     """A stage was asked to stop and did, after saving where it was; nothing is wrong with it."""
 

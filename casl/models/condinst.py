@@ -30,7 +30,8 @@ from casl.models.mask_head import (
     sample_targets,
 )
 from casl.models.overlap import rescored, resolve_overlaps
-from casl.models.positives import Positives, best_of_each, draw, gather, owners_of
+from casl.models.positives import Positives, best_of_each, draw, drawn, gather, number_of_best, objects_of, owners_of
+from casl.models.shares import DenseShare, MaskShare, Part, Peers, total
 
 CHUNK_PIXELS = 2**24  # of masks that are probabilities at a time when predicting: 64 MiB a copy
 MASK_THRESHOLD = 0.5
@@ -51,7 +52,7 @@ class CondInstSettings(FCOSSettings):
         dynamic_channels: between the layers of an instance's network.
         dynamic_layers: of an instance's network.
         relative_coords: whether that network sees where a cell lies relative to its instance.
-        max_proposals: positives of a batch (of one process) that get a mask loss, drawn at random; None for all.
+        max_proposals: positives of a batch that get a mask loss, drawn at random; None for all.
         max_per_image: lowers that to this number times the images of the batch; None for no such limit.
         topk_per_image: instead of drawing, take about this many positives of every image, the best-scored of each
             object and as many of each; needs `max_proposals=None`.
@@ -129,12 +130,49 @@ class CondInst(FCOS):
         )
         self.mask_head = KernelBank(settings.layout) if settings.bank else None
 
-    def losses(self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    def shares(self, parts: Sequence[Part], size: tuple[int, int], images: int, peers: Peers) -> Sequence[MaskShare]:
+        """As in FCOS. The positives that get a mask loss are drawn from those of the whole batch."""
+        dense = super().shares(parts, size, images, peers)
+        objects, owners = [], []
+        for share, (_, targets) in zip(dense, parts, strict=True):
+            owners.append(owners_of([len(target["labels"]) for target in targets], self.mean.device))
+            objects.append(objects_of(share.assignment, owners[-1])[2])
+        counts = [len(found) for found in objects]
+        rows = [int(row[0]) for row in peers.gather([sum(counts)])]
+        chosen = self._chosen(counts, sum(rows[: peers.rank]), sum(rows), images)
+        if (topk := self.settings.topk_per_image) is not None:
+            masks = sum(number_of_best(o, w, topk) for o, w in zip(objects, owners, strict=True))
+        else:
+            objects = [o if c is None else o[c] for o, c in zip(objects, chosen, strict=True)]
+            masks = sum(len(found) for found in objects)
+        sums = [int(value) for value in total(peers, [masks, sum(len(set(found.tolist())) for found in objects)])]
+        return [
+            MaskShare(**vars(s), masks=sums[0], objects=sums[1], chosen=c) for s, c in zip(dense, chosen, strict=True)
+        ]
+
+    def _chosen(self, counts: Sequence[int], first: int, whole: int, images: int) -> list[Tensor | None]:
+        """Of parts with `counts` positives, which of them get a mask loss, when all `whole` do not.
+
+        first: number of the first of them among those of the whole batch.
+        """
+        if whole <= (limit := self._limit(whole, images)):
+            return [None] * len(counts)
+        kept = drawn(whole, limit).to(self.mean.device)
+        chosen: list[Tensor | None] = []
+        for count in counts:
+            chosen.append(kept[(kept >= first) & (kept < first + count)] - first)
+            first += count
+        return chosen
+
+    def losses(
+        self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]], share: DenseShare | None = None
+    ) -> dict[str, Tensor]:
         """Losses of a batch, to be added up.
 
         Args:
             images: as in FCOS.
             targets: as in FCOS, but "masks" (N, h, w) bool are required.
+            share: as in FCOS, but of this class.
 
         Returns:
             Those of FCOS and "loss_mask"; with a bank instead "loss_mask_111" and so on, one a path, weighted; with a
@@ -144,41 +182,50 @@ class CondInst(FCOS):
             ValueError: a target has no masks or not of the size of its image, or as in FCOS.
         """
         _check_masks(images, targets)
-        batch = self.preprocess(images)
+        assert share is None or isinstance(share, MaskShare)
+        batch = self.preprocess(images, share.size if share else None)
         pyramid = self.features(batch)
         output = self.head(pyramid)
         grid = self.grid(output)
-        assignment = self.assign(grid, targets)
+        assignment = share.assignment if share else self.assign(grid, targets)
         owners = owners_of([len(target["labels"]) for target in targets], batch.device)
-        positives = self._choose(gather(output, grid, assignment, owners, self.settings.sizes_of_interest), len(images))
+        positives = gather(output, grid, assignment, owners, self.settings.sizes_of_interest)
+        positives = self._choose(positives, len(images), share)
         masks = torch.cat([sample_targets(target["masks"], *batch.shape[-2:]) for target in targets])
-        mask_losses = self._mask_losses(self.mask_branch(pyramid), positives, masks, owners)
-        return self.head_losses(output, assignment) | mask_losses
+        mask_losses = self._mask_losses(self.mask_branch(pyramid), positives, masks, owners, share)
+        return self.head_losses(output, assignment, share) | mask_losses
 
-    def _choose(self, positives: Positives, num_images: int) -> Positives:
+    def _choose(self, positives: Positives, num_images: int, share: MaskShare | None) -> Positives:
         """Those positives that get a mask loss."""
-        settings = self.settings
-        if settings.topk_per_image is not None:
-            return best_of_each(positives, settings.topk_per_image)
-        limits = [settings.max_proposals, settings.max_per_image and settings.max_per_image * num_images]
-        limit = min((limit for limit in limits if limit is not None), default=len(positives))
-        return draw(positives, limit)
+        if self.settings.topk_per_image is not None:
+            return best_of_each(positives, self.settings.topk_per_image)
+        if share is not None:
+            return positives if share.chosen is None else positives.select(share.chosen)
+        return draw(positives, self._limit(len(positives), num_images))
 
-    def _mask_losses(self, features: Tensor, positives: Positives, masks: Tensor, owners: Tensor) -> dict[str, Tensor]:
-        """Of `positives`, on the map `features`; masks (G, H, W) and image (G,) of all objects of the batch."""
+    def _limit(self, count: int, num_images: int) -> int:
+        """How many of `count` positives of a batch may get a mask loss."""
+        limits = [self.settings.max_proposals, (self.settings.max_per_image or 0) * num_images or None]
+        return min((limit for limit in limits if limit is not None), default=count)
+
+    def _mask_losses(
+        self, features: Tensor, positives: Positives, masks: Tensor, owners: Tensor, share: MaskShare | None
+    ) -> dict[str, Tensor]:
+        """Of `positives`, on the map `features`; masks (G, H, W) and image (G,) of all objects of these images."""
+        count = share.masks if share else None
         wanted = masks[positives.objects][:, None]
         if self.mask_head is None:
             own = dynamic_masks(features, positives.kernels, self.settings.layout)
-            losses = {"loss_mask": mean_or_zero(dice_loss(own.sigmoid(), wanted))}
+            losses = {"loss_mask": mean_or_zero(dice_loss(own.sigmoid(), wanted), count)}
         else:
             logits = self.mask_head(features, positives.kernels)
             own = logits[OWN_PATH]
             losses = {
-                f"loss_mask_{path}": PATH_WEIGHTS[path] * mean_or_zero(dice_loss(values.sigmoid(), wanted))
+                f"loss_mask_{path}": PATH_WEIGHTS[path] * mean_or_zero(dice_loss(values.sigmoid(), wanted), count)
                 for path, values in logits.items()
             }
         if self.settings.cluster_weight:
-            overlap = cluster_loss(own, positives.objects, owners, masks)
+            overlap = cluster_loss(own, positives.objects, owners, masks, share.objects if share else None)
             losses["loss_mask_cluster"] = self.settings.cluster_weight * overlap
         return losses
 

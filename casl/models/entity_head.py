@@ -128,7 +128,9 @@ class KernelBank(nn.Module):
             return {path: aligned_bilinear(states[path], MASK_STRIDE // OUT_STRIDE) for path in paths}
 
 
-def cluster_loss(logits: Tensor, gt_index: Tensor, gt_images: Tensor, targets: Tensor) -> Tensor:
+def cluster_loss(
+    logits: Tensor, gt_index: Tensor, gt_images: Tensor, targets: Tensor, count: int | None = None
+) -> Tensor:
     """Make the ground truths of an image compete for its pixels, so that their masks stop overlapping.
 
     The logits found for one ground truth are averaged, a softmax runs over all ground truths of the image that were
@@ -140,6 +142,7 @@ def cluster_loss(logits: Tensor, gt_index: Tensor, gt_images: Tensor, targets: T
         gt_index: (N,) int64 into the G ground truths of all images.
         gt_images: (G,) int64, image of each ground truth, ascending.
         targets: (G, H, W), 0 or 1.
+        count: ground truths with an instance in the whole batch, if this is a part of one, see `mean_or_zero`.
 
     Returns:
         Scalar, mean over the ground truths that have an instance, 0 when none has.
@@ -156,4 +159,4 @@ def cluster_loss(logits: Tensor, gt_index: Tensor, gt_images: Tensor, targets: T
     for image in sorted(set(gt_images.tolist())):
         here = gt_images == image
         shares = torch.cat([shares, means[here[found]].softmax(0) * targets[here].any(0)])
-    return mean_or_zero(dice_loss(shares, targets[found]))
+    return mean_or_zero(dice_loss(shares, targets[found]), count)

@@ -26,9 +26,8 @@ from casl.models.locations import (
     mask_centers,
     stack_assignments,
 )
-from casl.models.losses import BOX_QUALITIES, ReduceMean, alone, fcos_losses
-
-DIVISOR = 32  # of the padded input: the stride of C5, so that the pyramid doubles exactly
+from casl.models.losses import BOX_QUALITIES, fcos_losses, normalisers
+from casl.models.shares import DenseShare, Part, Peers, padded, total
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,7 @@ class FCOS(nn.Module):
     """A detector: images in, losses or boxes out.
 
     State-dict keys begin with `backbone.`, `fpn.` or `head.`; `casl.models.parts` reads them. Of these the gradient
-    never reaches `fpn.lateral2`, `fpn.output2` and, in Swin, `backbone.body.norm0`: data-parallel training must look
-    for unused parameters.
+    never reaches `fpn.lateral2`, `fpn.output2` and, in Swin, `backbone.body.norm0`: their gradients are None.
 
     Args:
         backbone: C2..C5.
@@ -89,7 +87,6 @@ class FCOS(nn.Module):
 
     Attributes:
         needs: what a target must have besides boxes and labels.
-        reduce_mean: mean of a scalar over all processes; data-parallel training replaces it.
     """
 
     mean: Tensor
@@ -104,7 +101,6 @@ class FCOS(nn.Module):
             raise SpecError(f"a detector needs at least one class, got {num_classes}")
         self.num_classes = num_classes
         self.settings = settings
-        self.reduce_mean: ReduceMean = alone
         self.backbone = backbone
         self.fpn = FPN(backbone.channels, settings.channels, settings.lowest, settings.top_from)
         self.head = FCOSHead(
@@ -113,11 +109,12 @@ class FCOS(nn.Module):
         self.register_buffer("mean", torch.tensor(settings.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(settings.std)[:, None, None], persistent=False)
 
-    def preprocess(self, images: Sequence[Tensor]) -> Tensor:
+    def preprocess(self, images: Sequence[Tensor], size: tuple[int, int] | None = None) -> Tensor:
         """Normalise, then pad with zeros at the bottom and the right to one size, a multiple of 32.
 
         Args:
             images: (3, h, w) each, uint8 or float, RGB on 0..255, sizes may differ.
+            size: (H, W) to pad to, None for the smallest that holds all.
 
         Returns:
             (B, 3, H, W) float32 on the device of the model.
@@ -129,7 +126,7 @@ class FCOS(nn.Module):
             raise ValueError("no images")
         if wrong := [tuple(image.shape) for image in images if image.dim() != 3 or len(image) != 3]:
             raise ValueError(f"an image is (3, height, width) RGB, got {wrong[0]}")
-        height, width = (-(-max(image.shape[axis] for image in images) // DIVISOR) * DIVISOR for axis in (1, 2))
+        height, width = size or padded(max(i.shape[1] for i in images), max(i.shape[2] for i in images))
         batch = self.mean.new_zeros(len(images), 3, height, width)
         for row, image in zip(batch, images, strict=True):
             row[:, : image.shape[1], : image.shape[2]] = (image.to(self.mean) - self.mean) / self.std
@@ -167,11 +164,33 @@ class FCOS(nn.Module):
             )
         return stack_assignments(images)
 
-    def head_losses(self, output: HeadOutput, assignment: Assignment) -> dict[str, Tensor]:
-        """ "loss_cls", "loss_box" and "loss_center" of a batch."""
-        return fcos_losses(output, assignment, self.settings.box_quality, self.reduce_mean)
+    def shares(self, parts: Sequence[Part], size: tuple[int, int], images: int, peers: Peers) -> Sequence[DenseShare]:
+        """What `losses` must know of the whole batch for each of its parts that this process has.
 
-    def losses(self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        Args:
+            parts: images and targets, in the order of the batch.
+            size: (height, width) that holds every image of the batch.
+            images: of the whole batch.
+            peers: the processes that have the other parts; all of them call this.
+        """
+        height, width = padded(*size)
+        points = [locations(-(-height // s), -(-width // s), s, self.mean.device) for s in self.settings.strides]
+        grid = make_grid(points, self.settings.strides, self.settings.ranges)
+        assignments = [self.assign(grid, targets) for _, targets in parts]
+        sums = [normalisers(assignment, self.settings.box_quality) for assignment in assignments]
+        positives, quality = total(peers, [float(sum(column)) for column in zip(*sums, strict=True)])
+        return [DenseShare((height, width), images, assignment, positives, quality) for assignment in assignments]
+
+    def head_losses(
+        self, output: HeadOutput, assignment: Assignment, share: DenseShare | None = None
+    ) -> dict[str, Tensor]:
+        """ "loss_cls", "loss_box" and "loss_center" of a batch, or of a share of one."""
+        whole = (share.positives, share.quality) if share else None
+        return fcos_losses(output, assignment, self.settings.box_quality, whole)
+
+    def losses(
+        self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]], share: DenseShare | None = None
+    ) -> dict[str, Tensor]:
         """Losses of a batch, to be added up.
 
         Args:
@@ -180,14 +199,16 @@ class FCOS(nn.Module):
                 (N, h, w) bool, none of them empty. N = 0 is legal. Masks move the sampling to their centroids even
                 here, where no mask is predicted, as in the reference; leave them out to sample around the centres of
                 the boxes.
+            share: of `shares`, if these images are a part of a batch; losses of all parts then add up to its losses.
 
         Returns:
             Scalars "loss_cls", "loss_box", "loss_center".
         """
         if len(images) != len(targets):
             raise ValueError(f"{len(images)} images but {len(targets)} targets")
-        output = self.head(self.features(self.preprocess(images)))
-        return self.head_losses(output, self.assign(self.grid(output), targets))
+        output = self.head(self.features(self.preprocess(images, share.size if share else None)))
+        assignment = share.assignment if share else self.assign(self.grid(output), targets)
+        return self.head_losses(output, assignment, share)
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """The same as `losses`; data-parallel wrappers only see calls of the module itself."""

@@ -7,8 +7,6 @@ centre-ness target.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,14 +15,7 @@ from torchvision.ops import sigmoid_focal_loss
 from casl.models.head import HeadOutput, flatten_levels
 from casl.models.locations import Assignment
 
-ReduceMean = Callable[[Tensor], Tensor]
-
 BOX_QUALITIES = ("ctrness", "iou")
-
-
-def alone(value: Tensor) -> Tensor:
-    """The mean over one process: the value itself. Data-parallel training passes an all-reduce in its place."""
-    return value
 
 
 def focal_sum(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
@@ -83,8 +74,22 @@ def giou_sum(predicted: Tensor, target: Tensor, weight: Tensor | None = None) ->
     return (loss if weight is None else loss * weight).sum()
 
 
+def normalisers(assignment: Assignment, box_quality: str = "ctrness") -> tuple[Tensor, Tensor]:
+    """What the losses of a batch are divided by, but for lower limits: the number of positives, and what weighs their
+    boxes, the sum of their centre-ness or again their number.
+
+    Both add up over the parts of a batch.
+    """
+    positive = assignment.positive
+    count = positive.sum().float()
+    return count, centerness(assignment.ltrb[positive]).sum() if box_quality == "ctrness" else count
+
+
 def fcos_losses(
-    output: HeadOutput, assignment: Assignment, box_quality: str = "ctrness", reduce_mean: ReduceMean = alone
+    output: HeadOutput,
+    assignment: Assignment,
+    box_quality: str = "ctrness",
+    whole: tuple[float, float] | None = None,
 ) -> dict[str, Tensor]:
     """Class, box and centre-ness loss of a batch.
 
@@ -95,22 +100,23 @@ def fcos_losses(
         assignment: (B, L), of the same grid.
         box_quality: "ctrness" weights the box loss by the centre-ness target and trains `center` to predict it; "iou"
             weights nothing and trains `center` to predict the IoU of the predicted box.
-        reduce_mean: mean of a scalar over all processes, so that every process divides by the same number.
+        whole: `normalisers` of the batch that this is a part of; losses of all parts then add up to those of the
+            batch. None if this is all of it.
 
     Returns:
         Scalars "loss_cls", "loss_box", "loss_center", all with weight one.
 
-    Source: method of AdelaiDet; normalisers are the mean number of positives (at least 1) and the mean sum of
-        centre-ness.
+    Source: method of AdelaiDet; normalisers are the number of positives (at least 1) and the sum of centre-ness.
     """
     positive = assignment.positive
-    count = reduce_mean(positive.sum().float()).clamp(min=1.0)
     logits = flatten_levels(output.logits)
+    sums = None if whole is None else logits.new_tensor(whole)
+    count = (positive.sum().float() if sums is None else sums[0]).clamp(min=1.0)
     loss_cls = focal_sum(logits.flatten(0, 1), assignment.labels.flatten()) / count
     predicted, target = flatten_levels(output.ltrb)[positive], assignment.ltrb[positive]
     if box_quality == "ctrness":
         quality = centerness(target)
-        total = reduce_mean(quality.sum()).clamp(min=1e-6)
+        total = (quality.sum() if sums is None else sums[1]).clamp(min=1e-6)
         loss_box = giou_sum(predicted, target, quality) / total
     else:
         quality = iou_giou(predicted, target)[0].detach()

@@ -193,9 +193,14 @@ def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
     return 1 - 2 * (x * y).sum(1) / (x.square().sum(1) + y.square().sum(1) + DICE_EPSILON)
 
 
-def mean_or_zero(losses: Tensor) -> Tensor:
-    """Mean of (N,) losses; of none 0, still connected to what they would have been made from."""
-    return losses.sum() / max(len(losses), 1)
+def mean_or_zero(losses: Tensor, count: int | None = None) -> Tensor:
+    """Mean of (N,) losses; of none 0, still connected to what they would have been made from.
+
+    Args:
+        losses: of a batch, or of a part of one.
+        count: losses of the whole batch, if these are a part; the means of all parts then add up to that of the batch.
+    """
+    return losses.sum() / max(len(losses) if count is None else count, 1)
 
 
 def sample_targets(masks: Tensor, height: int, width: int, stride: int = OUT_STRIDE) -> Tensor:

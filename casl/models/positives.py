@@ -43,6 +43,18 @@ def owners_of(counts: Sequence[int], device: torch.device | str = "cpu") -> Tens
     return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device)
 
 
+def objects_of(assignment: Assignment, owners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Image, location and object of each of the N positives of a batch, image after image, (N,) int64 each.
+
+    Args:
+        assignment: (B, L).
+        owners: (G,) int64, image of each object, see `owners_of`.
+    """
+    images, places = assignment.positive.nonzero(as_tuple=True)
+    first = torch.searchsorted(owners, images)  # row of the first object of each one's image
+    return images, places, first + assignment.gt_index[images, places]
+
+
 def gather(
     output: HeadOutput, grid: Grid, assignment: Assignment, owners: Tensor, sizes_of_interest: Sequence[float]
 ) -> Positives:
@@ -56,26 +68,33 @@ def gather(
         sizes_of_interest: pixels a level.
     """
     assert output.kernels is not None
-    images, places = assignment.positive.nonzero(as_tuple=True)
+    images, places, objects = objects_of(assignment, owners)
     with torch.no_grad():
         classes = flatten_levels(output.logits)[images, places].sigmoid().amax(1)
         scores = classes * flatten_levels(output.center)[images, places, 0].sigmoid()
     sizes = grid.points.new_tensor(sizes_of_interest)[grid.levels[places]]
     params = flatten_levels(output.kernels)[images, places]
-    first = torch.searchsorted(owners, images)  # row of the first object of each one's image
-    objects = first + assignment.gt_index[images, places]
     return Positives(InstanceKernels(params, grid.points[places], sizes, images), objects, scores)
 
 
-def draw(positives: Positives, limit: int) -> Positives:
-    """At most `limit` positives by chance, from the global generator of the CPU so that every device draws the same.
+def drawn(count: int, limit: int) -> Tensor:
+    """(limit,) int64, ascending: which of `count` are kept by chance, from the global generator of the CPU so that
+    every device draws the same."""
+    return torch.randperm(count)[:limit].sort().values
 
-    Order is kept. The generator is not touched when there is nothing to choose.
-    """
+
+def draw(positives: Positives, limit: int) -> Positives:
+    """At most `limit` positives by chance, order kept. The generator is not touched when there is nothing to choose."""
     if len(positives) <= limit:
         return positives
-    chosen = torch.randperm(len(positives))[:limit].sort().values
-    return positives.select(chosen.to(positives.objects.device))
+    return positives.select(drawn(len(positives), limit).to(positives.objects.device))
+
+
+def number_of_best(objects: Tensor, owners: Tensor, total: int) -> int:
+    """How many `best_of_each` keeps of positives of `objects` (N,), whatever their scores."""
+    found, counts = torch.unique(objects, return_counts=True)
+    quota = (total // owners[found].bincount().clamp(min=1)).clamp(min=1)
+    return int(torch.minimum(counts, quota[owners[found]]).sum())
 
 
 def best_of_each(positives: Positives, total: int) -> Positives:

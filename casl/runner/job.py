@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from casl.catalog import load
-from casl.errors import CaslError, DeviceMemoryError, StageError, StoppedError, StoreError
+from casl.catalog import DIVISIBLE, load
+from casl.errors import CaslError, DeviceMemoryError, PeerLostError, StageError, StoppedError, StoreError
 from casl.runner.lease import Lease
 from casl.runner.provenance import origin, provenance
 from casl.runner.store import Store
 from casl.spec.context import Context, Outcome, Progress
 from casl.spec.freeze import freeze, thaw
-from casl.spec.kinds import Train
+from casl.spec.kinds import PseudoLabel, Train
 from casl.spec.stage import Stage
 
 LOG = "log.txt"
@@ -79,7 +79,8 @@ class Job:
 class Process:
     """The process that carries a job out.
 
-    checked: names of results it has verified already; added to. rank, world: of how many that do the job together.
+    checked: names of results it has verified already; added to. rank, world: of how many that do the job together;
+    local_rank: on this machine.
     """
 
     progress: Progress
@@ -87,6 +88,7 @@ class Process:
     stopping: Callable[[], bool] = lambda: False
     rank: int = 0
     world: int = 1
+    local_rank: int = 0
 
 
 class _DamagedInputError(StoreError):
@@ -124,7 +126,11 @@ def carry_out(job: Job, store: Store, lease: Lease, process: Process) -> dict[st
     return {"event": "done"}
 
 
-_ENDINGS: dict[type[Exception], str] = {DeviceMemoryError: "memory", _DamagedInputError: "damaged"}
+_ENDINGS: dict[type[Exception], str] = {
+    DeviceMemoryError: "memory",
+    PeerLostError: "lost",
+    _DamagedInputError: "damaged",
+}
 
 
 def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[[str], None]) -> None:
@@ -136,7 +142,7 @@ def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[
         folder=store.attempt(lease),
         inputs=inputs,
         roots={digest: Path(root) for digest, root in placement.roots.items()},
-        device=pick_device(placement.device, process.rank),
+        device=pick_device(placement.device, process.local_rank),
         progress=process.progress,
         say=say,
         resume=job.resume,
@@ -205,6 +211,12 @@ def fixed_arithmetic() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  mypy does not see it
+
+
+def ranks_for(stage: Stage, wanted: int) -> int:
+    """How many processes a stage is done by together: as many as wanted where that gives the same result, else one."""
+    shared = isinstance(stage, PseudoLabel) or (isinstance(stage, Train) and stage.model.detector in DIVISIBLE)
+    return min(wanted, stage.recipe.batch) if shared and isinstance(stage, Train) else wanted if shared else 1
 
 
 def pick_device(name: str, rank: int = 0) -> str:

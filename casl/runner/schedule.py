@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from casl.runner.job import Job, Placement
+from casl.runner.job import Job, Placement, ranks_for
 from casl.runner.plan import Plan
 from casl.runner.store import Store
 from casl.spec.kinds import Train
@@ -131,7 +131,9 @@ class _Run:
         for name in sorted(ready, key=lambda n: -self.priority[n])[: max(0, self.launcher.slots - len(self.running))]:
             node = self.waiting.pop(name)
             pieces = self.pieces.get(name, self.placement.micro_batches)
-            self.launcher.submit(Job(node.stage, node.resume, replace(self.placement, micro_batches=pieces)))
+            ranks = ranks_for(node.stage, self.placement.ranks)
+            placement = replace(self.placement, micro_batches=pieces, ranks=ranks)
+            self.launcher.submit(Job(node.stage, node.resume, placement))
             self.running.add(name)
             self.watcher.started(name)
 

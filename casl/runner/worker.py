@@ -43,8 +43,8 @@ def main(arguments: list[str]) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the runner, which tells us
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    process = Process(lambda *_: None, stopping=stop.is_set, rank=rank, world=world)
+    rank, world, local = (int(os.environ.get(n, d)) for n, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+    process = Process(lambda *_: None, stopping=stop.is_set, rank=rank, world=world, local_rank=local)
     fixed_arithmetic()
     for request in _requests(arguments[2] if len(arguments) > 2 else None):
         job = Job.from_json(request["job"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pycocotools import mask as mask_api
 from torch import nn
 
@@ -16,14 +17,15 @@ from casl.catalog import load
 from casl.data.augment import resize
 from casl.data.coco import CocoSplit
 from casl.data.pseudo import Prediction
-from casl.errors import DataError, SpecError
+from casl.errors import DataError, SpecError, StageError, StoppedError
 from casl.models.detect import InferenceSettings
 from casl.spec.context import Context, Progress
 from casl.spec.kinds import Model
 from casl.stages.feed import image_tensor
 from casl.stages.sources import IMAGES
+from casl.train.memory import is_out_of_memory
 
-BATCH = 16  # images a forward pass at inference; changes nothing but speed
+BATCH = 16  # images a forward pass at inference; they are padded to one size, so which go together can change results
 
 
 def build_detector(model: Model, ctx: Context, *, pretrained: bool, non_overlap: bool = False) -> nn.Module:
@@ -96,27 +98,64 @@ class TestSettings:
 
 
 def predict_split(
-    detector: nn.Module, split: CocoSplit, settings: TestSettings, device: str, progress: Progress
+    detector: nn.Module,
+    split: CocoSplit,
+    settings: TestSettings,
+    device: str,
+    progress: Progress,
+    within: range | None = None,
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """What the detector finds in every image of a split, in its order, in the pixels of the image on disk."""
+    """What the detector finds in every image of a split, in its order, in the pixels of the image on disk.
+
+    Args:
+        progress: told after every batch; see `stoppable`.
+        within: only these images. Begins at a multiple of BATCH, so that the same images go together as without it.
+
+    Raises:
+        StageError: the device's memory did not hold a batch.
+    """
     detector.eval()
-    for first in range(0, len(split), BATCH):
-        indices = range(first, min(first + BATCH, len(split)))
+    within = within or range(len(split))
+    assert within.start % BATCH == 0
+    for first in range(within.start, within.stop, BATCH):
+        indices = range(first, min(first + BATCH, within.stop))
         originals = [IMAGES.read(split.path(i)) for i in indices]
-        resized = [image_tensor(resize(image, settings.size, settings.max_size)[0]).to(device) for image in originals]
-        sizes = [(image.shape[0], image.shape[1]) for image in originals]
-        yield from _predict(detector, resized, sizes, settings)
+        yield from _predict(detector, originals, settings, device)
         progress(indices[-1] + 1, len(split), {})
 
 
+def stoppable(ctx: Context, last: int) -> Progress:
+    """The context's progress, which also ends the work between two batches when that is asked.
+
+    Args:
+        last: number of images at which the work is complete, so that stopping would only waste it.
+    """
+
+    def progress(done: int, total: int, figures: Mapping[str, float]) -> None:
+        if ctx.rank == 0:
+            ctx.progress(done, total, figures)
+        if done < last and ctx.stopping():
+            raise StoppedError(f"stopped after {done} of {total} images, as asked.")
+
+    return progress
+
+
 def _predict(
-    detector: Any,
-    images: list[torch.Tensor],
-    sizes: list[tuple[int, int]],
-    settings: TestSettings,
+    detector: Any, originals: list[NDArray[np.uint8]], settings: TestSettings, device: str
 ) -> list[dict[str, torch.Tensor]]:
     inference = replace(detector.settings.inference, max_detections=settings.detections)
-    results: list[dict[str, torch.Tensor]] = detector.predict(images, sizes, inference)
+    resized = [image_tensor(resize(image, settings.size, settings.max_size)[0]) for image in originals]
+    sizes = [(image.shape[0], image.shape[1]) for image in originals]
+    try:
+        results: list[dict[str, torch.Tensor]] = detector.predict([i.to(device) for i in resized], sizes, inference)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        height, width = (max(image.shape[axis] for image in resized) for axis in (1, 2))
+        raise StageError(
+            f"out of memory: {device} does not hold {len(resized)} images of up to {height} x {width} px to predict.\n"
+            "  use a device with more memory, or run fewer stages at once on this one."
+        ) from error
     return results
 
 

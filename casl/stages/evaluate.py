@@ -9,7 +9,7 @@ from casl.catalog import load
 from casl.data.coco import CocoSplit
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Evaluate
-from casl.stages.detectors import TestSettings, build_detector, predict_split, to_prediction
+from casl.stages.detectors import TestSettings, build_detector, predict_split, stoppable, to_prediction
 from casl.stages.forms import form_for
 from casl.stages.pictures import CONFIDENT, chosen, predicted, save_grid, true
 from casl.stages.sources import open_split
@@ -27,7 +27,7 @@ def run(stage: Evaluate, ctx: Context) -> Outcome:
     form = form_for(stage.metric, split)
     shown, rows = set(chosen(split)), []
     settings = TestSettings(stage.size, stage.max_size)
-    for i, found in enumerate(predict_split(detector, split, settings, ctx.device, ctx.progress)):
+    for i, found in enumerate(predict_split(detector, split, settings, ctx.device, stoppable(ctx, len(split)))):
         form.add(i, found)
         if i in shown:
             rows.append(_row(split, i, found, trained.classes))

@@ -13,9 +13,10 @@ from casl.catalog import load
 from casl.data.augment import Sample
 from casl.data.coco import CocoSplit
 from casl.data.stream import generator_at, image_at
-from casl.errors import DataError
+from casl.errors import DataError, StageError
 from casl.spec.kinds import Recipe
 from casl.stages.sources import IMAGES
+from casl.train.distributed import ALONE, Peers, portion
 
 Batch = tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]
 
@@ -28,26 +29,33 @@ class Feed:
         recipe: batch size, augmentation and image sizes.
         seed: of the training.
         needs: what the detector learns besides boxes and labels: "masks", "keypoints", "semantic".
+        peers: among whom each batch is divided, consecutive images to each rank; sizes differ by one where they must.
 
     Raises:
         DataError: the split is empty, or masks are wanted and absent.
+        StageError: there are more ranks than images in a batch.
     """
 
-    def __init__(self, split: CocoSplit, recipe: Recipe, seed: int, needs: Sequence[str]) -> None:
+    def __init__(self, split: CocoSplit, recipe: Recipe, seed: int, needs: Sequence[str], peers: Peers = ALONE) -> None:
         if not len(split):
             raise DataError(f"{split.folder}: a training needs at least one image, the split has none")
         if "masks" in needs and not split.has_masks:
             raise DataError(f"{split.folder}: the detector learns masks, but the annotations have boxes only; use fcos")
+        if recipe.batch < peers.world:
+            raise StageError(
+                f"a batch of {recipe.batch} images cannot be shared by {peers.world} processes: each needs one.\n"
+                f"  use --gpus-per-stage {recipe.batch} or less."
+            )
         self.split = split
         self.recipe = recipe
         self.seed = seed
         self.needs = frozenset(needs)
+        self.portion = range(*portion(recipe.batch, peers.world, peers.rank))
         self.augment: Callable[..., Sample] = load("augmentation", recipe.augmentation)
 
     def __call__(self, iteration: int) -> Batch:
         """Images (3, h, w) uint8 and targets with boxes (N, 4), labels (N,) and, if wanted, masks (N, h, w)."""
-        first = iteration * self.recipe.batch
-        samples = [self.sample(p) for p in range(first, first + self.recipe.batch)]
+        samples = [self.sample(iteration * self.recipe.batch + place) for place in self.portion]
         return [image_tensor(s.image) for s in samples], [target(s) for s in samples]
 
     def sample(self, position: int) -> Sample:

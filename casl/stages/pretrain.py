@@ -86,7 +86,16 @@ def run(stage: Pretrain, ctx: Context) -> Outcome:
         start, curves = load_state(newest, model, optimizer)
     crops = Crops(split, stage.size, stage.batch, stage.seed)
     device = torch.device(ctx.device)
-    steps = Steps(crops, lambda i: stage.lr, start, stage.iters, stage.seed, device, checkpoint_s=ctx.checkpoint_s)
+    steps = Steps(
+        crops,
+        lambda i: stage.lr,
+        start,
+        stage.iters,
+        stage.seed,
+        device,
+        checkpoint_s=ctx.checkpoint_s,
+        stopping=ctx.stopping,
+    )
     train(model, optimizer, steps, curves, checkpoints, ctx.progress)
     save_weights(ctx.folder / WEIGHTS, nn.ModuleDict({"backbone": backbone}))
     write_atomic(ctx.folder / CURVES, curves.csv().encode())

@@ -19,7 +19,16 @@ from casl.spec.schedule import factor_at, is_trunk
 from casl.stages.detectors import build_detector
 from casl.stages.feed import Feed
 from casl.stages.sources import facts_of
-from casl.train.checkpoint import Checkpoints, Curves, load_state, load_weights, save_state, save_weights
+from casl.train.checkpoint import (
+    Checkpoints,
+    Curves,
+    load_state,
+    load_weights,
+    save_state,
+    save_weights,
+    share_state,
+)
+from casl.train.distributed import Peers, joined
 from casl.train.loop import Steps, learning_rate, train
 
 WEIGHTS = "model.safetensors"
@@ -31,33 +40,54 @@ TRANSFER = "transfer.json"
 def run_training(stage: Train, split: CocoSplit, ctx: Context) -> Outcome:
     """Train on a split from wherever the stage starts: its checkpoint, a shared beginning, another model, or nothing.
 
-    Leaves the weights, the curves and, where longer trainings may continue, the whole state.
+    Leaves the weights, the curves and, where longer trainings may continue, the whole state. Of several ranks, 0 reads
+    where to start and writes all of it.
     """
+    with joined(ctx.rank, ctx.world, torch.device(ctx.device)) as peers:
+        return _train(stage, split, ctx, peers)
+
+
+def _train(stage: Train, split: CocoSplit, ctx: Context, peers: Peers) -> Outcome:
     torch.manual_seed(stage.seed)  # initial weights depend on the seed alone, so families start alike
-    detector = build_detector(stage.model, ctx, pretrained=stage.init is None)
+    detector = build_detector(stage.model, ctx, pretrained=stage.init is None and peers.rank == 0)
     optimizer: torch.optim.Optimizer = load("optimizer", stage.recipe.optimizer)(
         detector, stage.recipe.lr, stage.recipe.weight_decay
     )
     checkpoints = Checkpoints(ctx.folder / "checkpoints")
-    start, curves = _start(stage, detector, optimizer, checkpoints, ctx)
+    start, curves = _start(stage, detector, optimizer, checkpoints, ctx) if peers.rank == 0 else (0, Curves())
+    start = share_state(detector, optimizer, start, peers)
     needs = (*getattr(detector, "needs", ()), *(("semantic",) if stage.labels == "panoptic" else ()))
-    feed = Feed(split, stage.recipe, stage.seed, needs)
-    train(detector, optimizer, _steps(stage, feed, start, ctx), curves, checkpoints, ctx.progress)
+    feed = Feed(split, stage.recipe, stage.seed, needs, peers)
+    train(detector, optimizer, _steps(stage, feed, start, ctx, peers), curves, checkpoints, ctx.progress)
+    if peers.rank:
+        return Outcome()
     _keep(stage, detector, optimizer, curves, ctx.folder)
     checkpoints.clear()
     last = dict(zip(curves.names, curves.rows[-1][1:], strict=True))
     return Outcome(metrics={"final_loss": last["loss"]}, facts={**facts_of(split), "started_at": start})
 
 
-def _steps(stage: Train, feed: Feed, start: int, ctx: Context) -> Steps:
+def _steps(stage: Train, feed: Feed, start: int, ctx: Context, peers: Peers) -> Steps:
     recipe = stage.recipe
 
     def rate_at(iteration: int) -> float:
         factor = factor_at(stage.schedule, iteration)
         return learning_rate(iteration, recipe.lr, factor, recipe.ramp_iters, recipe.ramp_factor)
 
-    device = torch.device(ctx.device)
-    return Steps(feed, rate_at, start, stage.iters, stage.seed, device, recipe.precision, ctx.loaders, ctx.checkpoint_s)
+    return Steps(
+        feed,
+        rate_at,
+        start,
+        stage.iters,
+        stage.seed,
+        torch.device(ctx.device),
+        recipe.precision,
+        ctx.loaders,
+        ctx.checkpoint_s,
+        peers,
+        ctx.micro_batches,
+        ctx.stopping,
+    )
 
 
 def _start(

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import safetensors
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from torch import nn
 
 from casl.errors import StageError
 from casl.files import read_json, sha256, write_atomic, write_json
+from casl.train.distributed import Peers
 from casl.train.optimizer import load_state_tensors, state_tensors
 
 KEPT = 2  # a damaged newest one then still leaves one to continue from
@@ -64,11 +65,36 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
 
 def save_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, iteration: int, curves: Curves) -> None:
     """The whole state of a training after `iteration` steps."""
-    tensors = {f"model/{n}": t for n, t in model.state_dict().items()}
-    tensors |= {f"optimizer/{n}": t for n, t in state_tensors(model, optimizer)}
+    tensors = _tensors(model, optimizer)
     tensors["curves"] = torch.tensor(curves.rows, dtype=torch.float64).reshape(len(curves.rows), len(curves.names) + 1)
     metadata = {"iteration": str(iteration), "curves": json.dumps(curves.names)}
     write_atomic(path, save({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, metadata))
+
+
+def share_state(model: nn.Module, optimizer: torch.optim.Optimizer, iteration: int, peers: Peers) -> int:
+    """Give every rank the state of rank 0, which alone reads files; returns the iteration of rank 0.
+
+    Raises:
+        PeerLostError: a rank is gone.
+    """
+    if peers.world == 1:
+        return iteration
+    iteration = int(peers.gather([iteration])[0][0])
+    own = {n: t.detach().cpu().contiguous() for n, t in _tensors(model, optimizer).items()} if peers.rank == 0 else {}
+    data = peers.broadcast(save(own))
+    if peers.rank:
+        _restore(load(data), model, optimizer)
+    return iteration
+
+
+def _tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = {f"model/{n}": t for n, t in model.state_dict().items()}
+    return tensors | {f"optimizer/{n}": t for n, t in state_tensors(model, optimizer)}
+
+
+def _restore(tensors: Mapping[str, torch.Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    model.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("model/")})
+    load_state_tensors(model, optimizer, {n[10:]: t for n, t in tensors.items() if n.startswith("optimizer/")})
 
 
 def load_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, Curves]:
@@ -84,8 +110,7 @@ def load_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -
     with safetensors.safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     try:
-        model.load_state_dict({n[6:]: t for n, t in tensors.items() if n.startswith("model/")})
-        load_state_tensors(model, optimizer, {n[10:]: t for n, t in tensors.items() if n.startswith("optimizer/")})
+        _restore(tensors, model, optimizer)
     except (RuntimeError, KeyError) as error:
         raise StageError(f"{path} holds the state of another model: {error}") from error
     curves = Curves(tuple(json.loads(metadata["curves"])), tensors["curves"].tolist())

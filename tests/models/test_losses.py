@@ -92,11 +92,11 @@ def test_without_objects_box_losses_are_zero_and_still_reach_every_prediction() 
         assert level.grad is not None and level.grad.abs().sum() == 0
 
 
-def test_processes_divide_by_their_mean_count() -> None:
-    # the other process saw no object: half the positives and half the centre-ness on average
+def test_a_part_divides_by_the_sums_of_the_whole() -> None:
+    # the other part has as many positives of as much centre-ness, so half of each loss is this part's
     output, target = example(80)
-    shared = fcos_losses(output, target, reduce_mean=lambda value: value / 2)
-    assert values(shared) == pytest.approx([2 * 1.133219, 2 * 0.758003, 2 * 0.693147], abs=1e-5)
+    half = fcos_losses(output, target, whole=(2 * 17, 2 * 12.862030))
+    assert values(half) == pytest.approx([1.133219 / 2, 0.758003 / 2, 0.693147 / 2], abs=1e-5)
 
 
 def test_only_positives_get_a_box_gradient() -> None:

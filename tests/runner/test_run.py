@@ -199,3 +199,23 @@ def test_results_do_not_depend_on_the_launcher(tmp_path: Path) -> None:
         launcher.close()
     assert same(weights_of(cell, inline), weights_of(cell, local))
     assert inline.run(cell.evaluation.name).metrics == local.run(cell.evaluation.name).metrics
+
+
+def test_two_ranks_that_do_a_stage_together_come_close_to_one(tmp_path: Path) -> None:
+    alone, together = Store(tmp_path / "alone"), Store(tmp_path / "together")
+    profile = replace(NANO, warmup_recipe=replace(NANO.warmup_recipe, optimizer="sgd", lr=1e-3))
+    stage = replace(labeler(profile), schedule=times(1, 4))
+    cell = Cell("r", "c", "ap_e", evaluate(profile, stage, "ap_e"))
+    run([cell], alone)
+    launcher = Local(together, Resources(ranks=2))
+    try:
+        plan = make_plan({"t": [cell]}, together)
+        summary = execute(plan, together, launcher, Placement(ranks=2), Silent(), lambda name: None)
+    finally:
+        launcher.close()
+    assert not summary.failed
+    one, two = weights_of(cell, alone), weights_of(cell, together)
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        assert torch.allclose(two[name], tensor, rtol=1e-3, atol=1e-5), name
+    assert gone(processes("casl.runner", str(together.root)))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from casl.errors import StageError
+from casl.errors import StageError, StoppedError
 from casl.train.checkpoint import Checkpoints, Curves, load_state, load_weights, save_state, save_weights
 from casl.train.loop import Batch, Steps, learning_rate, train
 from casl.train.optimizer import adamw, named_groups, sgd
@@ -75,6 +76,29 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, st
 
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+    assert curves.csv() == whole_curves.csv()
+
+
+@pytest.mark.parametrize("loaders", [0, 2])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_request_to_stop_saves_where_it_was_and_the_rest_ends_with_the_same_bits(
+    tmp_path: Path, seed: int, loaders: int
+) -> None:
+    stop = random.Random(seed).randrange(STEPS.stop)
+    answers = iter([*[False] * stop, True])
+    checkpoints = Checkpoints(tmp_path / "stopped")
+    model, optimizer = fresh()
+    with pytest.raises(StoppedError, match=f"after iteration {stop}/12"):
+        steps = replace(STEPS, loaders=loaders, stopping=lambda: next(answers))
+        train(model, optimizer, steps, Curves(), checkpoints, ignore)
+    model, optimizer = fresh()
+    path, _ = checkpoints.newest()
+    done, curves = load_state(path, model, optimizer) if path else (0, Curves())
+    assert done == stop
+    train(model, optimizer, replace(STEPS, start=done), curves, checkpoints, ignore)
+    whole, whole_curves = trained(tmp_path / "whole")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, model.state_dict()[name]), name
     assert curves.csv() == whole_curves.csv()
 
 

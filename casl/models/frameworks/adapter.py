@@ -19,9 +19,9 @@ from torchvision.models.detection.image_list import ImageList
 from casl.errors import SpecError
 from casl.models.backbone import Backbone
 from casl.models.detect import InferenceSettings
-from casl.models.fcos import DIVISOR
 from casl.models.fpn import FPN
 from casl.models.frameworks.restore import restore
+from casl.models.shares import Share, padded
 
 SIZES = (32, 64, 128, 256, 512)  # of torchvision's anchors, pixels, finest level first
 RATIOS = (0.5, 1.0, 2.0)  # height over width
@@ -123,13 +123,16 @@ class Framework(nn.Module):
         """Objects in the resized images, in torchvision's terms."""
         raise NotImplementedError
 
-    def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
+    def losses(
+        self, images: Sequence[Tensor], targets: Sequence[Target], share: Share | None = None
+    ) -> dict[str, Tensor]:
         """Losses of a batch, to be added up.
 
         Args:
             images: (3, h, w) each, uint8 or float, RGB on 0..255, sizes may differ.
             targets: one an image, in its pixels: "boxes" (N, 4) float XYXY, "labels" (N,) int64 from 0 on, and what
                 `needs` names. N = 0 is legal.
+            share: of a framework that has `shares`, if these images are a part of a batch.
 
         Returns:
             Scalars by name.
@@ -144,7 +147,7 @@ class Framework(nn.Module):
             raise ValueError(f"{len(images)} images but {len(targets)} targets")
         for image, target in zip(images, targets, strict=True):
             self.check(image, target)
-        batch = to_batch(images, self.mean, self.std)
+        batch = to_batch(images, self.mean, self.std, share.size if share else None)
         return self.framework_losses(batch, self.features(batch.tensors), [self._translated(t) for t in targets])
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
@@ -213,13 +216,14 @@ class Placeholder(nn.Module):
         self.out_channels = channels
 
 
-def to_batch(images: Sequence[Tensor], mean: Tensor, std: Tensor) -> ImageList:
+def to_batch(images: Sequence[Tensor], mean: Tensor, std: Tensor, size: tuple[int, int] | None = None) -> ImageList:
     """Normalised images, padded with zeros at the bottom and the right to one size, a multiple of 32: what
     `FCOS.preprocess` does, with the sizes before padding beside it.
 
     Args:
         images: (3, h, w) each, uint8 or float, RGB on 0..255.
         mean, std: (3, 1, 1) float.
+        size: (H, W) to pad to, None for the smallest that holds all.
 
     Raises:
         ValueError: no image, or one that is not (3, h, w).
@@ -229,7 +233,7 @@ def to_batch(images: Sequence[Tensor], mean: Tensor, std: Tensor) -> ImageList:
     if wrong := [tuple(image.shape) for image in images if image.dim() != 3 or len(image) != 3]:
         raise ValueError(f"an image is (3, height, width) RGB, got {wrong[0]}")
     sizes = [(image.shape[1], image.shape[2]) for image in images]
-    height, width = (-(-max(size[axis] for size in sizes) // DIVISOR) * DIVISOR for axis in (0, 1))
+    height, width = size or padded(max(h for h, _ in sizes), max(w for _, w in sizes))
     batch = mean.new_zeros(len(images), 3, height, width)
     for row, image, (h, w) in zip(batch, images, sizes, strict=True):
         row[:, :h, :w] = (image.to(mean) - mean) / std

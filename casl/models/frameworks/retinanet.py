@@ -16,7 +16,16 @@ from torchvision.models.detection.image_list import ImageList
 from casl.models.backbone import Backbone
 from casl.models.detect import InferenceSettings
 from casl.models.fpn import FPN
-from casl.models.frameworks.adapter import SIZES, Framework, FrameworkSettings, Placeholder, anchors, in_float32
+from casl.models.frameworks.adapter import (
+    SIZES,
+    Framework,
+    FrameworkSettings,
+    Placeholder,
+    Target,
+    anchors,
+    in_float32,
+)
+from casl.models.shares import Part, Peers, Share, padded
 
 # three sizes an octave, whole pixels as in torchvision
 _OCTAVES = tuple((size, int(size * 2 ** (1 / 3)), int(size * 2 ** (2 / 3))) for size in SIZES)
@@ -60,6 +69,17 @@ class RetinaNet(Framework):
         """C2..C5 -> P3..P7."""
         levels: list[Tensor] = self.fpn(maps)
         return levels
+
+    def shares(self, parts: Sequence[Part], size: tuple[int, int], images: int, peers: Peers) -> Sequence[Share]:
+        """As in FCOS, but there is nothing to ask of others: every image is divided by counts of its own."""
+        return [Share(padded(*size), images) for _ in parts]
+
+    def losses(
+        self, images: Sequence[Tensor], targets: Sequence[Target], share: Share | None = None
+    ) -> dict[str, Tensor]:
+        """As in the other frameworks. With a share, losses of all parts add up to those of the batch."""
+        losses = super().losses(images, targets, share)
+        return {n: v * (len(images) / share.images) for n, v in losses.items()} if share else losses
 
     def framework_losses(
         self, batch: ImageList, features: dict[str, Tensor], targets: list[dict[str, Tensor]]
