@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 STUDY := --profile $(PROFILE) --seeds $(SEEDS) --store $(STORE) $(if $(DATA),--data $(DATA))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables test check lint format ui clean FORCE
+.PHONY: help setup tables search notebooks doctor docs test check lint format ui clean FORCE
 
 help: ## list the targets
 	@echo "make table4        the paper's Table 4: plan, run what is missing, write $(REPORTS)/$(PROFILE)/table4.*"
@@ -39,6 +39,21 @@ table%: $(READY) FORCE
 tables: $(READY) ## every table of the registry
 	@$(BIN)/casl run all $(STUDY); status=$$?; \
 	 if [ $$status -le 1 ]; then $(BIN)/casl report all $(STUDY) --reports $(REPORTS) || status=$$?; fi; exit $$status
+
+search: $(READY) ## search the score threshold delta: which one, and how sure
+	@$(BIN)/casl tune delta $(STUDY) --reports $(REPORTS)
+
+notebooks: $(READY) ## execute the notebooks into notebooks/out/*.ipynb and *.html
+	@mkdir -p notebooks/out
+	@for n in notebooks/[0-9]*.py; do echo $$n; $(BIN)/jupytext --quiet --to ipynb --execute --run-path notebooks \
+	   -o notebooks/out/$$(basename $$n .py).ipynb $$n || exit 1; done
+	@$(BIN)/jupyter-nbconvert --to html --log-level ERROR notebooks/out/*.ipynb
+
+doctor: $(READY) ## what is missing on this machine, and what to do
+	@$(BIN)/casl doctor --store $(STORE) $(if $(DATA),--data $(DATA))
+
+docs: $(READY) ## write docs/cli.md anew from the parser
+	$(BIN)/python -m casl.cli.page docs/cli.md
 
 test: $(READY) lint ## all checks and tests, at most 15 minutes on 2 cores
 	$(BIN)/python -m pytest

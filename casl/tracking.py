@@ -1,4 +1,4 @@
-"""Mirror of a store in MLflow: every done or failed stage is one run, each logged once.
+"""Mirror of a store in MLflow: every done or failed stage is one run, each logged once, under a page of searches.
 
 The store on disk is the truth and never waits for MLflow. What was logged is remembered in one small file a run under
 <store>/mlflow/, written after the run is complete in MLflow; whatever is not there yet, the next sync sends. Delete
@@ -12,19 +12,22 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from casl.errors import TrackingError
-from casl.files import write_json
+from casl.spec.kinds import Train
 from casl.spec.run import Run
+from casl.spec.schedule import is_beginning
 from casl.spec.stage import Stage, ancestors
+from casl.tracking_address import Address
+from casl.tracking_data import data_inputs
+from casl.tracking_index import Entry, Index, Page, listed
+from casl.tracking_models import Registry, data_facts, has_weights, wanted
+from casl.tracking_page import tags_of
 from casl.tracking_run import Writer
 from casl.tracking_server import (
     START_PAGE,
-    TRAINING_MODE,
     artifact_root,
-    default_uri,
     exclusive,
     identity,
     open_client,
@@ -35,19 +38,9 @@ from casl.tracking_server import (
 )
 from casl.tracking_text import Sheet, describe, stage_of
 
-__all__ = ["START_PAGE", "Mirror", "ui_command"]
+__all__ = ["START_PAGE", "Index", "Mirror", "ui_command"]
 
-
-@dataclass(frozen=True)
-class _Entry:
-    """What is known to be in MLflow. database: which one; content: digest of the result; tags: as last set."""
-
-    run_id: str
-    experiment_id: str
-    database: str
-    content: str
-    uses: Mapping[str, Sequence[str]]
-    tags: Mapping[str, str]
+Ended = Sequence[tuple[Run, Stage | None]]
 
 
 class Mirror:
@@ -61,13 +54,13 @@ class Mirror:
             experiment: where new runs go; made if missing.
         """
         self.store = store.resolve()
-        self.uri = uri.rstrip("/") if uri else default_uri(store)
+        self.known = Index(store, uri)
+        self.uri, self.index = self.known.uri, self.known.folder
         self.experiment = experiment
-        self.index = self.store / "mlflow" / hashlib.sha256(self.uri.encode()).hexdigest()[:16]
 
     def run_id(self, name: str) -> str | None:
         """MLflow's id of a stage's run; None if it is not there yet. Reads one small file, opens nothing."""
-        entry = self._read(name)
+        entry = self.known.read(name)
         return entry.run_id if entry else None
 
     def sync(
@@ -75,8 +68,10 @@ class Mirror:
         runs: Iterable[Run],
         uses: Mapping[str, Sequence[str]],
         on_run: Callable[[str], None] | None = None,
+        *,
+        register: bool = True,
     ) -> int:
-        """Log what is not there yet, and update tags and note of what is.
+        """Log what is not there yet, update tags and note of what is, and bring the experiment's page up to date.
 
         Args:
             runs: any runs of the store; only done and failed ones are logged. A result that replaces another
@@ -84,6 +79,7 @@ class Mirror:
             uses: stage name -> places it feeds, such as "table4: F 3x / W 5x". A table named here replaces what was
                 known of that table; other tables' places stay.
             on_run: called with the name of each stage logged.
+            register: also bring the registered models up to date.
 
         Returns:
             How many runs were logged.
@@ -91,14 +87,17 @@ class Mirror:
         Raises:
             TrackingError: MLflow cannot be reached or refuses; runs logged so far stay logged, the rest wait.
         """
-        ended = [(run, stage_of(run)) for run in runs if run.status in ("done", "failed")]
+        ended = sorted(((r, stage_of(r)) for r in runs if r.status in ("done", "failed")), key=_inputs_first)
+        kin = _families(ended)
         sent = 0
         with self._session() as writer:
-            for run, stage in sorted(ended, key=_inputs_first):
-                if self._send(run, stage, _by_table(uses.get(run.name, ())), writer):
+            for run, stage in ended:
+                if self._send(run, stage, _by_table(uses.get(run.name, ())), kin, writer):
                     sent += 1
                     if on_run:
                         on_run(run.name)
+            for experiment_id in self._experiments(ended):
+                self._present(experiment_id, ended if register else (), writer)
         return sent
 
     @contextmanager
@@ -126,43 +125,121 @@ class Mirror:
     def _artifacts(self) -> str | None:
         return None if self.uri.startswith("http") else artifact_root(self.store).as_uri()
 
-    def _send(self, run: Run, stage: Stage | None, uses: dict[str, list[str]], writer: Callable[[], Writer]) -> bool:
+    def _send(
+        self,
+        run: Run,
+        stage: Stage | None,
+        uses: dict[str, list[str]],
+        kin: Mapping[str, Sequence[Train]],
+        writer: Callable[[], Writer],
+    ) -> bool:
         """Bring one run up to date; returns whether it was logged anew."""
-        known, content = self._read(run.name), _digest(run)
+        known, content = self.known.read(run.name), _digest(run)
         places = {**(known.uses if known else {}), **uses}
-        sheet = describe(run, stage, places, self._links(stage))
+        sheet = describe(run, stage, places, self._links(stage, kin))
         if known and known.content == content and known.tags == sheet.tags:
             return False
         opened = writer()
         with tracking_errors(self.uri, self.store):
             if known and known.content == content and opened.retag(known.run_id, sheet.tags, known.tags):
-                self._write(run.name, dataclasses.replace(known, uses=places, tags=sheet.tags))
+                self.known.write(run.name, dataclasses.replace(known, uses=places, tags=sheet.tags))
                 return False
-            self._log(opened, run, sheet, content, places)
+            address = self._log(opened, run, stage, sheet, content)
+            self.known.write(run.name, self._entry(address, run, stage, sheet, content, places))
         return True
 
-    def _log(self, writer: Writer, run: Run, sheet: Sheet, content: str, uses: Mapping[str, Sequence[str]]) -> None:
+    def _log(self, writer: Writer, run: Run, stage: Stage | None, sheet: Sheet, content: str) -> Address:
         adopted = writer.adopt(run, content)
         if adopted:
-            writer.retag(adopted[0], sheet.tags, {})
-        run_id, experiment_id = adopted or writer.log(run, sheet, content)
-        where = identity(self.uri) or ""
-        self._write(run.name, _Entry(run_id, experiment_id, where, content, uses, sheet.tags))
+            writer.retag(adopted[1], sheet.tags, {})
+        return adopted or writer.log(run, sheet, content, data_inputs(stage))
 
-    def _links(self, stage: Stage | None) -> dict[str, str]:
-        entries = {parent.name: self._read(parent.name) for parent in (stage.inputs() if stage else ())}
-        return {n: f"#/experiments/{e.experiment_id}/runs/{e.run_id}{TRAINING_MODE}" for n, e in entries.items() if e}
+    def _entry(
+        self,
+        address: Address,
+        run: Run,
+        stage: Stage | None,
+        sheet: Sheet,
+        content: str,
+        uses: Mapping[str, Sequence[str]],
+    ) -> Entry:
+        return Entry(
+            run_id=address[1],
+            experiment_id=address[0],
+            database=identity(self.uri) or "",
+            content=content,
+            uses=uses,
+            tags=sheet.tags,
+            title=sheet.title,
+            figures=sheet.metrics,
+            inputs=[parent.name for parent in stage.inputs()] if stage else [],
+            iters=stage.iters if isinstance(stage, Train) else 0,
+            failed=run.status == "failed",
+        )
 
-    def _read(self, name: str) -> _Entry | None:
-        """What the index says; a damaged entry counts as none, since `adopt` then finds the run."""
-        try:
-            entry = _Entry(**json.loads((self.index / f"{name}.json").read_text()))
-        except (OSError, ValueError, TypeError):
-            return None
-        return entry if entry.database == identity(self.uri) else None
+    def _links(self, stage: Stage | None, kin: Mapping[str, Sequence[Train]]) -> dict[str, Address]:
+        """Where everything is that led to a stage, the shared beginnings of its trainings included."""
+        found: dict[str, Address] = {}
+        for each in ancestors(stage) if stage else ():
+            beginnings = kin.get(each.family, ()) if isinstance(each, Train) else ()
+            shorter = [b for b in beginnings if isinstance(each, Train) and is_beginning(b.schedule, each.schedule)]
+            for name in (*(b.name for b in shorter), each.name):
+                entry = self.known.read(name) if stage and name != stage.name else None
+                if entry:
+                    found[name] = entry.address
+        return found
 
-    def _write(self, name: str, entry: _Entry) -> None:
-        write_json(self.index / f"{name}.json", dataclasses.asdict(entry))
+    def _experiments(self, ended: Ended) -> list[str]:
+        """Where this store's runs are, of those given."""
+        entries = [self.known.read(run.name) for run, _ in ended]
+        return sorted({entry.experiment_id for entry in entries if entry})
+
+    def _present(self, experiment_id: str, ended: Ended, writer: Callable[[], Writer]) -> None:
+        """Bring description, views and models of an experiment up to date. ended: what models may be made of."""
+        entries = self.known.entries(experiment_id)
+        page = self.known.page(experiment_id) or Page(self.experiment, experiment_id, identity(self.uri) or "")
+        before = dataclasses.asdict(page)
+        self._register(page, entries, ended, writer)
+        tags = tags_of(experiment_id, listed(entries), _models(page))
+        if tags != page.tags:
+            opened = writer()
+            with tracking_errors(self.uri, self.store):
+                opened.present(experiment_id, tags, page.tags)
+            page.tags = tags
+        if dataclasses.asdict(page) != before:
+            self.known.write_page(page)
+
+    def _register(self, page: Page, entries: Mapping[str, Entry], ended: Ended, writer: Callable[[], Writer]) -> None:
+        runs = {run.name: run for run, _ in ended}
+        trained = {run.name: stage for run, stage in ended if isinstance(stage, Train)}
+        measured = {n: e.inputs[0] for n, e in entries.items() if n.startswith("evaluate") and e.inputs}
+        for want in wanted(page.experiment, listed(entries), measured):
+            stage, name = trained.get(want.stage), f"{want.name}@{want.alias}"
+            if stage is None or page.models.get(name) == want.stage or not has_weights(runs[want.stage]):
+                continue
+            opened = writer()
+            with tracking_errors(self.uri, self.store):
+                local = self._artifacts() is not None
+                registry = Registry(opened.client, page.experiment_id, page.models, local=local)
+                registry.register(want, runs[want.stage], entries[want.stage].run_id, stage, data_facts(stage, runs))
+            self.known.write_page(page)
+
+
+def _models(page: Page) -> dict[str, str]:
+    """Registered name -> its aliases, for people."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(n for n in page.models if "@" in n):
+        found.setdefault(name.partition("@")[0], []).append(name.partition("@")[2])
+    return {name: ", ".join(f"`@{alias}`" for alias in aliases) for name, aliases in found.items()}
+
+
+def _families(ended: Ended) -> dict[str, list[Train]]:
+    """Trainings that differ in length only, together."""
+    found: dict[str, list[Train]] = {}
+    for _, stage in ended:
+        if isinstance(stage, Train):
+            found.setdefault(stage.family, []).append(stage)
+    return found
 
 
 def _inputs_first(item: tuple[Run, Stage | None]) -> tuple[int, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,7 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 from casl.errors import TrackingError
 from casl.spec.run import Run
+from casl.tracking_data import DataInput
+from casl.tracking_page import NOTE_TAG
 from casl.tracking_text import ARTIFACTS, PICTURES, Sheet, legal
+from casl.tracking_usage import SYSTEM
 
 CHUNK = 1000  # metric points a call, and
 PARAMS = 100  # parameters a call: MLflow's limits
@@ -39,7 +43,7 @@ class Writer:
         """Settle what an earlier sync left of a run before it could remember it.
 
         Returns:
-            Run id and experiment id of a complete one with this very content; None if there is none. Every other run
+            Experiment and run id of a complete one with this very content; None if there is none. Every other run
             of this stage, half-made or outdated, is deleted.
         """
         experiments = self.client.search_experiments(filter_string="tags.`casl.mirror` = 'yes'")
@@ -51,13 +55,13 @@ class Writer:
         for other in found:
             if other not in whole[:1]:
                 self.client.delete_run(other.info.run_id)
-        return (whole[0].info.run_id, whole[0].info.experiment_id) if whole else None
+        return (whole[0].info.experiment_id, whole[0].info.run_id) if whole else None
 
-    def log(self, run: Run, sheet: Sheet, content: str) -> tuple[str, str]:
+    def log(self, run: Run, sheet: Sheet, content: str, data: Sequence[DataInput] = ()) -> tuple[str, str]:
         """Write a new run; it counts as complete only by its final status, which comes last.
 
         Returns:
-            Run id and experiment id.
+            Experiment and run id.
         """
         start = _milliseconds(run.started)
         end = start + round(1000 * run.seconds) if start is not None else None
@@ -65,14 +69,18 @@ class Writer:
         made = self.client.create_run(self.experiment_id, start_time=start, tags=tags, run_name=sheet.title)
         run_id: str = made.info.run_id
         points, damage = read_curves(run.folder / "curves.csv")
+        samples, _ = read_curves(run.folder / SYSTEM)
         last = max((step for _, _, step in points), default=0)
         final = [(name, value, last) for name, value in sheet.metrics.items()]
-        self._log_numbers(run_id, sheet.params, [*points, *final], (start, end) if start and end else None)
+        span = (start, end) if start and end else None
+        self._log_numbers(run_id, sheet.params, [*points, *final], span)
+        self._log_numbers(run_id, {}, [(f"system/{name}", value, step) for name, value, step in samples], span)
+        self._log_data(run_id, data)
         if damage:
             self.client.set_tag(run_id, "casl.damage", damage)
         self._log_files(run_id, run.folder)
         self.client.set_terminated(run_id, "FINISHED" if run.status == "done" else "FAILED", end_time=end)
-        return run_id, self.experiment_id
+        return self.experiment_id, run_id
 
     def retag(self, run_id: str, tags: Mapping[str, str], old: Mapping[str, str]) -> bool:
         """Set tags that changed and delete those no longer wanted; False if the run is gone from MLflow."""
@@ -106,6 +114,33 @@ class Writer:
             self.client.log_batch(run_id, params=chunk)
         while chunk := list(islice(metrics, CHUNK)):
             self.client.log_batch(run_id, metrics=chunk)
+
+    def _log_data(self, run_id: str, data: Sequence[DataInput]) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = [
+            DatasetInput(
+                Dataset(d.name, d.digest, "casl", d.source(), profile=json.dumps(dict(d.profile))),
+                [InputTag("mlflow.data.context", d.context)],
+            )
+            for d in data
+        ]
+        if inputs:
+            self.client.log_inputs(run_id, datasets=inputs)
+
+    def present(self, experiment_id: str, tags: Mapping[str, str], old: Mapping[str, str]) -> None:
+        """Set those tags of an experiment that changed; of a text too long for this server, its first paragraph."""
+        from mlflow.exceptions import MlflowException
+
+        for name, value in tags.items():
+            if old.get(name) == value:
+                continue
+            try:
+                self.client.set_experiment_tag(experiment_id, name, value)
+            except MlflowException as error:
+                if error.error_code != "INVALID_PARAMETER_VALUE" or name != NOTE_TAG:
+                    raise
+                self.client.set_experiment_tag(experiment_id, name, value.split("\n\n")[0])
 
     def _log_files(self, run_id: str, folder: Path) -> None:
         for file in ARTIFACTS:

@@ -28,6 +28,7 @@ SQLITE = "sqlite:///"
 _QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",  # a machine without git: the commit comes from the run, not from here
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _BRIEF = {
@@ -39,20 +40,26 @@ _BRIEF = {
 
 
 @contextmanager
-def quiet_mlflow() -> Iterator[None]:
-    """Short waits and no chatter while MLflow works; settings the user made win, and all is undone afterwards."""
+def quiet_settings() -> Iterator[None]:
+    """MLflow's variables for short waits and no chatter; those the user set win, and all is undone afterwards."""
     added = {name: value for name, value in (_QUIET | _BRIEF).items() if name not in os.environ}
     os.environ.update(added)
     try:
-        import mlflow  # noqa: F401  sets its loggers' levels on import, so import before silencing them
-
-        with ExitStack() as stack:
-            for name in ("mlflow", "alembic", "urllib3"):
-                stack.enter_context(_silent(logging.getLogger(name)))
-            yield
+        yield
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def quiet_mlflow() -> Iterator[None]:
+    """Short waits and no chatter while MLflow works."""
+    with quiet_settings(), ExitStack() as stack:
+        import mlflow  # noqa: F401  sets its loggers' levels on import, so import before silencing them
+
+        for name in ("mlflow", "alembic", "urllib3"):
+            stack.enter_context(_silent(logging.getLogger(name)))
+        yield
 
 
 @contextmanager
@@ -66,7 +73,7 @@ def _silent(logger: logging.Logger) -> Iterator[None]:
 
 
 @contextmanager
-def tracking_errors(uri: str, store: Path) -> Iterator[None]:
+def tracking_errors(uri: str, store: Path, *, reading: bool = False) -> Iterator[None]:
     """Turn whatever MLflow, its database or the network raise into one TrackingError that says nothing is lost."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -75,6 +82,8 @@ def tracking_errors(uri: str, store: Path) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
+        if reading:
+            raise TrackingError(f"cannot read from MLflow at {uri}: {reason[0]}") from error
         raise TrackingError(unreachable(uri, store, reason[0])) from error
 
 
@@ -113,7 +122,7 @@ def open_client(uri: str, artifacts: Path) -> Any:
         _check_free(database(uri))
     elif uri.startswith(("http://", "https://")):
         _check_up(uri)
-    return MlflowClient(tracking_uri=uri)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def database(uri: str) -> Path:

@@ -14,11 +14,13 @@ from casl.spec.freeze import freeze, thaw
 from casl.spec.kinds import PARTS, Evaluate, Finetune, Folder, PseudoLabel, Scenes, Train, Warmup
 from casl.spec.run import Run
 from casl.spec.stage import Record, Stage, ancestors
+from casl.tracking_address import Address, list_page, run_page
 
 PARAM_LENGTH = 5000  # MLflow refuses longer values: 6000 characters for a parameter, 8000 for a tag
 TAG_LENGTH = 7500
 ARTIFACTS = ("log.txt", "result.json", "failure.json", "curves.csv")
 PICTURES = "pictures"
+MOST_LISTED = 40  # runs in one address
 
 
 @dataclass(frozen=True)
@@ -73,17 +75,18 @@ def _details(stage: Train) -> list[str]:
     return words
 
 
-def describe(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], links: Mapping[str, str]) -> Sheet:
+def describe(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], links: Mapping[str, Address]) -> Sheet:
     """Everything MLflow shall show of a run, apart from curves and files.
 
     Args:
         run: done or failed.
         stage: what it computed, from `stage_of`.
         uses: table -> places in it that this stage feeds.
-        links: stage name -> address of its run inside the MLflow page, for the inputs that have one.
+        links: stage name -> experiment and run id, for what led to this stage and is in MLflow.
     """
     name = title(stage) if stage else run.name
     metrics = {legal(_figure(stage, figure)): float(value) for figure, value in run.metrics.items()}
+    metrics |= {legal(f"system/{n}"): float(v) for n, v in dict(run.facts.get("system") or {}).items()}
     tags = {**_facts(run), **_data_tags(stage), **{legal(table): _places(places) for table, places in uses.items()}}
     tags["mlflow.note.content"] = _short(_note(run, stage, uses, links), TAG_LENGTH)
     return Sheet(name, _params(stage) if stage else {}, metrics, tags)
@@ -158,8 +161,9 @@ def _short(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 20]} … (cut)"
 
 
-def _note(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], links: Mapping[str, str]) -> str:
+def _note(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], links: Mapping[str, Address]) -> str:
     parts = [
+        _lineage(stage, links),
         (inspect.getdoc(type(stage)) or "").split("\n\n")[0].replace("\n", " ") if stage else "",
         _failure(run),
         _table("Result", run.metrics),
@@ -185,14 +189,42 @@ def _table(head: str, values: Mapping[str, object]) -> str:
     return "\n".join([f"| {head} | |", "|---|---|", *rows])
 
 
-def _inputs(stage: Stage | None, links: Mapping[str, str]) -> str:
+def _lineage(stage: Stage | None, links: Mapping[str, Address]) -> str:
+    """One line with everything that led here: MLflow shows the beginning of a note and folds the rest."""
+    if stage is None or not links:
+        return ""
+    words = [f"[{_brief(s)}]({run_page(links[s.name])})" for s in ancestors(stage) if s.name in links]
+    experiment = next(iter(links.values()))[0]
+    here = [run for known, run in links.values() if known == experiment]
+    return f"{' → '.join(words)} → this · [all of it as a list]({list_page(experiment, here[:MOST_LISTED])})"
+
+
+def _brief(stage: Stage) -> str:
+    match stage:
+        case Train():
+            return f"{stage.kind} {stage.iters} it"
+        case Scenes() | Folder():
+            return f"{stage.split} images"
+        case PseudoLabel():
+            return "pseudo labels"
+    return stage.kind
+
+
+def _inputs(stage: Stage | None, links: Mapping[str, Address]) -> str:
+    """Everything that led to a stage, last first: what it was made from, then what that was made from."""
     if stage is None or not stage.inputs():
         return ""
-    lines = []
-    for parent in stage.inputs():
-        words = f"[{title(parent)}]({links[parent.name]})" if parent.name in links else title(parent)
-        lines.append(f"- {words} (`{parent.name}`)")
-    return "\n".join(["**Made from**\n", *lines])
+    direct = [parent.name for parent in stage.inputs()]
+    earlier = [s for s in list(ancestors(stage))[-2::-1] if s.name not in direct]
+    lines = ["**Made from**\n", *(_line(parent, links) for parent in stage.inputs())]
+    if earlier:
+        lines += ["\n**And before that**\n", *(_line(s, links) for s in earlier)]
+    return "\n".join(lines)
+
+
+def _line(stage: Stage, links: Mapping[str, Address]) -> str:
+    words = f"[{title(stage)}]({run_page(links[stage.name])})" if stage.name in links else title(stage)
+    return f"- {words} (`{stage.name}`)"
 
 
 def _uses(uses: Mapping[str, Sequence[str]]) -> str:

@@ -27,7 +27,9 @@ MAY_IMPORT = {
     "tracking": {"spec", *LEAVES},
     "runner": {"tracking", "spec", "catalog", *LEAVES},
     "report": {"tracking", "spec", *LEAVES},
-    "cli": {"runner", "report", "tracking", "spec", "catalog", *LEAVES},
+    "tune": {"runner", "report", "tracking", "spec", "catalog", *LEAVES},
+    "look": {"runner", "report", "tracking", "stages", "data", "metrics", "spec", "catalog", *LEAVES},
+    "cli": {"tune", "runner", "report", "tracking", "spec", "catalog", *LEAVES},
     "__main__": {"cli"},
     "ablations": {"spec"},
 }

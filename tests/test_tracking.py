@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,35 +18,14 @@ from typing import Any
 import pytest
 
 from casl.errors import TrackingError
-from casl.runner.store import Store
-from casl.spec import Evaluate, Finetune, Folder, Labeler, Model, PseudoLabel, Recipe, Scenes, Stage, Warmup
-from casl.spec.freeze import freeze
-from casl.spec.run import Run
+from casl.spec import Folder
 from casl.tracking import Mirror, ui_command
 from casl.tracking_run import read_curves
 from casl.tracking_server import database, make_database, quiet_mlflow
 from casl.tracking_text import title
+from tests.tracking_shelf import EVALUATE, FINETUNE, LABELED, LABELER, PSEUDO, VAL, WARMUP, Shelf
 
-RECIPE = Recipe(lr=1e-3, batch=4, sizes=(64,), max_size=96)
-AGNOSTIC = Model(detector="condinst", backbone="resnet_micro", classes=1)
-LABELED, VAL = Scenes("labeled", 10, 64), Scenes("val", 5, 64)
-LABELER = Labeler(AGNOSTIC, LABELED, "entities", RECIPE, ((216, 1.0),))
-PSEUDO = PseudoLabel(LABELER, Scenes("unlabeled", 246, 64), 64, 96)
-WARMUP = Warmup(AGNOSTIC, PSEUDO, "pseudo", RECIPE, ((240, 1.0), (360, 0.1)), threshold=0.3)
-FINETUNE = Finetune(
-    replace(AGNOSTIC, detector="fcos", classes=8), LABELED, "objects", RECIPE, ((216, 1.0),), init=WARMUP
-)
-EVALUATE = Evaluate(FINETUNE, VAL, "objects", "ap_det", 64, 96)
-RECORD: dict[str, Any] = {
-    "metrics": {},
-    "seconds": 90.0,
-    "started": "2026-01-02T03:04:05+00:00",
-    "host": "box",
-    "commit": "c0ffee",
-    "dirty": False,
-    "versions": {"torch": "2.15.0"},
-    "facts": {"images": 246},
-}
+ROOT = Path(__file__).resolve().parents[1]
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c626001000000ffff03000006000557bfabd40000000049454e44ae426082"
@@ -63,26 +42,11 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(tmp_path: Path, blank: Path) -> Store:
+def store(tmp_path: Path, blank: Path) -> Shelf:
     """An empty store whose name needs quoting everywhere, with an empty database."""
-    root = tmp_path / "a user's store #1"
-    store = Store(root)
-    shutil.copy(blank, root / "mlflow.db")
+    store = Shelf(tmp_path / "a user's store #1")
+    shutil.copy(blank, store.root / "mlflow.db")
     return store
-
-
-def commit(store: Store, stage: Stage, files: Mapping[str, bytes] | None = None, **record: object) -> Run:
-    for name, content in (files or {}).items():
-        path = store.work(stage.name) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    store.work(stage.name).mkdir(exist_ok=True)
-    return store.commit(stage, {**RECORD, **record})
-
-
-def failed(store: Store, stage: Stage, error: str) -> Run:
-    store.fail(stage, error)
-    return replace(store.run(stage.name), stage=freeze(stage))
 
 
 def client(mirror: Mirror) -> Any:
@@ -107,11 +71,11 @@ def test_names_say_what_a_stage_is() -> None:
     assert title(Folder("val", "objects", "0123456789abcdef", 3, 70)) == "folder val · objects · 70 images · 01234567"
 
 
-def test_each_ended_stage_becomes_one_run_and_only_once(store: Store) -> None:
+def test_each_ended_stage_becomes_one_run_and_only_once(store: Shelf) -> None:
     runs = [
-        commit(store, LABELED),
-        commit(store, LABELER),
-        failed(store, PSEUDO, "disk full"),
+        store.commit(LABELED),
+        store.commit(LABELER),
+        store.fail(PSEUDO, "disk full"),
         store.run(WARMUP.name),
     ]
     mirror, logged = Mirror(store.root), list[str]()
@@ -126,7 +90,7 @@ def test_each_ended_stage_becomes_one_run_and_only_once(store: Store) -> None:
     assert mirror.run_id(WARMUP.name) is None
 
 
-def test_a_run_shows_fields_figures_curves_data_note_and_files(store: Store, tmp_path: Path) -> None:
+def test_a_run_shows_fields_figures_curves_data_note_and_files(store: Shelf, tmp_path: Path) -> None:
     curve = b"iteration,loss,lr\n" + b"".join(b"%d,%.3f,\n" % (i, 9 - i / 1000) for i in range(2500))
     files = {
         "curves.csv": curve,
@@ -134,7 +98,7 @@ def test_a_run_shows_fields_figures_curves_data_note_and_files(store: Store, tmp
         "log.txt": b"begun\nended\n",
         "weights.safetensors": b"x" * 3_000_000,
     }
-    runs = [commit(store, VAL), commit(store, FINETUNE, files), commit(store, EVALUATE, metrics={"AP": 31.5})]
+    runs = [store.commit(VAL), store.commit(FINETUNE, files), store.commit(EVALUATE, metrics={"AP": 31.5})]
     mirror = Mirror(store.root, experiment="casl mini scenes")
     mirror.sync(runs, {EVALUATE.name: ["table4: F 3x / W 5x", "table6: 0.3"]})
     flow = client(mirror)
@@ -169,14 +133,14 @@ def test_a_run_shows_fields_figures_curves_data_note_and_files(store: Store, tmp
     assert "| AP | 31.5 |" in note
 
 
-def test_a_failed_run_says_why_in_its_note(store: Store) -> None:
+def test_a_failed_run_says_why_in_its_note(store: Shelf) -> None:
     mirror = Mirror(store.root)
-    mirror.sync([failed(store, WARMUP, "loss is nan at iteration 7\n  log: somewhere")], {})
+    mirror.sync([store.fail(WARMUP, "loss is nan at iteration 7\n  log: somewhere")], {})
     assert "loss is nan at iteration 7" in active(mirror)[0].data.tags["mlflow.note.content"]
 
 
-def test_a_new_table_changes_tags_of_the_same_run_and_keeps_other_tables(store: Store) -> None:
-    runs, mirror = [commit(store, VAL)], Mirror(store.root)
+def test_a_new_table_changes_tags_of_the_same_run_and_keeps_other_tables(store: Shelf) -> None:
+    runs, mirror = [store.commit(VAL)], Mirror(store.root)
     mirror.sync(runs, {VAL.name: ["table4: F 1x / W 1x"]})
     first = mirror.run_id(VAL.name)
     assert mirror.sync(runs, {VAL.name: ["table3: 1x", "table3: 2x"]}) == 0
@@ -187,17 +151,17 @@ def test_a_new_table_changes_tags_of_the_same_run_and_keeps_other_tables(store: 
     assert "table3: 1x; 2x" in run.data.tags["mlflow.note.content"]
 
 
-def test_a_failed_stage_that_is_done_later_has_one_finished_run(store: Store) -> None:
+def test_a_failed_stage_that_is_done_later_has_one_finished_run(store: Shelf) -> None:
     mirror = Mirror(store.root)
-    mirror.sync([failed(store, WARMUP, "out of memory")], {WARMUP.name: ["table4: a"]})
-    assert mirror.sync([commit(store, WARMUP)], {}) == 1
+    mirror.sync([store.fail(WARMUP, "out of memory")], {WARMUP.name: ["table4: a"]})
+    assert mirror.sync([store.commit(WARMUP)], {}) == 1
     (run,) = active(mirror)
     assert (run.info.status, run.data.tags["table4"]) == ("FINISHED", "a")
     assert "out of memory" not in run.data.tags["mlflow.note.content"]
 
 
-def test_a_crash_before_the_index_leaves_no_second_run(store: Store) -> None:
-    runs, mirror = [commit(store, VAL)], Mirror(store.root)
+def test_a_crash_before_the_index_leaves_no_second_run(store: Shelf) -> None:
+    runs, mirror = [store.commit(VAL)], Mirror(store.root)
     mirror.sync(runs, {})
     first = mirror.run_id(VAL.name)
     shutil.rmtree(store.root / "mlflow")
@@ -205,8 +169,8 @@ def test_a_crash_before_the_index_leaves_no_second_run(store: Store) -> None:
     assert [(r.info.run_id, r.data.tags["table4"]) for r in active(mirror)] == [(first, "late")]
 
 
-def test_a_half_made_run_is_replaced(store: Store) -> None:
-    runs, mirror = [commit(store, VAL), commit(store, LABELED)], Mirror(store.root)
+def test_a_half_made_run_is_replaced(store: Shelf) -> None:
+    runs, mirror = [store.commit(VAL), store.commit(LABELED)], Mirror(store.root)
     mirror.sync(runs[:1], {})
     whole = active(mirror)[0]
     tags = {**whole.data.tags, "casl.name": LABELED.name}
@@ -216,8 +180,8 @@ def test_a_half_made_run_is_replaced(store: Store) -> None:
     assert sorted(r.data.tags["casl.name"] for r in active(mirror)) == sorted([VAL.name, LABELED.name])
 
 
-def test_a_run_deleted_in_mlflow_or_with_its_database_is_logged_again(store: Store) -> None:
-    runs, mirror = [commit(store, VAL)], Mirror(store.root)
+def test_a_run_deleted_in_mlflow_or_with_its_database_is_logged_again(store: Shelf) -> None:
+    runs, mirror = [store.commit(VAL)], Mirror(store.root)
     mirror.sync(runs, {})
     client(mirror).delete_run(mirror.run_id(VAL.name))
     assert mirror.sync(runs, {VAL.name: ["table4: a"]}) == 1
@@ -228,13 +192,13 @@ def test_a_run_deleted_in_mlflow_or_with_its_database_is_logged_again(store: Sto
     assert len(active(mirror)) == 1
 
 
-def test_a_moved_store_is_told_to_rebuild_its_database(store: Store) -> None:
-    Mirror(store.root).sync([commit(store, VAL)], {})
-    moved = Store(store.root.rename(store.root.with_name("moved")))
-    commit(moved, LABELED)
+def test_a_moved_store_is_told_to_rebuild_its_database(store: Shelf) -> None:
+    Mirror(store.root).sync([store.commit(VAL)], {})
+    moved = Shelf(store.root.rename(store.root.with_name("moved")))
+    moved.commit(LABELED)
     mirror = Mirror(moved.root)
     with pytest.raises(TrackingError, match=r"a user's store #1/mlartifacts.*moved"):
-        mirror.sync([moved.run(n) for n in moved.names()], {})
+        mirror.sync(moved.runs.values(), {})
 
 
 def closed_port() -> int:
@@ -244,8 +208,8 @@ def closed_port() -> int:
         return port
 
 
-def test_results_wait_while_the_server_is_away_and_arrive_later(store: Store) -> None:
-    runs, before, start = [commit(store, VAL), commit(store, LABELED)], dict(os.environ), time.monotonic()
+def test_results_wait_while_the_server_is_away_and_arrive_later(store: Shelf) -> None:
+    runs, before, start = [store.commit(VAL), store.commit(LABELED)], dict(os.environ), time.monotonic()
     with pytest.raises(TrackingError, match=r"(?s)nothing is lost.*store.*casl sync"):
         Mirror(store.root, f"http://127.0.0.1:{closed_port()}").sync(runs, {})
     assert time.monotonic() - start < 15
@@ -253,8 +217,8 @@ def test_results_wait_while_the_server_is_away_and_arrive_later(store: Store) ->
     assert Mirror(store.root).sync(runs, {}) == 2
 
 
-def test_a_database_held_by_another_process_is_reported_in_seconds(store: Store) -> None:
-    runs, mirror, start = [commit(store, VAL)], Mirror(store.root), time.monotonic()
+def test_a_database_held_by_another_process_is_reported_in_seconds(store: Shelf) -> None:
+    runs, mirror, start = [store.commit(VAL)], Mirror(store.root), time.monotonic()
     other = sqlite3.connect(store.root / "mlflow.db")
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(TrackingError, match="locked"):
@@ -264,33 +228,31 @@ def test_a_database_held_by_another_process_is_reported_in_seconds(store: Store)
     assert mirror.sync(runs, {}) == 1
 
 
-def test_a_file_that_is_no_database_is_reported(store: Store) -> None:
+def test_a_file_that_is_no_database_is_reported(store: Shelf) -> None:
     (store.root / "mlflow.db").write_text("not a database, and longer than the header of one would be " * 9)
     with pytest.raises(TrackingError, match="not a database"):
-        Mirror(store.root).sync([commit(store, VAL)], {})
+        Mirror(store.root).sync([store.commit(VAL)], {})
 
 
 SYNC = """
 import sys
 from pathlib import Path
-from casl.runner.store import Store
 from casl.tracking import Mirror
-store = Store(Path(sys.argv[1]))
-print(Mirror(store.root, sys.argv[2]).sync([store.run(n) for n in store.names()], {}))
+from tests.tracking_shelf import VAL, Shelf
+store = Shelf(Path(sys.argv[1]))
+print(Mirror(store.root, sys.argv[2]).sync([store.commit(VAL)], {}))
 """
 
 
 def test_processes_that_start_at_once_share_one_new_database(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'shared.db'}"
-    stores = [Store(tmp_path / name) for name in "ab"]
-    for store in stores:
-        commit(store, VAL)
+    roots = [tmp_path / name for name in "ab"]
     started = [
-        subprocess.Popen([sys.executable, "-c", SYNC, str(s.root), uri], stdout=subprocess.PIPE, text=True)
-        for s in stores
+        subprocess.Popen([sys.executable, "-c", SYNC, str(r), uri], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for r in roots
     ]
     assert [p.communicate(timeout=120)[0] for p in started] == ["1\n", "1\n"]
-    assert len(active(Mirror(stores[0].root, uri))) == 2
+    assert len(active(Mirror(roots[0], uri))) == 2
 
 
 def test_half_a_last_line_of_a_killed_stage_is_left_out(tmp_path: Path) -> None:
@@ -301,9 +263,9 @@ def test_half_a_last_line_of_a_killed_stage_is_left_out(tmp_path: Path) -> None:
     assert "line 4" in damage
 
 
-def test_a_damaged_curve_does_not_stop_the_sync(store: Store) -> None:
+def test_a_damaged_curve_does_not_stop_the_sync(store: Shelf) -> None:
     mirror = Mirror(store.root)
-    assert mirror.sync([commit(store, LABELER, {"curves.csv": b"iteration,loss\n0,2.0\n1,abc\n"})], {}) == 1
+    assert mirror.sync([store.commit(LABELER, {"curves.csv": b"iteration,loss\n0,2.0\n1,abc\n"})], {}) == 1
     (run,) = active(mirror)
     assert run.data.metrics == {"loss": 2.0}
     assert "line 3" in run.data.tags["casl.damage"]
@@ -320,7 +282,7 @@ def test_a_server_elsewhere_is_not_started_again(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def server(store: Store) -> Iterator[tuple[Store, str]]:
+def server(store: Shelf) -> Iterator[tuple[Shelf, str]]:
     """MLflow's pages over a store, until the test ends."""
     port = closed_port()
     command, variables = ui_command(store.root, None, port)
@@ -345,16 +307,16 @@ def _await(address: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_pages_serve_pictures_and_accept_runs_over_http(server: tuple[Store, str]) -> None:
+def test_the_pages_serve_pictures_and_accept_runs_over_http(server: tuple[Shelf, str]) -> None:
     store, address = server
     mirror = Mirror(store.root, experiment="on disk")
-    mirror.sync([commit(store, VAL, {"pictures/a.png": PNG})], {})
+    mirror.sync([store.commit(VAL, {"pictures/a.png": PNG})], {})
     path = f"{address}/get-artifact?path=pictures/a.png&run_uuid={mirror.run_id(VAL.name)}"
     with urllib.request.urlopen(path, timeout=10) as answer:
         assert answer.read() == PNG
 
     remote = Mirror(store.root, f"{address}/", experiment="over http")
-    assert remote.sync([commit(store, LABELER, {"pictures/b.png": PNG, "curves.csv": b"iteration,loss\n0,1.0\n"})], {})
+    assert remote.sync([store.commit(LABELER, {"pictures/b.png": PNG, "curves.csv": b"iteration,loss\n0,1.0\n"})], {})
     run = client(remote).get_run(remote.run_id(LABELER.name))
     assert (run.info.status, run.data.metrics) == ("FINISHED", {"loss": 1.0})
     assert [f.path for f in client(remote).list_artifacts(run.info.run_id, "pictures")] == ["pictures/b.png"]

@@ -1,7 +1,6 @@
 """Command line, one file a group of verbs. The only room that reads environment variables.
 
-Exit codes: 0 all is well; 1 some stages failed, or `data check` found errors; 2 the command, a spec, the data or the
-store is wrong and nothing was started; 130 stopped with Ctrl-C.
+Exit codes are in docs/cli.md, which is made by casl/cli/page.py.
 """
 
 from __future__ import annotations
@@ -10,37 +9,49 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from casl.cli import browse, data, plan, report, run, score
-from casl.cli import store as store_verbs
+from casl.cli import browse, complete, data, doctor, plan, predict, report, run, score, store, tune
+from casl.cli.parser import WRONG, Parser, Version
 from casl.cli.study import store_option, study_options
 from casl.errors import CaslError
 
+DESCRIPTION = """Class-agnostic semi-supervised learning for detection and segmentation, and its ablations.
 
-def parser() -> argparse.ArgumentParser:
+Exit codes: 0 all is well; 1 something in the work is wrong (failed stages, errors in data, a damaged store);
+2 the command, a spec, the data or the store is wrong and nothing was started; 130 stopped with Ctrl-C."""
+
+
+def parser() -> Parser:
     """The whole command line."""
-    root = argparse.ArgumentParser(prog="casl", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    root = Parser(prog="casl", description=DESCRIPTION)
+    root.add_argument("--version", action=Version, help="print the version and stop")
     verbs = root.add_subparsers(dest="verb", required=True, metavar="VERB")
     study = study_options()
-    store = argparse.ArgumentParser(add_help=False)
-    store_option(store)
+    where = argparse.ArgumentParser(add_help=False)
+    store_option(where)
     plan.add(verbs, study)
     run.add(verbs, study)
     report.add(verbs, study)
-    browse.add(verbs, store)
-    store_verbs.add(verbs, store)
+    tune.add(verbs, where)
+    browse.add(verbs, where)
+    predict.add(verbs, where)
+    store.add(verbs, where)
     data.add(verbs)
     score.add(verbs)
+    doctor.add(verbs, where)
+    complete.add(verbs)
     return root
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors of the user's are printed without a traceback."""
-    options = parser().parse_args(arguments)
+    root = parser()
+    complete.answer_shell(root)
+    options = root.parse_args(arguments)
     try:
         return int(options.command(options))
     except CaslError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
+        return WRONG
     except KeyboardInterrupt:
         print("\nstopped; repeat the command to go on from here", file=sys.stderr)
         return 130

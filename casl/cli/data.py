@@ -14,12 +14,20 @@ def add(verbs: Any) -> None:
     """Verbs `data check` and `data scenes`."""
     data = verbs.add_parser("data", help="check a data set, or make one").add_subparsers(dest="what", required=True)
     check = data.add_parser("check", help="validate every file and print counts as JSON")
-    check.add_argument("path")
+    check.add_argument("path", help="folder of the set")
+    check.add_argument("--json", action="store_true", help="as always")
     check.set_defaults(command=data_check_command)
     scenes = data.add_parser("scenes", help="write the built-in data set into a folder")
-    scenes.add_argument("path")
-    for name, default in (("labeled", 100), ("unlabeled", 246), ("val", 100), ("size", 64), ("seed", 0)):
-        scenes.add_argument(f"--{name}", type=int, default=default)
+    scenes.add_argument("path", help="folder of the set, made if missing")
+    scenes.add_argument("--json", action="store_true", help="print what was written as JSON")
+    for name, default, what in (
+        ("labeled", 100, "images"),
+        ("unlabeled", 246, "images"),
+        ("val", 100, "images"),
+        ("size", 64, "side in pixels"),
+        ("seed", 0, "of all that is drawn"),
+    ):
+        scenes.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{what} (default {default})")
     scenes.set_defaults(command=data_scenes_command)
 
 
@@ -41,5 +49,11 @@ def data_scenes_command(options: argparse.Namespace) -> int:
     from casl.data.scenes import write_scene_set
 
     write_scene_set(Path(options.path), options.labeled, options.unlabeled, options.val, options.size, options.seed)
+    if options.json:
+        counts = {split: getattr(options, split) for split in ("labeled", "unlabeled", "val")}
+        print(
+            json.dumps({"path": options.path, "images": counts, "size": options.size, "seed": options.seed}, indent=1)
+        )
+        return 0
     print(f"{options.path}: try `make table4 DATA={options.path}`")
     return 0

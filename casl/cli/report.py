@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     """Verb `report`."""
     report = verbs.add_parser("report", parents=[study], help="write tables from what is in the store")
     report.add_argument("--reports", default="reports", help="folder for reports (default reports)")
+    report.add_argument("--json", action="store_true", help="print what was written, and counts of cells, as JSON")
     report.set_defaults(command=report_command)
 
 
@@ -43,5 +45,9 @@ def report_command(options: argparse.Namespace) -> int:
     if "all" in options.tables:
         claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
         written += write_index(tables, claims, folder)
+    if options.json:
+        counts = {t.name: {"measured": t.measured, "measurable": t.measurable} for t in tables}
+        print(json.dumps({"files": [str(path) for path in written], "cells": counts}, indent=1))
+        return 0
     print("\n".join(map(str, written)))
     return 0

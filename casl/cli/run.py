@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from casl import catalog
 from casl.cli.plan import plan_counts, print_counts, print_estimate, print_spent
@@ -22,6 +24,9 @@ from casl.runner.plan import Plan
 from casl.runner.schedule import Launcher, Summary, execute
 from casl.runner.snapshot import environment, take
 from casl.runner.store import Store
+
+if TYPE_CHECKING:
+    from casl.tracking import Mirror
 
 
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
@@ -48,12 +53,26 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     run.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
     run.add_argument("--weights", default="", help="folder with pretrained backbone weights, <backbone>.safetensors")
+    run.add_argument("--json", action="store_true", help="how it ended as JSON on stdout, everything else on stderr")
     run.set_defaults(command=run_command)
-    verbs.add_parser("sync", parents=[study], help="send finished stages to MLflow").set_defaults(command=sync_command)
+    sync = verbs.add_parser("sync", parents=[study], help="send finished stages to MLflow")
+    sync.add_argument("--json", action="store_true", help="how many were sent as JSON on stdout")
+    sync.set_defaults(command=sync_command)
 
 
 def run_command(options: argparse.Namespace) -> int:
     """Run what is missing, then tell MLflow."""
+    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+        ended = _run(options)
+    if options.json:
+        print(json.dumps(ended, indent=1))
+    if ended["stopped"]:
+        raise KeyboardInterrupt
+    return 1 if ended["failed"] else 0
+
+
+def _run(options: argparse.Namespace) -> dict[str, list[str]]:
+    """Names of stages: those to run, and by how they ended."""
     from casl.tracking import Mirror
 
     study = open_study(options)
@@ -65,7 +84,7 @@ def run_command(options: argparse.Namespace) -> int:
     if options.dry_run:
         print_counts(plan_counts(plan := study.plan(), study))
         print("\n".join(f"  would run {name}" for name in plan.todo))
-        return 0
+        return {"to_run": plan.todo, **vars(Summary())}
     study.store.check_writable()
     _quarantine_damaged(study)
     plan = study.plan()
@@ -74,16 +93,19 @@ def run_command(options: argparse.Namespace) -> int:
         plan = study.plan()
     remember_roots(study.store, study.name, plan)
     print_counts(plan_counts(plan, study))
-    summary = carry_out(plan, study, options) if plan.todo else Summary()
-    send(Mirror(study.store.root, options.mlflow or None, study.experiment), study, plan)
-    if summary.stopped:
-        raise KeyboardInterrupt
-    return 1 if summary.failed else 0
+    mirror = Mirror(study.store.root, options.mlflow or None, study.experiment)
+    summary = carry_out(plan, study, mirror, options) if plan.todo else Summary()
+    send(mirror, study, plan)
+    return {"to_run": plan.todo, **vars(summary)}
 
 
-def carry_out(plan: Plan, study: Study, options: argparse.Namespace) -> Summary:
-    """Let the chosen launcher do a plan, with Ctrl-C as people expect: once to save and stop, twice to stop now."""
+def carry_out(plan: Plan, study: Study, mirror: Mirror, options: argparse.Namespace) -> Summary:
+    """Let the chosen launcher do a plan, with Ctrl-C as people expect: once to save and stop, twice to stop now.
+
+    Results appear in MLflow meanwhile.
+    """
     from casl.runner.live import View
+    from casl.tracking_follow import follow
 
     placement = Placement(
         roots=study.roots,
@@ -96,14 +118,18 @@ def carry_out(plan: Plan, study: Study, options: argparse.Namespace) -> Summary:
     launcher: Launcher = catalog.load("launcher", options.launcher)(study.store, resources(options, study.store))
     try:
         print_estimate(estimate(plan, study.store), launcher.slots)
-        with View(plan, study.store) as view, interruptible() as stopping:
+        with (
+            View(plan, study.store) as view,
+            interruptible() as stopping,
+            follow(mirror, study.store.run, plan.uses) as tell,
+        ):
             summary = execute(
                 plan,
                 study.store,
                 launcher,
                 placement,
                 view,
-                lambda name: None,
+                tell,
                 keep_going=options.keep_going,
                 stopping=stopping,
             )
@@ -158,14 +184,16 @@ def _quarantine_damaged(study: Study) -> None:
             print(f"{error}\n  moved to {study.store.quarantine(name)}; it will be computed again", file=sys.stderr)
 
 
-def send(mirror: Any, study: Study, plan: Plan) -> None:
+def send(mirror: Any, study: Study, plan: Plan) -> int | None:
+    """Tell MLflow of a plan's stages; how many were new there, None if it did not answer."""
     runs = [study.store.run(name) for name in plan.nodes]
     try:
         logged = mirror.sync(runs, plan.uses, None)
     except TrackingError as error:
         print(f"MLflow: {error}", file=sys.stderr)
-        return
+        return None
     print(f"MLflow: {logged} new runs in experiment {study.experiment!r}; `make ui` shows them")
+    return int(logged)
 
 
 def sync_command(options: argparse.Namespace) -> int:
@@ -173,5 +201,9 @@ def sync_command(options: argparse.Namespace) -> int:
     from casl.tracking import Mirror
 
     study = open_study(options)
-    send(Mirror(study.store.root, options.mlflow or None, study.experiment), study, study.plan())
+    mirror = Mirror(study.store.root, options.mlflow or None, study.experiment)
+    with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
+        sent = send(mirror, study, study.plan())
+    if options.json:
+        print(json.dumps({"experiment": study.experiment, "sent": sent}, indent=1))
     return 0

@@ -18,6 +18,7 @@ def add(verbs: Any) -> None:
     score.add_argument("--metric", required=True, help=", ".join(catalog.METRICS))
     score.add_argument("--gt-pngs", default="", help="pq: folder of PNGs (default: named as the JSON file)")
     score.add_argument("--dt-pngs", default="", help="pq: the same of the predictions")
+    score.add_argument("--json", action="store_true", help="as always")
     score.set_defaults(command=score_command)
 
 

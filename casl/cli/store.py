@@ -41,7 +41,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     ls.add_argument("--kind", action="append", default=[], help=f"only of these kinds: {', '.join(catalog.STAGES)}")
     ls.add_argument("--status", action="append", default=[], help=f"only these: {', '.join(STATUSES)}")
     ls.add_argument("--sort", default="name", choices=ORDERS, help="default name; the largest and the latest come last")
-    ls.add_argument("--json", action="store_true")
+    ls.add_argument("--json", action="store_true", help="print JSON")
     ls.set_defaults(command=ls_command)
     explain = what.add_parser("explain", parents=[store], help="all about a stage, and whether it would run again")
     explain.add_argument("key", help="name of the stage, or the beginning of its name or key")
@@ -49,7 +49,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     explain.add_argument("--profile", default="mini", help="of those tables (default mini)")
     explain.add_argument("--data", default="", help="of those tables (default the profile's own)")
     explain.add_argument("--seeds", type=int, default=1, help="of those tables (default 1)")
-    explain.add_argument("--json", action="store_true")
+    explain.add_argument("--json", action="store_true", help="print JSON")
     explain.set_defaults(command=explain_command)
     store_keep.add(what, store)
 

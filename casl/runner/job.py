@@ -20,6 +20,7 @@ from casl.spec.context import Context, Outcome, Progress
 from casl.spec.freeze import freeze, thaw
 from casl.spec.kinds import PseudoLabel, Train
 from casl.spec.stage import Stage
+from casl.tracking_usage import SYSTEM, Usage, usage
 
 LOG = "log.txt"
 
@@ -156,14 +157,16 @@ def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[
         digests=store.root / "digests.json",
     )
     made_by = origin(stage, job.resume, store.root) if process.rank == 0 else {}
-    outcome: Outcome = load("stage", stage.kind)(stage, context)
+    with usage(context.folder / SYSTEM) if process.rank == 0 else contextlib.nullcontext(Usage()) as used:
+        outcome: Outcome = load("stage", stage.kind)(stage, context)
     if process.rank > 0:
         return
     attempts = store.leases.attempts(stage.name)
     attempts[-1:] = [{**attempts[-1], "seconds": round(time.monotonic() - lease.began, 3)}] if attempts else []
     seconds = sum(a["seconds"] for a in attempts)
     say(f"finished in {seconds:.1f} s: {dict(outcome.metrics)}")
-    result = {"metrics": dict(outcome.metrics), "facts": dict(outcome.facts), "attempts": attempts}
+    facts = {**outcome.facts, "system": used.summary()}
+    result = {"metrics": dict(outcome.metrics), "facts": facts, "attempts": attempts}
     timing = {"seconds": round(seconds, 3), "started": started.isoformat(timespec="seconds")}
     store.commit(stage, {**provenance(), **made_by, **result, **timing}, lease)
 

@@ -12,4 +12,7 @@ def run(stage: Folder, ctx: Context) -> Outcome:
     """Open the split as every later stage will, and count it."""
     split = load_split(split_files(stage, ctx), stage.labels)
     ctx.progress(len(split), len(split), {})
-    return Outcome(facts={**facts_of(split), "digest": stage.digest, "classes": list(split.classes)})
+    names = {"classes": list(split.classes), "category_ids": list(split.category_ids)}
+    if stage.labels == "panoptic":
+        names |= {"stuff_classes": list(split.stuff_classes), "stuff_category_ids": list(split.stuff_category_ids)}
+    return Outcome(facts={**facts_of(split), **names, "digest": stage.digest})

@@ -1,0 +1,126 @@
+"""What `doctor` can tell at once: versions, cores, MLflow, and what is optional."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+
+from casl.errors import CaslError
+
+BROKEN = "broken"
+INSTALL = "`make setup`, or `pip install -e .` in the project's folder"
+DETECTRON2 = "git+https://github.com/facebookresearch/detectron2"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line. state: "ok", "note" (worth knowing) or "broken" (something needed). todo: what to do; may be empty."""
+
+    what: str
+    state: str
+    said: str
+    todo: str = ""
+
+
+def python() -> Finding:
+    """The interpreter against pyproject.toml."""
+    from packaging.specifiers import SpecifierSet
+
+    version = ".".join(map(str, sys.version_info[:3]))
+    wanted = _metadata("Requires-Python")
+    if wanted and version not in SpecifierSet(wanted):
+        return Finding(
+            "python", BROKEN, f"{version}, but casl needs {wanted}", "make setup PYTHON=path/to/a/newer/python"
+        )
+    return Finding("python", "ok", f"{version} at {sys.executable}")
+
+
+def packages() -> Iterator[Finding]:
+    """Every package that casl depends on, against pyproject.toml; those that fit share a line."""
+    from packaging.requirements import Requirement
+
+    try:
+        lines = metadata.requires("casl") or []
+    except metadata.PackageNotFoundError:
+        yield Finding("packages", BROKEN, "casl is not installed, so what it needs is not known", INSTALL)
+        return
+    fits = []
+    for wanted in map(Requirement, lines):
+        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = metadata.version(wanted.name)
+        except metadata.PackageNotFoundError:
+            yield Finding(wanted.name, BROKEN, f"not installed; casl needs {wanted}", INSTALL)
+            continue
+        if wanted.specifier.contains(version, prereleases=True):
+            fits.append(f"{wanted.name} {version}")
+        else:
+            yield Finding(wanted.name, BROKEN, f"{version}, but casl needs {wanted}", INSTALL)
+    yield Finding("packages", "ok", f"casl {_metadata('Version')}, {', '.join(fits)}")
+
+
+def _metadata(field: str) -> str:
+    try:
+        return str(metadata.metadata("casl")[field])
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def machine() -> Finding:
+    """Cores and memory."""
+    cores = len(os.sched_getaffinity(0))
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return Finding("machine", "ok", f"{cores} cores, {pages * size / 1e9:.0f} GB memory; a run does one stage a core")
+
+
+def tracking(store: Path, uri: str) -> Finding:
+    """Whether MLflow answers at the address that runs will use."""
+    from casl.tracking_server import SQLITE, artifact_root, database, default_uri, open_client
+    from casl.tracking_server import quiet_mlflow as quiet
+    from casl.tracking_server import tracking_errors as explained
+
+    where = uri.rstrip("/") or default_uri(store)
+    spoken = re.sub(r"//[^/@]*@", "//...@", where)  # without a password
+    if where.startswith(SQLITE) and not database(where).exists():
+        return Finding("mlflow", "ok", f"{spoken} is not there yet; the first run makes it")
+    try:
+        with quiet(), explained(where, store, reading=True):
+            client = open_client(where, artifact_root(store))
+            count = len(client.search_experiments())
+    except CaslError as error:
+        todo = "start it, or name another with --mlflow; until then results wait in the store for `casl sync`"
+        if "401" in str(error) or "403" in str(error):
+            todo = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        return Finding("mlflow", BROKEN, str(error).splitlines()[0].replace(where, spoken), todo)
+    return Finding("mlflow", "ok", f"{spoken}: {count} experiments; `casl ui` shows them")
+
+
+def optional() -> Iterator[Finding]:
+    """What nothing needs here, but some work does."""
+    if util.find_spec("detectron2"):
+        yield Finding("detectron2", "ok", _version_of("detectron2"))
+    else:
+        todo = f"for its models and configurations: pip install --no-build-isolation '{DETECTRON2}'"
+        yield Finding("detectron2", "note", "not installed; nothing here needs it", todo)
+    if found := shutil.which("sbatch"):
+        yield Finding("slurm", "ok", found)
+    else:
+        yield Finding("slurm", "note", "no sbatch here", "run on a login node of the cluster for --launcher slurm")
+    if util.find_spec("ray"):
+        yield Finding("ray", "ok", _version_of("ray"))
+    else:
+        yield Finding("ray", "note", "not installed", "pip install 'ray[default]' for --launcher ray")
+
+
+def _version_of(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "of unknown version"

@@ -1,0 +1,79 @@
+"""Examples of every verb, for --help and docs/cli.md. A test parses each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Example = tuple[str, str]
+
+EXAMPLES: dict[str, Sequence[Example]] = {
+    "casl": (
+        ("casl plan table4", "count what Table 4 would take"),
+        ("casl run table4 --profile smoke", "run it, in a minute or two"),
+        ("casl report table4 --profile smoke", "write reports/smoke/table4.*"),
+        ("casl doctor", "what is missing on this machine"),
+    ),
+    "casl plan": (
+        ("casl plan table4", "stages and iterations, and what sharing saves"),
+        ("casl plan table4 --why", "why each stage has to run"),
+        ("casl plan all --profile paper --rate 4", "device-hours of everything, at 4 iterations a second"),
+        ("casl plan table4 --json", "for scripts"),
+    ),
+    "casl run": (
+        ("casl run table4", "what is missing, in the profile `mini`"),
+        ("casl run table4 --profile smoke --dry-run", "say what would run, and stop"),
+        ("casl run table7 --seeds 3 --data path/to/set", "your data, three repetitions of every training"),
+        ("casl run all --gpus 0,1 --per-gpu 2", "two stages at once on each of two GPUs"),
+        ("casl run table4 --launcher inline", "all in this process, for a debugger"),
+    ),
+    "casl sync": (
+        ("casl sync table4", "send what MLflow missed"),
+        ("casl sync all --mlflow http://127.0.0.1:5000", "to a server"),
+    ),
+    "casl report": (
+        ("casl report table4", "reports/mini/table4.md, .csv, .json, .tex, .html, .png"),
+        ("casl report all --seeds 3", "all ten tables, and index.html with the paper's claims"),
+        ("casl report table4 --data path/to/set --reports mine", "into another folder"),
+    ),
+    "casl show": (
+        ("casl show warmup-48a4", "by the beginning of its name"),
+        ("casl show 48a4", "or of its key"),
+    ),
+    "casl data": (("casl data check path/to/set", "before anything is trained"),),
+    "casl data check": (("casl data check path/to/set", "counts, errors, warnings; exit code 1 with errors"),),
+    "casl data scenes": (
+        ("casl data scenes scenes", "the built-in set as COCO files, to look at"),
+        ("casl data scenes scenes --labeled 1000 --unlabeled 2000 --val 200 --size 128", "a larger one"),
+    ),
+    "casl score": (
+        ("casl score --gt instances_val.json --dt results.json --metric ap_det", "boxes"),
+        ("casl score --gt panoptic_val.json --dt panoptic.json --metric pq", "PNG folders are those beside the files"),
+    ),
+    "casl store": (("casl store ls", "what is there"), ("casl store gc", "what no study needs")),
+    "casl store ls": (
+        ("casl store ls --sort size", "the largest last"),
+        ("casl store ls --kind warmup --kind finetune --status failed", "some only"),
+    ),
+    "casl store explain": (("casl store explain warmup-48a4", "fields, relatives, files, and whether it would run"),),
+    "casl store verify": (("casl store verify --quarantine", "move what is damaged aside, to be computed again"),),
+    "casl store gc": (("casl store gc", "list only"), ("casl store gc --leftovers --yes", "remove")),
+    "casl store export": (("casl store export finetune-48a4 -o best.tar", "with all that it was made from"),),
+    "casl store import": (("casl store import best.tar --store other", "checksums are verified"),),
+    "casl doctor": (
+        ("casl doctor", "what is missing on this machine, and what to do"),
+        ("casl doctor --data path/to/set --mlflow http://127.0.0.1:5000", "also a data set and a server"),
+        ("casl doctor --json", "for scripts; exit code 1 if something needed is broken"),
+    ),
+    "casl complete": (
+        ("casl complete bash", 'eval "$(casl complete bash)" in ~/.bashrc'),
+        ("casl complete zsh", 'eval "$(casl complete zsh)" in ~/.zshrc, after compinit'),
+        ("casl complete fish", "casl complete fish | source, in ~/.config/fish/config.fish"),
+    ),
+}
+
+
+def examples_of(prog: str) -> str:
+    """The examples of a verb as they stand under its --help; empty if it has none here."""
+    known = EXAMPLES.get(prog, ())
+    width = max((len(command) for command, _ in known), default=0)
+    return "\n".join(["examples:", *(f"  {c:{width}}   {what}" for c, what in known)]) if known else ""

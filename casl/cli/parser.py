@@ -1,0 +1,81 @@
+"""The parser of every verb: examples under --help, and errors that say what was meant."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any, NoReturn
+
+from casl.cli.examples import examples_of
+from casl.errors import unknown
+
+WRONG = 2  # exit code of a command that was not understood
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that names near misses. Its verbs are parsed by others of its kind.
+
+    A verb without an epilog of its own gets its examples from casl/cli/examples.py.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(*args, **kwargs)
+        self.epilog = self.epilog or examples_of(self.prog)
+
+    @property
+    def verbs(self) -> dict[str, argparse.ArgumentParser]:
+        """Its verbs by name; none for a verb that has no others below it."""
+        groups = [a for a in self._actions if isinstance(a, argparse._SubParsersAction)]
+        return dict(groups[0].choices) if groups else {}
+
+    @property
+    def options(self) -> list[str]:
+        """The options it knows, as they are typed."""
+        return [name for action in self._actions for name in action.option_strings]
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse's, but nothing stays unknown: a verb or an option that is not there ends the program."""
+        given = list(sys.argv[1:] if args is None else args)
+        verb = next((a for a in given if not a.startswith("-")), None)
+        if self.verbs and verb is not None and verb not in self.verbs:
+            self.error(unknown("verb", verb, self.verbs))
+        known, rest = super().parse_known_args(given, namespace)
+        if rest:
+            options = [word for word in rest if word.startswith("-")]
+            self.error("\n".join(map(self._too_much, options or rest)))  # a word may belong to the unknown option
+        return known, rest
+
+    def error(self, message: str) -> NoReturn:
+        """End with WRONG, after what is wrong and where to read more."""
+        known = f"  verbs: {', '.join(self.verbs)}.\n" if self.verbs and "known:" not in message else ""
+        self.exit(WRONG, f"{self.prog}: {message}\n{known}  `{self.prog} --help` says more, with examples.\n")
+
+    def _too_much(self, word: str) -> str:
+        if not word.startswith("-"):
+            return f"unexpected argument {word!r}."
+        name = word.partition("=")[0]
+        near = difflib.get_close_matches(name, self.options, n=1, cutoff=0.5)
+        return f"unknown option {name!r}." + (f"\n  did you mean {near[0]!r}?" if near else "")
+
+
+class Version(argparse.Action):
+    """--version: looked up when asked for only, since every command builds the parser."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **kwargs)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(f"casl {installed_version()}")
+        parser.exit()
+
+
+def installed_version() -> str:
+    """Version of casl as installed."""
+    try:
+        return metadata.version("casl")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,132 @@
+"""Verb `predict`: a trained detector on images of the user's."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from casl.cli.browse import stage_name
+from casl.errors import DataError, SpecError
+from casl.files import read_json
+from casl.runner.store import Store
+from casl.spec.freeze import freeze, thaw
+from casl.spec.kinds import Evaluate, PseudoLabel, Train
+
+SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif"))
+WEIGHTS = "model.safetensors"
+EPILOG = """examples:
+  casl predict photo.jpg --model finetune-48a4 --out found
+  casl predict photos/ --model models:/casl-mini-scenes-table4@best --threshold 0.5
+  casl predict photo.jpg --model store/stages/finetune-48a46dfeb7c1d2e3/model.safetensors --json
+
+In the folder: one picture an image, results.json (COCO results), images.json (what their ids mean)."""
+
+
+def add(verbs: Any, store: argparse.ArgumentParser) -> None:
+    """Verb `predict`."""
+    verb = verbs.add_parser(
+        "predict",
+        parents=[store],
+        help="draw what a trained detector finds in images",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
+    verb.add_argument(
+        "--model", required=True, help="a stage's name or the beginning of its key, models:/NAME@ALIAS, or a file"
+    )
+    verb.add_argument("--out", default="predictions", metavar="FOLDER", help="default predictions")
+    verb.add_argument("--threshold", type=float, default=0.3, help="lowest score to show (default 0.3)")
+    verb.add_argument("--size", type=int, default=0, metavar="PX", help="short side the detector sees")
+    verb.add_argument("--device", default="auto", help="auto, cpu, cuda (default auto)")
+    verb.add_argument("--json", action="store_true", help="print what was found as JSON")
+    verb.set_defaults(command=predict_command)
+
+
+def predict_command(options: argparse.Namespace) -> int:
+    """Find, draw, write. Images that cannot be read are named at the end; the exit code is then 1."""
+    if not 0.0 <= options.threshold < 1.0:
+        raise SpecError(f"--threshold is a score in [0, 1), got {options.threshold:g}")
+    images = list(_images(options.images))
+    out = Path(options.out)
+    report, bad = _write(options, images, out)
+    for sentence in bad:
+        print(sentence, file=sys.stderr)
+    if options.json:
+        print(json.dumps(report, indent=1))
+    else:
+        count = sum(len(image["objects"]) for image in report["images"])
+        print(f"{report['model']}: {count} objects in {len(report['images'])} images; pictures and results.json: {out}")
+    return 1 if bad else 0
+
+
+def _images(names: list[str]) -> Iterator[Path]:
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            if not inside:
+                raise DataError(f"{path} holds no images; looked for {', '.join(sorted(SUFFIXES))}")
+            yield from inside
+        elif path.exists():
+            yield path
+        else:
+            raise DataError(f"there is no image {path}{_near(path)}")
+
+
+def _near(path: Path) -> str:
+    there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, there, n=1)
+    return f"\n  did you mean {path.with_name(near[0])}?" if near else ""
+
+
+def _write(options: argparse.Namespace, images: list[Path], out: Path) -> tuple[dict[str, Any], list[str]]:
+    from casl.stages.predict_files import write
+
+    return write(_open(options), images, out, options.threshold)
+
+
+def _open(options: argparse.Namespace) -> Any:
+    """The casl.stages.predict.Detector that is meant."""
+    from casl.runner.job import pick_device
+    from casl.stages.predict import CARD, open_folder
+
+    device = pick_device(options.device)
+    if options.model.startswith("models:/"):
+        from casl.tracking_models import fetch
+
+        with fetch(Path(options.store), options.mlflow or None, options.model) as folder:
+            return open_folder(folder, device)
+    path = Path(options.model)
+    folder = path if path.is_dir() else path.parent
+    if path.exists() and (folder / CARD).exists():
+        return open_folder(folder, device)
+    if path.exists():
+        return _open_result(folder.resolve(), device, options.size)
+    store = Store(Path(options.store))
+    return _open_result(store.folder(stage_name(store, options.model)), device, options.size)
+
+
+def _open_result(folder: Path, device: str, size: int) -> Any:
+    """The detector of a committed stage: its own, or the one it measured or labelled with."""
+    from casl.stages.predict import open_record, taught_by
+
+    if not (folder / "result.json").exists():
+        raise DataError(f"{folder} is no finished stage and no model: it lacks result.json and detector.json.")
+    stage = thaw(read_json(folder / "result.json")["stage"])
+    sides = (size, 0)
+    if isinstance(stage, Evaluate | PseudoLabel):
+        sides = sides if size else (stage.size, stage.max_size)
+        trained = stage.model if isinstance(stage, Evaluate) else stage.labeler
+        folder, stage = folder.with_name(trained.name), trained
+    if not isinstance(stage, Train):
+        raise SpecError(f"{stage.name} is {stage.kind}, not a training: name a labeler, a warmup or a finetune.")
+    data = taught_by(stage)[0].name
+    known = folder.with_name(data) / "result.json"
+    facts = {data: read_json(known).get("facts", {})} if known.exists() else {}
+    return open_record(freeze(stage), folder / WEIGHTS, facts, device, sides)

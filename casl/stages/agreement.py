@@ -1,0 +1,88 @@
+"""How good would labels above a threshold be? Told from scored predictions on disk, without torch and without training.
+
+Quality is measured on the held-out val split, which the labeler never saw; the truth of the unlabeled split, which the
+built-in scenes know, is not looked at. Val is also what models are judged on, so a threshold chosen by it is judged a
+little too well; that is as true of choosing by AP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from casl.data.pseudo import FILE_NAME
+from casl.errors import DataError
+from casl.files import read_json
+from casl.metrics.counts import label_quality
+from casl.metrics.results import GroundTruth, Result
+from casl.spec.context import Context
+from casl.spec.kinds import Evaluate, PseudoLabel
+from casl.spec.stage import Stage
+from casl.stages.sources import LABELS, open_split
+
+PREDICTIONS = "predictions.json"
+
+
+class ScoredLabels:
+    """Reads finished stages; remembers the split and the predictions it read last for each.
+
+    Args:
+        folder_of: stage name -> folder of its result. roots: digest -> folder of a data set on disk. digests: file that
+            remembers content hashes of such sets.
+    """
+
+    def __init__(self, folder_of: Callable[[str], Path], roots: Mapping[str, Path], digests: Path) -> None:
+        self.folder_of, self.roots, self.digests = folder_of, roots, digests
+        self._truths: dict[tuple[str, str], GroundTruth] = {}
+        self._found: dict[str, list[Result]] = {}
+        self._quality: dict[tuple[str, float], Mapping[str, float]] = {}
+
+    def quality(self, scoring: Evaluate, threshold: float) -> Mapping[str, float]:
+        """Class-agnostic precision, recall and F1 of a labeler's predictions on its evaluation's split.
+
+        Args:
+            scoring: a finished evaluation of the labeler.
+            threshold: delta; a score must exceed it, compared as float32 like the labels a warmup reads.
+
+        Returns:
+            As casl.metrics.counts.label_quality, in percent; a rate without a divisor counts as 0.
+        """
+        known = (scoring.name, threshold)
+        if known not in self._quality:
+            exact = float(np.float32(threshold))
+            rates = label_quality(self._truth(scoring), self._predictions(scoring), exact)
+            self._quality[known] = {name: max(0.0, rate) for name, rate in rates.items()}
+        return self._quality[known]
+
+    def counts(self, scored: PseudoLabel, threshold: float) -> tuple[int, int]:
+        """Images with a label above the threshold, and such labels, of finished pseudo labels."""
+        path = self.folder_of(scored.name) / LABELS / FILE_NAME
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                confident = arrays["scores"] > np.float32(threshold)
+                before = np.concatenate([[0], np.cumsum(confident)])
+                images = np.count_nonzero(np.diff(before[arrays["offsets"]]))
+        except (OSError, ValueError, KeyError) as error:
+            raise DataError(f"{path} is damaged ({error}).") from error
+        return int(images), int(confident.sum())
+
+    def _truth(self, scoring: Evaluate) -> GroundTruth:
+        known = (scoring.data.name, scoring.labels)
+        if known not in self._truths:
+            self._truths[known] = open_split(scoring.data, scoring.labels, self._context(scoring.data)).coco()
+        return self._truths[known]
+
+    def _predictions(self, scoring: Evaluate) -> list[Result]:
+        """Without what no pseudo label can be: boxes without area."""
+        if scoring.name not in self._found:
+            read: list[dict[str, Any]] = read_json(self.folder_of(scoring.name) / PREDICTIONS)
+            self._found[scoring.name] = [r for r in read if min(r["bbox"][2:]) > 0]
+        return self._found[scoring.name]
+
+    def _context(self, data: Stage) -> Context:
+        folder = self.folder_of(data.name)
+        inputs = {data.name: folder}
+        return Context(folder, inputs, self.roots, "cpu", lambda *_: None, lambda _: None, digests=self.digests)

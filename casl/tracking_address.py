@@ -1,0 +1,47 @@
+"""Addresses inside MLflow's pages, relative to a server's root, so that they work on any server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from urllib.parse import quote, urlencode
+
+from casl.tracking_server import TRAINING_MODE
+
+Address = tuple[str, str]  # experiment id, run id
+
+
+def run_page(address: Address) -> str:
+    """One run."""
+    experiment, run = address
+    return f"#/experiments/{experiment}/runs/{run}{TRAINING_MODE}"
+
+
+def experiment_page(experiment: str) -> str:
+    """All runs of an experiment, under its description."""
+    return f"#/experiments/{experiment}/runs{TRAINING_MODE}"
+
+
+def view_page(experiment: str, view: str) -> str:
+    """A saved view: filter, order and columns. view: its key."""
+    return f"{experiment_page(experiment)}&viewStateShareKey={view}"
+
+
+def list_page(experiment: str, runs: Sequence[str]) -> str:
+    """Just these runs, oldest first. runs: at least one id."""
+    names = ",".join(f"'{run}'" for run in runs)
+    wanted = {"searchFilter": f"attributes.run_id IN ({names})", "orderByKey": "attributes.start_time"}
+    return f"{experiment_page(experiment)}&{urlencode(wanted, quote_via=quote)}&orderByAsc=true"
+
+
+def compare_page(addresses: Sequence[Address]) -> str:
+    """Runs side by side: parameters that differ, figures, curves."""
+    runs = json.dumps([run for _, run in addresses])
+    experiments = json.dumps(sorted({experiment for experiment, _ in addresses}))
+    asked = urlencode({"runs": runs, "experiments": experiments}, quote_via=quote)  # MLflow finds runs in front only
+    return f"#/compare-runs?{asked}&{TRAINING_MODE[1:]}"
+
+
+def model_page(name: str) -> str:
+    """A registered model."""
+    return f"#/models/{quote(name)}{TRAINING_MODE}"

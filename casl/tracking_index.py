@@ -1,0 +1,112 @@
+"""What a store remembers of one MLflow server or database: one small file a run, one an experiment's page.
+
+<store>/mlflow/<uri>/<stage>.json     the run of a stage
+<store>/mlflow/<uri>/pages/<id>.json  description, views and models of an experiment
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from casl.files import write_json
+from casl.tracking_address import Address
+from casl.tracking_page import Listed
+from casl.tracking_server import default_uri, identity
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known to be in MLflow.
+
+    database: which one; content: digest of the result; tags: as last set; figures: final ones; inputs: stages it was
+    made from; iters: of a training.
+    """
+
+    run_id: str
+    experiment_id: str
+    database: str
+    content: str
+    uses: Mapping[str, Sequence[str]]
+    tags: Mapping[str, str]
+    title: str
+    figures: Mapping[str, float]
+    inputs: Sequence[str]
+    iters: int = 0
+    failed: bool = False
+
+    @property
+    def address(self) -> Address:
+        """Experiment and run id."""
+        return self.experiment_id, self.run_id
+
+
+@dataclass
+class Page:
+    """What is known of an experiment. tags: of its page, as last set; models: see Registry.known."""
+
+    experiment: str
+    experiment_id: str
+    database: str
+    tags: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+
+
+class Index:
+    """The files of one store about one MLflow. Reading opens no MLflow."""
+
+    def __init__(self, store: Path, uri: str | None) -> None:
+        self.uri = uri.rstrip("/") if uri else default_uri(store)
+        self.folder = store.resolve() / "mlflow" / hashlib.sha256(self.uri.encode()).hexdigest()[:16]
+
+    def read(self, name: str) -> Entry | None:
+        """Of one stage; a damaged or older entry counts as none, since an adopted run replaces it."""
+        try:
+            entry = Entry(**json.loads((self.folder / f"{name}.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+        return entry if entry.database == identity(self.uri) else None
+
+    def write(self, name: str, entry: Entry) -> None:
+        """Remember a run."""
+        write_json(self.folder / f"{name}.json", dataclasses.asdict(entry))
+
+    def entries(self, experiment_id: str) -> dict[str, Entry]:
+        """Every stage in an experiment."""
+        names = sorted(p.stem for p in self.folder.glob("*.json") if not p.name.startswith("."))
+        read = {name: self.read(name) for name in names}
+        return {n: e for n, e in read.items() if e and e.experiment_id == experiment_id}
+
+    def page(self, experiment_id: str) -> Page | None:
+        """Of one experiment; None if nothing is known."""
+        try:
+            page = Page(**json.loads(self._page_file(experiment_id).read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+        return page if page.database == identity(self.uri) else None
+
+    def pages(self) -> Iterator[Page]:
+        """Every experiment that this store was sent to."""
+        for path in sorted((self.folder / "pages").glob("*.json")):
+            if page := self.page(path.stem):
+                yield page
+
+    def write_page(self, page: Page) -> None:
+        """Remember an experiment's page."""
+        write_json(self._page_file(page.experiment_id), dataclasses.asdict(page))
+
+    def _page_file(self, experiment_id: str) -> Path:
+        return self.folder / "pages" / f"{experiment_id}.json"
+
+
+def listed(entries: Mapping[str, Entry]) -> list[Listed]:
+    """Entries as a page shows them. Whole is a training that some other stage was made from."""
+    used = {name for entry in entries.values() for name in entry.inputs}
+    return [
+        Listed(name, e.title, e.address, e.uses, e.figures, e.iters, name in used, e.failed)
+        for name, e in entries.items()
+    ]

@@ -1,0 +1,159 @@
+"""Which values an argument may take: a range, with or without steps, or a list of choices. Checked before any work."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from casl.errors import SpecError
+from casl.spec.kinds import Evaluate
+from casl.spec.search import Value, spoken
+from casl.tune.argument import Argument
+
+# 0.15 keeps all labels of the built-in profiles (candidates have a class probability above 0.05, and scores are the
+# root of its product with centre-ness); above 0.7 a fifth of them is left. Twelve values.
+DELTA = (0.15, 0.7, 0.05)
+
+
+@dataclass(frozen=True)
+class Space:
+    """The values of a search. Either choices (texts, each standing for a value), or a range.
+
+    step: distance of neighbours, 0 for any value. log: samplers and grids work on the logarithm. whole: integers only.
+    points: values of a grid over a range without steps.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    step: float = 0.0
+    log: bool = False
+    whole: bool = False
+    points: int = 12
+    choices: tuple[str, ...] = ()
+
+    @property
+    def finite(self) -> bool:
+        """Whether there are only so many values."""
+        return bool(self.choices) or self.step > 0 or self.whole
+
+    def grid(self) -> list[Value]:
+        """All values of a finite space, else `points` values from end to end; each once, rising."""
+        if self.choices:
+            return list(self.choices)
+        if self.finite:
+            step = self.step or 1
+            count = math.floor((self.high - self.low) / step + 1e-9) + 1
+            return [self.snap(self.low + k * step) for k in range(count)]
+        shares = [k / (self.points - 1) for k in range(self.points)] if self.points > 1 else [0.0]
+        if self.log:
+            return [self.snap(self.low * (self.high / self.low) ** share) for share in shares]
+        return [self.snap(self.low + (self.high - self.low) * share) for share in shares]
+
+    def snap(self, value: Value) -> Value:
+        """A value without what binary fractions add to it: 0.35, not 0.35000000000000003."""
+        if isinstance(value, str):
+            return value
+        return round(value) if self.whole else float(f"{value:.12g}")
+
+    def describe(self) -> str:
+        """In words."""
+        if self.choices:
+            return ", ".join(self.choices)
+        steps = f" in steps of {spoken(self.step or 1)}" if self.finite else ""
+        return f"{spoken(self.low)} to {spoken(self.high)}{steps}{', logarithmic' if self.log else ''}"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a person asked for; None and () where nothing was said."""
+
+    low: float | None = None
+    high: float | None = None
+    step: float | None = None
+    log: bool = False
+    points: int = 12
+    choices: tuple[str, ...] = ()
+
+
+def make_space(argument: Argument, bounds: Bounds, end: Evaluate) -> Space:
+    """The values to search, every end of them tried on the chain.
+
+    Raises:
+        SpecError: the argument takes no numbers and no choices were given, a number is not of its type, the range is
+            empty, or a stage refuses a value.
+    """
+    space = _chosen(argument, bounds) if bounds.choices else _range(argument, bounds)
+    tried = space.choices or (space.grid()[0], space.grid()[-1])
+    for value in tried:
+        argument.put(end, parse(argument, value))
+    return space
+
+
+def parse(argument: Argument, value: Value) -> Any:
+    """What a stage's field is given for a value; a choice becomes what its text means.
+
+    Raises:
+        SpecError: the text is not of the field's type.
+    """
+    return _read(argument, value, argument.current) if isinstance(value, str) else value
+
+
+def _read(argument: Argument, text: str, like: Any) -> Any:
+    if isinstance(like, tuple):
+        return tuple(_read(argument, part, like[0] if like else "") for part in text.split("+"))
+    if isinstance(like, bool):
+        if text in ("true", "false"):
+            return text == "true"
+        raise SpecError(f"{argument.target} is true or false, got {text!r}")
+    try:
+        return type(like)(text)
+    except ValueError:
+        raise SpecError(f"{argument.target} takes {_type(like)}, such as {like}; got {text!r}") from None
+
+
+def _type(like: Any) -> str:
+    return {"int": "a whole number", "float": "a number"}.get(type(like).__name__, "a text")
+
+
+def _chosen(argument: Argument, bounds: Bounds) -> Space:
+    if bounds.low is not None or bounds.high is not None:
+        raise SpecError("give either --choices or --low and --high")
+    if len(set(bounds.choices)) < len(bounds.choices) or len(bounds.choices) < 2:
+        raise SpecError(f"--choices are two or more different values, got {','.join(bounds.choices)}")
+    return Space(choices=bounds.choices)
+
+
+def _range(argument: Argument, bounds: Bounds) -> Space:
+    if isinstance(argument.current, bool | str | tuple):
+        raise SpecError(
+            f"{argument.target} is not a number but {argument.current!r}: name the values to compare, --choices A,B.\n"
+            "  parts of a tuple are joined by +: --choices backbone,backbone+neck"
+        )
+    low, high, step = _ends(argument, bounds)
+    whole = isinstance(argument.current, int)
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise SpecError(f"--low must be below --high, both finite; got {low:g} and {high:g}")
+    if whole and not all(float(v).is_integer() for v in (low, high, step)):
+        raise SpecError(f"{argument.target} takes whole numbers; got --low {low:g} --high {high:g} --step {step:g}")
+    if step < 0 or step > (high - low) * (1 + 1e-9):
+        raise SpecError(f"--step must be positive and fit between {low:g} and {high:g}, got {step:g}")
+    if bounds.log and (low <= 0 or step > (1 if whole else 0)):
+        raise SpecError("--log needs a positive --low and no --step: its values have equal ratios, not equal distances")
+    if bounds.points < 2:
+        raise SpecError(f"--points must be at least 2, got {bounds.points}")
+    return Space(low, high, step, bounds.log, whole, bounds.points)
+
+
+def _ends(argument: Argument, bounds: Bounds) -> tuple[float, float, float]:
+    low, high, step = bounds.low, bounds.high, bounds.step
+    if argument.name == "delta":
+        low = DELTA[0] if low is None else low
+        high = DELTA[1] if high is None else high
+        step = DELTA[2] if step is None and not bounds.log else step
+    if low is None or high is None:
+        raise SpecError(
+            f"{argument.target} is a number, {spoken(argument.current)} now: say where to search, --low and --high;\n"
+            "  --step makes values at equal distances, --log at equal ratios, --choices names them."
+        )
+    return low, high, step or 0.0

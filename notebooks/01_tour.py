@@ -1,0 +1,105 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # A tour of one chain
+#
+# CA-SSL trains a detector in three stages: a class-agnostic *labeler* on labeled images, a *warmup* of the target on
+# the labeler's pseudo labels, a *finetune* on labeled images with their classes. Here you see what each leaves behind.
+#
+# Stages that the store has are opened, others are computed here: with profile `smoke` in about half a minute. Choose
+# `mini` after `make table4` to see detectors that have learned something.
+
+# %%
+from pathlib import Path
+
+from casl.catalog import load
+from casl.look.pictures import detections, kept, pseudo_labels, truth
+from casl.look.plots import plot_curves
+from casl.look.questions import chain, curves
+from casl.look.shelf import Shelf, complete
+from casl.spec import evaluate, finetune, labeler, pseudo_label, warmup
+
+STORE = "../store"
+PROFILE = "smoke"
+
+# %% [markdown]
+# ## The chain
+#
+# An ablation only changes arguments of these functions. The defaults are the paper's: 5x warmup, 3x finetune.
+
+# %%
+shelf = Shelf(Path(STORE))
+profile = load("profile", PROFILE)
+
+teacher = labeler(profile)
+labelled = pseudo_label(profile, teacher)
+warm = warmup(profile, pseudo=labelled)
+final = finetune(profile, warm)
+scored = evaluate(profile, final, "ap_det")
+
+complete(shelf, scored)
+chain(shelf, scored)
+
+# %% [markdown]
+# ## Data
+#
+# Labeled images have objects with classes, for the finetune ...
+
+# %%
+truth(shelf, teacher.data, "objects")
+
+# %% [markdown]
+# ... and entities, for the labeler: every object and every patch of background is one, and none has a class.
+
+# %%
+truth(shelf, teacher.data, "entities")
+
+# %% [markdown]
+# ## Labeler
+#
+# What it finds in unlabeled images, above a low score.
+
+# %%
+plot_curves({"labeler": curves(shelf, teacher)})
+
+# %%
+detections(shelf, teacher, labelled.data, threshold=0.1)
+
+# %% [markdown]
+# ## Pseudo labels
+#
+# The labeler scores each image once. The threshold delta is applied when labels are read, so trying another one costs
+# nothing. The default of this profile:
+
+# %%
+pseudo_labels(shelf, labelled, [0.1, profile.threshold, 0.5])
+
+# %%
+kept(shelf, labelled)
+
+# %% [markdown]
+# ## Warmup and finetune
+#
+# The warmup sees only pseudo labels and knows one class. The finetune starts from it and learns all classes.
+
+# %%
+plot_curves({"warmup": curves(shelf, warm), "finetune": curves(shelf, final)})
+
+# %%
+detections(shelf, warm, scored.data, threshold=0.1)
+
+# %%
+detections(shelf, final, scored.data, threshold=0.1)
+
+# %% [markdown]
+# ## Evaluation
+#
+# The picture that the evaluation kept: predictions beside the truth.
+
+# %%
+kept(shelf, scored)

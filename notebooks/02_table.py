@@ -1,0 +1,84 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation: {extension: .py, format_name: percent}
+#   kernelspec: {display_name: Python 3, language: python, name: python3}
+# ---
+
+# %% [markdown]
+# # From a table to its runs, curves and pictures
+#
+# A table is a view of the store. Each number can be followed down to the stages that led to it, their curves, pictures
+# and code. Two cells of Table 4 are measured here if the store lacks them; `make table4 PROFILE=smoke` measures all 25.
+
+# %%
+from pathlib import Path
+
+from casl.catalog import load
+from casl.look.pictures import kept
+from casl.look.plots import plot_curves, plot_table
+from casl.look.questions import chain, curves, evaluation_of, links
+from casl.look.shelf import Page, Shelf, complete, read
+from casl.report.markdown import to_markdown
+
+STORE = "../store"
+PROFILE = "smoke"
+TABLE = "table4"
+
+# %%
+shelf = Shelf(Path(STORE))
+profile = load("profile", PROFILE)
+ablation = load("ablation", TABLE)
+
+short = evaluation_of(ablation, profile, "F 1x", "W 1x")
+default = evaluation_of(ablation, profile, "F 3x", "W 5x")
+complete(shelf, short, default)
+
+# %% [markdown]
+# ## The table
+#
+# As `casl report` writes it. Cells without a result say why.
+
+# %%
+table = read(shelf, ablation, profile)
+Page(to_markdown(table))
+
+# %% [markdown]
+# ## Its picture
+
+# %%
+plot_table(table)
+
+# %% [markdown]
+# ## One cell
+#
+# Every stage that led to it. `casl store explain NAME` tells all about one, `make ui` shows it in MLflow.
+
+# %%
+links(table)
+
+# %%
+chain(shelf, default)
+
+# %% [markdown]
+# ## Curves
+#
+# The two finetunes start from a 1x and a 5x warmup. Trainings that differ only in length share their beginning.
+
+# %%
+plot_curves(
+    {
+        "finetune 1x after warmup 1x": curves(shelf, short.model),
+        "finetune 3x after warmup 5x": curves(shelf, default.model),
+    },
+    ["loss", "loss_cls", "loss_box"],
+)
+
+# %% [markdown]
+# ## Pictures
+
+# %%
+kept(shelf, short)
+
+# %%
+kept(shelf, default)

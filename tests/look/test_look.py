@@ -1,0 +1,178 @@
+"""What notebooks ask, on the smallest chain that there is."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from casl.catalog import load
+from casl.data.image import read_image
+from casl.data.pseudo import FILE_NAME
+from casl.errors import SpecError, StageError
+from casl.look.pictures import detections, kept, mistakes, predictions, pseudo_labels, truth
+from casl.look.plots import plot_curves, plot_errors, plot_left, plot_precision, plot_sizes, plot_table
+from casl.look.questions import (
+    chain,
+    curves,
+    errors,
+    evaluation_of,
+    left_at,
+    links,
+    recall_curves,
+    search_answer,
+    sizes,
+)
+from casl.look.shelf import Shelf, complete, measure, plan_of, read
+from casl.metrics.ap import ap_det
+from casl.spec import Ablation, Cell, evaluate, finetune, labeler, pseudo_label, warmup
+from casl.stages.sources import LABELS
+from tests.runner.stores import NANO
+
+TEACHER = labeler(NANO)
+LABELLED = pseudo_label(NANO, TEACHER)
+WARM = warmup(NANO, pseudo=LABELLED, schedule=1)
+FINAL = finetune(NANO, WARM, schedule=1)
+SCORED = evaluate(NANO, FINAL, "ap_det")
+HELD_OUT = evaluate(NANO, TEACHER, "ap_e")
+TABLE = Ablation("two", "Two", "a test", lambda profile: [Cell("one", "AP", "ap_det", SCORED)])
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    found = Shelf(tmp_path_factory.mktemp("look") / "store")
+    complete(found, SCORED, HELD_OUT)
+    return found
+
+
+def test_a_second_time_there_is_nothing_to_complete(shelf: Shelf) -> None:
+    assert plan_of(shelf, TABLE, NANO).todo == []
+    before = shelf.run(SCORED).started
+    complete(shelf, SCORED)
+    assert shelf.run(SCORED).started == before
+
+
+def test_a_table_is_read_as_it_is_and_measured_if_asked(shelf: Shelf, tmp_path: Path) -> None:
+    (cell,) = measure(shelf, TABLE, NANO).cells
+    assert (cell.status, cell.value) == ("done", shelf.run(SCORED).metrics["AP"])
+    (empty,) = read(Shelf(tmp_path / "store"), TABLE, NANO).cells
+    assert (empty.status, empty.value) == ("not run", None)
+    assert SCORED.name in links(read(shelf, TABLE, NANO))
+
+
+def test_a_stage_that_is_not_there_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"is not run in .*\n  `complete`"):
+        kept(Shelf(tmp_path / "store"), SCORED)
+
+
+def test_every_stage_of_a_chain_is_listed_inputs_first(shelf: Shelf) -> None:
+    names = [line.split(" | ")[0].strip("| ") for line in chain(shelf, SCORED).splitlines()[2:]]
+    order = [names.index(s.name) for s in (TEACHER, LABELLED, WARM, FINAL, SCORED)]
+    assert order == sorted(order) and names[-1] == SCORED.name
+
+
+def test_curves_are_those_that_the_training_wrote(shelf: Shelf) -> None:
+    with (shelf.folder(WARM) / "curves.csv").open() as file:
+        rows = list(csv.reader(file))
+    found = curves(shelf, WARM)
+    assert list(found) == rows[0] and len(found["loss"]) == WARM.iters
+    assert found["loss"][-1] == float(rows[-1][rows[0].index("loss")])
+
+
+def test_labels_left_fall_as_delta_rises(shelf: Shelf) -> None:
+    with np.load(shelf.folder(LABELLED) / LABELS / FILE_NAME) as stored:
+        scores = stored["scores"]
+    left = left_at(shelf, LABELLED, HELD_OUT, [0.0, float(np.median(scores)), 1.0])
+    assert [x.labels for x in left] == [len(scores), int((scores > np.median(scores)).sum()), 0]
+    assert [x.images for x in left][-1] == 0 and left[0].images <= 4
+    hidden = left_at(shelf, LABELLED, HELD_OUT, [0.0, 1.0], hidden=True)
+    assert [x.labels for x in hidden] == [len(scores), 0]
+    assert hidden[1].recall == 0
+
+
+def test_labels_are_judged_by_their_own_labeler_only(shelf: Shelf) -> None:
+    with pytest.raises(SpecError, match="but the labels are from"):
+        left_at(shelf, LABELLED, SCORED, [0.3])
+
+
+def test_analysis_agrees_with_what_the_evaluation_measured(shelf: Shelf) -> None:
+    measured = shelf.run(SCORED).metrics
+    truth_of = shelf.split(SCORED.data, "objects").coco()
+    assert ap_det(truth_of, predictions(shelf, SCORED))["AP"] == pytest.approx(measured["AP"])
+    assert errors(shelf, SCORED).ap == pytest.approx(measured["AP50"])
+    precision = recall_curves(shelf, SCORED)["0.50"]
+    assert sum(precision) / len(precision) == pytest.approx(measured["AP50"])
+    objects = sum(f["objects"] for f in sizes(shelf, SCORED, (0, 1000)).values())
+    assert objects == len(truth_of["annotations"])
+
+
+def test_pictures_show_the_images_that_they_are_of(shelf: Shelf) -> None:
+    split = shelf.split(SCORED.data, "images")
+    plain = np.asarray(truth(shelf, SCORED.data, "images", count=1))
+    image = read_image(split.path(0))
+    side = image.shape[0]
+    scale = 256 // side
+    inner = plain[-8 - side * scale : -8, 8 : 8 + side * scale]
+    small = np.asarray(Image.fromarray(inner).resize((side, side), Image.Resampling.BOX), np.int16)
+    assert np.abs(small - image).mean() < 8
+    drawn = np.asarray(truth(shelf, SCORED.data, "objects", count=1))
+    assert drawn.shape == plain.shape and (drawn != plain).any()
+
+
+def test_a_high_delta_leaves_images_bare_and_a_low_one_does_not(shelf: Shelf) -> None:
+    low, high, bare = (
+        np.asarray(pseudo_labels(shelf, LABELLED, [delta], count=2))[32:] for delta in (0.0, 1.0, 0.99999)
+    )
+    assert (high == bare).all() and (low != high).any()
+
+
+def test_every_picture_can_be_made(shelf: Shelf) -> None:
+    found = errors(shelf, SCORED)
+    pictures = [
+        detections(shelf, FINAL, SCORED.data, threshold=0.0, count=1),
+        kept(shelf, SCORED),
+        plot_curves({"warmup": curves(shelf, WARM)}),
+        plot_left(left_at(shelf, LABELLED, HELD_OUT, [0.0, 0.5])),
+        plot_precision({"it": recall_curves(shelf, SCORED)}),
+        plot_errors({"it": found, "again": found}),
+        plot_sizes({"it": sizes(shelf, SCORED)}),
+        plot_table(read(shelf, TABLE, NANO)),
+        *(mistakes(shelf, SCORED, found, kind, count=1) for kind, count in found.counts.items() if count),
+    ]
+    for picture in pictures:
+        assert isinstance(picture, Image.Image)
+        assert min(picture.size) > 100 and np.asarray(picture.convert("L")).std() > 1
+
+
+def test_kinds_of_errors_that_do_not_exist_are_explained(shelf: Shelf) -> None:
+    found = errors(shelf, SCORED)
+    with pytest.raises(SpecError, match="did you mean 'background'"):
+        mistakes(shelf, SCORED, found, "backround")
+    none = next(kind for kind, count in found.counts.items() if not count)
+    assert f"no errors of kind {none}" in str(mistakes(shelf, SCORED, found, none))
+
+
+def test_a_stage_without_pictures_says_so(shelf: Shelf) -> None:
+    with pytest.raises(SpecError, match="left no picture"):
+        kept(shelf, WARM)
+
+
+def test_a_cell_is_found_by_its_place() -> None:
+    table4, smoke = load("ablation", "table4"), load("profile", "smoke")
+    found = evaluation_of(table4, smoke, "F 3x", "W 5x")
+    assert found.model.init is not None and found.metric == "ap_det"
+    with pytest.raises(SpecError, match="unknown cell of table4"):
+        evaluation_of(table4, smoke, "F 9x", "W 5x")
+
+
+def test_the_answer_of_a_search_is_told_or_how_to_ask(tmp_path: Path) -> None:
+    assert "casl tune delta --profile nano" in search_answer(tmp_path, NANO)
+    (tmp_path / "nano").mkdir()
+    found = {"headline": ["Best delta: 0.35"], "best": {"paste": "threshold=0.35,"}}
+    (tmp_path / "nano" / "search-delta.json").write_text(json.dumps(found))
+    assert search_answer(tmp_path, NANO).splitlines()[0] == "- Best delta: 0.35"
+    assert "threshold=0.35," in search_answer(tmp_path, NANO)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from casl.metrics.ap import ap_det, ap_seg
+from casl.metrics.errors import KINDS, error_types
+from tests.metrics.random_scenes import Json, random_scene
+from tests.metrics.test_ap import NOWHERE, A, B, found, truth
+
+HALF_BESIDE = [20.0, 10, 20, 20]  # IoU 1/3 with A
+QUARTER = [10.0, 10, 20, 5]  # IoU 1/4 with A, inside it
+
+
+@pytest.mark.parametrize(
+    ("prediction", "kind"),
+    [
+        (found(A, category=2), "classification"),
+        (found(HALF_BESIDE), "localisation"),
+        (found(QUARTER), "localisation"),
+        (found(HALF_BESIDE, category=2), "both"),
+        (found(A, 0.5), "duplicate"),
+        (found(NOWHERE), "background"),
+    ],
+)
+def test_each_kind_of_error_is_told_from_the_others(prediction: Json, kind: str) -> None:
+    errors = error_types(truth(A), [found(A, 0.95), prediction])
+    assert errors.counts == dict.fromkeys(KINDS, 0) | {kind: 1}
+    (mistake,) = errors.mistakes
+    assert (mistake.kind, mistake.score) == (kind, prediction["score"])
+
+
+def test_an_object_that_nothing_touches_is_missed_and_one_that_an_error_points_to_is_not() -> None:
+    errors = error_types(truth(A, B), [found(HALF_BESIDE)])
+    assert errors.counts == dict.fromkeys(KINDS, 0) | {"localisation": 1, "missed": 1}
+    missed = next(m for m in errors.mistakes if m.kind == "missed")
+    assert (missed.truth_id, missed.box) == (2, (100.0, 100.0, 120.0, 120.0))
+
+
+def test_gains_are_those_worked_out_by_hand() -> None:
+    # Two objects; recalls 0..1 in 101 points, of which 51 are up to one half.
+    # As it is: background at .9, A at .8: precision 1/2 up to recall 1/2.
+    labels = [found(NOWHERE, 0.9), found(A, 0.8), found([100.0, 110, 20, 20], 0.7)]
+    errors = error_types(truth(A, B), labels)
+    assert errors.ap == pytest.approx(100 * 51 * 0.5 / 101)
+    # without the one on nothing: precision 1 up to recall 1/2. With the last in its place: 2/3 all the way.
+    assert errors.gains["background"] == pytest.approx(100 * 51 / 101 - errors.ap)
+    assert errors.gains["localisation"] == pytest.approx(100 * 2 / 3 - errors.ap)
+    assert [errors.gains[k] for k in ("classification", "both", "duplicate", "missed")] == [0, 0, 0, 0]
+
+
+def test_of_two_errors_on_one_object_only_the_better_one_finds_it_once_mended() -> None:
+    labels = [found(A, 0.9, category=2), found(A, 0.8, category=2)]
+    errors = error_types(truth(A), labels)
+    assert errors.counts["classification"] == 2
+    assert errors.ap == 0
+    assert errors.gains["classification"] == pytest.approx(100)
+
+
+def test_predictions_on_a_crowd_are_no_errors() -> None:
+    assert error_types(truth(A, iscrowd=1), [found(A)]).mistakes == ()
+
+
+@pytest.mark.parametrize("masks", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_ap_is_that_of_coco_and_every_wrong_prediction_is_told(seed: int, masks: bool) -> None:
+    gt, dt = random_scene(seed)
+    errors = error_types(gt, dt, masks=masks)
+    assert errors.ap == pytest.approx((ap_seg if masks else ap_det)(gt, dt)["AP50"], abs=1e-9)
+    assert min(errors.counts.values()) > 0 and sum(errors.counts.values()) == len(errors.mistakes)
+    assert all(0 <= gain <= 100 - errors.ap for gain in errors.gains.values())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_numbers_equal_those_of_the_authors_package(seed: int) -> None:
+    tidecv = pytest.importorskip("tidecv", reason="compares with tidecv, which the project does not install")
+    gt, dt = random_scene(seed)
+    gt["annotations"] = [a for a in gt["annotations"] if not a["iscrowd"]]
+    dt = [r | {"score": r["score"] + 1e-6 * i} for i, r in enumerate(dt)]  # tidecv orders ties anew with each mending
+    theirs = _tidecv(tidecv, gt, dt)
+    ours = error_types(gt, dt)
+    assert ours.counts == {kind: theirs.count_errors()[error] for kind, error in _names(tidecv).items()}
+    # a recall right on one of the 101 points may fall a bin further there (i / 100) than in COCO (i x .01); 3 classes
+    one_bin = 100 / 101 / 3
+    gains = theirs.fix_main_errors()
+    assert ours.ap == pytest.approx(theirs.ap, abs=one_bin)
+    assert ours.gains == pytest.approx({k: gains[error] for k, error in _names(tidecv).items()}, abs=one_bin)
+
+
+def _names(tidecv: Any) -> dict[str, Any]:
+    kinds = ("ClassError", "BoxError", "OtherError", "DuplicateError", "BackgroundError", "MissedError")
+    return {kind: getattr(tidecv.quantify, name) for kind, name in zip(KINDS, kinds, strict=True)}
+
+
+def _tidecv(tidecv: Any, gt: Json, dt: list[Json]) -> Any:
+    true, predicted = tidecv.Data("truth"), tidecv.Data("found")
+    for image in gt["images"]:
+        true.add_image(image["id"], str(image["id"]))
+    for category in gt["categories"]:
+        true.add_class(category["id"], category["name"])
+    for a in gt["annotations"]:
+        true.add_ground_truth(a["image_id"], a["category_id"], a["bbox"])
+    for r in dt:
+        predicted.add_detection(r["image_id"], r["category_id"], r["score"], r["bbox"])
+    return tidecv.TIDE().evaluate(true, predicted)
+
+
+@pytest.mark.parametrize(("foreground", "background"), [(0.5, 0.5), (0.4, 0.6), (1.0, 0.1), (0.5, 0.0)])
+def test_thresholds_that_make_no_sense_are_refused(foreground: float, background: float) -> None:
+    with pytest.raises(ValueError, match="0 < background < foreground < 1"):
+        error_types(truth(A), [], foreground=foreground, background=background)

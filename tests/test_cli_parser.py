@@ -1,0 +1,68 @@
+"""Help, examples and errors of every verb."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from casl.cli import main, parser
+from casl.cli.page import page, verbs_of
+from casl.cli.parser import Parser
+
+ROOT = Path(__file__).resolve().parents[1]
+VERBS = [verb for verb, _ in verbs_of(parser())]
+EXAMPLE = re.compile(r"^  (casl .+?)(?:   +.*)?$", re.MULTILINE)  # two blanks, the command, three or more, what it does
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda v: v.prog)
+def test_every_verb_has_help_and_examples_that_parse(verb: Parser) -> None:
+    commands = EXAMPLE.findall(verb.format_help())
+    assert any(c.startswith(verb.prog) for c in commands), f"{verb.prog} --help shows no example"
+    for command in commands:
+        parser().parse_args(shlex.split(command)[1:])
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda v: v.prog)
+def test_every_option_says_what_it_is(verb: Parser) -> None:
+    listed = re.findall(r"^  (-.*)$", verb.format_help(), re.MULTILINE)
+    alone = [option for option in verb.options if any(line.strip() == option for line in listed)]
+    shown = verb.format_help()
+    silent = [o for o in alone if not re.search(rf"^  {re.escape(o)}\n {{20,}}\S", shown, re.MULTILINE)]
+    assert not silent
+
+
+def test_the_page_in_docs_is_that_of_the_parser() -> None:
+    assert (ROOT / "docs" / "cli.md").read_text() == page(parser()), "make docs"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("rnu table4", "did you mean 'run'"),
+        ("store sl", "did you mean 'ls'"),
+        ("run table4 --profle smoke", "did you mean '--profile'"),
+        ("data chekc x", "did you mean 'check'"),
+        ("show a b", "unexpected argument 'b'"),
+        ("data", "verbs: check, scenes"),
+        ("score --gt g.json", "--dt, --metric"),
+    ],
+)
+def test_a_command_that_is_not_understood_says_what_was_meant(
+    line: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    captured = capsys.readouterr()
+    assert ended.value.code == 2 and captured.out == ""
+    assert message in captured.err and "--help" in captured.err
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"casl {metadata.version('casl')}\n"

@@ -1,0 +1,209 @@
+"""`casl predict`: boxes and masks of any detector on any image, as pictures and as COCO results."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from casl.cli import main
+from casl.files import write_json
+from casl.spec import Evaluate, Finetune, Folder, Labeler, Model, PseudoLabel, Scenes, Stage
+from casl.spec.freeze import freeze
+from casl.spec.kinds import Train
+from casl.stages.predict import names_of
+from tests.tracking_shelf import LABELED, RECIPE, VAL, untrained
+
+SMALL: dict[str, Any] = {"backbone": "resnet_nano", "channels": 16, "mask_channels": 16, "towers": 1}
+SMALL["ranges"] = (16, 32, 64, 128)
+DETECTORS: dict[str, tuple[int, str, dict[str, Any]]] = {
+    "fcos": (8, "objects", {}),
+    "condinst": (8, "objects", {}),
+    "entity": (1, "entities", {"entity_head": True}),
+    "retinanet": (8, "objects", {}),
+    "faster_rcnn": (8, "objects", {}),
+    "mask_rcnn": (8, "objects", {}),
+    "keypoint_rcnn": (1, "keypoints", {"keypoints": 7}),
+    "panoptic_fpn": (8, "panoptic", {"stuff": 4}),
+}
+WITH_MASKS = ("condinst", "entity", "mask_rcnn", "panoptic_fpn")
+
+
+def training(kind: str = "fcos", data: Stage = LABELED) -> Finetune:
+    classes, labels, more = DETECTORS[kind]
+    detector = "condinst" if kind == "entity" else kind
+    return Finetune(Model(detector=detector, classes=classes, **SMALL, **more), data, labels, RECIPE, ((10, 1.0),))
+
+
+def keep(store: Path, stage: Stage, facts: dict[str, Any] | None = None) -> str:
+    """Lay a finished stage into a store; a training gets weights that nobody trained."""
+    folder = store / "stages" / stage.name
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(stage, Train):
+        untrained(stage.model, folder / "model.safetensors")
+    write_json(folder / "result.json", {"stage": freeze(stage), "facts": facts or {}})
+    return stage.name
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    noise = np.random.default_rng(0).integers(0, 255, (12, 16, 3), np.uint8)
+    path = tmp_path / "in" / "photo.png"
+    path.parent.mkdir()
+    Image.fromarray(noise).resize((64, 48)).save(path)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "store"
+
+
+def predict(store: Path, image: Path, model: str, *more: str) -> int:
+    out = store.parent / "out"
+    return main(
+        ["predict", str(image), "--model", model, "--store", str(store), "--out", str(out), "--device", "cpu", *more]
+    )
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
+def test_every_kind_of_detector_draws_and_writes_coco_results(kind: str, store: Path, photo: Path) -> None:
+    name = keep(store, training(kind))
+    assert predict(store, photo, name, "--threshold", "0") == 0
+    out = store.parent / "out"
+    with Image.open(out / "photo.png") as picture:
+        assert picture.width % 64 == 0
+        assert picture.width * 48 == picture.height * 64
+    results = json.loads((out / "results.json").read_text())
+    known = {c["id"]: c["name"] for c in json.loads((out / "images.json").read_text())["categories"]}
+    assert results
+    assert {r["category_id"] for r in results} <= set(known)
+    for result in results:
+        x, y, width, height = result["bbox"]
+        assert min(x, y, width, height) >= 0
+        assert x + width <= 64.001
+        assert y + height <= 48.001
+        assert ("segmentation" in result) == (kind in WITH_MASKS)
+        if "segmentation" in result:
+            assert coco_mask.decode(result["segmentation"]).shape == (48, 64)
+        assert len(result.get("keypoints", ())) == (21 if kind == "keypoint_rcnn" else 0)
+    assert (out / "panoptic.json").exists() == (kind == "panoptic_fpn")
+
+
+def test_json_says_what_and_where_and_nothing_else(
+    store: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = keep(store, training())
+    assert predict(store, photo, name[:15], "--threshold", "0", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["model"] == name
+    (image,) = said["images"]
+    assert image["file"] == str(photo)
+    assert Path(image["picture"]).exists()
+    assert {o["category"] for o in image["objects"]} & set(names_of(training(), {}).classes)
+
+
+def test_a_higher_threshold_leaves_the_higher_scores(store: Path, photo: Path) -> None:
+    name = keep(store, training())
+    found = []
+    for threshold in (0.0, 0.51):
+        assert predict(store, photo, name, "--threshold", str(threshold)) == 0
+        results = json.loads((store.parent / "out/results.json").read_text())
+        assert all(r["score"] > threshold for r in results)
+        found.append([r["score"] for r in results])
+    assert found[1] == [score for score in found[0] if score > 0.51]
+    assert 0 < len(found[1]) < len(found[0])
+
+
+def test_a_folder_is_taken_with_all_its_images_and_a_bad_one_is_named(
+    store: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = keep(store, training())
+    (photo.parent / "deep").mkdir()
+    (photo.parent / "deep/photo.jpg").write_bytes(photo.read_bytes())
+    (photo.parent / "broken.png").write_bytes(photo.read_bytes()[:100])
+    (photo.parent / "notes.txt").write_text("no image")
+    assert predict(store, photo.parent, name) == 1
+    assert "broken.png" in capsys.readouterr().err
+    assert {p.name for p in (store.parent / "out").glob("*.png")} == {"photo.png", "photo_2.png"}
+
+
+def test_an_evaluation_and_pseudo_labels_stand_for_their_detector(
+    store: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = training()
+    labeler = Labeler(trained.model, LABELED, "objects", RECIPE, ((10, 1.0),))
+    for stage in (trained, labeler):
+        keep(store, stage)
+    used: list[tuple[Stage, Train]] = [
+        (Evaluate(trained, VAL, "objects", "ap_det", 64, 96), trained),
+        (PseudoLabel(labeler, Scenes("unlabeled", 9, 64), 64, 96), labeler),
+    ]
+    for user, meant in used:
+        assert predict(store, photo, keep(store, user)) == 0
+        assert meant.name in capsys.readouterr().out
+
+
+def test_a_file_of_weights_is_enough(store: Path, photo: Path) -> None:
+    name = keep(store, training())
+    elsewhere = store.parent / "nothing here"
+    assert predict(elsewhere, photo, str(store / "stages" / name / "model.safetensors")) == 0
+
+
+def test_classes_of_a_data_set_on_disk_are_called_as_there(
+    store: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Folder("labeled", "objects", "0" * 64, 8, 70)
+    keep(store, data, {"classes": [f"cell {n}" for n in range(8)], "category_ids": list(range(20, 28))})
+    assert predict(store, photo, keep(store, training(data=data)), "--threshold", "0", "--json") == 0
+    objects = json.loads(capsys.readouterr().out)["images"][0]["objects"]
+    assert objects
+    assert all(o["category"] == f"cell {o['category_id'] - 20}" for o in objects)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("finetune-0000", "has no stage 'finetune-0000'; it has 2 trained detectors"),
+        ("finetun-{key}", "did you mean 'finetune-{key}'"),
+        ("scenes", "is scenes, not a training"),
+        ("finetune", "2 stages of .* begin with 'finetune'"),
+    ],
+)
+def test_a_name_that_is_no_detector_is_answered_with_what_is_there(
+    model: str, message: str, store: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = keep(store, training()).partition("-")[2]
+    for stage in (training("retinanet"), LABELED):
+        keep(store, stage)
+    assert predict(store, photo, model.format(key=key)) == 2
+    assert re.search(message.format(key=key), capsys.readouterr().err)
+
+
+def test_a_missing_image_an_empty_folder_and_an_odd_threshold_are_refused(
+    store: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = keep(store, training())
+    assert predict(store, photo.with_name("foto.png"), name) == 2
+    assert "did you mean" in capsys.readouterr().err
+    (empty := photo.parent / "empty").mkdir()
+    assert predict(store, empty, name) == 2
+    assert predict(store, photo, name, "--threshold", "30") == 2
+    assert "[0, 1)" in capsys.readouterr().err
+
+
+def test_weights_of_another_detector_are_refused(store: Path, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [keep(store, training(kind)) for kind in ("fcos", "retinanet")]
+    files = [store / "stages" / name / "model.safetensors" for name in names]
+    files[1].write_bytes(files[0].read_bytes())
+    assert predict(store, photo, names[1]) == 2
+    assert "does not hold the weights" in capsys.readouterr().err
+    files[1].write_bytes(b"cut short")
+    assert predict(store, photo, names[1]) == 2

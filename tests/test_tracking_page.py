@@ -1,0 +1,105 @@
+"""The page of an experiment: what its description, its saved views and its models are about."""
+
+from __future__ import annotations
+
+import json
+import re
+from urllib.parse import parse_qs, unquote
+
+from casl.tracking_address import compare_page, list_page
+from casl.tracking_models import wanted
+from casl.tracking_page import NOTE_TAG, VIEW_TAG, Listed, best, main_metric, tables_of, tags_of, warmup_pair
+
+
+def cell(name: str, place: str, ap: float, table: str = "table4", metric: str = "ap_det") -> Listed:
+    figures = {f"{metric}/AP": ap, f"{metric}/AP50": 2 * ap}
+    return Listed(f"evaluate-{name}", f"evaluate {name}", ("7", f"run_{name}"), {table: [place]}, figures)
+
+
+def warmup(name: str, iters: int, *, whole: bool = True, places: int = 1) -> Listed:
+    uses = {"table4": [f"place {n}" for n in range(places)]}
+    return Listed(f"warmup-{name}", name, ("7", f"run_{name}"), uses, {}, iters, whole)
+
+
+RUNS = [
+    cell("low", "F 1x / W 1x", 20.0),
+    cell("high", "F 3x / W 5x", 31.5),
+    cell("other", "Swin / AP^e", 90.0, metric="ap_e"),
+    warmup("long", 60, places=9),
+    warmup("short", 12),
+    warmup("trunk", 6, whole=False, places=25),
+]
+
+
+def test_the_best_cell_is_the_highest_by_the_metric_most_cells_print() -> None:
+    assert main_metric("table4", RUNS) == "ap_det/AP"
+    found = best("table4", "ap_det/AP", RUNS)
+    assert found is not None
+    assert found.name == "evaluate-high"
+    assert best("table5", "ap_det/AP", RUNS) is None
+
+
+def test_tables_are_in_the_order_of_their_numbers() -> None:
+    runs = [cell("a", "x", 1.0, table) for table in ("table10", "delta", "table2")]
+    assert tables_of(runs) == ["delta", "table2", "table10"]
+
+
+def test_the_shortest_and_longest_warmup_are_compared_and_no_beginnings_of_others() -> None:
+    pair = warmup_pair("table4", RUNS)
+    assert pair is not None
+    assert [r.iters for r in pair] == [12, 60]
+    assert warmup_pair("table4", RUNS[:4]) is None
+
+
+def test_the_first_line_leads_to_the_table_its_best_run_and_a_comparison() -> None:
+    first, *rest = tags_of("7", RUNS, {})[NOTE_TAG].splitlines()
+    links = dict(re.findall(r"\[([^\]]+)\]\(([^)]+)\)", first))
+    assert "viewStateShareKey=casl-table4" in links["Table 4"]
+    assert "viewStateShareKey=casl-table4-all" in links["all its runs"]
+    assert "/runs/run_high?" in links["F 3x / W 5x: 31.5 ap_det/AP"]
+    asked = parse_qs(links["two warmups compared"].partition("?")[2])
+    assert links["two warmups compared"].startswith("#/compare-runs?runs="), "MLflow finds them in front only"
+    assert json.loads(asked["runs"][0]) == ["run_short", "run_long"]
+    assert json.loads(asked["experiments"][0]) == ["7"]
+    assert rest[0] == "", "MLflow shows the first paragraph and folds the rest"
+
+
+def test_every_view_named_in_the_description_exists_and_every_address_says_the_mode() -> None:
+    tags = tags_of("7", RUNS, {"casl-table4": "`@best`"})
+    links = re.findall(r"\]\((#[^)]+)\)", tags[NOTE_TAG])
+    named = set(re.findall(r"viewStateShareKey=([\w-]+)", tags[NOTE_TAG]))
+    assert named
+    assert {f"{VIEW_TAG}{key}" for key in named} <= set(tags)
+    assert all("workflowType=machine_learning" in link for link in links)
+    assert any(link.startswith("#/models/casl-table4") for link in links)
+
+
+def test_a_view_filters_orders_and_chooses_columns() -> None:
+    view = json.loads(tags_of("7", RUNS, {})[f"{VIEW_TAG}casl-table4"])
+    state = json.loads(view["state"])
+    assert view["name"] == "Table 4: cells, best first"
+    assert state["searchFilter"] == "tags.`table4` LIKE '%' AND tags.`casl.kind` = 'evaluate'"
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`ap_det/AP`", False)
+    assert state["selectedColumns"] == ["tags.`table4`", "metrics.`ap_det/AP`", "metrics.`ap_e/AP`"]
+
+
+def test_an_unchanged_experiment_has_an_unchanged_page() -> None:
+    assert tags_of("7", RUNS, {}) == tags_of("7", list(RUNS), {})
+
+
+def test_addresses_survive_quoting() -> None:
+    assert "attributes.run_id IN ('a','b')" in unquote(list_page("7", ["a", "b"]))
+    assert '["a", "b"]' in unquote(compare_page([("7", "a"), ("7", "b")]))
+    assert not re.search(r"[()\[\] \"]", compare_page([("7", "a"), ("7", "b")])), "these end a Markdown link"
+    assert not re.search(r"[()\[\] \"]", list_page("7", ["a", "b"]))
+
+
+def test_a_best_detector_for_each_metric_and_default_parts_are_registered() -> None:
+    trained = {"evaluate-high": "finetune-high", "evaluate-low": "finetune-low", "evaluate-other": "warmup-long"}
+    found = {(w.name, w.alias): w.stage for w in wanted("casl mini scenes", RUNS, trained)}
+    assert found == {
+        ("casl-mini-scenes-table4", "best"): "finetune-high",
+        ("casl-mini-scenes-table4", "best-ap_det"): "finetune-high",
+        ("casl-mini-scenes-table4", "best-ap_e"): "warmup-long",
+        ("casl-mini-scenes-warmup", "default"): "warmup-long",
+    }

@@ -1,0 +1,164 @@
+"""Who works on which trial: several processes, dead owners, trials that failed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from casl.errors import SpecError, StoreError
+from casl.spec.search import Trial
+from casl.tune.owner import owner
+from casl.tune.pruning import losers
+from casl.tune.storage import default_url, open_storage
+from tests.tune.searches import ledger
+
+
+def take_all(root: str, values: Any) -> None:
+    """Work on a study until nothing is left, telling which values were had."""
+    book = ledger(Path(root))
+    with owner(book.folder) as me:
+        while cohort := book.take(me, new=True):
+            for trial in cohort:
+                values.put(trial.value)
+                book.end(trial.number, "done", 1.0)
+
+
+def test_processes_on_one_study_never_have_the_same_value(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    values: Any = context.Queue()
+    workers = [context.Process(target=take_all, args=(str(tmp_path), values)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    had = [values.get(timeout=120) for _ in range(9)]
+    for worker in workers:
+        worker.join(120)
+    assert [w.exitcode for w in workers] == [0, 0, 0]
+    assert values.empty() and sorted(had) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+
+
+def test_trials_of_a_killed_process_are_taken_up_and_those_of_a_living_one_are_not(tmp_path: Path) -> None:
+    book = ledger(tmp_path)
+    script = (
+        "import sys, time; from pathlib import Path; from tests.tune.searches import ledger\n"
+        "from casl.tune.owner import owner\n"
+        "book = ledger(Path(sys.argv[1]))\n"
+        "with owner(book.folder) as me:\n"
+        "    book.take(me, new=True); print('taken', flush=True); time.sleep(600)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == b"taken\n"
+        theirs = [t.value for t in book.trials()]
+        with owner(book.folder) as me:
+            mine = [t.value for t in book.take(me, new=True)]
+            assert len(theirs) == len(mine) == 2 and not set(theirs) & set(mine)
+            assert book.take(me, new=False) == []
+            other.kill()
+            other.wait()
+            assert [t.value for t in book.take(me, new=False)] == theirs
+    finally:
+        other.kill()
+        other.wait()
+    assert len(book.trials()) == 4
+
+
+def test_a_cohort_that_was_being_chosen_is_chosen_to_its_end(tmp_path: Path) -> None:
+    peaceful, killed = ledger(tmp_path / "a", batch=3), ledger(tmp_path / "b", batch=3)
+    with owner(peaceful.folder) as me:
+        expected = [t.value for t in peaceful.take(me, new=True)]
+    half = ledger(tmp_path / "b", batch=3, limit=2)
+    with owner(half.folder) as me:
+        assert len(half.take(me, new=True)) == 2
+    with owner(killed.folder) as me:
+        assert [t.value for t in killed.take(me, new=True)] == expected
+
+
+def test_what_failed_is_tried_again_by_the_next_run_and_not_by_the_same(tmp_path: Path) -> None:
+    book = ledger(tmp_path, limit=2)
+    with owner(book.folder) as me:
+        values = {t.value for t in book.take(me, new=True)}
+        for trial in book.trials():
+            book.end(trial.number, "failed", reason="disk full")
+        assert book.take(me, new=True) == []
+    with owner(book.folder) as me:
+        assert {t.value for t in book.take(me, new=True)} == values
+
+
+def test_a_study_that_measures_something_else_is_refused(tmp_path: Path) -> None:
+    ledger(tmp_path, measures="AP of one thing")
+    with pytest.raises(SpecError, match="measures something else"):
+        ledger(tmp_path, measures="AP of another")
+
+
+def test_a_study_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    storage = open_storage(default_url(tmp_path))
+    optuna.create_study(storage=storage, study_name="theirs").enqueue_trial({"delta": 0.1})
+    optuna.load_study(storage=storage, study_name="theirs").ask({"delta": optuna.distributions.FloatDistribution(0, 1)})
+    with pytest.raises(SpecError, match="not made by casl"):
+        ledger(tmp_path, "theirs")
+
+
+@pytest.mark.parametrize("url", ["nowhere", "nonsense://host/name", "sqlite:////proc/nowhere/study.db"])
+def test_a_storage_that_cannot_be_opened_is_explained(url: str) -> None:
+    with pytest.raises(StoreError, match=r"cannot .*(storage|make)"):
+        open_storage(url)
+
+
+def test_a_journal_file_serves_as_well(tmp_path: Path) -> None:
+    storage = open_storage(str(tmp_path / "study.journal"))
+    optuna.create_study(storage=storage, study_name="s")
+    assert storage.get_all_studies()[0].study_name == "s"
+
+
+def make(root: str) -> None:
+    open_storage(default_url(Path(root)))
+
+
+def test_a_database_made_by_many_at_once_or_by_a_killed_one_is_whole(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    first = context.Process(target=make, args=(str(tmp_path),))
+    first.start()
+    first.join(1.5)
+    if first.pid and first.is_alive():
+        os.kill(first.pid, signal.SIGKILL)
+    first.join()
+    many = [context.Process(target=make, args=(str(tmp_path),)) for _ in range(3)]
+    for one in many:
+        one.start()
+    for one in many:
+        one.join(120)
+    assert [one.exitcode for one in many] == [0, 0, 0]
+    assert open_storage(default_url(tmp_path)).get_all_studies() == []
+
+
+def trial(number: int, *values: float) -> Trial:
+    return Trial(number, number / 10, "running", rungs={1: values})
+
+
+def test_a_median_stops_what_is_below_it_once_five_others_are_known() -> None:
+    few = {n: trial(n, float(n)) for n in range(5)}
+    assert losers("median", 1, few, list(few.values())) == []
+    many = {n: trial(n, float(n)) for n in range(6)}  # of 0: 1..5, median 3; of 2: 0, 1, 3, 4, 5, median 3
+    assert losers("median", 1, many, list(many.values())) == [0, 1, 2]
+
+
+def test_halving_keeps_the_better_half_and_seeds_are_averaged() -> None:
+    cohort = {n: trial(n, a, b) for n, (a, b) in enumerate([(9, 1), (4, 4), (6, 6), (0, 2), (3, 3)])}
+    assert losers("halving", 1, cohort, list(cohort.values())) == [3, 4]
+    assert losers("none", 1, cohort, list(cohort.values())) == []
+
+
+def test_a_verdict_is_the_same_after_some_of_it_was_carried_out() -> None:
+    cohort = {n: trial(n, float(n)) for n in range(4)}
+    before = losers("halving", 1, cohort, list(cohort.values()))
+    cohort[0] = replace(cohort[0], state="pruned")
+    assert losers("halving", 1, cohort, list(cohort.values())) == before == [0, 1]
