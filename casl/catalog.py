@@ -90,6 +90,8 @@ CLAIMS = {
 LAUNCHERS = {
     "inline": "casl.runner.launch.inline:Inline",
     "local": "casl.runner.launch.local:Local",
+    "ray": "casl.runner.launch.ray:Ray",
+    "slurm": "casl.runner.launch.slurm:Slurm",
 }
 
 CATALOGS: dict[str, dict[str, str]] = {

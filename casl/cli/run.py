@@ -21,12 +21,15 @@ from casl.runner.gc import remember_roots
 from casl.runner.job import Placement, Resources
 from casl.runner.moved import moved, set_aside
 from casl.runner.plan import Plan
-from casl.runner.schedule import Launcher, Summary, execute
+from casl.runner.schedule import Launcher, Summary, execute, hand_over
 from casl.runner.snapshot import environment, take
 from casl.runner.store import Store
 
 if TYPE_CHECKING:
     from casl.tracking import Mirror
+
+SAVING = "stopping: running stages save a checkpoint; Ctrl-C again ends them now"
+LEAVING = "leaving: what was handed over goes on"
 
 
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
@@ -39,6 +42,11 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     run.add_argument("--gpus", default="", metavar="0,1", help="GPUs to use (default all that are there)")
     run.add_argument("--per-gpu", type=int, default=1, metavar="N", help="stages that share a GPU (default 1)")
     run.add_argument("--gpus-per-stage", type=int, default=1, metavar="N", help="ranks that do a stage together")
+    run.add_argument("--nodes", type=int, default=1, metavar="N", help="machines of that many ranks each (slurm)")
+    run.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="of the launcher, as slurm.partition=gpu"
+    )
+    run.add_argument("--detach", action="store_true", help="hand everything over and leave (slurm)")
     run.add_argument(
         "--keep-going",
         action=argparse.BooleanOptionalAction,
@@ -93,6 +101,9 @@ def _run(options: argparse.Namespace) -> dict[str, list[str]]:
         plan = study.plan()
     remember_roots(study.store, study.name, plan)
     print_counts(plan_counts(plan, study))
+    if options.detach:
+        detach(plan, study, options)
+        return {"to_run": plan.todo, **vars(Summary())}
     mirror = Mirror(study.store.root, options.mlflow or None, study.experiment)
     summary = carry_out(plan, study, mirror, options) if plan.todo else Summary()
     send(mirror, study, plan)
@@ -107,20 +118,13 @@ def carry_out(plan: Plan, study: Study, mirror: Mirror, options: argparse.Namesp
     from casl.runner.live import View
     from casl.tracking_follow import follow
 
-    placement = Placement(
-        roots=study.roots,
-        device=options.device,
-        loaders=options.loaders,
-        weights=options.weights or None,
-        ranks=options.gpus_per_stage,
-        time_limit_s=60 * options.time_limit,
-    )
-    launcher: Launcher = catalog.load("launcher", options.launcher)(study.store, resources(options, study.store))
+    placement = place(study, options)
+    launcher = launcher_of(study, options)
     try:
-        print_estimate(estimate(plan, study.store), launcher.slots)
+        print_estimate(estimate(plan, study.store), min(launcher.slots, len(plan.todo)))
         with (
             View(plan, study.store) as view,
-            interruptible() as stopping,
+            interruptible(LEAVING if launcher.ahead else SAVING) as stopping,
             follow(mirror, study.store.run, plan.uses) as tell,
         ):
             summary = execute(
@@ -135,23 +139,58 @@ def carry_out(plan: Plan, study: Study, mirror: Mirror, options: argparse.Namesp
             )
     finally:
         launcher.close()
+    if launcher.ahead:
+        print(launcher.farewell(), end="")
     print(f"{len(summary.done)} stages done, {len(summary.failed)} failed, {len(summary.blocked)} blocked")
     print_spent(spent(plan, study.store))
     return summary
 
 
+def detach(plan: Plan, study: Study, options: argparse.Namespace) -> None:
+    """Hand a plan to a launcher that goes on without this process."""
+    launcher = launcher_of(study, options)
+    hand_over(plan, launcher, place(study, options))
+    print(launcher.farewell(), end="")
+
+
+def launcher_of(study: Study, options: argparse.Namespace) -> Any:
+    """The chosen launcher, ready to take stages."""
+    launcher: Launcher = catalog.load("launcher", options.launcher)(study.store, resources(options, study.store))
+    if not launcher.ahead and (options.detach or options.nodes > 1):
+        asked = "--detach" if options.detach else "--nodes"
+        raise SpecError(f"{asked} is for launcher 'slurm'; {options.launcher!r} cannot do that")
+    if options.detach and not options.keep_going:
+        raise SpecError("--detach and --no-keep-going: what was handed over goes on after a failure")
+    return launcher
+
+
+def place(study: Study, options: argparse.Namespace) -> Placement:
+    """How stages run, as the command line says."""
+    return Placement(
+        roots=study.roots,
+        device=options.device,
+        loaders=options.loaders,
+        weights=options.weights or None,
+        ranks=options.gpus_per_stage,
+        nodes=options.nodes,
+        time_limit_s=60 * options.time_limit,
+    )
+
+
 def resources(options: argparse.Namespace, store: Store) -> Resources:
     """What the command line says about where to run; workers run a snapshot of the code as it is now."""
-    for name, least in (("jobs", 0), ("per_gpu", 1), ("gpus_per_stage", 1), ("time_limit", 0)):
+    for name, least in (("jobs", 0), ("per_gpu", 1), ("gpus_per_stage", 1), ("nodes", 1), ("time_limit", 0)):
         if getattr(options, name) < least:
             raise SpecError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(options, name)}")
     gpus = tuple(g.strip() for g in options.gpus.split(",")) if options.gpus else None
-    code = environment(take(store.root), os.environ)
-    return Resources(options.jobs, gpus, options.per_gpu, options.gpus_per_stage, code)
+    around = {name: value for name, value in os.environ.items() if name == "PYTHONPATH"}  # the rest is inherited
+    code = environment(take(store.root), around)
+    own = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in options.option)
+    return Resources(options.jobs, gpus, options.per_gpu, options.gpus_per_stage, code, own)
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible(said: str = SAVING) -> Iterator[Callable[[], bool]]:
     """Yields whether Ctrl-C or SIGTERM came. The second one raises KeyboardInterrupt."""
     asked: list[int] = []
 
@@ -159,7 +198,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         asked.append(number)
         if len(asked) > 1:
             raise KeyboardInterrupt
-        print("\nstopping: running stages save a checkpoint; Ctrl-C again ends them now", file=sys.stderr, flush=True)
+        print(f"\n{said}", file=sys.stderr, flush=True)
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

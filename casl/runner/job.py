@@ -6,7 +6,7 @@ import contextlib
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ class Placement:
     """Where and how stages run; nothing here changes a result, so nothing here is hashed.
 
     roots: digest -> folder of a data set on disk. device: "auto", "cpu", "cuda", "cuda:0". ranks: processes that do one
-    stage together, one a GPU. micro_batches: pieces a batch is cut into. time_limit_s: of one attempt, 0 for none.
+    stage together, one a GPU, on each of `nodes` machines. micro_batches: pieces a batch is cut into. time_limit_s: of
+    one attempt, 0 for none.
     """
 
     roots: Mapping[str, str] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Placement:
     checkpoint_s: float = 30.0
     weights: str | None = None
     ranks: int = 1
+    nodes: int = 1
     micro_batches: int = 1
     time_limit_s: float = 0.0
 
@@ -48,7 +50,8 @@ class Resources:
     """What a run may use; launchers turn it into places for stages.
 
     jobs: stages at once, 0 for one a GPU, or one a core. gpus: names of GPUs, None for all. per_gpu: stages that share
-    one. ranks: GPUs, or processes, of one stage. environment: variables for workers. options: the launcher's own.
+    one. ranks: GPUs, or processes, of one stage. environment: variables for workers, beside those they inherit.
+    options: the launcher's own, as "slurm.partition".
     """
 
     jobs: int = 0
@@ -74,6 +77,14 @@ class Job:
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Job:
         return Job(thaw(value["stage"]), thaw(value["resume"]), Placement(**value["placement"]))
+
+
+def in_smaller_pieces(job: Job) -> Job | None:
+    """The same job with its batches cut into twice as many pieces, or None where there is nothing left to cut."""
+    pieces = 2 * job.placement.micro_batches
+    if not isinstance(job.stage, Train) or pieces > job.stage.recipe.batch:
+        return None
+    return replace(job, placement=replace(job.placement, micro_batches=pieces))
 
 
 @dataclass(frozen=True)
@@ -220,6 +231,14 @@ def ranks_for(stage: Stage, wanted: int) -> int:
     """How many processes a stage is done by together: as many as wanted where that gives the same result, else one."""
     shared = isinstance(stage, PseudoLabel) or (isinstance(stage, Train) and stage.model.detector in DIVISIBLE)
     return min(wanted, stage.recipe.batch) if shared and isinstance(stage, Train) else wanted if shared else 1
+
+
+def placed(stage: Stage, placement: Placement) -> Placement:
+    """The placement of one stage: several processes where that gives the same result, more nodes if it fills them."""
+    wanted = placement.ranks * placement.nodes
+    count = ranks_for(stage, wanted)
+    nodes = placement.nodes if count == wanted else 1
+    return replace(placement, ranks=min(count, placement.ranks), nodes=nodes)
 
 
 def pick_device(name: str, rank: int = 0) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from casl.runner.job import Job, Placement, ranks_for
+from casl.runner.job import Job, Placement, placed
 from casl.runner.plan import Plan
 from casl.runner.store import Store
 from casl.spec.kinds import Train
@@ -25,10 +25,15 @@ class Launcher(Protocol):
 
     Made from a store and `Resources`. Events are {"event": ..., "name": stage}, where an event is "begun", "progress"
     (with "done", "total", "rate", "loss"), or how a job ended: "done", "failed", "memory", "damaged", "stopped", "busy"
-    (another process has the stage), "lost" (whatever did the job is gone, with a "code").
+    (another process has the stage), "lost" (whatever did the job is gone, with a "code"), "dropped" (it will not start,
+    since a stage before it did not end well).
+
+    slots: how many jobs it takes at once. ahead: it takes a stage before those it needs are done, keeps the order, and
+    goes on without the runner; its `farewell` says how to watch and cancel what it has.
     """
 
     slots: int
+    ahead: bool
 
     def submit(self, job: Job) -> None: ...
 
@@ -81,6 +86,7 @@ def execute(
         What was done, failed, blocked and stopped.
     """
     run = _Run(plan, store, launcher, placement, watcher, on_done)
+    run.ahead = launcher.ahead and keep_going  # what was handed over ahead would go on after a failure
     told = False
     while run.running or run.waiting:
         if stopping() and not told:
@@ -95,6 +101,15 @@ def execute(
         for event in launcher.poll(POLL_S if run.running else ELSEWHERE_S):
             run.handle(event)
     return run.summary
+
+
+def hand_over(plan: Plan, launcher: Launcher, placement: Placement) -> int:
+    """Give every stage of a plan that is not done to a launcher that goes on without this process; how many."""
+    costs = costs_to_go(plan)  # a stage costs more to the end than its users
+    for name in sorted(plan.todo, key=lambda n: -costs[n]):
+        node = plan.nodes[name]
+        launcher.submit(Job(node.stage, node.resume, placed(node.stage, placement)))
+    return len(plan.todo)
 
 
 class _Run:
@@ -120,22 +135,31 @@ class _Run:
         self.damages: Counter[str] = Counter()
         self.pieces: dict[str, int] = {}
         self.elsewhere: dict[str, float] = {}  # name -> when to look again
+        self.ahead = False
 
     def start_ready(self) -> None:
         """Submit as many stages as there is room for."""
         now = time.monotonic()
         for name in [n for n, when in self.elsewhere.items() if when <= now and self.store.is_done(n)]:
             self._settle(name, "done")  # by the other process
-        ready = [n for n, node in self.waiting.items() if self.have.issuperset(node.needs)]
-        ready = [n for n in ready if self.elsewhere.get(n, 0.0) <= now and not self._is_busy(n, now)]
-        for name in sorted(ready, key=lambda n: -self.priority[n])[: max(0, self.launcher.slots - len(self.running))]:
+        ready = [n for n in self._ready() if self.elsewhere.get(n, 0.0) <= now and not self._is_busy(n, now)]
+        for name in ready[: max(0, self.launcher.slots - len(self.running))]:
             node = self.waiting.pop(name)
             pieces = self.pieces.get(name, self.placement.micro_batches)
-            ranks = ranks_for(node.stage, self.placement.ranks)
-            placement = replace(self.placement, micro_batches=pieces, ranks=ranks)
+            placement = replace(placed(node.stage, self.placement), micro_batches=pieces)
             self.launcher.submit(Job(node.stage, node.resume, placement))
             self.running.add(name)
-            self.watcher.started(name)
+            if not self.ahead:
+                self.watcher.started(name)
+
+    def _ready(self) -> list[str]:
+        """Stages that may be submitted now, the longest path to the end first, so what is needed before its users."""
+        there, ready = set(self.have) | (self.running if self.ahead else set()), []
+        for name in sorted(self.waiting, key=lambda n: -self.priority[n]):
+            if there.issuperset(self.waiting[name].needs):
+                ready.append(name)
+                there.update([name] if self.ahead else [])
+        return ready
 
     def _is_busy(self, name: str, now: float) -> bool:
         """Of a stage that another process had: whether it still has it. Looked at here, where what was seen is kept."""
@@ -150,6 +174,8 @@ class _Run:
     def handle(self, event: Mapping[str, Any]) -> None:
         """Take note of an event."""
         if event["event"] == "begun":
+            if self.ahead:
+                self.watcher.started(event["name"])
             return
         if event["event"] == "progress":
             self.watcher.progress(event)
@@ -158,6 +184,8 @@ class _Run:
         self.running.discard(name)
         if self.store.is_done(name):
             self._settle(name, "done")
+        elif ending == "dropped":
+            self._again(name)
         elif ending == "busy":
             self._again(name)
             self.elsewhere[name] = time.monotonic() + ELSEWHERE_S
@@ -220,14 +248,20 @@ class _Run:
         self.on_done(name)
 
     def block(self) -> None:
-        """Take out the stages that need a failed or blocked one."""
+        """Take out the stages that need a failed or blocked one; those after a stopped one are for the next run."""
         bad = {*self.summary.failed, *self.summary.blocked}
-        for name, node in list(self.waiting.items()):
-            if cause := next((n for n in node.needs if n in bad), None):
+        stopped = set(self.summary.stopped)
+        for name in [n for n in self.plan.nodes if n in self.waiting]:  # users come after what they need
+            needs = self.waiting[name].needs
+            if cause := next((n for n in needs if n in bad), None):
                 self.summary.blocked.append(name)
                 bad.add(name)
-                del self.waiting[name]
                 self.watcher.finished(name, "blocked", f"needs {cause}")
+            elif stopped.intersection(needs):
+                stopped.add(name)
+            else:
+                continue
+            del self.waiting[name]
 
 
 def _died(times: int, event: Mapping[str, Any]) -> str:

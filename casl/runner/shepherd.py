@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from casl.errors import StoreError
-from casl.runner.job import Job
+from casl.runner.job import Job, Placement, in_smaller_pieces
 from casl.runner.lease import BEAT_S, Lease, born
 from casl.runner.store import Store
 from casl.runner.worker import die_with, send
@@ -39,15 +39,16 @@ _TAKEN = "taken over by another process"
 
 def main(arguments: list[str]) -> int:
     """Usage: python -m casl.runner.shepherd STORE PARENT_PID        jobs on standard input, events on standard output
-           or: python -m casl.runner.shepherd STORE --job FILE     one job; waits for the stage if others work on it
+           or: python -m casl.runner.shepherd STORE --job FILE [PARENT_PID]
+                                                                   one job; waits for the stage if others work on it
 
     Returns:
         0 all done; 1 a stage failed; 75 stopped or lost, worth another attempt.
     """
     store = Store(Path(arguments[0]))
     single = arguments[1] == "--job"
-    if not single:
-        die_with(int(arguments[1]), signal.SIGTERM)
+    if parent := arguments[3:] if single else arguments[1:2]:
+        die_with(int(parent[0]), signal.SIGTERM)
     shepherd = Shepherd(store, sys.stdout)
     try:
         if single:
@@ -117,10 +118,13 @@ class Shepherd:
             send(self.events, event)
 
     def wait_and_do(self, request: Mapping[str, Any]) -> str:
-        """The same, but wait while somebody else works on the stage."""
-        while (status := self.do(request)) == "busy" and not self.told_to_stop.wait(WAIT_S):
-            pass
-        return status
+        """The same, but wait while somebody else works on the stage, and cut batches where memory is too small."""
+        while True:
+            status = self.do(request)
+            if status == "memory" and (smaller := in_smaller_pieces(Job.from_json(request["job"]))):
+                request = {"job": smaller.to_json()}
+            elif status != "busy" or self.told_to_stop.wait(WAIT_S):
+                return status
 
     def close(self) -> None:
         """End the worker and all that it started."""
@@ -170,9 +174,9 @@ class Shepherd:
     def _start(self, job: Job, lease: Lease) -> _Worker:
         request = {"job": job.to_json(), "attempt": lease.number}
         environment = {**os.environ, MARK: self.mark}
-        if job.placement.ranks > 1:
+        if _has_ranks(job):
             self.close()
-            self._worker = _Worker.of_ranks(self.store, environment, request, job.placement.ranks)
+            self._worker = _Worker.of_ranks(self.store, environment, request, job.placement)
         else:
             self._worker = self._worker or _Worker.warm(self.store, environment)
             self._worker.send(request)
@@ -183,7 +187,7 @@ class Shepherd:
     def _after(self, job: Job) -> None:
         """What a job leaves behind beside the worker itself has no business any more."""
         assert self._worker is not None
-        if job.placement.ranks > 1:
+        if _has_ranks(job):
             self.close()
         else:
             kill_tree(self.mark, but=self._worker.process.pid)
@@ -233,13 +237,13 @@ class _Worker:
         return _Worker([sys.executable, "-m", "casl.runner.worker", str(store.root), str(os.getpid())], environment)
 
     @staticmethod
-    def of_ranks(store: Store, environment: Mapping[str, str], request: Mapping[str, Any], ranks: int) -> _Worker:
+    def of_ranks(store: Store, environment: Mapping[str, str], request: Mapping[str, Any], place: Placement) -> _Worker:
         """Several processes for one job."""
         lease = Lease(store.leases.root / Job.from_json(request["job"]).stage.name, request["attempt"], 0.0)
         file = store.attempt(lease).parent / f"job-{lease.number}.json"
         file.write_text(json.dumps(request))
-        command = [sys.executable, "-m", "casl.runner.worker", str(store.root), str(os.getpid()), str(file), str(ranks)]
-        return _Worker(command, environment)
+        command = [sys.executable, "-m", "casl.runner.worker", str(store.root), str(os.getpid()), str(file)]
+        return _Worker([*command, str(place.ranks), str(place.nodes)], environment)
 
     @property
     def code(self) -> int | None:
@@ -275,6 +279,10 @@ class _Worker:
         for pipe in (self.requests, self.answers):
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
+
+
+def _has_ranks(job: Job) -> bool:
+    return job.placement.ranks * job.placement.nodes > 1
 
 
 def kill_tree(mark: str, but: int = 0) -> None:

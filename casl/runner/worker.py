@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -28,15 +29,15 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Usage: python -m casl.runner.worker STORE PARENT_PID [FILE_OF_ONE_JOB [RANKS]]
+    """Usage: python -m casl.runner.worker STORE PARENT_PID [FILE_OF_ONE_JOB [RANKS NODES]]
 
     A line, or the file, is {"job": ..., "attempt": number of the lease}. With RANKS this process becomes torchrun,
-    which starts so many of this module.
+    which starts so many of this module, on each of several nodes if Slurm gave them.
     """
     if parent := int(arguments[1]):
         die_with(parent)
     if len(arguments) > 3:
-        _become_torchrun(arguments[0], arguments[2], int(arguments[3]))
+        _become_torchrun(arguments[0], arguments[2], int(arguments[3]), int(arguments[4]))
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever libraries print goes to the log, not into the events
     store = Store(Path(arguments[0]))
@@ -57,11 +58,24 @@ def main(arguments: list[str]) -> None:
             send(events, {"name": name, **ending})
 
 
-def _become_torchrun(store: str, file: str, ranks: int) -> None:
+def _become_torchrun(store: str, file: str, ranks: int, nodes: int) -> None:
     """The same process from now on, so that it still ends with the shepherd."""
-    places = ["--standalone", "--nnodes=1", f"--nproc-per-node={ranks}"]
-    command = [sys.executable, "-m", "torch.distributed.run", *places, "-m", "casl.runner.worker", store, "0", file]
-    os.execv(sys.executable, command)
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nnodes={nodes}", f"--nproc-per-node={ranks}"]
+    if nodes == 1:
+        command.append("--standalone")
+    else:  # one torchrun a node; they meet at this one, the first
+        meeting = f"{socket.gethostname()}:{_free_port()}"
+        command += ["--rdzv-backend=c10d", f"--rdzv-endpoint={meeting}", f"--rdzv-id={Path(file).stem}"]
+        step = [f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1", "--unbuffered"]
+        command = ["srun", *step, *command]
+    command += ["-m", "casl.runner.worker", store, "0", file]
+    os.execvp(command[0], command)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
 
 
 def _requests(file: str | None) -> Iterator[dict[str, Any]]:

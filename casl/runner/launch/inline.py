@@ -13,6 +13,8 @@ from casl.runner.store import Store
 class Inline:
     """Carries a job out when it is polled."""
 
+    ahead = False
+
     def __init__(self, store: Store, resources: Resources | None = None) -> None:
         del resources  # one job at a time, here
         self.store = store

@@ -37,6 +37,8 @@ class Local:
         SpecError: not so many GPUs.
     """
 
+    ahead = False
+
     def __init__(self, store: Store, resources: Resources | None = None) -> None:
         self.store = store
         resources = resources or Resources()
