@@ -121,9 +121,11 @@ def carry_out(plan: Plan, study: Study, mirror: Mirror, options: argparse.Namesp
     placement = place(study, options)
     launcher = launcher_of(study, options)
     try:
-        print_estimate(estimate(plan, study.store), min(launcher.slots, len(plan.todo)))
+        expected = estimate(plan, study.store)
+        print_estimate(expected, min(launcher.slots, len(plan.todo)))
+        seconds = expected.seconds if "unknown" not in expected.counts else None
         with (
-            View(plan, study.store) as view,
+            View(plan, study.store, seconds) as view,
             interruptible(LEAVING if launcher.ahead else SAVING) as stopping,
             follow(mirror, study.store.run, plan.uses) as tell,
         ):

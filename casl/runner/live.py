@@ -22,12 +22,16 @@ LINE_S = 5.0  # a plain progress line at most this often
 class View:
     """Progress of a plan: stages, iterations a second, loss, time left.
 
-    The time left assumes that the rest goes as fast, in iterations, as what was done so far in this call.
+    The time left assumes that the rest goes as fast as what was done so far in this call.
+
+    Args:
+        seconds: expected of every stage, where measured rates tell; otherwise iterations stand for them.
     """
 
-    def __init__(self, plan: Plan, store: Store) -> None:
+    def __init__(self, plan: Plan, store: Store, seconds: Mapping[str, float] | None = None) -> None:
         self.store = store
-        self.cost = {n: float(plan.nodes[n].iters or EVALUATION_ITERS) for n in plan.todo}
+        iterations = {n: float(plan.nodes[n].iters or EVALUATION_ITERS) for n in plan.todo}
+        self.cost = {n: max(seconds[n], 1e-3) for n in plan.todo} if seconds else iterations
         self.total = sum(self.cost.values())
         self.finished_stages = 0
         self.spent = 0.0
