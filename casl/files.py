@@ -7,12 +7,15 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from casl.errors import StoreError
+
+SYNC_THREADS = 16
 
 
 @contextmanager
@@ -72,6 +75,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_all(paths: Sequence[Path]) -> None:
+    """Make files and folders durable, several at once: a commit of the file system's journal then serves many."""
+    if len(paths) < 2:
+        for path in paths:
+            sync_folder(path)
+        return
+    with ThreadPoolExecutor(min(SYNC_THREADS, len(paths))) as threads:
+        list(threads.map(sync_folder, paths))
 
 
 def sha256(path: Path) -> str:

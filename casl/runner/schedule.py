@@ -142,8 +142,10 @@ class _Run:
         now = time.monotonic()
         for name in [n for n, when in self.elsewhere.items() if when <= now and self.store.is_done(n)]:
             self._settle(name, "done")  # by the other process
+        if (room := self.launcher.slots - len(self.running)) <= 0:
+            return  # and do not sort thousands that wait
         ready = [n for n in self._ready() if self.elsewhere.get(n, 0.0) <= now and not self._is_busy(n, now)]
-        for name in ready[: max(0, self.launcher.slots - len(self.running))]:
+        for name in ready[:room]:
             node = self.waiting.pop(name)
             pieces = self.pieces.get(name, self.placement.micro_batches)
             placement = replace(placed(node.stage, self.placement), micro_batches=pieces)

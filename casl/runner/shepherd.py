@@ -189,7 +189,7 @@ class Shepherd:
         assert self._worker is not None
         if _has_ranks(job):
             self.close()
-        else:
+        elif _has_company(self._worker.process.pid):
             kill_tree(self.mark, but=self._worker.process.pid)
 
     def _bury(self, ending: dict[str, Any]) -> dict[str, Any]:
@@ -283,6 +283,23 @@ class _Worker:
 
 def _has_ranks(job: Job) -> bool:
     return job.placement.ranks * job.placement.nodes > 1
+
+
+def _has_company(worker: int) -> bool:
+    """Whether this process has another descendant than its worker: orphans are its children, since it adopts them.
+
+    The kernel's own lists of children, which may miss one while others end; what is missed is found at the next stage,
+    or when the worker is closed. Looking through all processes instead takes milliseconds, as long as a small stage.
+    """
+    try:
+        return _children(os.getpid()) != {worker} or bool(_children(worker))
+    except OSError:  # no such lists on this system
+        return True
+
+
+def _children(pid: int) -> set[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return {int(child) for task in tasks for child in (task / "children").read_text().split()}
 
 
 def kill_tree(mark: str, but: int = 0) -> None:

@@ -13,7 +13,7 @@ one that died goes on in that one's folder under its own number, so that an owne
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from casl.errors import StoreError
-from casl.files import disk_errors, read_json, sha256, sync_folder, write_json
+from casl.files import disk_errors, read_json, sha256, sync_all, sync_folder, write_json
 from casl.runner.lease import STALE_S, Lease, Leases
 from casl.spec.freeze import freeze
 from casl.spec.kinds import Train
@@ -185,10 +185,10 @@ class Store:
         with disk_errors("commit", work):
             (work / FAILURE).unlink(missing_ok=True)
             files = {str(p.relative_to(work)): p for p in sorted(work.rglob("*")) if p.is_file() and p.name != RESULT}
-            for path in files.values():
-                _sync_file(path)
             entries = {n: {"sha256": sha256(p), "bytes": p.stat().st_size} for n, p in files.items()}
-            write_json(work / RESULT, {**record, "key": stage.key, "files": entries, "stage": freeze(stage)})
+            result = {**record, "key": stage.key, "files": entries, "stage": freeze(stage)}
+            (work / RESULT).write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")  # nobody reads it before
+            sync_all([*files.values(), work / RESULT, work])
             if lease and not lease.is_ours():
                 raise StoreError(f"{stage.name} was taken over by another process, whose result will count")
             work.replace(self.stages / stage.name)
@@ -217,11 +217,3 @@ class Store:
             return {}
         names = [p.name for p in folder.iterdir() if not p.name.startswith(".") and self.is_done(p.name)]
         return {n: tuple((int(u), float(f)) for u, f in read_json(folder / n)) for n in sorted(names)}
-
-
-def _sync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

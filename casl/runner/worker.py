@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from casl.runner.job import Job, Process, carry_out, fixed_arithmetic
+from casl.runner.job import Job, Process, carry_out
 from casl.runner.lease import Lease
 from casl.runner.store import Store
 
@@ -46,7 +46,6 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the runner, which tells us
     rank, world, local = (int(os.environ.get(n, d)) for n, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
     process = Process(lambda *_: None, stopping=stop.is_set, rank=rank, world=world, local_rank=local)
-    fixed_arithmetic()
     for request in _requests(arguments[2] if len(arguments) > 2 else None):
         job = Job.from_json(request["job"])
         name = job.stage.name
