@@ -14,7 +14,7 @@ READY := $(VENV)/.ready
 STUDY := --profile $(PROFILE) --seeds $(SEEDS) --store $(STORE) $(if $(DATA),--data $(DATA))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables search notebooks doctor docs test check lint format ui clean FORCE
+.PHONY: help setup tables search notebooks doctor bench docs test check lint format ui clean FORCE
 
 help: ## list the targets
 	@echo "make table4        the paper's Table 4: plan, run what is missing, write $(REPORTS)/$(PROFILE)/table4.*"
@@ -51,6 +51,9 @@ notebooks: $(READY) ## execute the notebooks into notebooks/out/*.ipynb and *.ht
 
 doctor: $(READY) ## what is missing on this machine, and what to do
 	@$(BIN)/casl doctor --store $(STORE) $(if $(DATA),--data $(DATA))
+
+bench: $(READY) ## ratios of every benchmark to its peers
+	@for b in planning engine sharing evaluation detector_step labels; do $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 docs: $(READY) ## write docs/cli.md anew from the parser
 	$(BIN)/python -m casl.cli.page docs/cli.md
