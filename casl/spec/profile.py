@@ -171,7 +171,7 @@ class Profile:
             return ""
         if self.pretrain is None:
             return "ImageNet stand-in: random initialisation"
-        return f"ImageNet stand-in: classifier of crops of scenes, {self.pretrain.iters} iterations"
+        return f"ImageNet stand-in: classifier of crops of other scenes, {self.pretrain.iters} iterations"
 
     def images_in(self, scale: str) -> int:
         """Unlabeled images of a scale."""
@@ -199,7 +199,8 @@ class Profile:
             notes.append(f"{data.name} has boxes but no masks: labeler and warmup are FCOS, not CondInst")
         if not data.has_entities:
             notes.append(f"{data.name} has no entity or panoptic annotations: the labeler learns objects, not entities")
-        changed = replace(self, data=data, notes=tuple(notes))
+        # A classifier of scenes stands for ImageNet beside scenes only: photos have nothing in common with them.
+        changed = replace(self, data=data, notes=tuple(notes), pretrain=None)
         if self.photo_size is None:
             return changed
         short, long = self.photo_size
