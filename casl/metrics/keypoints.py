@@ -42,6 +42,17 @@ def ap_point(gt: GroundTruth, dt: Sequence[Result], sigma: float = 0.05) -> dict
         DataError: see casl.metrics.results; and keypoints that are missing, not finite or not as many as the category
             has. The message names the entry.
     """
+    evaluation = keypoint_eval(gt, dt, sigma)
+    with silence():
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    values = (float(value) for value in evaluation.stats[: len(KEYS)])
+    return {key: 100.0 * value if value >= 0 else -1.0 for key, value in zip(KEYS, values, strict=True)}
+
+
+def keypoint_eval(gt: GroundTruth, dt: Sequence[Result], sigma: float = 0.05) -> Any:
+    """A pycocotools `COCOeval` of keypoints, not yet evaluated; arguments and errors as ap_point."""
     if not sigma > 0:
         raise ValueError(f"sigma is a positive fraction of an object's size, got {sigma}")
     is_list = isinstance(dt, list | tuple)  # else coco_eval says what is wrong
@@ -52,10 +63,10 @@ def ap_point(gt: GroundTruth, dt: Sequence[Result], sigma: float = 0.05) -> dict
     for i, (own, found) in enumerate(zip(judge.cocoDt.dataset["annotations"], points, strict=True)):
         own["keypoints"] = found
         _check_count(found, counts.get(own["category_id"]), f"predictions: entry {i}")
-    return _average_precision(judge, counts, sigma)
+    return _with_sigmas(judge, counts, sigma)
 
 
-def _average_precision(judge: Any, counts: dict[int, int], sigma: float) -> dict[str, float]:
+def _with_sigmas(judge: Any, counts: dict[int, int], sigma: float) -> Any:
     evaluation = COCOeval(judge.cocoGt, judge.cocoDt, "keypoints")
     persons = evaluation.params.kpt_oks_sigmas
     categories = evaluation.cocoGt.cats
@@ -68,12 +79,7 @@ def _average_precision(judge: Any, counts: dict[int, int], sigma: float) -> dict
         return similarity(image_id, category_id)
 
     evaluation.computeOks = similarity_by_category
-    with silence():
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    values = (float(value) for value in evaluation.stats[: len(KEYS)])
-    return {key: 100.0 * value if value >= 0 else -1.0 for key, value in zip(KEYS, values, strict=True)}
+    return evaluation
 
 
 def _give_truth_its_points(checked: GroundTruth, gt: GroundTruth) -> dict[int, int]:

@@ -96,6 +96,13 @@ def pq_of_arrays(
     return _mean_quality(named, checked_categories(categories))
 
 
+def tallies_of(pair: Pair, is_thing: dict[int, bool], name: str) -> list[Tally]:
+    """What is counted in one image, for each category of `is_thing` in its order. Raises DataError as pq."""
+    tallies = {category: Tally() for category in is_thing}
+    _count(pair, tallies, is_thing, name)
+    return list(tallies.values())
+
+
 def _mean_quality(pairs: Iterable[tuple[str, Pair]], is_thing: dict[int, bool]) -> dict[str, float]:
     tallies = {category: Tally() for category in is_thing}
     for name, pair in pairs:

@@ -8,6 +8,9 @@ Test: paired t-test over seeds, two-sided, level 0.05, for each comparison of a 
 
 A claim that two sides are equal within a margin uses two one-sided tests in the same way. Verdicts are about the
 profile at hand; a small one does not test the paper's claim, and every form of the verdicts says so.
+
+Beside each difference stands its paired bootstrap over the val images (casl.report.draws). It takes no part in the
+verdict: it says what other images would have changed, the test what other seeds would have.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from casl.report.draws import interval
 from casl.report.layout import positions
 from casl.report.paired import LEVEL, Paired, paired
 from casl.report.table import PUBLISHED, Table, TableCell
@@ -28,7 +32,8 @@ class Evidence:
     """One comparison. better_value, worse_value: means over the seeds that both sides have, in percent.
 
     difference: better minus worse, None where a side is not measured, and `missing` says why; p: of the test for the
-    claim, None below two seeds. paper: the difference of the published numbers.
+    claim, None below two seeds. images: the middle 95 % of the difference over draws of the val images, None where an
+    evaluation left no draws. paper: the difference of the published numbers.
     """
 
     better: Term
@@ -40,6 +45,7 @@ class Evidence:
     against: float | None
     paper: float | None
     missing: str
+    images: tuple[float, float] | None = None
 
     @property
     def agrees(self) -> bool:
@@ -131,7 +137,8 @@ def _compare(better: Term, worse: Term, within: float | None, tables: Mapping[st
         p, against = difference.p, difference.p if difference.mean < 0 else None
     else:
         p, against = difference.p_within(within), difference.p_beyond(within)
-    return Evidence(better, worse, means[0], means[1], difference, p, against, paper, "")
+    over_images = interval([*_draws(better, 1.0, tables), *_draws(worse, -1.0, tables)])
+    return Evidence(better, worse, means[0], means[1], difference, p, against, paper, "", over_images)
 
 
 def _places(term: Term) -> tuple[Place, ...]:
@@ -151,6 +158,12 @@ def _by_seed(term: Term, tables: Mapping[str, Table]) -> dict[int, float]:
     if len(sides) == 1:
         return sides[0]
     return {seed: value - sides[1][seed] for seed, value in sides[0].items() if seed in sides[1]}
+
+
+def _draws(term: Term, sign: float, tables: Mapping[str, Table]) -> list[tuple[float, dict[int, tuple[float, ...]]]]:
+    """The draws of each of the term's cells by seed, with the sign that the cell has in the difference."""
+    cells = [(n, cell) for n, place in enumerate(_places(term)) if (cell := _cell(place, tables))]
+    return [(-sign if n else sign, {r.seed: r.draws for r in cell.repetitions if r.draws}) for n, cell in cells]
 
 
 def _published(term: Term, tables: Mapping[str, Table]) -> float | None:

@@ -18,7 +18,7 @@ from casl.report.table import SMALL
 from casl.report.wording import chance, number
 from casl.spec.claim import Gap, Place, Term
 
-_HEADS = ("ours", "difference", "p", "paper's difference")
+_HEADS = ("ours", "difference", "p", "95 % over images", "paper's difference")
 
 
 def to_json(verdicts: Sequence[Verdict]) -> str:
@@ -94,7 +94,8 @@ def _preface(verdicts: Sequence[Verdict]) -> list[str]:
         f"{len(verdicts)} claims: {found}.",
         f"Test: {TEST}. Supported: every comparison of a claim is significant its way. Not supported: one is "
         "significant against it, at the level divided by the number of comparisons. With one seed nothing can be "
-        "tested: undecided. Equality within a margin: two one-sided tests.",
+        "tested: undecided. Equality within a margin: two one-sided tests. Over images: paired bootstrap, the same "
+        "draws of the val images for both sides; it takes no part in the verdict.",
     ]
 
 
@@ -107,7 +108,7 @@ def _line(evidence: Evidence, text: Any, *, links: bool = False) -> list[str]:
     better, worse = (_term(term, text, links=links) for term in (evidence.better, evidence.worse))
     paper = number(evidence.paper, signed=True)
     if evidence.difference is None:
-        return [better, worse, text(f"– ({evidence.missing})"), "–", "–", paper]
+        return [better, worse, text(f"– ({evidence.missing})"), "–", "–", "–", paper]
     values = f"{number(evidence.better_value)} against {number(evidence.worse_value)}"
     d = evidence.difference
     spread = f"{number(d.mean, signed=True)}" + (
@@ -115,7 +116,8 @@ def _line(evidence: Evidence, text: Any, *, links: bool = False) -> list[str]:
     )
     untested = "no spread" if d.n > 1 else "–"
     p = untested if evidence.p is None else chance(evidence.p).removeprefix("p ")
-    return [better, worse, *(text(t).replace(" ", "\N{NO-BREAK SPACE}") for t in (values, spread, p)), paper]
+    images = "–" if evidence.images is None else " to ".join(number(v, signed=True) for v in evidence.images)
+    return [better, worse, *(text(t).replace(" ", "\N{NO-BREAK SPACE}") for t in (values, spread, p, images)), paper]
 
 
 def _term(term: Term, text: Any, *, links: bool) -> str:
@@ -154,6 +156,7 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         "std": d.std if d else None,
         "seeds": d.n if d else 0,
         "p": evidence.p,
+        "images": evidence.images,
         "paper_difference": evidence.paper,
         "missing": evidence.missing,
     }

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from casl.errors import SpecError, unknown
+from casl.report.draws import read_draws
 from casl.spec.ablation import Ablation, Cell
 from casl.spec.kinds import Evaluate
 from casl.spec.profile import Profile
@@ -26,7 +27,7 @@ _WORST_FIRST = ("failed", "blocked", "running", "not run")
 
 @dataclass(frozen=True)
 class Repetition:
-    """One seed of a cell. value: percent, None where there is none; note: why."""
+    """One seed of a cell. value: percent, None where there is none; note: why. draws: of the bootstrap over images."""
 
     seed: int
     name: str
@@ -37,6 +38,7 @@ class Repetition:
     mlflow_run_id: str | None
     commit: str
     dirty: bool
+    draws: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -282,6 +284,7 @@ def _repetition(cell: Cell, stage: Evaluate, runs: Mapping[str, Run], run_ids: M
         mlflow_run_id=run_ids.get(stage.name),
         commit=run.commit if run else "",
         dirty=bool(run and run.dirty),
+        draws=read_draws(run.folder) if run and value is not None else (),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+DRAWS = "draws.json"  # in the folder of an evaluation: its figure on each draw of the bootstrap over images, percent
 STATUSES = ("done", "running", "failed", "blocked", "not run")
 
 

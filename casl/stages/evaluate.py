@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 from PIL import Image
 from torch import Tensor
 
 from casl.catalog import load
 from casl.data.coco import CocoSplit
+from casl.files import write_atomic
+from casl.metrics.bootstrap import BOOTSTRAPPED
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Evaluate
+from casl.spec.run import DRAWS
 from casl.stages.detectors import TestSettings, build_detector, predict_split, stoppable, to_prediction
 from casl.stages.forms import form_for
 from casl.stages.pictures import CONFIDENT, chosen, predicted, save_grid, true
@@ -32,6 +37,8 @@ def run(stage: Evaluate, ctx: Context) -> Outcome:
         if i in shown:
             rows.append(_row(split, i, found, trained.classes))
     metrics = form.judge(load("metric", stage.metric))
+    if stage.metric in BOOTSTRAPPED:
+        write_atomic(ctx.folder / DRAWS, json.dumps([round(value, 4) for value in form.draws(stage.metric)]).encode())
     if rows:
         save_grid(ctx.folder, "predictions", rows, [f"prediction, score > {CONFIDENT}", "ground truth"])
     return Outcome(metrics=metrics, facts={"images": len(split), "predictions": form.keep(ctx.folder)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from casl.data.coco import CocoSplit
 from casl.data.keypoints import coco_keypoints
 from casl.data.pseudo import Prediction
 from casl.files import write_atomic
+from casl.metrics.bootstrap import ap_of_draws, image_weights, pq_of_draws
 from casl.metrics.panoptic_merge import MergeSettings, merge_panoptic
 from casl.stages.detectors import coco_results, to_prediction
 
@@ -29,6 +30,8 @@ class Form(Protocol):
     def add(self, index: int, found: dict[str, torch.Tensor]) -> None: ...
 
     def judge(self, metric: Metric) -> dict[str, float]: ...
+
+    def draws(self, metric: str) -> list[float]: ...
 
     def keep(self, folder: Path) -> int: ...
 
@@ -50,10 +53,18 @@ class Boxes:
         return coco_results(self.split, self.found)
 
     def judge(self, metric: Metric) -> dict[str, float]:
+        return metric(self.split.coco(), self._compared())
+
+    def draws(self, metric: str) -> list[float]:
+        """The headline figure of a metric, by its name, on each draw of the bootstrap over images; percent."""
+        values = ap_of_draws(metric, self.split.coco(), self._compared(), image_weights(len(self.split)))
+        return [float(value) for value in values]
+
+    def _compared(self) -> list[dict[str, Any]]:
         results = self.results()
         if self.masks_alone:
-            results = [{name: value for name, value in r.items() if name != "bbox"} for r in results]
-        return metric(self.split.coco(), results)
+            return [{name: value for name, value in r.items() if name != "bbox"} for r in results]
+        return results
 
     def keep(self, folder: Path) -> int:
         results = self.results()
@@ -98,13 +109,19 @@ class Panoptic(Boxes):
         )
 
     def judge(self, metric: Metric) -> dict[str, float]:
+        return metric(*self._pairs())
+
+    def draws(self, metric: str) -> list[float]:
+        return [float(value) for value in pq_of_draws(*self._pairs(), image_weights(len(self.split)))]
+
+    def _pairs(self) -> tuple[Iterator[tuple[Any, Any, Any, Any]], list[dict[str, Any]]]:
         truth = self.split.panoptic()
         segments = {a["image_id"]: a["segments_info"] for a in truth["annotations"]}
         pairs = (
             (self.split.panoptic_png(i), segments[image.id], ids, found)
             for i, (image, (ids, found)) in enumerate(zip(self.split.images, self.merged, strict=True))
         )
-        return metric(pairs, truth["categories"])
+        return pairs, truth["categories"]
 
 
 def form_for(metric: str, split: CocoSplit) -> Form:

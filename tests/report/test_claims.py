@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from ablations.claims import CLAIMS
 from casl import catalog
 from casl.report.claims import Verdict, judge
 from casl.report.claims_page import to_html, to_json, to_markdown
-from casl.report.table import Table, build_table
+from casl.report.table import Repetition, Table, build_table
 from casl.spec.claim import Claim, Gap, Place, highest, rising
 from tests.report.sample import Numbers, Spot, tabled
 
@@ -178,3 +179,31 @@ def test_every_table_of_the_paper_has_a_claim() -> None:
     terms = itertools.chain.from_iterable((*c.better, *c.worse) for c in CLAIMS)
     named = {t.of.table if isinstance(t, Gap) else t.table for t in terms}
     assert named == {f"table{n}" for n in range(1, 11)}
+
+
+def drawn(seed: int, value: float, *draws: float) -> Repetition:
+    return Repetition(seed, f"evaluate-{seed}", f"{seed}{value}", "done", value, "", None, "c0ffee", False, draws)
+
+
+def of_draws(**columns: Sequence[Repetition]) -> Table:
+    """Table `t` with one row `r`, its cells made of the given repetitions."""
+    made = tabled("t", {("r", n, "ap_det", "AP"): ([r.value for r in rs], 0.0) for n, rs in columns.items()})
+    cells = [replace(c, repetitions=tuple(columns[c.column]), key=c.column) for c in made.cells]
+    return replace(made, cells=tuple(cells))
+
+
+def test_the_interval_over_images_is_of_the_differences_of_equal_draws() -> None:
+    """Draws differ by 4, 1, 3, 2 and -1 alone; sorted -1, 1, 2, 3, 4 the 2.5 % quantile is -1 + 0.1 x 2."""
+    a, b = [drawn(0, 10.0, 10, 20, 30, 40, 50)], [drawn(0, 12.0, 14, 21, 33, 42, 49)]
+    found = verdict(CLAIM, of_draws(a=a, b=b)).evidence[0]
+    assert found.images == pytest.approx((-0.8, 3.9))
+
+
+def test_seeds_are_averaged_before_the_interval_and_undefined_draws_left_out() -> None:
+    a = [drawn(0, 1.0, 10, 20, 30), drawn(1, 1.0, 10, 20, -1)]
+    b = [drawn(0, 2.0, 12, 21, 99), drawn(1, 2.0, 16, 23, 99)]
+    assert verdict(CLAIM, of_draws(a=a, b=b)).evidence[0].images == pytest.approx((2.05, 3.95))
+
+
+def test_evaluations_without_draws_have_no_interval() -> None:
+    assert verdict(CLAIM, of_draws(a=[drawn(0, 1.0)], b=[drawn(0, 2.0, 1, 2)])).evidence[0].images is None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from casl.models.parts import part_of
+from casl.report.draws import read_draws
 from casl.runner.store import Store
 from casl.spec import Cell, SceneData, Scenes, evaluate, finetune, warmup_on_truth
 from casl.spec.kinds import Pretrain
@@ -47,7 +48,11 @@ def test_a_framework_is_finetuned_from_a_warmup_and_judged(
     cell = Cell(detector, "ours", metric, evaluate(PROFILE, model, metric), figure=figure)
     plan, summary, watcher = run([cell], store)
     assert not summary.failed, [watcher.ended[n][1] for n in summary.failed]
-    assert -1.0 <= store.run(cell.evaluation.name).metrics[figure] <= 100.0
+    measured = store.run(cell.evaluation.name)
+    assert -1.0 <= measured.metrics[figure] <= 100.0
+    draws = read_draws(measured.folder)
+    assert len(draws) == 400
+    assert min(draws) <= measured.metrics[figure] <= max(draws)
 
     first = next(n for n in plan.nodes.values() if n.stage.kind == "finetune" and n.resume is None)
     record = json.loads((store.folder(first.stage.name) / TRANSFER).read_text())
