@@ -1,4 +1,4 @@
-"""Profiles: smoke (minutes, for tests), mini (default, a laptop's CPU), paper (COCO at the paper's sizes, a cluster).
+"""Profiles: smoke (minutes, for tests), mini (default, a laptop's CPU), gpu (one GPU, a day), paper (COCO, a cluster).
 
 The small profiles keep the shape of the paper's experiment, not its size: they show that the machinery measures what it
 should and say nothing about the paper's claims. Small backbones stand for the paper's: see `backbones`.
@@ -90,7 +90,47 @@ SMOKE = replace(
     pretrain=_classifier_of(scenes=61, iters=30),
 )
 
-# Entity Swin recipe: AdamW 1e-4, weight decay .05, drop path .2, ramp-up 1,500 iterations, short side 640..800.
+# One GPU of 80 GB, a day: scenes at 256 px, 20 times mini's images and iterations, ResNets from resnet10t to resnet101.
+_GPU_RECIPE = Recipe(
+    lr=5e-4, batch=16, sizes=(224, 256, 288), max_size=384, weight_decay=0.05, ramp_iters=500, precision="mixed"
+)
+
+GPU = replace(
+    MINI,
+    name="gpu",
+    title="built-in scenes at 256 px, about a day on one GPU",
+    data=SceneData(
+        labeled=2667, unlabeled={"tiny": 2781, "small": 14_921, "base": 39_339, "large": 82_748}, val=1000, size=256
+    ),
+    iters_1x=2000,
+    backbones={
+        "resnet50": "resnet18",
+        "resnet101": "resnet10t",
+        "swin_t": "resnet18",
+        "swin_s": "resnet26",
+        "swin_b": "resnet50",
+        "swin_l": "resnet101",
+    },
+    shape=Model(detector="condinst", backbone="resnet18", classes=1),
+    warmup_recipe=_GPU_RECIPE,
+    finetune_recipe=_GPU_RECIPE,
+    test_size=(256, 384),
+    photo_size=(256, 384),
+    strong_sizes=(128, 384),
+    classifier="replicate",
+    frameworks={},
+    pretrain=Pretrain(
+        backbone="resnet18",
+        data=Scenes(split="labeled", count=6776, size=256, seed=1),
+        size=96,
+        batch=64,
+        iters=6750,
+        lr=1e-3,
+    ),
+)
+
+# EntitySeg's recipe of its Swins (entity_swin_t_1x.yaml): AdamW 1e-4, weight decay .05, drop path .2, ramp-up 1,500
+# iterations, short side 640..800. Mixed precision is ours; the reference trains in float32.
 _PAPER_RECIPE = Recipe(
     lr=1e-4,
     batch=16,
@@ -100,6 +140,10 @@ _PAPER_RECIPE = Recipe(
     ramp_iters=1500,
     precision="mixed",
 )
+# ResNets as in AdelaiDet and EntitySeg: SGD .01, weight decay 1e-4, stem, C2 and all batch norms fixed.
+# Ramp-up 1,000 iterations in FCOS-Detection/MS_R_50_2x.yaml (Table 1), 1,500 in entity_r50_1x.yaml (Table 5's R-101).
+_SGD = {"optimizer": "sgd", "lr": 0.01, "weight_decay": 1e-4}
+_FROZEN = {"drop_path": 0.0, "frozen_stages": 2}
 
 PAPER = Profile(
     name="paper",
@@ -127,4 +171,6 @@ PAPER = Profile(
     strong_sizes=(400, 1200),
     epochs_follow_scale=True,
     small=False,
+    shapes={"resnet50": _FROZEN, "resnet101": _FROZEN},
+    recipes={"resnet50": {**_SGD, "ramp_iters": 1000}, "resnet101": _SGD},
 )

@@ -78,6 +78,7 @@ ABLATIONS = {f"table{n}": f"ablations.table{n}:ABLATION" for n in range(1, 11)} 
 }
 
 PROFILES = {
+    "gpu": "ablations.profiles:GPU",
     "mini": "ablations.profiles:MINI",
     "paper": "ablations.profiles:PAPER",
     "smoke": "ablations.profiles:SMOKE",

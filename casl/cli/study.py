@@ -59,6 +59,10 @@ def open_study(options: argparse.Namespace) -> Study:
         profile, roots = profile.with_data(opened.data), opened.roots
         say(options, *opened.said)
     profile = replace(profile, seeds=options.seeds)
+    if options.rule:
+        profile = profile.with_rule(options.rule)
+    if options.batch is not None:
+        profile = profile.with_batch(options.batch)
     cells = {n: [t.build(profile.with_seed(s)) for s in range(options.seeds)] for n, t in tables.items()}
     return Study(profile, tables, cells, roots, store)
 
@@ -71,6 +75,10 @@ def study_options() -> argparse.ArgumentParser:
     shared.add_argument("--profile", default="mini", help=f"{', '.join(catalog.PROFILES)} (default mini)")
     shared.add_argument("--data", default="", help="data set on disk instead of the profile's own")
     shared.add_argument("--seeds", type=int, default=1, help="repetitions of every training (default 1)")
+    shared.add_argument(
+        "--rule", default="", help="where learning rates drop: A as detectron2, B as EntitySeg, C as mmdetection"
+    )
+    shared.add_argument("--batch", type=int, metavar="N", help="images an iteration; rates and lengths follow")
     store_option(shared)
     return shared
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from casl.errors import SpecError, unknown
 from casl.spec.kinds import Folder, Model, Pretrain, PseudoLabel, Recipe, Scenes, Train
+from casl.spec.schedule import RULES
 from casl.spec.stage import Stage
 
 SCALES = ("tiny", "small", "base", "large")
@@ -115,6 +116,7 @@ class Profile:
     iters_1x: iterations of the paper's 1x (12 epochs). labeler_schedule: length of the labeler in x. rule: where the
     learning rate drops. warmup_recipe is also the labeler's. backbones: the paper's backbone name -> a catalog name.
     shape: the remaining fields of Model. frameworks: framework -> fields of Model that are not the shape's there.
+    shapes, recipes: the paper's backbone name -> fields of Model and of Recipe that are others with it.
     test_size: short and long side at inference, px. threshold: delta.
     """
 
@@ -140,6 +142,8 @@ class Profile:
     pretrain: Pretrain | None = None
     epochs_follow_scale: bool = False
     frameworks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    shapes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
 
     @cached_property
@@ -188,6 +192,44 @@ class Profile:
     def epochs(self, training: Train) -> float:
         """Length of a training in the paper's epochs; 1x is 12."""
         return 12 * training.iters / self.iters_1x_on(training.data)
+
+    def with_batch(self, batch: int) -> Profile:
+        """The same epochs in batches of another size: rates in proportion to it, iterations and ramp-up inversely.
+
+        Raises:
+            SpecError: the batch is not positive, or so large that 1x would have no iteration.
+
+        Source: Goyal et al. 2017; detectron2's DefaultTrainer.auto_scale_workers does the same for any optimiser.
+        """
+        had = self.warmup_recipe.batch
+        if batch < 1 or round(self.iters_1x * had / batch) < 1:
+            raise SpecError(f"a batch must hold 1 to {self.iters_1x * had} images in profile {self.name}, got {batch}")
+        if batch == had:
+            return self
+        scale = batch / had
+
+        def scaled(values: Mapping[str, Any]) -> dict[str, Any]:
+            lr = {"lr": values["lr"] * scale} if "lr" in values else {}
+            ramp = {"ramp_iters": round(values["ramp_iters"] / scale)} if "ramp_iters" in values else {}
+            return {**values, **lr, **ramp}
+
+        def recipe(of: Recipe) -> Recipe:
+            return replace(of, batch=batch, lr=of.lr * scale, ramp_iters=round(of.ramp_iters / scale))
+
+        return replace(
+            self,
+            iters_1x=round(self.iters_1x / scale),
+            warmup_recipe=recipe(self.warmup_recipe),
+            finetune_recipe=recipe(self.finetune_recipe),
+            recipes={name: scaled(values) for name, values in self.recipes.items()},
+            notes=(*self.notes, f"batches of {batch} images, not {had}: learning rates x {scale:g}, as many epochs"),
+        )
+
+    def with_rule(self, rule: str) -> Profile:
+        """The same profile with the learning rate dropping by another rule of spec.schedule.times."""
+        if rule not in RULES:
+            raise SpecError(unknown("schedule rule", rule, RULES))
+        return self if rule == self.rule else replace(self, rule=rule, notes=(*self.notes, f"schedule rule {rule}"))
 
     def with_data(self, data: FolderData) -> Profile:
         """The same profile on a data set on disk: images at `photo_size`, level ranges scaled with them.

@@ -75,7 +75,7 @@ def model(profile: Profile, detector: str, backbone: str, classes: int) -> Model
         detector=detector,
         backbone=profile.backbone(backbone),
         classes=classes,
-        **dict[str, Any](profile.frameworks.get(detector, {})),
+        **{**profile.shapes.get(backbone, {}), **profile.frameworks.get(detector, {})},
     )
 
 
@@ -101,7 +101,7 @@ def labeler(
         model=model(profile, mask_detector(profile), backbone, 1 if agnostic else profile.data.classes),
         data=_split(profile, "labeled", labels),
         labels=labels,
-        recipe=profile.warmup_recipe,
+        recipe=_recipe(profile, profile.warmup_recipe, backbone),
         schedule=times(profile.labeler_schedule, profile.iters_1x, profile.rule),
         seed=profile.seed,
         pretrained=_pretrained(profile, backbone),
@@ -144,7 +144,7 @@ def warmup(
         model=model(profile, detector or mask_detector(profile), backbone, pseudo.labeler.model.classes),
         data=pseudo,
         labels="pseudo",
-        recipe=_augmented(profile, profile.warmup_recipe, augmentation),
+        recipe=_recipe(profile, profile.warmup_recipe, backbone, augmentation),
         schedule=times(schedule, profile.iters_1x_on(pseudo), profile.rule),
         seed=profile.seed,
         threshold=profile.threshold if threshold is None else threshold,
@@ -168,7 +168,7 @@ def warmup_on_truth(
         model=model(profile, detector or mask_detector(profile), backbone, classes),
         data=data,
         labels="objects",
-        recipe=profile.warmup_recipe,
+        recipe=_recipe(profile, profile.warmup_recipe, backbone),
         schedule=times(schedule, profile.iters_1x_on(data), profile.rule),
         seed=profile.seed,
         pretrained=_pretrained(profile, backbone),
@@ -201,7 +201,7 @@ def finetune(
         model=_with_outputs(profile, model(profile, detector, TARGET, classes), labels),
         data=_split(profile, "labeled", labels),
         labels=labels,
-        recipe=_augmented(profile, profile.finetune_recipe, augmentation),
+        recipe=_recipe(profile, profile.finetune_recipe, TARGET, augmentation),
         schedule=times(schedule, profile.iters_1x, profile.rule),
         seed=profile.seed,
         init=init,
@@ -246,8 +246,11 @@ def _pretrained(profile: Profile, backbone: str) -> Pretrain | None:
     return replace(profile.pretrain, backbone=profile.backbone(backbone), seed=profile.seed)
 
 
-def _augmented(profile: Profile, recipe: Recipe, augmentation: str) -> Recipe:
-    sizes = profile.strong_sizes if augmentation != "weak" and profile.strong_sizes else recipe.sizes
-    if (augmentation, sizes) == (recipe.augmentation, recipe.sizes):
-        return recipe
-    return replace(recipe, augmentation=augmentation, sizes=sizes)
+def _recipe(profile: Profile, recipe: Recipe, backbone: str, augmentation: str = "weak") -> Recipe:
+    """A recipe as it is with a backbone of the paper and an augmentation."""
+    changed: dict[str, Any] = dict(profile.recipes.get(backbone, {}))
+    if augmentation != "weak" and profile.strong_sizes:
+        changed["sizes"] = profile.strong_sizes
+    if augmentation != recipe.augmentation:
+        changed["augmentation"] = augmentation
+    return replace(recipe, **changed) if changed else recipe

@@ -1,0 +1,69 @@
+"""Recipes of profile `paper`, and what --batch and --rule change."""
+
+from __future__ import annotations
+
+import pytest
+
+from ablations.profiles import GPU, MINI, PAPER
+from casl.errors import SpecError
+from casl.spec import labeler, warmup, warmup_on_truth
+from casl.spec.schedule import factor_at
+
+
+def test_resnets_are_trained_as_in_their_reference_and_swins_as_in_theirs() -> None:
+    """Method reference sec. 3: FCOS R-50 and Entity R-101 by SGD with FREEZE_AT 2, Entity Swins by AdamW."""
+    r50 = warmup_on_truth(PAPER, detector="fcos", backbone="resnet50")
+    r101, swin = labeler(PAPER, backbone="resnet101"), labeler(PAPER, backbone="swin_b")
+
+    def found(stage: object) -> list[object]:
+        recipe, model = stage.recipe, stage.model  # type: ignore[attr-defined]
+        return [
+            recipe.optimizer,
+            recipe.lr,
+            recipe.weight_decay,
+            recipe.ramp_iters,
+            model.frozen_stages,
+            model.drop_path,
+        ]
+
+    assert found(r50) == ["sgd", 0.01, 1e-4, 1000, 2, 0.0]
+    assert found(r101) == ["sgd", 0.01, 1e-4, 1500, 2, 0.0]
+    assert found(swin) == ["adamw", 1e-4, 0.05, 1500, 0, 0.2]
+
+
+def test_rule_b_drops_the_rate_of_3x_where_entityseg_does() -> None:
+    """entity_swin_tiny_3x.yaml: 180k and 250k of 270k; by rule A, detectron2's, 210k and 250k."""
+
+    def drops(profile: object) -> list[int]:
+        schedule = labeler(profile).schedule  # type: ignore[arg-type]
+        return [i for i in (180_000, 210_000, 250_000) if factor_at(schedule, i) < factor_at(schedule, i - 1)]
+
+    assert drops(PAPER) == [210_000, 250_000]
+    assert drops(PAPER.with_rule("B")) == [180_000, 250_000]
+
+
+def test_a_larger_batch_keeps_the_epochs_and_scales_rates() -> None:
+    large = PAPER.with_batch(64)
+    stage, r101 = labeler(large), labeler(large, backbone="resnet101")
+    assert stage.recipe.batch * stage.iters == 16 * 270_000
+    assert (stage.recipe.lr, stage.recipe.ramp_iters) == (4e-4, 375)
+    assert (r101.recipe.lr, r101.recipe.ramp_iters, r101.recipe.batch) == (0.04, 375, 64)
+    assert large.epochs(stage) == pytest.approx(36)
+    assert "batches of 64 images, not 16" in large.notes[-1]
+
+
+def test_the_batch_and_rule_that_a_profile_has_change_no_key() -> None:
+    assert warmup(MINI.with_batch(16).with_rule("A")).key == warmup(MINI).key
+    assert warmup(MINI.with_rule("B")).key != warmup(MINI).key
+
+
+def test_an_impossible_batch_or_rule_is_named() -> None:
+    with pytest.raises(SpecError, match="got 0"):
+        MINI.with_batch(0)
+    with pytest.raises(SpecError, match="known: A, B, C"):
+        MINI.with_rule("a")
+
+
+def test_the_unlabeled_scales_of_the_gpu_profile_have_the_papers_ratios() -> None:
+    sizes = [GPU.images_in(scale) for scale in ("tiny", "small", "base", "large")]
+    assert [size / sizes[0] for size in sizes] == pytest.approx([1, 660 / 123, 1740 / 123, 3660 / 123], rel=1e-3)
