@@ -26,12 +26,19 @@ def named_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 def adamw(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
     """AdamW, betas (0.9, 0.999)."""
-    return torch.optim.AdamW(named_groups(model, weight_decay), lr=lr, betas=(0.9, 0.999), foreach=True)
+    return torch.optim.AdamW(named_groups(model, weight_decay), lr=lr, betas=(0.9, 0.999), **_together(model))
 
 
 def sgd(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
     """SGD with momentum 0.9."""
-    return torch.optim.SGD(named_groups(model, weight_decay), lr=lr, momentum=0.9, foreach=True)
+    return torch.optim.SGD(named_groups(model, weight_decay), lr=lr, momentum=0.9, **_together(model))
+
+
+def _together(model: nn.Module) -> dict[str, bool]:
+    """How all tensors are stepped at once: by one fused kernel on CUDA; elsewhere by list operations, whose results
+    shipped numbers rest on."""
+    on_gpu = all(parameter.is_cuda for parameter in model.parameters())
+    return {"fused": True} if on_gpu else {"foreach": True}
 
 
 def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
@@ -49,6 +56,7 @@ def load_state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tenso
     for name, tensor in tensors.items():
         owner, _, field = name.rpartition("/")
         parameter = parameters[owner]
-        # AdamW keeps its step count on the CPU, moments lie beside their parameter
-        device = tensor.device if field == "step" else parameter.device
+        # moments lie beside their parameter; the step count too where one kernel does all, else on the CPU
+        beside = field != "step" or bool(optimizer.param_groups[0].get("fused"))
+        device = parameter.device if beside else tensor.device
         optimizer.state[parameter][field] = tensor.clone().to(device)

@@ -109,6 +109,51 @@ def test_loader_threads_change_nothing(tmp_path: Path) -> None:
         assert torch.equal(value, threaded.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("lag", [1, 3, 99])
+def test_reading_losses_later_changes_nothing(tmp_path: Path, lag: int) -> None:
+    seen: list[int] = []
+    model, optimizer = fresh()
+    curves = Curves()
+    steps = replace(STEPS, lag=lag)
+    train(model, optimizer, steps, curves, Checkpoints(tmp_path), lambda done, total, figures: seen.append(done))
+    expected, expected_curves = trained(tmp_path / "at_once")
+    assert seen == list(range(1, 13))
+    assert curves.csv() == expected_curves.csv()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), expected.parameters(), strict=True))
+
+
+def test_a_loss_that_is_read_late_is_named_by_its_own_iteration_and_nothing_is_saved_after_it(tmp_path: Path) -> None:
+    def poisoned(iteration: int) -> Batch:
+        images, targets = batch_at(iteration)
+        return images, [{"value": torch.tensor(float("nan"))}] * 2 if iteration == 5 else targets
+
+    model, optimizer = fresh()
+    checkpoints = Checkpoints(tmp_path)
+    steps = replace(STEPS, batch_at=poisoned, lag=2, checkpoint_s=0.0)
+    with pytest.raises(StageError, match="stopped at iteration 5/12: loss is nan"):
+        train(model, optimizer, steps, Curves(), checkpoints, ignore)
+    newest, _ = checkpoints.newest()
+    assert newest is not None
+    assert load_state(newest, *fresh())[0] == 5, "the state before the iteration that went wrong"
+
+
+def test_a_fused_optimiser_goes_on_from_a_saved_state(tmp_path: Path) -> None:
+    """As on a GPU, where the step count lies beside the parameters."""
+
+    def start() -> tuple[Learner, torch.optim.Optimizer]:
+        model, _ = fresh()
+        return model, torch.optim.AdamW(named_groups(model, 0.05), lr=0.01, fused=True)
+
+    whole = start()
+    train(*whole, STEPS, Curves(), Checkpoints(tmp_path / "whole"), ignore)
+    first, second = start(), start()
+    train(*first, replace(STEPS, stop=5), Curves(), Checkpoints(tmp_path / "first"), ignore)
+    save_state(tmp_path / "state.safetensors", *first, 5, Curves())
+    done, _ = load_state(tmp_path / "state.safetensors", *second)
+    train(*second, replace(STEPS, start=done), Curves(), Checkpoints(tmp_path / "second"), ignore)
+    assert all(torch.equal(a, b) for a, b in zip(whole[0].parameters(), second[0].parameters(), strict=True))
+
+
 def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(tmp_path: Path) -> None:
     def poisoned(iteration: int) -> Batch:
         images, targets = batch_at(iteration)
