@@ -13,7 +13,7 @@ PYTHON  ?= python3
 VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
-STUDY := --profile $(PROFILE) --seeds $(SEEDS) --store $(STORE) $(if $(DATA),--data $(DATA)) $(if $(RULE),--rule $(RULE)) $(if $(BATCH),--batch $(BATCH))
+STUDY := --profile $(PROFILE) --seeds $(SEEDS) --store $(STORE) $(if $(DATA),--data $(DATA)) $(if $(RULE),--rule $(RULE)) $(if $(BATCH),--batch-size $(BATCH))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tables search notebooks doctor bench docs test check lint format ui clean FORCE
@@ -52,7 +52,7 @@ notebooks: $(READY) ## execute the notebooks into notebooks/out/*.ipynb and *.ht
 	@$(BIN)/jupyter-nbconvert --to html --log-level ERROR notebooks/out/*.ipynb
 
 doctor: $(READY) ## what is missing on this machine, and what to do
-	@$(BIN)/casl doctor --store $(STORE) $(if $(DATA),--data $(DATA)) $(if $(RULE),--rule $(RULE)) $(if $(BATCH),--batch $(BATCH))
+	@$(BIN)/casl doctor --store $(STORE) $(if $(DATA),--data $(DATA)) $(if $(RULE),--rule $(RULE)) $(if $(BATCH),--batch-size $(BATCH))
 
 bench: $(READY) ## ratios of every benchmark to its peers
 	@for b in planning engine sharing evaluation detector_step labels; do $(BIN)/python benchmarks/$$b.py || exit 1; done

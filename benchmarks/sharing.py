@@ -26,7 +26,7 @@ from casl.runner.launch.local import Local
 from casl.runner.plan import DATA_KINDS, Plan, make_plan
 from casl.runner.schedule import execute
 from casl.runner.store import Store
-from casl.spec import Ablation, Cell, Profile
+from casl.spec import Ablation, Cell, Profile, Train
 
 
 class Quiet:
@@ -99,7 +99,7 @@ def unshared(plan: Plan) -> Plan:
 
 def whole(stage: Any) -> int:
     """Iterations of a training from its beginning, 0 for other stages."""
-    return int(getattr(stage, "iters", 0))
+    return stage.iters if isinstance(stage, Train) else 0
 
 
 def carry_out(plan: Plan, store: Store, jobs: int) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+# As stages: sums of one thread have one order on any machine; and two threads on two busy cores wait for each other, so
+# that a test of seconds takes minutes. Set before torch is imported, and inherited by the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ON_REQUEST = ("stress", "cluster", "browser", "postgres")
 

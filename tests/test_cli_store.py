@@ -81,7 +81,8 @@ def test_explain_says_where_a_stage_stands(called: Called, store: Store) -> None
     code, out, _ = called(*asked, "--tables", "table4")
     facts: dict[str, Any] = json.loads(out)
     assert (code, facts["name"], facts["status"], facts["tables"]) == (0, name, "done", ["table4"])
-    assert facts["inputs"] == [first(store, "pseudolabel")]
+    assert [n.partition("-")[0] for n in facts["inputs"]] == ["pseudolabel", "pretrain"]
+    assert facts["inputs"][0] == first(store, "pseudolabel")
     assert facts["fields"]["recipe.lr"] == 1e-3 and "data.labeler.seed" in facts["fields"]
     assert any(u.startswith("finetune") for u in facts["users"])
     assert facts["again"] == ["it would not run: table4 of profile smoke asks for it and it is done"]
@@ -176,7 +177,7 @@ def test_plan_estimates_from_what_ran_and_says_where_it_cannot(called: Called, s
     assert values["estimate"]["basis"] == {"measured": values["to_run"]["stages"]}
     assert values["estimate"]["device_hours"] * 3600 == pytest.approx(iterations, rel=0.2)  # a second an iteration
     out = called("plan", "table4", "--profile", "paper", "--store", tmp_path / "new")[1]
-    assert "no measured rate" in out
+    assert "no rate was measured" in out and "--probe" in out
     out = called("plan", "table4", "--profile", "paper", "--rate", "10", "--jobs", "1", "--store", tmp_path / "new")[1]
     assert "device-hours" in out
     assert float(out.partition(" device-hours")[0].rpartition(" ")[2]) == pytest.approx(4_230_000 / 10 / 3600, rel=0.05)

@@ -31,6 +31,14 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
         help="a device's iterations a second, where none was measured",
     )
     plan.add_argument(
+        "--probe",
+        type=int,
+        nargs="?",
+        const=0,
+        metavar="IMAGES",
+        help="first try a few steps of every detector here, in whole batches or so many images, for the estimate",
+    )
+    plan.add_argument(
         "--rerun-moved", action="store_true", help="plan as if results that other code made were not there"
     )
     plan.set_defaults(command=plan_command)
@@ -45,6 +53,10 @@ def plan_command(options: argparse.Namespace) -> int:
     gone: dict[str, list[str]] = {}
     if options.rerun_moved:
         plan, gone = plan_without_moved(lambda store: replace(study, store=store).plan(), study.store)
+    if options.probe is not None:
+        from casl.cli.probing import probe
+
+        probe(plan, study.store, options.probe or None)
     expected = estimate(plan, study.store, options.rate)
     jobs = options.jobs or default_jobs()
     if options.json:
@@ -119,7 +131,7 @@ def print_estimate(expected: Estimate, jobs: int) -> None:
         return
     unknown = expected.counts.get("unknown", 0)
     if unknown == len(expected.seconds):
-        print("  estimate none: the store has no measured rate for such stages; --rate IT/S gives one")
+        print("  estimate none: no rate was measured for such stages; --probe tries them here, --rate IT/S gives one")
         return
     grounds = ", ".join(f"{count} {basis}" for basis, count in expected.counts.items())
     least = "at least " if unknown else ""

@@ -11,7 +11,7 @@ from typing import Any
 from casl import catalog
 from casl.cli import store_keep
 from casl.cli.store_keep import human
-from casl.cli.study import open_study
+from casl.cli.study import open_study, recipe_options
 from casl.errors import SpecError, unknown
 from casl.runner.gc import tables_of
 from casl.runner.results import (
@@ -48,6 +48,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     explain.add_argument("--tables", nargs="+", default=["all"], help="what to compare it with (default all)")
     explain.add_argument("--profile", default="mini", help="of those tables (default mini)")
     explain.add_argument("--data", default="", help="of those tables (default the profile's own)")
+    recipe_options(explain)
     explain.add_argument("--seeds", type=int, default=1, help="of those tables (default 1)")
     explain.add_argument("--json", action="store_true", help="print JSON")
     explain.set_defaults(command=explain_command)

