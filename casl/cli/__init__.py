@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from casl.cli import browse, complete, data, doctor, plan, predict, report, run, score, store, tune
+from casl.cli import browse, complete, data, doctor, plan, predict, report, reproduce, run, score, store, tune
 from casl.cli.parser import WRONG, Parser, Version
 from casl.cli.study import store_option, study_options
 from casl.errors import CaslError
@@ -31,6 +31,7 @@ def parser() -> Parser:
     plan.add(verbs, study)
     run.add(verbs, study)
     report.add(verbs, study)
+    reproduce.add(verbs, where)
     tune.add(verbs, where)
     browse.add(verbs, where)
     predict.add(verbs, where)

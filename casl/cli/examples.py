@@ -17,6 +17,7 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl plan table4", "stages and iterations, and what sharing saves"),
         ("casl plan table4 --why", "why each stage has to run"),
         ("casl plan all --profile paper --rate 4", "device-hours of everything, at 4 iterations a second"),
+        ("casl plan all --profile paper --probe", "the same, after a few steps of every detector on this machine"),
         ("casl plan table4 --json", "for scripts"),
     ),
     "casl run": (
@@ -24,6 +25,7 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl run table4 --profile smoke --dry-run", "say what would run, and stop"),
         ("casl run table7 --seeds 3 --data path/to/set", "your data, three repetitions of every training"),
         ("casl run all --gpus 0,1 --per-gpu 2", "two stages at once on each of two GPUs"),
+        ('casl run table4 --cell "F 3x" "W 5x"', "only what one cell needs"),
         ("casl run table4 --launcher inline", "all in this process, for a debugger"),
     ),
     "casl sync": (
@@ -34,6 +36,10 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl report table4", "reports/mini/table4.md, .csv, .json, .tex, .html, .png"),
         ("casl report all --seeds 3", "all ten tables, and index.html with the paper's claims"),
         ("casl report table4 --data path/to/set --reports mine", "into another folder"),
+    ),
+    "casl reproduce": (
+        ('casl reproduce reports/mini/table4.json "F 1x" "W 1x"', "one chain of stages, then both numbers"),
+        ('casl reproduce reports/mini/table2.json "Entities (P, A)" "AP^det" --seed 1', "another repetition"),
     ),
     "casl show": (
         ("casl show warmup-48a4", "by the beginning of its name"),

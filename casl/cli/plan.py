@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from casl.cli.study import Study, open_study
+from casl.cli.study import Study, open_study, part_options
 from casl.errors import SpecError
 from casl.runner.cost import Estimate, Spent, estimate
 from casl.runner.moved import by_kind, moved, plan_without_moved, unrecorded
@@ -20,6 +20,7 @@ from casl.runner.plan import DATA_KINDS, Plan
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     """Verb `plan`."""
     plan = verbs.add_parser("plan", parents=[study], help="count what a run would do, its cost, and why")
+    part_options(plan)
     plan.add_argument("--why", action="store_true", help="a line for every stage to run: why it has to")
     plan.add_argument("--json", action="store_true", help="everything, as JSON")
     plan.add_argument("--jobs", type=int, default=0, metavar="N", help="estimate for N stages at once")

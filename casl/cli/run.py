@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from casl import catalog
 from casl.cli.plan import plan_counts, print_counts, print_estimate, print_spent
-from casl.cli.study import Study, open_study
+from casl.cli.study import Study, open_study, part_options
 from casl.errors import SpecError, StoreError, TrackingError
 from casl.runner.cost import estimate, spent
 from casl.runner.gc import remember_roots
@@ -35,6 +35,7 @@ LEAVING = "leaving: what was handed over goes on"
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     """Verbs `run` and `sync`."""
     run = verbs.add_parser("run", parents=[study], help="run what is missing")
+    part_options(run)
     run.add_argument("--launcher", default="local", help=f"{', '.join(catalog.LAUNCHERS)} (default local)")
     run.add_argument(
         "--jobs", type=int, default=0, metavar="N", help="stages at once; default one a GPU, or one a core"

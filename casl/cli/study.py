@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import sys
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
-from casl.errors import SpecError
+from casl.errors import SpecError, unknown
 from casl.runner.plan import Plan, make_plan
 from casl.runner.store import Store
 from casl.spec.ablation import Ablation, Cell
@@ -19,13 +20,17 @@ from casl.spec.profile import Profile
 
 @dataclass(frozen=True)
 class Study:
-    """The tables of one command under one profile: cells for every seed, and where data on disk lies."""
+    """The tables of one command under one profile: cells for every seed, and where data on disk lies.
+
+    part: which cells and seeds of them, empty for all.
+    """
 
     profile: Profile
     tables: dict[str, Ablation]
     cells: dict[str, list[tuple[Cell, ...]]]
     roots: dict[str, str]
     store: Store
+    part: str = ""
 
     def plan(self) -> Plan:
         every_seed = {name: [c for cells in seeds for c in cells] for name, seeds in self.cells.items()}
@@ -36,7 +41,8 @@ class Study:
     def name(self) -> str:
         """Of the command as a whole, for what the store remembers of it."""
         tables = "all" if len(self.tables) > 9 else "+".join(self.tables)
-        return f"{tables}-{self.profile.name}-{self.profile.data.name}-{self.profile.seeds}"
+        part = f"-{hashlib.sha256(self.part.encode()).hexdigest()[:8]}" if self.part else ""
+        return f"{tables}-{self.profile.name}-{self.profile.data.name}-{self.profile.seeds}{part}"
 
     @property
     def experiment(self) -> str:
@@ -63,8 +69,32 @@ def open_study(options: argparse.Namespace) -> Study:
         profile = profile.with_rule(options.rule)
     if options.batch_size is not None:
         profile = profile.with_batch(options.batch_size)
-    cells = {n: [t.build(profile.with_seed(s)) for s in range(options.seeds)] for n, t in tables.items()}
-    return Study(profile, tables, cells, roots, store)
+    only, place = getattr(options, "only_seed", None), getattr(options, "cell", None)
+    if only is not None and only not in range(options.seeds):
+        raise SpecError(f"--only-seed {only} is none of the {options.seeds} seeds, which count from 0")
+    seeds = range(options.seeds) if only is None else [only]
+    cells = {n: [t.build(profile.with_seed(s)) for s in seeds] for n, t in tables.items()}
+    if place:
+        cells = {n: [_at(n, repetition, *place) for repetition in repetitions] for n, repetitions in cells.items()}
+    return Study(profile, tables, cells, roots, store, "" if place is only is None else f"{place} {only}")
+
+
+def _at(table: str, cells: tuple[Cell, ...], row: str, column: str) -> tuple[Cell, ...]:
+    """The measured cells at one place of a table."""
+    if row not in (rows := list(dict.fromkeys(c.row for c in cells))):
+        raise SpecError(unknown(f"row of {table}", row, rows))
+    if column not in (columns := [c.column for c in cells if c.row == row]):
+        raise SpecError(unknown(f"column of {table} in row {row!r}", column, columns))
+    found = tuple(c for c in cells if (c.row, c.column) == (row, column) and c.stage)
+    if not found:
+        raise SpecError(f"{table}: {row}, {column} is only quoted from the paper; there is nothing to run")
+    return found
+
+
+def part_options(parser: argparse.ArgumentParser) -> None:
+    """Which part of the tables, where a verb can do with a part."""
+    parser.add_argument("--cell", nargs=2, metavar=("ROW", "COLUMN"), help="only what one cell of each table needs")
+    parser.add_argument("--only-seed", type=int, metavar="N", help="only one of the repetitions, counted from 0")
 
 
 def study_options() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from casl.report.page import listed, page, rows_of, run_address, run_link, warne
 from casl.report.table import PUBLISHED, Repetition, Table, TableCell
 from casl.report.wording import (
     best,
+    commands,
     difference_label,
     has_paper,
     headline,
@@ -54,6 +55,8 @@ def to_html(table: Table, picture: bytes, mlflow_page: str) -> str:
             f"<p><small>{escape(_legend(table))}</small></p>",
             listed("Missing or to be noted", missing(table)),
             listed("Quoted, not measured", quoted(table)),
+            "<h2>Again</h2>",
+            *(f"<p>{escape(what)}: <code>{escape(command)}</code></p>" for what, command in commands(table)),
             f'<h2>Picture</h2><img alt="{escape(title)}" src="data:image/png;base64,{image}">',
             "<h2>Where each number comes from</h2>",
             sources(table, mlflow_page),

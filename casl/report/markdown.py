@@ -10,6 +10,7 @@ from casl.report.layout import Gain, gains, positions
 from casl.report.table import PUBLISHED, Table
 from casl.report.wording import (
     best,
+    commands,
     difference,
     difference_label,
     entry,
@@ -42,6 +43,7 @@ def to_markdown(table: Table) -> str:
         parts += ["## Missing or to be noted", listed(lines)]
     if lines := quoted(table):
         parts += ["## Quoted, not measured (in italics)", listed(lines)]
+    parts += ["## Again", "\n".join(f"- {what}: `{command}`" for what, command in commands(table))]
     return "\n\n".join(parts) + "\n"
 
 

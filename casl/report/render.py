@@ -103,7 +103,9 @@ def _record(cell: TableCell, gain: Gain) -> dict[str, Any]:
         "gain_std": ours.std if ours else None,
         "gain_p": ours.p if ours else None,
         "paper_gain": gain.paper,
-        "repetitions": [dataclasses.asdict(r) for r in cell.repetitions],
+        "repetitions": [
+            {f.name: getattr(r, f.name) for f in dataclasses.fields(r) if f.name != "draws"} for r in cell.repetitions
+        ],
     }
 
 

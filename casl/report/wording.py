@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 
 from casl.report.layout import Gain, comparable, positions, quantity
 from casl.report.paired import Paired
 from casl.report.table import PUBLISHED, Table, TableCell
+
+_BUILT_IN = "scenes"  # data that a profile has by itself
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
@@ -92,6 +95,23 @@ def headline(table: Table) -> list[str]:
         f"{quantities(table)}, in percent; {measured(table)}.",
         *table.notes,
     ]
+
+
+def commands(table: Table) -> list[tuple[str, str]]:
+    """How to come to these numbers: (what for, command). The one number is the best of the table."""
+    name, seeds = table.name, f" SEEDS={table.seeds}" if table.seeds > 1 else ""
+    data = "" if table.data == _BUILT_IN else f"path/to/{table.data}"
+    found = []
+    if name.startswith("table"):
+        made = f"make {name} PROFILE={table.profile}{seeds}" + (f" DATA={data}" if data else "")
+        found.append(("the whole table", made))
+    shown = sorted(best(table)[0]) or [i for i, c in enumerate(table.cells) if c.value is not None]
+    if shown:
+        cell = table.cells[shown[0]]
+        where = f"reports/{table.profile}/{name}.json {shlex.quote(cell.row)} {shlex.quote(cell.column)}"
+        one = f".venv/bin/casl reproduce {where}" + (f" --data {data}" if data else "")
+        found.append(("any one number, and whether it is the same bit for bit", one))
+    return found
 
 
 def missing(table: Table) -> list[str]:

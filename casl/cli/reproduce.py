@@ -1,0 +1,101 @@
+"""Verb `reproduce`: make one number of a shipped report again, and compare."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from casl.errors import SpecError, unknown
+from casl.runner.store import Store
+
+ADVICE = """  Equal bits need the versions of constraints.txt and a processor of the same kind: other vector units add
+  in another order. Some tenths of a point may come of that; a larger difference is worth an issue."""
+
+
+def add(verbs: Any, where: argparse.ArgumentParser) -> None:
+    """Verb `reproduce`."""
+    again = verbs.add_parser("reproduce", parents=[where], help="make one number of a report again, and compare")
+    again.add_argument("file", metavar="TABLE.json", help="a report, such as reports/mini/table2.json")
+    again.add_argument("row", help="heading of the row, as in the file")
+    again.add_argument("column", help="heading of the column")
+    again.add_argument("--metric", default="", help="where a place holds several numbers: which one")
+    again.add_argument("--seed", type=int, metavar="N", help="which repetition (default the first one measured)")
+    again.add_argument("--data", default="", help="the data set on disk that the report was made on")
+    again.set_defaults(command=reproduce_command)
+
+
+def reproduce_command(options: argparse.Namespace) -> int:
+    """Run what the number needs and compare; 1 if it is another."""
+    table = _read(Path(options.file))
+    cell = _cell(table, options.row, options.column, options.metric)
+    shipped = _repetition(cell, options.seed)
+    seed = int(shipped["seed"])
+    _run(
+        [
+            *("run", table["name"], "--profile", table["profile"], "--seeds", str(seed + 1)),
+            *("--cell", options.row, options.column, "--only-seed", str(seed)),
+            *("--store", options.store, "--mlflow", options.mlflow, "--data", options.data),
+        ]
+    )
+    run = Store(Path(options.store)).run(shipped["name"])
+    place = f"{table['name']}: {options.row}, {options.column} ({cell['metric']} {cell['figure']}), seed {seed}"
+    if run.status != "done":
+        print(f"{place}\n  not made again: this code asks for another stage than {shipped['name']}, which was shipped.")
+        print("  `git checkout` the commit of the report, or make the report anew.")
+        return 1
+    value = float(run.metrics[cell["figure"]])
+    print(f"{place}\n  shipped  {shipped['value']!r}\n  here     {value!r}")
+    if value == shipped["value"]:
+        print("  equal, bit for bit")
+        return 0
+    print(f"  differs by {value - shipped['value']:+.4g}\n{ADVICE}")
+    return 1
+
+
+def _run(arguments: Sequence[str]) -> None:
+    from casl.cli import parser  # which holds this verb too
+
+    options = parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    if command(options):
+        raise SpecError("a stage failed; nothing to compare. The lines above name its log.")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        table = json.loads(path.read_bytes())
+        return {**table, "cells": list(table["cells"]), "name": str(table["name"]), "profile": str(table["profile"])}
+    except FileNotFoundError as error:
+        near = ", ".join(sorted(p.name for p in path.parent.glob("table*.json"))) or "none"
+        raise SpecError(f"{path} does not exist; reports in that folder: {near}.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SpecError(f"{path} is not a report of casl: {error}") from error
+
+
+def _cell(table: dict[str, Any], row: str, column: str, metric: str) -> dict[str, Any]:
+    rows = list(dict.fromkeys(c["row"] for c in table["cells"]))
+    if row not in rows:
+        raise SpecError(unknown(f"row of {table['name']}", row, rows))
+    columns = [c["column"] for c in table["cells"] if c["row"] == row]
+    if column not in columns:
+        raise SpecError(unknown(f"column of {table['name']} in row {row!r}", column, columns))
+    here = [c for c in table["cells"] if (c["row"], c["column"]) == (row, column)]
+    if metric and metric not in (metrics := [c["metric"] for c in here]):
+        raise SpecError(unknown(f"metric of {row!r}, {column!r}", metric, metrics))
+    found: dict[str, Any] = next(c for c in here if metric in ("", c["metric"]))
+    return found
+
+
+def _repetition(cell: dict[str, Any], seed: int | None) -> dict[str, Any]:
+    measured = [r for r in cell["repetitions"] if r["value"] is not None]
+    if not measured:
+        raise SpecError(f"{cell['row']}, {cell['column']} was not measured in that report: {cell['status']}")
+    if seed is None:
+        return dict(measured[0])
+    found = [r for r in measured if r["seed"] == seed]
+    if not found:
+        raise SpecError(f"seed {seed} was not measured; seeds there: {', '.join(str(r['seed']) for r in measured)}")
+    return dict(found[0])

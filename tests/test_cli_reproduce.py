@@ -1,0 +1,102 @@
+"""`casl reproduce` and `--cell`: one number of a report again, from an empty store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from casl.cli import main
+
+CELL = ("ground truth", "class-specific")  # of table1: the shortest chain that there is
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Table 1 of profile smoke with one of its numbers measured, in reports/smoke/."""
+    folder = tmp_path_factory.mktemp("shipped")
+    own = ["--profile", "smoke", "--store", str(folder / "store"), "--mlflow", f"sqlite:///{folder}/m.db"]
+    assert main(["run", "table1", "--cell", *CELL, *own]) == 0
+    assert main(["report", "table1", *own, "--reports", str(folder / "reports")]) == 0
+    return folder / "reports"
+
+
+def table(reports: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((reports / "smoke" / "table1.json").read_bytes())
+    return found
+
+
+def again(
+    reports: Path, capsys: pytest.CaptureFixture[str], *more: str, store: Path | None = None
+) -> tuple[int, str, str]:
+    capsys.readouterr()
+    place = store or reports.parent / "store"
+    own = ["--store", str(place), "--mlflow", f"sqlite:///{place.parent}/m.db"]
+    code = main(["reproduce", str(reports / "smoke" / "table1.json"), *more, *own])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_only_what_one_cell_needs_was_run(reports: Path) -> None:
+    measured = [(c["row"], c["column"]) for c in table(reports)["cells"] if c["status"] == "done"]
+    assert measured == [CELL]
+
+
+@pytest.mark.slow
+def test_a_number_is_made_again_from_nothing_and_is_the_same(
+    reports: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = again(reports, capsys, *CELL, store=tmp_path / "store")
+    assert code == 0
+    assert "equal, bit for bit" in out
+
+
+def test_another_number_is_told_apart(reports: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changed = table(reports)
+    for cell in changed["cells"]:
+        for repetition in cell["repetitions"]:
+            if repetition["value"] is not None:
+                repetition["value"] += 0.25
+    (tmp_path / "smoke").mkdir()
+    (tmp_path / "smoke" / "table1.json").write_text(json.dumps(changed))
+    code, out, _ = again(tmp_path, capsys, *CELL, store=reports.parent / "store")
+    assert code == 1
+    assert "differs by -0.25" in out and "constraints.txt" in out
+
+
+def test_a_report_of_other_code_is_told_apart(
+    reports: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = json.loads(json.dumps(table(reports)).replace("evaluate-", "evaluate-0"))
+    (tmp_path / "smoke").mkdir()
+    (tmp_path / "smoke" / "table1.json").write_text(json.dumps(changed))
+    code, out, _ = again(tmp_path, capsys, *CELL, store=reports.parent / "store")
+    assert code == 1
+    assert "this code asks for another stage" in out
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("ground thruth", "class-specific"), "did you mean 'ground truth'"),
+        (("ground truth", "class-specfic"), "did you mean 'class-specific'"),
+        (("pseudo labels", "class-specific"), "was not measured in that report: not run"),
+        ((*CELL, "--metric", "ap_dat"), "did you mean 'ap_det'"),
+        ((*CELL, "--seed", "7"), "seeds there: 0"),
+    ],
+)
+def test_a_number_that_is_not_there_is_named(
+    reports: Path, capsys: pytest.CaptureFixture[str], asked: tuple[str, ...], message: str
+) -> None:
+    code, _, err = again(reports, capsys, *asked)
+    assert code == 2
+    assert message in err
+
+
+def test_a_file_that_is_no_report_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "smoke").mkdir()
+    assert "does not exist" in again(tmp_path, capsys, *CELL)[2]
+    (tmp_path / "smoke" / "table1.json").write_text("[]")
+    assert "is not a report" in again(tmp_path, capsys, *CELL)[2]
