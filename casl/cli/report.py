@@ -26,6 +26,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
 def report_command(options: argparse.Namespace) -> int:
     """Write tables from the store; works at any time, cells without a result say why."""
     from casl.report.index import write_index
+    from casl.report.labels import write_labels
     from casl.report.render import write_table
     from casl.report.table import build_table
     from casl.tracking import Mirror
@@ -44,6 +45,7 @@ def report_command(options: argparse.Namespace) -> int:
     written = [path for table in tables for path in write_table(table, folder)]
     if "all" in options.tables:
         claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
+        written += write_labels(runs, folder, study.profile.small)
         written += write_index(tables, claims, folder)
     if options.json:
         counts = {t.name: {"measured": t.measured, "measurable": t.measurable} for t in tables}

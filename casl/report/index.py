@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from casl.files import write_atomic
-from casl.report import claims_page
+from casl.report import claims_page, labels
 from casl.report.claims import Verdict, judge
 from casl.report.heading import tagged
 from casl.report.html import sources
@@ -60,6 +60,9 @@ def to_html(tables: Sequence[Table], verdicts: Sequence[Verdict], folder: Path, 
         ]
         parts += [f"<details><summary>{len(verdicts)} claims</summary>", claims_page.overview(verdicts, "claims.html")]
         parts += ["</details>"]
+    if (folder / f"{labels.NAME}.png").is_file():
+        heading = '<h2 id="labels"><a href="labels.md">How good the pseudo labels are</a></h2>'
+        parts += [heading, '<img alt="precision against recall of pseudo labels" src="labels.png" loading="lazy">']
     for table in tables:
         parts += _section(table, folder, mlflow_page)
     return page("casl: all tables", parts)

@@ -1,0 +1,150 @@
+"""How good pseudo labels are: precision and recall against the truth that no stage trains on, by labeler and delta.
+
+Only data whose unlabeled images have a hidden truth give such numbers: the built-in scenes, and sets that bring one.
+Matching is class-agnostic for every labeler, also a class-specific one, so that they can be compared.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from casl.files import write_atomic
+from casl.report import markdown
+from casl.report.figure import DPI
+from casl.report.table import SMALL
+from casl.report.wording import number
+from casl.spec.run import Run
+
+NAME = "labels"
+FIGURES = ("precision", "recall", "f1")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Labels of one labeler on one split. what: its backbone, and what it learned. images: of the split.
+
+    values: (figure, delta) -> percent of each seed, in the order of the seeds.
+    """
+
+    what: str
+    images: int
+    values: Mapping[tuple[str, str], tuple[float, ...]]
+
+    @property
+    def deltas(self) -> list[str]:
+        return sorted({delta for _, delta in self.values})
+
+
+def qualities(runs: Mapping[str, Run]) -> list[Quality]:
+    """Of every finished labelling that was compared with a truth; the same labeler's seeds together."""
+    found: dict[tuple[str, int], dict[tuple[str, str], list[float]]] = {}
+    for run in runs.values():
+        if run.kind != "pseudolabel" or run.status != "done":
+            continue
+        values = found.setdefault((_what(run.stage["labeler"]), _images(run)), {})
+        for name, value in run.metrics.items():
+            figure, _, delta = name.partition("@")
+            if figure in FIGURES and delta:
+                values.setdefault((figure, delta), []).append(float(value))
+    return [
+        Quality(what, images, {place: tuple(v) for place, v in values.items()})
+        for (what, images), values in sorted(found.items())
+        if values
+    ]
+
+
+def write_labels(runs: Mapping[str, Run], folder: Path, small: bool) -> list[Path]:
+    """Write <folder>/labels.md, .json and .png; nothing where no labels were compared with a truth.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    if not (found := qualities(runs)):
+        return []
+    contents = {
+        "md": to_markdown(found, small).encode(),
+        "json": to_json(found, small).encode(),
+        "png": _draw(found, small),
+    }
+    for suffix, content in contents.items():
+        write_atomic(folder / f"{NAME}.{suffix}", content)
+    return [folder / f"{NAME}.{suffix}" for suffix in contents]
+
+
+def to_json(found: Sequence[Quality], small: bool) -> str:
+    """One object with a list `labels`; percent, one number a seed."""
+    records = [
+        {
+            "labeler": q.what,
+            "images": q.images,
+            **{figure: {delta: q.values[figure, delta] for delta in q.deltas} for figure in FIGURES},
+        }
+        for q in found
+    ]
+    return json.dumps({"warning": SMALL if small else "", "labels": records}, indent=1, allow_nan=False) + "\n"
+
+
+def to_markdown(found: Sequence[Quality], small: bool) -> str:
+    """One line a labeler and split."""
+    deltas = found[0].deltas
+    heads = ["labeler", "images", *(f"{figure}, δ {delta}" for figure in FIGURES for delta in deltas)]
+    lines = [
+        [markdown.plain(q.what), f"{q.images:,}", *(_spread(q, f, d) for f in FIGURES for d in deltas)] for q in found
+    ]
+    parts = ["# How good the pseudo labels are"]
+    parts += [f"> **{SMALL}.**"] if small else []
+    parts += [
+        "Boxes against the hidden truth of the unlabeled images, which no stage trains on; percent, mean over IoU "
+        ".50:.05:.95, class-agnostic matching for all. Labelers of entities are compared with entities, those of "
+        "objects with objects.",
+        markdown.rows_of([heads, *lines]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(labeler: Mapping[str, Any]) -> str:
+    model = labeler["model"]
+    kind = "class-agnostic" if model["classes"] == 1 else "class-specific"
+    return f"{labeler['labels']}, {kind}, {model['detector']} {model['backbone']}"
+
+
+def _images(run: Run) -> int:
+    return int(run.facts.get("images", 0))
+
+
+def _spread(quality: Quality, figure: str, delta: str) -> str:
+    values = quality.values.get((figure, delta), ())
+    if not values:
+        return "–"
+    spread = f" ± {number(statistics.stdev(values))}" if len(values) > 1 else ""
+    return number(statistics.fmean(values)) + spread
+
+
+def _draw(found: Sequence[Quality], small: bool) -> bytes:
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with style.context("default"):
+        figure = Figure(figsize=(7.6, 4.8), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for n, quality in enumerate(found):
+            means = [[statistics.fmean(quality.values[f, d]) for d in quality.deltas] for f in ("recall", "precision")]
+            line = axes.plot(*means, marker="os^Dv"[n % 5], label=f"{quality.what}, {quality.images:,} images")[0]
+            for delta, x, y in zip(quality.deltas, *means, strict=True):
+                axes.annotate(delta, (x, y), (4, 3), textcoords="offset points", fontsize=7, color=line.get_color())
+        axes.set_xlabel("recall, mean over IoU .50:.05:.95, percent", fontsize=9)
+        axes.set_ylabel("precision", fontsize=9)
+        axes.set_title("Pseudo labels against hidden truth, at each δ" + (f"\n{SMALL}" if small else ""), fontsize=10)
+        axes.grid(color="#e0e0e0")
+        axes.legend(fontsize=6.5)
+        file = io.BytesIO()
+        figure.savefig(file, format="png", metadata={"Software": None})
+        return file.getvalue()

@@ -1,0 +1,136 @@
+"""Sentences of result for README and docs, written from the shipped JSON reports and from nothing else.
+
+`make docs` puts them between two marks, and a test compares: a page cannot say what its reports do not.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from casl.errors import DataError
+from casl.report.labels import FIGURES
+from casl.report.wording import number
+
+BEGIN, END = "<!-- results: made by `make docs` from {folder} -->", "<!-- end of results -->"
+# beginnings of the claims that a first screen shows
+MAIN = (
+    "Warming up on pseudo labels beats starting",
+    "Class-agnostic beats class-specific pseudo labels",
+    "A longer warmup is better",
+    "A better pseudo labeler",
+    "More unlabeled data makes a better warmed-up",
+    "More unlabeled data makes a better finetuned",
+    "Most of the gain comes from the backbone",
+    "One warmed-up model helps every framework",
+)
+
+
+def short(folder: Path) -> str:
+    """The main claims in one table, for a README."""
+    claims = _read(folder / "claims.json")
+    chosen = [claim for text in MAIN for claim in claims["claims"] if claim["text"].startswith(text)]
+    if len(chosen) != len(MAIN):
+        raise DataError(f"{folder / 'claims.json'} lacks some of the {len(MAIN)} main claims; write the reports anew")
+    return _claims(chosen)
+
+
+def long(folder: Path) -> str:
+    """All claims with every comparison, then the quality of pseudo labels, for a page of its own."""
+    claims = _read(folder / "claims.json")
+    parts = [_counts(claims), f"Test: {claims['test']}.", _claims(claims["claims"])]
+    for claim in claims["claims"]:
+        parts += [f"**{claim['text']}** ({claim['source']}) {claim['verdict'].capitalize()}: {claim['reason']}."]
+        if lines := [_evidence(e) for e in claim["evidence"] if e["difference"] is not None]:
+            parts.append("\n".join(f"- {line}" for line in lines))
+    if (labels := folder / "labels.json").is_file():
+        parts += ["## Quality of pseudo labels", _labels(_read(labels)["labels"])]
+    return "\n\n".join(parts)
+
+
+def placed(page: str, folder: str, text: str) -> str:
+    """A page with the text between its marks.
+
+    Raises:
+        DataError: the page lacks the marks.
+    """
+    begin = BEGIN.format(folder=folder)
+    before, opened, rest = page.partition(begin)
+    _, closed, after = rest.partition(END)
+    if not opened or not closed:
+        raise DataError(f"the page has no lines {begin!r} and {END!r} to write results between")
+    return f"{before}{begin}\n\n{text}\n\n{END}{after}"
+
+
+def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["| the paper says | here | comparisons its way | differences | in the paper |", "|---|---|---|---|---|"]
+    for claim in claims:
+        measured = [e for e in claim["evidence"] if e["difference"] is not None]
+        papers = [e["paper_difference"] for e in claim["evidence"] if e["paper_difference"] is not None]
+        way = "–" if claim["within"] else f"{sum(e['difference'] > 0 for e in measured)} of {len(measured)}"
+        cells = [claim["text"], claim["verdict"], way, _range([e["difference"] for e in measured]), _range(papers)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _counts(claims: Mapping[str, Any]) -> str:
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in claims["counts"].items())
+    warning = f"> **{claims['warning']}.**\n\n" if claims["warning"] else ""
+    return f"{warning}{len(claims['claims'])} claims: {counted}."
+
+
+def _range(values: Sequence[float]) -> str:
+    """The smallest and the largest."""
+    if not values:
+        return "–"
+    low, high = (number(v, signed=True) for v in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
+
+
+def _evidence(evidence: Mapping[str, Any]) -> str:
+    spread = "" if evidence["std"] is None else f" ± {number(evidence['std'])}"
+    seeds = f"{evidence['seeds']} seed{'s' if evidence['seeds'] != 1 else ''}"
+    images = evidence["images"]
+    over = f"; over images {' to '.join(number(v, signed=True) for v in images)}" if images else ""
+    p = "" if evidence["p"] is None else f", p {evidence['p']:.2g}"
+    return (
+        f"{_term(evidence['better'])} over {_term(evidence['worse'])}: {number(evidence['difference'], signed=True)}"
+        f"{spread} ({seeds}{p}{over}); paper {number(evidence['paper_difference'], signed=True)}"
+    )
+
+
+def _term(places: Sequence[Mapping[str, str]]) -> str:
+    names = [f"{p['table']} {p['row']}, {p['column']} ({p['metric']})" for p in places]
+    return f"[{' minus '.join(names)}]"
+
+
+def _labels(labels: Sequence[Mapping[str, Any]]) -> str:
+    deltas = list(labels[0][FIGURES[0]])
+    heads = ["labeler", "images", *(f"{figure} at {delta}" for figure in FIGURES for delta in deltas)]
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    for label in labels:
+        values = [label[figure][delta] for figure in FIGURES for delta in deltas]
+        cells = [label["labeler"], f"{label['images']:,}", *(number(sum(v) / len(v)) for v in values)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}; `casl report all` writes it") from error
+
+
+def main() -> None:
+    """Write two pages anew: `python -m casl.report.summary reports/mini README.md docs/results.md`."""
+    folder, readme, results = map(Path, sys.argv[1:])
+    for page, text in ((readme, short(folder)), (results, long(folder))):
+        page.write_text(placed(page.read_text(), str(folder), text))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The page on the quality of pseudo labels, from made-up runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from casl.report.labels import qualities, to_markdown, write_labels
+from casl.spec import labeler, pseudo_label
+from casl.spec.freeze import freeze
+from casl.spec.run import Run
+from tests.runner.stores import NANO
+
+ENTITIES, CLASSES = "entities, class-agnostic, condinst resnet_micro", "objects, class-specific, condinst resnet_micro"
+
+
+def labelled(seed: int, precision: float, *, objects: bool = False, status: str = "done") -> Run:
+    profile = NANO.with_seed(seed)
+    teacher = labeler(profile, labels="objects", agnostic=False) if objects else labeler(profile)
+    stage = pseudo_label(profile, teacher)
+    found = {f"{name}@{delta}": precision for name in ("precision", "recall", "f1") for delta in (0.1, 0.3)}
+    frozen, images = freeze(stage), {"images": 4}
+    return Run(stage.name, stage.key, stage.kind, status, Path("/s"), metrics=found, stage=frozen, facts=images)
+
+
+def of(*runs: Run) -> dict[str, Run]:
+    return {run.name: run for run in runs}
+
+
+def test_seeds_of_a_labeler_are_together_and_labelers_apart() -> None:
+    found = qualities(of(labelled(0, 10.0), labelled(1, 20.0), labelled(0, 40.0, objects=True)))
+    assert [(q.what, q.images) for q in found] == [(ENTITIES, 4), (CLASSES, 4)]
+    assert found[0].values["precision", "0.3"] == (10.0, 20.0)
+    assert "| 15.0 ± 7.1 |" in to_markdown(found, small=True)
+
+
+def test_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
+    runs = of(labelled(0, 10.0), labelled(0, 40.0, objects=True))
+    paths = write_labels(runs, tmp_path, small=True)
+    before = [path.read_bytes() for path in paths]
+    assert [path.suffix for path in paths] == [".md", ".json", ".png"]
+    write_labels(runs, tmp_path, small=True)
+    assert [path.read_bytes() for path in paths] == before
+    assert json.loads(paths[1].read_text())["labels"][1]["recall"] == {"0.1": [40.0], "0.3": [40.0]}
+    assert "SMALL PROFILE" in paths[0].read_text()
+
+
+def test_without_a_hidden_truth_there_is_no_page(tmp_path: Path) -> None:
+    blind = replace(labelled(0, 1.0), metrics={})
+    assert write_labels(of(blind, labelled(1, 1.0, status="failed")), tmp_path, small=True) == []
+    assert list(tmp_path.iterdir()) == []
