@@ -55,10 +55,11 @@ doctor: $(READY) ## what is missing on this machine, and what to do
 	@$(BIN)/casl doctor --store $(STORE) $(if $(DATA),--data $(DATA)) $(if $(RULE),--rule $(RULE)) $(if $(BATCH),--batch-size $(BATCH))
 
 bench: $(READY) ## ratios of every benchmark to its peers
-	@for b in planning engine sharing evaluation detector_step labels; do $(BIN)/python benchmarks/$$b.py || exit 1; done
+	@for b in planning engine sharing evaluation detector_step labels loading; do $(BIN)/python benchmarks/$$b.py || exit 1; done
 
-docs: $(READY) ## write docs/cli.md anew from the parser
+docs: $(READY) ## write docs/cli.md anew from the parser, and results in README and docs from the reports
 	$(BIN)/python -m casl.cli.page docs/cli.md
+	$(BIN)/python -m casl.report.summary reports/mini README.md docs/results.md
 
 test: $(READY) lint ## all checks and tests, at most 15 minutes on 2 cores
 	$(BIN)/python -m pytest

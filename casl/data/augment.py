@@ -72,7 +72,7 @@ def drop_lost(sample: Sample) -> Sample:
     """
     chosen = (sample.boxes[:, 2] > sample.boxes[:, 0]) & (sample.boxes[:, 3] > sample.boxes[:, 1])
     if sample.masks is not None:
-        chosen &= sample.masks.any(axis=(1, 2))
+        chosen &= np.array([mask.any() for mask in sample.masks], np.bool_)  # a mask at a time stops at its first pixel
     return sample.take(chosen)
 
 
@@ -104,48 +104,75 @@ def resize(image: Uint8, short: int, max_size: int) -> tuple[Uint8, tuple[float,
     return _to_size(image, new_height, new_width), (new_width / width, new_height / height)
 
 
-def _to_size(image: Uint8, height: int, width: int) -> Uint8:
-    if image.shape[:2] == (height, width):
+def _to_size(image: Uint8, height: int, width: int, mirror: bool = False) -> Uint8:
+    if image.shape[:2] == (height, width) and not mirror:
         return image
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.array(resized.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirror else resized)
 
 
-def resize_sample(sample: Sample, short: int, max_size: int) -> Sample:
-    """Resizes image, boxes, masks, keypoints and semantic map; arguments as in `resize`.
+def resize_sample(sample: Sample, short: int, max_size: int, mirror: bool = False) -> Sample:
+    """Resizes image, boxes, masks, keypoints and semantic map; other arguments as in `resize`.
 
     Masks and map take the nearest pixel, as detectron2 does: their area stays right on average, where a threshold on
     interpolated values would lose everything thinner than half a pixel. An instance that still vanishes is dropped.
+
+    Args:
+        mirror: flip the result, as `flip` would, but in the same pass over the pixels.
     """
     height, width = sample.image.shape[:2]
-    image, (scale_x, scale_y) = resize(sample.image, short, max_size)
-    if image is sample.image:
-        return sample
-    masks, keypoints, semantic = sample.masks, sample.keypoints, sample.semantic
-    rows = ((np.arange(image.shape[0]) + 0.5) * height / image.shape[0]).astype(np.int64)[:, None]
-    columns = ((np.arange(image.shape[1]) + 0.5) * width / image.shape[1]).astype(np.int64)
-    if masks is not None:
-        masks = masks[:, rows, columns]
-    if semantic is not None:
-        semantic = semantic[rows, columns]
+    new_height, new_width = resized_shape(height, width, short, max_size)
+    if (new_height, new_width) == (height, width):
+        return flip(sample) if mirror else sample
+    scale_x, scale_y = new_width / width, new_height / height
+    image = _to_size(sample.image, new_height, new_width, mirror)
+    keypoints = sample.keypoints
+    rows = ((np.arange(new_height) + 0.5) * height / new_height).astype(np.int64)
+    columns = ((np.arange(new_width) + 0.5) * width / new_width).astype(np.int64)
+    seen = columns[::-1] if mirror else columns
+    masks = None if sample.masks is None else _masks_at(sample.masks, rows, seen)
+    semantic = None if sample.semantic is None else sample.semantic[rows[:, None], seen]
     if keypoints is not None:
         keypoints = keypoints * np.array([scale_x, scale_y, 1], np.float32)
     boxes = sample.boxes * np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
-    return drop_lost(replace(sample, image=image, boxes=boxes, masks=masks, keypoints=keypoints, semantic=semantic))
+    resized = replace(sample, image=image, boxes=boxes, masks=masks, keypoints=keypoints, semantic=semantic)
+    return _flip_points(drop_lost(resized)) if mirror else drop_lost(resized)
 
 
 def flip(sample: Sample) -> Sample:
     """Mirrors left and right, exactly: done twice it is the identity."""
+    height, width = sample.image.shape[:2]
+    return _flip_points(
+        replace(
+            sample,
+            image=_to_size(sample.image, height, width, mirror=True),
+            masks=None if sample.masks is None else np.ascontiguousarray(sample.masks[:, :, ::-1]),
+            semantic=None if sample.semantic is None else np.ascontiguousarray(sample.semantic[:, ::-1]),
+        )
+    )
+
+
+def _flip_points(sample: Sample) -> Sample:
+    """Mirrors boxes and keypoints."""
     width = np.float32(sample.image.shape[1])
     left, top, right, bottom = sample.boxes.T
-    masks = None if sample.masks is None else np.ascontiguousarray(sample.masks[:, :, ::-1])
-    return replace(
-        sample,
-        image=np.ascontiguousarray(sample.image[:, ::-1]),
-        boxes=np.stack([width - right, top, width - left, bottom], axis=1),
-        masks=masks,
-        keypoints=None if sample.keypoints is None else _flip_keypoints(sample.keypoints, width, sample.flip_pairs),
-        semantic=None if sample.semantic is None else np.ascontiguousarray(sample.semantic[:, ::-1]),
-    )
+    boxes = np.stack([width - right, top, width - left, bottom], axis=1)
+    if sample.keypoints is None:
+        return replace(sample, boxes=boxes)
+    return replace(sample, boxes=boxes, keypoints=_flip_keypoints(sample.keypoints, width, sample.flip_pairs))
+
+
+def _masks_at(masks: Bool, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Bool:
+    """masks[:, rows, columns] of every row with every column: eight masks are gathered as the bits of one byte."""
+    found = np.empty((len(masks), len(rows), len(columns)), np.bool_)
+    for first in range(0, len(masks), 8):
+        bits = np.zeros(masks.shape[1:], np.uint8)
+        for place, mask in enumerate(masks[first : first + 8]):
+            bits |= mask.view(np.uint8) << np.uint8(place)
+        gathered = bits.take(columns, axis=1).take(rows, axis=0)
+        for place, out in enumerate(found[first : first + 8]):
+            np.not_equal(gathered & np.uint8(1 << place), 0, out=out)
+    return found
 
 
 def _flip_keypoints(keypoints: Float32, width: np.float32, pairs: tuple[tuple[int, int], ...]) -> Float32:
@@ -172,5 +199,5 @@ def weak(sample: Sample, rng: np.random.Generator, sizes: Sequence[int], max_siz
 
     Source: detectron2 ResizeShortestEdge(choice) and RandomFlip; CA-SSL takes Entity's configuration of them.
     """
-    resized = resize_sample(sample, sizes[int(rng.integers(len(sizes)))], max_size)
-    return flip(resized) if rng.random() < 0.5 else resized
+    size = sizes[int(rng.integers(len(sizes)))]
+    return resize_sample(sample, size, max_size, mirror=bool(rng.random() < 0.5))

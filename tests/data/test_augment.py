@@ -346,3 +346,28 @@ def test_arrays_that_do_not_belong_together_are_refused() -> None:
     for wrong in ({"labels": sample.labels[:2]}, {"masks": np.zeros((3, 32, 64), np.bool_)}):
         with pytest.raises(ValueError, match="do not belong together"):
             replace(sample, **wrong)
+
+
+@pytest.mark.parametrize("count", [0, 1, 8, 19])
+@pytest.mark.parametrize("short", [33, 48, 90])
+def test_resizing_and_mirroring_in_one_pass_is_one_after_the_other(count: int, short: int) -> None:
+    """Pixel by pixel as written out: masks and map from the nearest pixel, then every row backwards."""
+    rng = np.random.default_rng(count + short)
+    before = Sample(
+        rng.integers(0, 256, (48, 64, 3), dtype=np.uint8),
+        np.array([[3.0, 5, 20, 30]] * count, np.float32).reshape(-1, 4),
+        np.zeros(count, np.int64),
+        rng.random((count, 48, 64)) < 0.3,
+        keypoints=rng.random((count, 2, 3)).astype(np.float32) * 30,
+        flip_pairs=((0, 1),),
+        semantic=rng.integers(0, 5, (48, 64), dtype=np.uint8),
+    )
+    once = resize_sample(before, short, 200, mirror=True)
+    twice = flip(resize_sample(before, short, 200))
+    height, width = once.image.shape[:2]
+    rows = [int((r + 0.5) * 48 / height) for r in range(height)]
+    columns = [int((c + 0.5) * 64 / width) for c in range(width)][::-1]
+    assert once.masks is not None and before.masks is not None
+    np.testing.assert_array_equal(once.masks, before.masks[:, rows][:, :, columns])
+    for name in ("image", "boxes", "masks", "keypoints", "semantic"):
+        np.testing.assert_array_equal(getattr(once, name), getattr(twice, name))
