@@ -79,7 +79,7 @@ class CocoSplit:
 
     source: str
     folder: Path
-    images: tuple[ImageInfo, ...]
+    images: Sequence[ImageInfo]
     classes: tuple[str, ...]
     category_ids: tuple[int, ...]
     annotations: Sequence[Sequence[Annotation]]

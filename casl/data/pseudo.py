@@ -1,21 +1,24 @@
 """Pseudo labels on disk: everything the labeler said, with its scores, so that delta is chosen when reading.
 
-One file, an .npz of plain arrays without pickle and without compression: the same predictions give the same bytes on
-any machine. Arrays, I images and N predictions in all:
+A folder of shards and an index, which is written last: without it there are no labels. A shard holds 8,192 images as
+one batch of Arrow's file format, a row an image:
 
-    format        ()      version of this layout
-    image_ids     (I,)    COCO ids             sizes   (I, 2) width, height     offsets (I + 1,) first prediction
-    boxes         (N, 4)  XYXY pixels          scores  (N,)                     labels  (N,)
-    file_names, classes, rles: texts as UTF-8 end to end, with `<name>_ends` saying where each one ends
-    category_ids  (C,)                         has_masks ()
+    image_id, width, height int64      file_name string
+    boxes list<float32>, four a label, XYXY pixels      scores list<float32>      labels list<int32>
+    rles list<binary>, pycocotools' compressed form, empty without masks
+
+Arrow's own layout rather than Parquet: a shard is mapped into memory and a row found by its offsets, so images can be
+read in any order without decoding their neighbours, and opening at a delta touches the scores alone. What Parquet would
+save, a third at best since RLE texts hardly compress, it would cost again in every random read. Memory does not grow
+with the number of images, but for eight bytes for each that is left. The same predictions give the same bytes. The
+index has the sha256 of every shard; all are compared when the labels are opened.
 """
 
 from __future__ import annotations
 
-import os
-import uuid
-import zipfile
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -25,12 +28,16 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle_tools
 
 from casl.data.coco import Annotation, CocoSplit, ImageInfo
-from casl.data.rle import Rle, to_json, to_rle
+from casl.data.label_shards import Shelf, damaged, packed
+from casl.data.rle import Rle, all_whole, to_json, to_rle
 from casl.errors import DataError
+from casl.files import write_atomic
 
-FILE_NAME = "pseudo_labels.npz"
-FORMAT = 1
-Arrays = Mapping[str, NDArray[Any]]
+INDEX = "labels.json"
+FORMAT = 2
+SHARD = 8192  # images
+TOGETHER = 256  # images whose masks are checked at once
+_OLD = "pseudo_labels.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +57,81 @@ class Prediction:
     rles: list[Rle] | None = None
 
 
+class LabelWriter:
+    """Writes the labels of a split as they come, a shard at a time.
+
+    Args:
+        folder: made if missing.
+        classes: names that `labels` point into.
+        category_ids: COCO ids of the classes; 1, 2, ... if not given.
+
+    Raises:
+        ValueError: as many category ids as classes are needed.
+    """
+
+    def __init__(
+        self, folder: Path, classes: Sequence[str] = ("object",), category_ids: Sequence[int] | None = None
+    ) -> None:
+        ids = list(range(1, len(classes) + 1)) if category_ids is None else [int(number) for number in category_ids]
+        if len(ids) != len(classes):
+            raise ValueError(f"{len(classes)} classes but {len(ids)} category ids")
+        self.folder, self.classes, self.category_ids = folder, list(classes), ids
+        self._waiting: list[tuple[ImageInfo, Prediction]] = []
+        self._shards: list[dict[str, Any]] = []
+        self._masks: set[bool] = set()
+
+    def add(self, images: Sequence[ImageInfo], predictions: Sequence[Prediction]) -> None:
+        """The next images and what was predicted for each, whatever its score.
+
+        Predictions whose box has no area inside the image, or whose mask is empty, are left out: nothing can be learned
+        from them, and an image that has only such would count as labeled.
+
+        Raises:
+            ValueError: numbers of images, boxes, scores, labels or masks do not fit together; a number is not finite, a
+                score outside [0, 1], a label without class, a mask not of the image's size.
+            StoreError: the folder cannot be written.
+        """
+        if len(images) != len(predictions):
+            raise ValueError(f"{len(images)} images but {len(predictions)} predictions: one for each image")
+        for first in range(0, len(images), TOGETHER):
+            chunk = range(first, min(first + TOGETHER, len(images)))
+            self._add([(images[i], predictions[i]) for i in chunk])
+
+    def _add(self, rows: list[tuple[ImageInfo, Prediction]]) -> None:
+        whole = _whole(rows)
+        for image, prediction in rows:
+            if len(prediction.boxes):
+                self._masks.add(prediction.rles is not None)
+            if len(self._masks) > 1:
+                raise ValueError(
+                    "some images have masks and others have none: a labeler gives masks for all or for none"
+                )
+            self._waiting.append((image, _kept(image, prediction, len(self.classes), whole)))
+            if len(self._waiting) == SHARD:
+                self._flush()
+
+    def close(self) -> None:
+        """Write what is left and the index; only then the labels can be read."""
+        if self._waiting:
+            self._flush()
+        index = {
+            "format": FORMAT,
+            "classes": self.classes,
+            "category_ids": self.category_ids,
+            "has_masks": self._masks == {True},
+            "shards": self._shards,
+        }
+        write_atomic(self.folder / INDEX, (json.dumps(index, indent=1) + "\n").encode())
+
+    def _flush(self) -> None:
+        content = packed(self._waiting)
+        name = f"{len(self._shards):06d}.arrow"
+        write_atomic(self.folder / name, content)
+        entry = {"file": name, "images": len(self._waiting), "labels": sum(len(p.scores) for _, p in self._waiting)}
+        self._shards.append(entry | {"sha256": hashlib.sha256(content).hexdigest()})
+        self._waiting = []
+
+
 def write_pseudo_labels(
     folder: Path,
     images: Sequence[ImageInfo],
@@ -57,45 +139,17 @@ def write_pseudo_labels(
     classes: Sequence[str] = ("object",),
     category_ids: Sequence[int] | None = None,
 ) -> None:
-    """Store the predictions of a labeler, whatever their score. The file appears when it is complete, or not at all.
-
-    Predictions whose box has no area inside the image, or whose mask is empty, are left out: nothing can be learned
-    from them, and an image that has only such would count as labeled.
-
-    Args:
-        folder: made if missing; holds one file afterwards.
-        images: the labeled images.
-        predictions: one for each image.
-        classes: names that `labels` point into.
-        category_ids: COCO ids of the classes; 1, 2, ... if not given.
-
-    Raises:
-        ValueError: numbers of images, boxes, scores, labels or masks do not fit together; a number is not finite, a
-            score outside [0, 1], a label without class, a mask not of the image's size.
-    """
-    if len(images) != len(predictions):
-        raise ValueError(f"{len(images)} images but {len(predictions)} predictions: one for each image")
-    ids = list(range(1, len(classes) + 1)) if category_ids is None else list(category_ids)
-    if len(ids) != len(classes):
-        raise ValueError(f"{len(classes)} classes but {len(ids)} category ids")
-    kept = [_kept(image, prediction, len(classes)) for image, prediction in zip(images, predictions, strict=True)]
-    arrays = {
-        **_prediction_arrays(kept),
-        **_image_arrays(images),
-        **_pack("classes", [name.encode() for name in classes]),
-        "format": np.array(FORMAT, np.int64),
-        "category_ids": np.array(ids, np.int64),
-        "has_masks": np.array(_all_have_masks(predictions)),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / FILE_NAME, arrays)
+    """Store the predictions of a labeler that are all at hand; arguments and errors as LabelWriter's."""
+    writer = LabelWriter(folder, classes, category_ids)
+    writer.add(images, predictions)
+    writer.close()
 
 
 def read_pseudo_labels(folder: Path, images_folder: Path, threshold: float) -> CocoSplit:
     """The pseudo labels above a threshold, as a split to train on.
 
     Args:
-        folder: what `write_pseudo_labels` was given.
+        folder: what LabelWriter was given.
         images_folder: where the image files are.
         threshold: delta of the paper, in [0, 1]; a score must exceed it, equal is dropped. Compared as float32, the
             precision of the scores.
@@ -106,35 +160,70 @@ def read_pseudo_labels(folder: Path, images_folder: Path, threshold: float) -> C
 
     Raises:
         ValueError: threshold is outside [0, 1].
-        DataError: the file is missing, damaged or written by a newer version.
+        DataError: files are missing, damaged or of another version; the message names one.
 
     Source: CA-SSL (ECCV 2022) eq. 2 and 3, sec. 3.1.
     """
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold is a probability in [0, 1], got {threshold}")
-    path = folder / FILE_NAME
-    arrays = _read(path)
-    confident = arrays["scores"] > np.float32(threshold)
-    before = np.concatenate([[0], np.cumsum(confident)])
-    rows = np.flatnonzero(np.diff(before[arrays["offsets"]]))
-    category_ids = tuple(int(number) for number in arrays["category_ids"])
+    index = _read_index(folder)
+    shelf = Shelf(folder, index["shards"])
+    shelf.verify()
+    rows = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in shelf.above(threshold))])
+    category_ids = tuple(index["category_ids"])
+    has_masks = bool(index["has_masks"]) and len(rows) > 0
     return CocoSplit(
-        source=str(path),
+        source=str(folder),
         folder=images_folder,
-        images=_image_infos(arrays, rows),
-        classes=tuple(_unpack(arrays, "classes")),
+        images=_Images(shelf, rows),
+        classes=tuple(index["classes"]),
         category_ids=category_ids,
-        annotations=_Stored(arrays, confident, rows),
+        annotations=_Stored(shelf, rows, np.float32(threshold), category_ids, has_masks),
         label_of={number: label for label, number in enumerate(category_ids)},
-        has_masks=bool(arrays["has_masks"]) and bool(confident.any()),
+        has_masks=has_masks,
     )
 
 
-class _Stored(Sequence[Sequence[Annotation]]):
-    """COCO records made from the arrays when asked for: millions of pseudo labels as dicts would not fit in memory."""
+def count_pseudo_labels(folder: Path, threshold: float) -> tuple[int, int]:
+    """Images with a label above a threshold, and such labels. Raises DataError as `read_pseudo_labels`."""
+    shelf = Shelf(folder, _read_index(folder)["shards"])
+    found = [(len(rows), labels) for rows, labels in shelf.above(threshold)]
+    return sum(images for images, _ in found), sum(labels for _, labels in found)
 
-    def __init__(self, arrays: Arrays, confident: NDArray[np.bool_], rows: NDArray[np.int64]) -> None:
-        self.arrays, self.confident, self.rows = arrays, confident, rows
+
+class _Images(Sequence[ImageInfo]):
+    """Images made from their rows when asked for: millions of them as objects would not fit in memory."""
+
+    def __init__(self, shelf: Shelf, rows: NDArray[np.int64]) -> None:
+        self.shelf, self.rows = shelf, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, i: int) -> ImageInfo: ...
+    @overload
+    def __getitem__(self, i: slice) -> _Images: ...
+    def __getitem__(self, i: int | slice) -> ImageInfo | _Images:
+        if isinstance(i, slice):
+            return _Images(self.shelf, self.rows[i])
+        shard, row, _ = self.shelf.at(int(self.rows[i]))
+        return shard.image(row)
+
+
+class _Stored(Sequence[Sequence[Annotation]]):
+    """COCO records made from the shards when asked for."""
+
+    def __init__(
+        self,
+        shelf: Shelf,
+        rows: NDArray[np.int64],
+        threshold: np.float32,
+        category_ids: tuple[int, ...],
+        has_masks: bool,
+    ) -> None:
+        self.shelf, self.rows, self.threshold = shelf, rows, threshold
+        self.category_ids, self.has_masks = category_ids, has_masks
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -145,37 +234,30 @@ class _Stored(Sequence[Sequence[Annotation]]):
     def __getitem__(self, i: slice) -> _Stored: ...
     def __getitem__(self, i: int | slice) -> Sequence[Annotation] | _Stored:
         if isinstance(i, slice):
-            return _Stored(self.arrays, self.confident, self.rows[i])
-        row = int(self.rows[i])
-        first, last = (int(end) for end in self.arrays["offsets"][row : row + 2])
-        return [self._record(row, n) for n in range(first, last) if self.confident[n]]
-
-    def _record(self, row: int, n: int) -> Annotation:
-        x1, y1, x2, y2 = (float(value) for value in self.arrays["boxes"][n])
-        record = {
-            "id": n + 1,
-            "image_id": int(self.arrays["image_ids"][row]),
-            "category_id": int(self.arrays["category_ids"][self.arrays["labels"][n]]),
-            "bbox": [x1, y1, x2 - x1, y2 - y1],
-            "iscrowd": 0,
-            "score": float(self.arrays["scores"][n]),
-        }
-        if self.arrays["has_masks"]:
-            width, height = (int(side) for side in self.arrays["sizes"][row])
-            begin, end = int(self.arrays["rles_ends"][n - 1]) if n else 0, int(self.arrays["rles_ends"][n])
-            counts = self.arrays["rles"][begin:end].tobytes()
-            record["segmentation"] = to_json({"size": [height, width], "counts": counts})
-        return record
-
-
-def _all_have_masks(predictions: Sequence[Prediction]) -> bool:
-    found = {prediction.rles is not None for prediction in predictions if len(prediction.boxes)}
-    if len(found) > 1:
-        raise ValueError("some images have masks and others have none: a labeler gives masks for all or for none")
-    return found == {True}
+            return _Stored(self.shelf, self.rows[i], self.threshold, self.category_ids, self.has_masks)
+        shard, row, before = self.shelf.at(int(self.rows[i]))
+        first, last = (int(end) for end in shard.offsets[row : row + 2])
+        scores, image = shard.scores[first:last], shard.image(row)
+        boxes, labels = shard.boxes(first, last).tolist(), shard.labels(first, last).tolist()
+        records = []
+        for n in np.flatnonzero(scores > self.threshold).tolist():
+            x1, y1, x2, y2 = boxes[n]
+            record = {
+                "id": before + first + n + 1,
+                "image_id": image.id,
+                "category_id": self.category_ids[labels[n]],
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "iscrowd": 0,
+                "score": float(scores[n]),
+            }
+            if self.has_masks:
+                rle = {"size": [image.height, image.width], "counts": shard.rle(first + n)}
+                record["segmentation"] = to_json(rle)
+            records.append(record)
+        return records
 
 
-def _kept(image: ImageInfo, prediction: Prediction, num_classes: int) -> Prediction:
+def _kept(image: ImageInfo, prediction: Prediction, num_classes: int, whole: bool) -> Prediction:
     where = f"prediction of image {image.id}"
     boxes, scores = np.asarray(prediction.boxes, np.float32), np.asarray(prediction.scores, np.float32)
     labels = np.asarray(prediction.labels, np.int64)
@@ -192,90 +274,40 @@ def _kept(image: ImageInfo, prediction: Prediction, num_classes: int) -> Predict
     useful = (low < high).all(axis=1)
     rles = None
     if prediction.rles is not None:
-        checked = [to_rle(rle, image.height, image.width) for rle in prediction.rles]
-        useful &= np.array([rle_tools.area(rle) > 0 for rle in checked], np.bool_)
+        checked = prediction.rles if whole else [to_rle(rle, image.height, image.width) for rle in prediction.rles]
+        useful &= np.asarray(rle_tools.area(checked) if checked else [], np.float64) > 0
         rles = [rle for rle, keep in zip(checked, useful, strict=True) if keep]
     return Prediction(boxes[useful], scores[useful], labels[useful], rles)
 
 
-def _prediction_arrays(predictions: Sequence[Prediction]) -> dict[str, NDArray[Any]]:
-    rles = [rle["counts"] for prediction in predictions for rle in prediction.rles or []]
-    return {
-        "offsets": np.cumsum([0, *(len(prediction.boxes) for prediction in predictions)], dtype=np.int64),
-        "boxes": np.concatenate([np.empty((0, 4), np.float32), *(prediction.boxes for prediction in predictions)]),
-        "scores": np.concatenate([np.empty(0, np.float32), *(prediction.scores for prediction in predictions)]),
-        "labels": np.concatenate([np.empty(0, np.int64), *(prediction.labels for prediction in predictions)]),
-        **_pack("rles", rles),
-    }
+def _whole(rows: Sequence[tuple[ImageInfo, Prediction]]) -> bool:
+    """Whether all masks are in the compressed form and of their images' sizes: checked together, since one by one, as
+    it takes to say which is not, is slow."""
+    texts, pixels = [], []
+    for image, prediction in rows:
+        for rle in prediction.rles or ():
+            if not isinstance(rle["counts"], bytes) or list(rle["size"]) != [image.height, image.width]:
+                return False
+            texts.append(rle["counts"])
+            pixels.append(image.height * image.width)
+    return all_whole(texts, pixels)
 
 
-def _image_arrays(images: Sequence[ImageInfo]) -> dict[str, NDArray[Any]]:
-    return {
-        "image_ids": np.array([image.id for image in images], np.int64),
-        "sizes": np.array([(image.width, image.height) for image in images], np.int64).reshape(-1, 2),
-        **_pack("file_names", [image.file_name.encode() for image in images]),
-    }
-
-
-def _image_infos(arrays: Arrays, rows: NDArray[np.int64]) -> tuple[ImageInfo, ...]:
-    names, sizes = _unpack(arrays, "file_names"), arrays["sizes"].tolist()
-    return tuple(ImageInfo(int(arrays["image_ids"][row]), names[row], *sizes[row]) for row in rows)
-
-
-def _pack(name: str, texts: Sequence[bytes]) -> dict[str, NDArray[Any]]:
-    ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-    return {name: np.frombuffer(b"".join(texts), np.uint8), f"{name}_ends": ends}
-
-
-def _unpack(arrays: Arrays, name: str) -> list[str]:
-    ends = arrays[f"{name}_ends"].tolist()
-    whole = arrays[name].tobytes()
-    return [whole[begin:end].decode() for begin, end in zip([0, *ends], ends, strict=False)]
-
-
-def _write(path: Path, arrays: Arrays) -> None:
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / INDEX
     try:
-        with draft.open("xb") as stream:
-            with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-                for name, array in arrays.items():
-                    # ZipInfo carries a fixed date, so the bytes do not tell when they were written
-                    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, array, allow_pickle=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        index = json.loads(path.read_bytes())
+        version = int(index["format"])
+        if version > FORMAT:
+            raise DataError(f"{path}: format {version} is newer than this casl reads ({FORMAT}). Update casl.")
+        _ = [(s["file"], int(s["images"]), int(s["labels"]), s["sha256"]) for s in index["shards"]]
+        return {**index, "classes": list(index["classes"]), "category_ids": [int(n) for n in index["category_ids"]]}
     except FileNotFoundError as error:
+        if (folder / _OLD).exists():
+            raise DataError(
+                f"{folder / _OLD} is in a form that an earlier casl wrote.\n"
+                f"  remove {folder.parent} and run again: the images are labelled anew, with the same numbers."
+            ) from error
         raise DataError(f"{path}: no such file; the pseudo labels were never written.") from error
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: damaged or cut short ({error}). Delete it and label the images again.") from error
-    version = int(arrays.get("format", np.array(0)))
-    if version > FORMAT:
-        raise DataError(f"{path}: format {version} is newer than this casl reads ({FORMAT}). Update casl.")
-    if not _consistent(arrays):
-        raise DataError(f"{path}: its arrays do not fit together. Delete it and label the images again.")
-    return arrays
-
-
-def _consistent(arrays: Arrays) -> bool:
-    texts = ("file_names", "classes", "rles")
-    wanted = {"format", "image_ids", "sizes", "offsets", "boxes", "scores", "labels", "category_ids", "has_masks"}
-    if not (wanted | set(texts) | {f"{name}_ends" for name in texts}) <= arrays.keys():
-        return False
-    images, found = len(arrays["image_ids"]), len(arrays["scores"])
-    if any(int(arrays[f"{name}_ends"].max(initial=0)) != len(arrays[name]) for name in texts):
-        return False
-    return (
-        len(arrays["sizes"]) == len(arrays["file_names_ends"]) == len(arrays["offsets"]) - 1 == images
-        and len(arrays["boxes"]) == len(arrays["labels"]) == int(arrays["offsets"][-1]) == found
-        and len(arrays["rles_ends"]) == (found if arrays["has_masks"] else 0)
-        and len(arrays["category_ids"]) == len(arrays["classes_ends"])
-    )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(damaged(path, str(error))) from error

@@ -98,5 +98,33 @@ def _runs(counts: Any) -> NDArray[np.int64]:
     return values
 
 
+def all_whole(texts: Sequence[bytes], pixels: Sequence[int]) -> bool:
+    """Whether every one of some compressed RLEs has runs that add up to its mask's pixels; as `to_rle` checks one."""
+    if not texts or not all(texts):
+        return not texts
+    chars = np.frombuffer(b"".join(texts), np.uint8).astype(np.int64) - 48
+    is_end = (chars & 32) == 0
+    ends = np.flatnonzero(is_end)
+    last_chars = np.cumsum([len(text) for text in texts]) - 1
+    if chars.min() < 0 or chars.max() > 63 or not is_end[last_chars].all():
+        return False
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > 7:
+        return False
+    shifts = 5 * (np.arange(len(chars)) - np.repeat(starts, lengths))
+    values = np.add.reduceat((chars & 31) << shifts, starts)
+    values -= np.where(chars[ends] & 16, 1 << (5 * lengths), 0)
+    first = np.concatenate([[0], np.searchsorted(ends, last_chars)[:-1] + 1])  # number of each mask's first run
+    mask = np.repeat(np.arange(len(texts)), np.diff([*first, len(values)]))
+    place = np.arange(len(values)) - first[mask]
+    for chosen in (np.flatnonzero(place % 2 == 1), np.flatnonzero((place % 2 == 0) & (place > 0))):
+        # differences to the run two before: a running sum that starts anew with every mask
+        sums = np.cumsum(values[chosen])
+        starts_here = np.searchsorted(chosen, first)[mask[chosen]]
+        values[chosen] = sums - np.where(starts_here > 0, sums[starts_here - 1], 0)
+    return bool(values.min() >= 0 and (np.add.reduceat(values, first) == np.asarray(pixels)).all())
+
+
 def _compressed(rle: Rle) -> Rle:
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"]}

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from casl.data.pseudo import FILE_NAME
-from casl.errors import DataError
+from casl.data.pseudo import count_pseudo_labels
 from casl.files import read_json
 from casl.metrics.counts import label_quality
 from casl.metrics.results import GroundTruth, Result
@@ -59,15 +58,7 @@ class ScoredLabels:
 
     def counts(self, scored: PseudoLabel, threshold: float) -> tuple[int, int]:
         """Images with a label above the threshold, and such labels, of finished pseudo labels."""
-        path = self.folder_of(scored.name) / LABELS / FILE_NAME
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                confident = arrays["scores"] > np.float32(threshold)
-                before = np.concatenate([[0], np.cumsum(confident)])
-                images = np.count_nonzero(np.diff(before[arrays["offsets"]]))
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{path} is damaged ({error}).") from error
-        return int(images), int(confident.sum())
+        return count_pseudo_labels(self.folder_of(scored.name) / LABELS, threshold)
 
     def _truth(self, scoring: Evaluate) -> GroundTruth:
         known = (scoring.data.name, scoring.labels)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from casl.data.coco import CocoSplit, agnostic
-from casl.data.pseudo import Prediction, write_pseudo_labels
+from casl.data.pseudo import LabelWriter, Prediction
 from casl.errors import DataError, StoppedError
 from casl.metrics.counts import label_quality
 from casl.spec.context import Context, Outcome
@@ -22,14 +24,15 @@ from casl.train.checkpoint import load_weights
 from casl.train.distributed import Peers, joined
 
 SHARDS = "shards"
+NOTHING = Prediction(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), [])
 QUALITY_AT = (0.1, 0.3, 0.5)  # thresholds at which labels are compared with the hidden truth, where there is one
 
 
 def run(stage: PseudoLabel, ctx: Context) -> Outcome:
     """Label the images as they are, without augmentation, and keep every score.
 
-    Images are labelled in shards, which ranks take in turn; rank 0 puts them together. A stopped stage goes on with the
-    shards that are missing.
+    Images are labelled in shards, which ranks take in turn; rank 0 puts them together, one after the other, so that
+    memory holds the labels of a few thousand images. A stopped stage goes on with the shards that are missing.
     """
     split = open_split(stage.data, "images", ctx)
     work = _Labelling(stage, split, ctx)
@@ -37,15 +40,24 @@ def run(stage: PseudoLabel, ctx: Context) -> Outcome:
         work.label(peers)
     if ctx.rank:
         return Outcome()
-    found = work.all()
     taught = open_split(stage.labeler.data, stage.labeler.labels, ctx)
     classes = taught if stage.labeler.model.classes > 1 else agnostic(taught)
-    write_pseudo_labels(ctx.folder / LABELS, split.images, found, classes.classes, classes.category_ids)
     truth = hidden_truth(stage.data, stage.labeler.labels, ctx)
-    _draw(classes.classes, split, truth, found, ctx)
+    writer = LabelWriter(ctx.folder / LABELS, classes.classes, classes.category_ids)
+    kept = work.keep(writer, boxes=truth is not None)
+    _draw(classes.classes, split, truth, kept.shown, ctx)
     work.shards.clear()
-    facts = {"images": len(split), "labels": sum(len(p.scores) for p in found)}
-    return Outcome(metrics=_quality(truth, found) if truth else {}, facts=facts)
+    facts = {"images": len(split), "labels": kept.count}
+    return Outcome(metrics=_quality(truth, kept.boxes) if truth else {}, facts=facts)
+
+
+@dataclass
+class _Kept:
+    """What is remembered of labels that are on disk. shown: the images that are drawn; boxes: of all, without masks."""
+
+    shown: dict[int, Prediction]
+    boxes: list[Prediction]
+    count: int = 0
 
 
 class _Labelling:
@@ -90,9 +102,21 @@ class _Labelling:
             self.shards.write(number, found)
         return found
 
-    def all(self) -> list[Prediction]:
-        """The predictions of all shards; what has become unreadable is made again."""
-        return [prediction for number in range(len(self.shards)) for prediction in self.shard(number)]
+    def keep(self, writer: LabelWriter, boxes: bool) -> _Kept:
+        """Write all shards as pseudo labels, one in memory at a time; what has become unreadable is made again.
+
+        Args:
+            boxes: also give all boxes back, to compare them with a truth.
+        """
+        kept = _Kept(dict.fromkeys(chosen(self.split), NOTHING), [])
+        for number in range(len(self.shards)):
+            within, found = self.shards.within(number), self.shard(number)
+            writer.add([self.split.images[i] for i in within], found)
+            kept.count += sum(len(prediction.scores) for prediction in found)
+            kept.shown |= {i: found[i - within.start] for i in within if i in kept.shown}
+            kept.boxes += [replace(prediction, rles=None) for prediction in found] if boxes else []
+        writer.close()
+        return kept
 
 
 def _quality(truth: CocoSplit, found: list[Prediction]) -> dict[str, float]:
@@ -106,7 +130,7 @@ def _quality(truth: CocoSplit, found: list[Prediction]) -> dict[str, float]:
 
 
 def _draw(
-    classes: Sequence[str], split: CocoSplit, truth: CocoSplit | None, found: list[Prediction], ctx: Context
+    classes: Sequence[str], split: CocoSplit, truth: CocoSplit | None, found: Mapping[int, Prediction], ctx: Context
 ) -> None:
     rows = []
     for i in chosen(split):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle_tools
 
+from casl.data import pseudo
 from casl.data.coco import ImageInfo, agnostic, subset
-from casl.data.pseudo import Prediction, read_pseudo_labels, write_pseudo_labels
+from casl.data.pseudo import LabelWriter, Prediction, count_pseudo_labels, read_pseudo_labels, write_pseudo_labels
 from casl.errors import DataError
 
 IMAGES = [ImageInfo(7, "seven.jpg", 40, 30), ImageInfo(3, "sub/drei ü.png", 20, 50), ImageInfo(9, "nine.jpg", 8, 8)]
@@ -47,7 +48,7 @@ def one(**fields: Any) -> list[Prediction]:
 def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
     write_pseudo_labels(tmp_path / "new", IMAGES, predictions(), classes=("cat", "dog"), category_ids=(3, 7))
     split = read_pseudo_labels(tmp_path / "new", Path("pictures"), 0.0)
-    assert (split.images, split.classes, split.category_ids) == (tuple(IMAGES[:2]), ("cat", "dog"), (3, 7))
+    assert (tuple(split.images), split.classes, split.category_ids) == (tuple(IMAGES[:2]), ("cat", "dog"), (3, 7))
     assert (split.has_masks, split.path(1)) == (True, Path("pictures/sub/drei ü.png"))
     first, second = split.labels(0), split.labels(1)
     np.testing.assert_array_equal(np.concatenate([first.boxes, second.boxes]), BOXES)
@@ -89,13 +90,72 @@ def test_a_pseudo_split_is_a_split_like_any_other(tmp_path: Path) -> None:
     assert [record["area"] for record in split.coco()["annotations"]] == [220, 4, 18 * 47]
 
 
-def test_the_same_predictions_give_the_same_bytes_at_any_time(tmp_path: Path) -> None:
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_same_predictions_give_the_same_bytes_at_any_time_and_however_they_come(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_pseudo_labels(tmp_path / name, IMAGES, predictions(), classes=("cat", "dog"))
-        for path in (tmp_path / name).iterdir():
-            os.utime(path, (0, 0))
-    (first,), (second,) = (tmp_path / "a").iterdir(), (tmp_path / "b").iterdir()
-    assert first.read_bytes() == second.read_bytes()
+    writer = LabelWriter(tmp_path / "c", ("cat", "dog"))
+    for image, prediction in zip(IMAGES, predictions(), strict=True):
+        writer.add([image], [prediction])
+    writer.close()
+    assert content(tmp_path / "a") == content(tmp_path / "b") == content(tmp_path / "c")
+
+
+def many(count: int) -> tuple[list[ImageInfo], list[Prediction]]:
+    """Images of 0 to 4 labels with random scores, some equal to 0.5."""
+    rng = np.random.default_rng(0)
+    images = [ImageInfo(1000 - n, f"{n}.jpg", 40, 30) for n in range(count)]
+    found = []
+    for n in rng.integers(0, 5, count).tolist():
+        corners = rng.uniform(0, 20, (n, 2))
+        boxes = np.concatenate([corners, corners + rng.uniform(1, 9, (n, 2))], axis=1).astype(np.float32)
+        masks = [rectangle(images[0], 0, 0, int(w) + 1, 3) for w in rng.integers(0, 20, n)]
+        scores = np.round(rng.random(n), 1).astype(np.float32)
+        found.append(Prediction(boxes, scores, rng.integers(0, 2, n), masks))
+    return images, found
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 0.95, 1.0])
+def test_many_shards_hold_what_one_does_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threshold: float
+) -> None:
+    """Expected is written out from the arrays, label by label."""
+    images, found = many(50)
+    monkeypatch.setattr(pseudo, "SHARD", 3)  # 17 shards, more than are open at a time
+    write_pseudo_labels(tmp_path, images, found, classes=("cat", "dog"))
+    split = read_pseudo_labels(tmp_path, tmp_path, threshold)
+
+    expected: dict[int, list[tuple[Any, ...]]] = {}
+    number = 0
+    for image, p in zip(images, found, strict=True):
+        for box, score, label, mask in zip(p.boxes, p.scores, p.labels, p.rles or [], strict=True):
+            number += 1
+            if score > np.float32(threshold):
+                expected.setdefault(image.id, []).append(
+                    (number, *box.tolist(), float(score), int(label), mask["counts"])
+                )
+    assert [image.id for image in split.images] == list(expected)
+    for i in np.random.default_rng(1).permutation(len(split)).tolist():
+        labels = split.labels(i)
+        columns = (labels.annotation_ids, *labels.boxes.T, labels.scores, labels.labels)
+        rows = zip(*(c.tolist() for c in columns), [rle["counts"] for rle in labels.rles or []], strict=True)
+        assert list(rows) == expected[split.images[i].id]
+    count = sum(map(len, expected.values()))
+    assert count_pseudo_labels(tmp_path, threshold) == (len(expected), count)
+
+
+def test_threads_may_read_one_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, found = many(60)
+    monkeypatch.setattr(pseudo, "SHARD", 2)
+    write_pseudo_labels(tmp_path, images, found, classes=("cat", "dog"))
+    split = read_pseudo_labels(tmp_path, tmp_path, 0.1)
+    order = np.random.default_rng(2).integers(0, len(split), 400).tolist()
+    alone = [split.labels(i).annotation_ids.tolist() for i in order]
+    with ThreadPoolExecutor(8) as pool:
+        assert [labels.annotation_ids.tolist() for labels in pool.map(split.labels, order)] == alone
 
 
 def test_predictions_that_nothing_can_be_learned_from_are_left_out(tmp_path: Path) -> None:
@@ -151,40 +211,45 @@ def test_counts_must_fit(tmp_path: Path) -> None:
         write_pseudo_labels(tmp_path, IMAGES[:2], [predictions()[0], *one()], classes=("a", "b"))
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_labels(tmp_path: Path) -> None:
     write_pseudo_labels(tmp_path, IMAGES, predictions(), classes=("cat", "dog"))
+    before = content(tmp_path)
     with pytest.raises(ValueError, match="finite"):
         write_pseudo_labels(tmp_path, IMAGES[:1], one(boxes=np.full((1, 4), np.inf, np.float32)))
-    assert len(list(tmp_path.iterdir())) == 1
-    assert len(read_pseudo_labels(tmp_path, tmp_path, 0)) == 2
+    assert content(tmp_path) == before
 
 
-def damaged_file(folder: Path, damage: str) -> None:
-    write_pseudo_labels(folder, IMAGES, predictions(), classes=("cat", "dog"))
-    (path,) = folder.iterdir()
-    content = bytearray(path.read_bytes())
-    position = content.find(SCORES.tobytes())
-    content[position] ^= 1 if damage == "bit" else 0
-    cut = {"cut": len(content) - 40, "half": len(content) // 2, "empty": 0}.get(damage, len(content))
-    path.write_bytes(b"text, not numbers" if damage == "text" else bytes(content[:cut]))
-
-
-@pytest.mark.parametrize("damage", ["cut", "half", "empty", "bit", "text"])
-def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
-    damaged_file(tmp_path, damage)
-    with pytest.raises(DataError, match=r"pseudo_labels\.npz: damaged or cut short"):
+def test_without_its_end_a_labelling_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pseudo, "SHARD", 1)
+    LabelWriter(tmp_path, ("cat", "dog")).add(IMAGES, predictions())
+    assert len(list(tmp_path.iterdir())) == 3
+    with pytest.raises(DataError, match="never written"):
         read_pseudo_labels(tmp_path, tmp_path, 0.5)
 
 
-def test_missing_foreign_and_newer_files_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"pseudo_labels\.npz: no such file"):
+@pytest.mark.parametrize("damage", ["cut", "empty", "bit", "text", "gone"])
+def test_a_damaged_shard_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    monkeypatch.setattr(pseudo, "SHARD", 1)
+    write_pseudo_labels(tmp_path, IMAGES, predictions(), classes=("cat", "dog"))
+    path = tmp_path / "000001.arrow"
+    whole = bytearray(path.read_bytes())
+    whole[whole.find(SCORES[2:].tobytes())] ^= 1
+    changed = {"cut": whole[:-40], "empty": b"", "bit": whole, "text": b"text, not numbers"}
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(bytes(changed[damage]))
+    with pytest.raises(DataError, match=r"000001\.arrow: damaged or cut short"):
         read_pseudo_labels(tmp_path, tmp_path, 0.5)
-    np.savez(tmp_path / "pseudo_labels.npz", a=np.zeros(3))
-    with pytest.raises(DataError, match="do not fit together"):
+
+
+def test_missing_foreign_older_and_newer_labels_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"labels\.json: no such file"):
         read_pseudo_labels(tmp_path, tmp_path, 0.5)
-    np.savez(tmp_path / "pseudo_labels.npz", format=np.array(99))
-    with pytest.raises(DataError, match="format 99 is newer"):
+    (tmp_path / "pseudo_labels.npz").touch()
+    with pytest.raises(DataError, match=r"an earlier casl wrote.\n  remove .* and run again"):
         read_pseudo_labels(tmp_path, tmp_path, 0.5)
-    np.savez(tmp_path / "pseudo_labels.npz", a=np.array([{}]))
-    with pytest.raises(DataError, match="damaged"):
-        read_pseudo_labels(tmp_path, tmp_path, 0.5)
+    for text, reason in (('{"format": 99}', "format 99 is newer"), ("[]", "damaged"), ('{"format": 2}', "damaged")):
+        (tmp_path / "labels.json").write_text(text)
+        with pytest.raises(DataError, match=reason):
+            read_pseudo_labels(tmp_path, tmp_path, 0.5)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from casl.catalog import load
 from casl.data.image import read_image
-from casl.data.pseudo import FILE_NAME
+from casl.data.pseudo import read_pseudo_labels
 from casl.errors import SpecError, StageError
 from casl.look.pictures import detections, kept, mistakes, predictions, pseudo_labels, truth
 from casl.look.plots import plot_curves, plot_errors, plot_left, plot_precision, plot_sizes, plot_table
@@ -85,8 +85,8 @@ def test_curves_are_those_that_the_training_wrote(shelf: Shelf) -> None:
 
 
 def test_labels_left_fall_as_delta_rises(shelf: Shelf) -> None:
-    with np.load(shelf.folder(LABELLED) / LABELS / FILE_NAME) as stored:
-        scores = stored["scores"]
+    everything = read_pseudo_labels(shelf.folder(LABELLED) / LABELS, shelf.root, 0.0)
+    scores = np.concatenate([everything.labels(i).scores for i in range(len(everything))])
     left = left_at(shelf, LABELLED, HELD_OUT, [0.0, float(np.median(scores)), 1.0])
     assert [x.labels for x in left] == [len(scores), int((scores > np.median(scores)).sum()), 0]
     assert [x.images for x in left][-1] == 0 and left[0].images <= 4

@@ -115,8 +115,9 @@ def test_what_is_left_to_warm_up_on_is_counted(tmp_path: Path) -> None:
 
 
 def test_damaged_labels_are_named(tmp_path: Path) -> None:
-    path = tmp_path / SCORED.name / LABELS / "pseudo_labels.npz"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"half a file")
-    with pytest.raises(DataError, match=r"pseudo_labels\.npz is damaged"):
+    box = np.array([[1, 1, 9, 9]], np.float32)
+    found = Prediction(box, np.ones(1, np.float32), np.zeros(1, np.int64))
+    write_pseudo_labels(tmp_path / SCORED.name / LABELS, [ImageInfo(1, "1.png", 32, 32)], [found])
+    (tmp_path / SCORED.name / LABELS / "000000.arrow").write_bytes(b"half a file")
+    with pytest.raises(DataError, match=r"000000\.arrow: damaged"):
         ScoredLabels(lambda name: tmp_path / name, {}, tmp_path).counts(SCORED, 0.3)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from casl.data.pseudo import FILE_NAME, Prediction, write_pseudo_labels
+from casl.data.pseudo import Prediction, write_pseudo_labels
 from casl.errors import DataError, StoppedError
 from casl.spec import PseudoLabel, SceneData, labeler, pseudo_label
 from casl.spec.context import Context
@@ -45,7 +45,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def expected(root: Path) -> bytes:
+def expected(root: Path) -> dict[str, bytes]:
     """The file that one pass over the split without any shards leaves."""
     ctx = context(root)
     split = open_split(stage().data, "images", ctx)
@@ -54,7 +54,11 @@ def expected(root: Path) -> bytes:
     settings = detectors.TestSettings(stage().size, stage().max_size, stage().detections)
     found = [to_prediction(p) for p in predict_split(detector, split, settings, "cpu", ctx.progress)]
     write_pseudo_labels(root / "expected", split.images, found)
-    return (root / "expected" / FILE_NAME).read_bytes()
+    return content(root / "expected")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture
@@ -62,9 +66,9 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "SHARD", SMALL)
 
 
-def labels(folder: Path) -> bytes:
+def labels(folder: Path) -> dict[str, bytes]:
     assert sorted(path.name for path in folder.iterdir()) == ["labels", "pictures"]
-    return (folder / LABELS / FILE_NAME).read_bytes()
+    return content(folder / LABELS)
 
 
 def test_shards_cut_no_batch() -> None:
@@ -72,7 +76,7 @@ def test_shards_cut_no_batch() -> None:
 
 
 def test_one_shard_and_several_leave_the_bytes_of_a_single_pass(
-    root: Path, expected: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, expected: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     carry_out(stage(), root, tmp_path / "one")
     assert labels(tmp_path / "one") == expected
@@ -87,14 +91,14 @@ def label_small_shards(rank: int, world: int, root: Path, folder: Path, port: in
     carry_out(stage(), root, folder, rank=rank, world=world)
 
 
-def test_two_ranks_leave_the_same_bytes(root: Path, expected: bytes, tmp_path: Path) -> None:
+def test_two_ranks_leave_the_same_bytes(root: Path, expected: dict[str, bytes], tmp_path: Path) -> None:
     assert join(start_ranks(2, label_small_shards, root, tmp_path / "two", free_port())) == [0, 0]
     assert labels(tmp_path / "two") == expected
 
 
 @pytest.mark.parametrize("batches", [1, 2])
 def test_a_stopped_labelling_goes_on_with_the_missing_shards(
-    root: Path, expected: bytes, tmp_path: Path, small_shards: None, batches: int
+    root: Path, expected: dict[str, bytes], tmp_path: Path, small_shards: None, batches: int
 ) -> None:
     seen: list[int] = []
 
@@ -111,7 +115,7 @@ def test_a_stopped_labelling_goes_on_with_the_missing_shards(
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
 def test_a_damaged_shard_is_named_and_labelled_again(
-    root: Path, expected: bytes, tmp_path: Path, small_shards: None, damage: str
+    root: Path, expected: dict[str, bytes], tmp_path: Path, small_shards: None, damage: str
 ) -> None:
     seen: list[int] = []
     with pytest.raises(StoppedError):
