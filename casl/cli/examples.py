@@ -39,6 +39,12 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl show warmup-48a4", "by the beginning of its name"),
         ("casl show 48a4", "or of its key"),
     ),
+    "casl convert": (
+        ("casl convert warmup-48a4 --to detectron2 --into mask_rcnn", "what a stock Mask R-CNN can start from"),
+        ("casl convert finetune-48a4 --to torchvision -o fcos.pth", "a whole FCOS of torchvision's"),
+        ("casl convert model_final.pth --from detectron2 --backbone resnet50", "and what it lacks for us"),
+        ("casl convert swin_t.pth --from timm --backbone swin_t -o weights/swin_t.safetensors", "a backbone"),
+    ),
     "casl data": (("casl data check path/to/set", "before anything is trained"),),
     "casl data check": (("casl data check path/to/set", "counts, errors, warnings; exit code 1 with errors"),),
     "casl data scenes": (
