@@ -14,7 +14,7 @@ from casl.errors import SpecError
 from casl.runner.plan import Plan, make_plan
 from casl.runner.store import Store
 from casl.spec.ablation import Ablation, Cell
-from casl.spec.profile import Profile
+from casl.spec.profile import PROVIDERS, Profile
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Study:
     def name(self) -> str:
         """Of the command as a whole, for what the store remembers of it."""
         tables = "all" if len(self.tables) > 9 else "+".join(self.tables)
-        return f"{tables}-{self.profile.name}-{self.profile.data.name}-{self.profile.seeds}"
+        provider = "" if self.profile.provider == Profile.provider else f"-{self.profile.provider}"
+        return f"{tables}-{self.profile.name}-{self.profile.data.name}-{self.profile.seeds}{provider}"
 
     @property
     def experiment(self) -> str:
@@ -47,7 +48,7 @@ def open_study(options: argparse.Namespace) -> Study:
     """Resolve names, open the store, check the data; every error of the user's surfaces here, before any work."""
     names = [n for n in catalog.ABLATIONS if n.startswith("table")] if "all" in options.tables else options.tables
     tables: dict[str, Ablation] = {name: catalog.load("ablation", name) for name in names}
-    profile: Profile = catalog.load("profile", options.profile)
+    profile: Profile = catalog.load("profile", options.profile).with_provider(options.provider)
     if options.seeds < 1:
         raise SpecError(f"SEEDS must be at least 1, got {options.seeds}")
     store = Store(Path(options.store))
@@ -69,6 +70,12 @@ def study_options() -> argparse.ArgumentParser:
         "tables", nargs="+", metavar="TABLE", help=f"{', '.join(catalog.ABLATIONS)}; all: the paper's ten"
     )
     shared.add_argument("--profile", default="mini", help=f"{', '.join(catalog.PROFILES)} (default mini)")
+    shared.add_argument(
+        "--provider",
+        default=Profile.provider,
+        metavar="PROJECT",
+        help=f"whose RetinaNet, R-CNNs and PanopticFPN: {', '.join(PROVIDERS)} (default {Profile.provider})",
+    )
     shared.add_argument("--data", default="", help="data set on disk instead of the profile's own")
     shared.add_argument("--seeds", type=int, default=1, help="repetitions of every training (default 1)")
     store_option(shared)

@@ -127,6 +127,7 @@ def _to_their_values(kind: str, ledger: Ledger, into: str, wish: Wish) -> None:
         if wish.input == "bgr":
             adapt.stem_to_bgr(ledger)
         detectron2.add_indices(ledger)
+        detectron2.drop_means(ledger)
     else:
         adapt.move_sides(ledger, 1.0)
         torchvision.add_indices(ledger)
@@ -171,6 +172,7 @@ def _from_detectron2(ledger: Ledger, state: Mapping[str, Tensor], source_input: 
     if source_input == "bgr":
         adapt.stem_from_bgr(ledger)
     adapt.unit_scales(ledger)
+    detectron2.add_means(ledger)
 
 
 def _from_torchvision(ledger: Ledger, state: Mapping[str, Tensor], source_input: str) -> None:
@@ -190,7 +192,8 @@ def _left_here(state: Mapping[str, Tensor], backbone: str) -> dict[str, str]:
     with torch.device("meta"):
         wanted = FCOS(build_backbone(backbone), 1, FCOSSettings(channels=channels)).state_dict()
     parts = ("backbone.", "fpn.") if any(key.startswith("fpn.") for key in state) else ("backbone.",)
-    missing = {k: "the source has none" for k in wanted if k.startswith(parts) and k not in state}
+    wanted = {k: v for k, v in wanted.items() if k.startswith(parts) and not k.endswith("num_batches_tracked")}
+    missing = {k: "the source has none" for k in wanted if k not in state}
     other = {k: v.shape for k, v in wanted.items() if k in state and k.startswith("backbone.")}
     if wrong := [k for k, shape in other.items() if state[k].shape != shape]:
         raise SpecError(f"the source's backbone is no {backbone}: {wrong[0]} is {tuple(state[wrong[0]].shape)} there")

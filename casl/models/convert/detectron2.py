@@ -46,6 +46,7 @@ _NECK: list[Rule] = [
 ]
 _BOTTOM = "backbone.bottom_up"
 _INDEX = ".relative_position_index"
+_MEAN_POSITIVES = "framework.loss_normalizer"
 
 
 def _resnet() -> list[Rule]:
@@ -100,6 +101,18 @@ def rules_from(state: Mapping[str, Tensor]) -> Sequence[Rule]:
         backbone = [("backbone.body.{rest}", f"{_BOTTOM}.{{rest}}")]
     head = _HEAD if "head.ctrness.weight" in state else _FRAMEWORK
     return [*backbone, *_NECK, *head]
+
+
+def drop_means(ledger: Ledger) -> None:
+    """Leave out RetinaNet's moving mean of positives, a buffer here and forgotten with the process there."""
+    if _MEAN_POSITIVES in ledger.state:
+        ledger.drop(_MEAN_POSITIVES, "a moving mean that detectron2 does not keep: it starts anew at 100")
+
+
+def add_means(ledger: Ledger) -> None:
+    """The reverse of `drop_means`: where detectron2 starts."""
+    if (logits := ledger.state.get("framework.head.cls_score.weight")) is not None:
+        ledger.make(_MEAN_POSITIVES, logits.new_tensor(100.0), "where detectron2 starts its moving mean of positives")
 
 
 def add_indices(ledger: Ledger) -> None:
