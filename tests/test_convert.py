@@ -47,7 +47,7 @@ def test_a_warmup_of_the_store_becomes_a_plain_dict_that_detectron2_reads(tmp_pa
 def test_the_stem_is_turned_for_bgr_unless_the_target_reads_rgb(tmp_path: Path, store: Path) -> None:
     name = keep(store, training("fcos"))
     ours = load_file(store / "stages" / name / "model.safetensors")["backbone.body.conv1.0.weight"]
-    stem = "backbone.bottom_up.conv1.0.weight"
+    stem = "backbone.bottom_up.body.conv1.0.weight"
     out = tmp_path / "a.safetensors"
     assert convert(tmp_path, name, "--to", "detectron2", "-o", str(out))[0] == 0
     blue, green, red = load_file(out)[stem].unbind(1)

@@ -37,7 +37,7 @@ class Wish:
         parts: of the source; none given for all that the target can take.
         classes: of the target, for a class-agnostic classifier to be copied to; 0 leaves it as it is.
         input: of detectron2's model: "bgr" is its default, BGR on 0..255 less the mean; "rgb" is ours.
-        own_names: in detectron2, leave a ResNet's names as the backbones of `casl.detectron2` have them.
+        own_names: in detectron2, leave the backbone's names as those that `casl.detectron2` registers have them.
 
     Raises:
         SpecError: a name is unknown or a number out of range.
@@ -126,7 +126,8 @@ def _to_their_values(kind: str, ledger: Ledger, into: str, wish: Wish) -> None:
     if kind == "detectron2":
         if wish.input == "bgr":
             adapt.stem_to_bgr(ledger)
-        detectron2.add_indices(ledger)
+        if not wish.own_names:
+            detectron2.add_indices(ledger)
         detectron2.drop_means(ledger)
     else:
         adapt.move_sides(ledger, 1.0)

@@ -76,16 +76,17 @@ def rules_to(state: Mapping[str, Tensor], target: str, own_names: bool) -> Seque
 
     Args:
         target: a key of HEADS.
-        own_names: leave a ResNet's names as timm has them, for the backbones that `casl.detectron2` registers.
+        own_names: leave the backbone's names as they are here, for those that `casl.detectron2` registers; so it is done
+            in any case where detectron2 has no such backbone.
     """
     if target == OWN:
         return [("{rest}", "detector.{rest}")]
-    if is_swin(state):
+    if not own_names and is_swin(state):
         backbone = _swin()
-    elif is_known_resnet(state) and not own_names:
+    elif not own_names and is_known_resnet(state):
         backbone = _resnet()
     else:
-        backbone = [("backbone.body.{rest}", f"{_BOTTOM}.{{rest}}")]
+        backbone = [("backbone.body.{rest}", f"{_BOTTOM}.body.{{rest}}")]
     return [*backbone, *_NECK, *(_FRAMEWORK if framework_of(state)[0] == "detectron2" else _HEAD)]
 
 
@@ -98,7 +99,7 @@ def rules_from(state: Mapping[str, Tensor]) -> Sequence[Rule]:
     elif f"{_BOTTOM}.patch_embed.proj.weight" in state:
         backbone = _swin()
     else:
-        backbone = [("backbone.body.{rest}", f"{_BOTTOM}.{{rest}}")]
+        backbone = [("backbone.body.{rest}", f"{_BOTTOM}.body.{{rest}}")]
     head = _HEAD if "head.ctrness.weight" in state else _FRAMEWORK
     return [*backbone, *_NECK, *head]
 
@@ -116,7 +117,7 @@ def add_means(ledger: Ledger) -> None:
 
 
 def add_indices(ledger: Ledger) -> None:
-    """Swin's constant tables of positions, which detectron2 keeps in its state dict."""
+    """Swin's constant tables of positions, which detectron2's own Swin keeps in its state dict."""
     for key, window in position_tables(ledger.state).items():
         index = key.replace(".relative_position_bias_table", _INDEX)
         ledger.make(index, adapt.position_index(window), "constant: which bias two cells of a window look up")
@@ -132,13 +133,15 @@ def needs(state: Mapping[str, Tensor], target: str, own_names: bool, bgr: bool) 
     """What a configuration of detectron2 must say, for weights under our names."""
     if target == OWN:
         return ["casl.detectron2.register() and add_casl_config(cfg) before the model is built (docs/detectron2.md)"]
-    said = []
-    if is_known_resnet(state) and not own_names:
-        said.append("MODEL.RESNETS.STRIDE_IN_1X1 False: our ResNets, timm's and torchvision's stride in the 3x3")
+    registered = "of casl.detectron2.register(), which MODEL.BACKBONE.NAME names"
+    if own_names:
+        said = [f"a backbone {registered}"]
+    elif is_known_resnet(state):
+        said = ["MODEL.RESNETS.STRIDE_IN_1X1 False: our ResNets, timm's and torchvision's stride in the 3x3"]
     elif is_swin(state):
-        said.append("detectron2.modeling.backbone.swin.SwinTransformer, or a backbone of casl.detectron2.register()")
+        said = [f"detectron2.modeling.backbone.swin.SwinTransformer; with --own-names instead a backbone {registered}"]
     else:
-        said.append("a backbone of casl.detectron2.register(): detectron2 has no ResNet with such a stem")
+        said = [f"a backbone {registered}: detectron2 has no ResNet with such a stem"]
     mean, std = ("[103.53, 116.28, 123.675]", "[1.0, 1.0, 1.0]")
     if not bgr:
         mean, std = "[123.675, 116.28, 103.53]", "[58.395, 57.12, 57.375]"
