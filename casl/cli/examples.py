@@ -24,6 +24,7 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl run table4 --profile smoke --dry-run", "say what would run, and stop"),
         ("casl run table7 --seeds 3 --data path/to/set", "your data, three repetitions of every training"),
         ("casl run all --gpus 0,1 --per-gpu 2", "two stages at once on each of two GPUs"),
+        ("casl run table10 --provider detectron2", "its RetinaNet, R-CNNs and PanopticFPN: docs/detectron2.md"),
         ("casl run table4 --launcher inline", "all in this process, for a debugger"),
     ),
     "casl sync": (

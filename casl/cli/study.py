@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
-from casl.errors import SpecError
+from casl.errors import SpecError, need_detectron2
 from casl.runner.plan import Plan, make_plan
 from casl.runner.store import Store
 from casl.spec.ablation import Ablation, Cell
@@ -36,19 +36,25 @@ class Study:
     def name(self) -> str:
         """Of the command as a whole, for what the store remembers of it."""
         tables = "all" if len(self.tables) > 9 else "+".join(self.tables)
-        provider = "" if self.profile.provider == Profile.provider else f"-{self.profile.provider}"
-        return f"{tables}-{self.profile.name}-{self.profile.data.name}-{self.profile.seeds}{provider}"
+        return "-".join([tables, self.profile.name, self.profile.data.name, str(self.profile.seeds), *self._provider])
 
     @property
     def experiment(self) -> str:
-        return f"casl {self.profile.name} {self.profile.data.name}"
+        return " ".join(["casl", self.profile.name, self.profile.data.name, *self._provider])
+
+    @property
+    def _provider(self) -> list[str]:
+        """Said where it is not the default, so that tables of two providers are not taken for one."""
+        return [] if self.profile.provider == Profile.provider else [self.profile.provider]
 
 
 def open_study(options: argparse.Namespace) -> Study:
     """Resolve names, open the store, check the data; every error of the user's surfaces here, before any work."""
     names = [n for n in catalog.ABLATIONS if n.startswith("table")] if "all" in options.tables else options.tables
     tables: dict[str, Ablation] = {name: catalog.load("ablation", name) for name in names}
-    profile: Profile = catalog.load("profile", options.profile).with_provider(options.provider)
+    profile: Profile = catalog.load("profile", options.profile).with_provider(
+        getattr(options, "provider", Profile.provider)
+    )
     if options.seeds < 1:
         raise SpecError(f"SEEDS must be at least 1, got {options.seeds}")
     store = Store(Path(options.store))
@@ -62,6 +68,18 @@ def open_study(options: argparse.Namespace) -> Study:
     profile = replace(profile, seeds=options.seeds)
     cells = {n: [t.build(profile.with_seed(s)) for s in range(options.seeds)] for n, t in tables.items()}
     return Study(profile, tables, cells, roots, store)
+
+
+def need_packages(plan: Plan) -> None:
+    """Whether what is to run can run here, before anything does.
+
+    Raises:
+        MissingPackageError: a stage to run needs detectron2, which is not installed.
+    """
+    for name in plan.todo:
+        detector = getattr(getattr(plan.nodes[name].stage, "model", None), "detector", "")
+        if detector.startswith(PROVIDERS["detectron2"]):
+            need_detectron2(f"detector {detector!r} of {name}")
 
 
 def study_options() -> argparse.ArgumentParser:

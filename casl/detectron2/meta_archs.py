@@ -30,8 +30,8 @@ class CaslFCOS(nn.Module):
     """Our FCOS with detectron2's inputs and outputs. State-dict keys begin with `detector.`; behind that they are ours.
 
     In training: a list of dicts with "image" (3, h, w) on 0..255 in the order of INPUT.FORMAT, and "instances" with
-    gt_boxes and gt_classes -> losses by name. In evaluation: the same without instances, optionally "height" and "width"
-    to predict for -> a list of {"instances": Instances} with pred_boxes, scores, pred_classes.
+    gt_boxes and gt_classes -> losses by name. In evaluation: the same without instances, optionally with "height" and
+    "width" to predict for -> a list of {"instances": Instances} with pred_boxes, scores, pred_classes.
     Images are normalised as ours are, whatever MODEL.PIXEL_MEAN and PIXEL_STD say.
 
     Args:

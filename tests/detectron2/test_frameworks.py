@@ -65,7 +65,7 @@ def test_it_learns_a_scene_and_finds_its_objects(name: str) -> None:
         losses = model.losses(*batch(scene(), without_objects()))
         total = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad()
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         first, last = first or float(total.detach()), float(total.detach())
     assert last < 0.9 * first
@@ -191,7 +191,7 @@ def test_it_learns_and_predicts_in_mixed_precision(name: str) -> None:
     model = small(name).to(memory_format=torch.channels_last).train()
     with torch.autocast("cpu", torch.bfloat16):
         losses = model.losses(*batch(scene(), without_objects()))
-        torch.stack(list(losses.values())).sum().backward()
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         found = model.eval().predict([scene()[0]], [(64, 64)], InferenceSettings(0.0, nms=0.5, max_detections=5))[0]
     assert all(torch.isfinite(loss) for loss in losses.values())
     assert found["boxes"].dtype == torch.float32

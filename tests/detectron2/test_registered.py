@@ -106,7 +106,7 @@ def test_our_detectors_learn_from_its_mapper_and_please_its_evaluator(
         losses = model(batch)
         total = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad()
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         figures.append(float(total.detach()))
     assert figures[-1] < figures[0] and ("loss_mask" in losses) == cfg.MODEL.MASK_ON

@@ -76,8 +76,8 @@ def rules_to(state: Mapping[str, Tensor], target: str, own_names: bool) -> Seque
 
     Args:
         target: a key of HEADS.
-        own_names: leave the backbone's names as they are here, for those that `casl.detectron2` registers; so it is done
-            in any case where detectron2 has no such backbone.
+        own_names: leave the backbone's names as they are here, for those that `casl.detectron2` registers; done in any
+            case where detectron2 has no such backbone.
     """
     if target == OWN:
         return [("{rest}", "detector.{rest}")]
