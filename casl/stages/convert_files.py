@@ -13,7 +13,7 @@ from torch import Tensor
 
 from casl.errors import SpecError
 from casl.files import write_atomic, write_json
-from casl.models.convert.conversion import Wish as Wish
+from casl.models.convert.conversion import Wish as Wish  # for the command line, which imports stages only
 from casl.models.convert.conversion import convert_from, convert_to
 from casl.models.weights import read_state
 

@@ -128,6 +128,7 @@ def _to_their_values(kind: str, ledger: Ledger, into: str, wish: Wish) -> None:
             adapt.stem_to_bgr(ledger)
         if not wish.own_names:
             detectron2.add_indices(ledger)
+            detectron2.drop_counters(ledger)
         detectron2.drop_means(ledger)
     else:
         adapt.move_sides(ledger, 1.0)

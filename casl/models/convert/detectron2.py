@@ -50,10 +50,13 @@ _MEAN_POSITIVES = "framework.loss_normalizer"
 
 
 def _resnet() -> list[Rule]:
-    ours, rules = "backbone.body", [("backbone.body.bn1.{rest}", f"{_BOTTOM}.stem.conv1.norm.{{rest}}")]
-    rules.append(("backbone.body.conv1.{rest}", f"{_BOTTOM}.stem.conv1.{{rest}}"))
+    """Norms before the convolutions they belong to, whose names are a beginning of theirs there."""
+    rules = [
+        ("backbone.body.bn1.{rest}", f"{_BOTTOM}.stem.conv1.norm.{{rest}}"),
+        ("backbone.body.conv1.{rest}", f"{_BOTTOM}.stem.conv1.{{rest}}"),
+    ]
     for stage in range(1, 5):
-        old, new = f"{ours}.layer{stage}.{{n}}", f"{_BOTTOM}.res{stage + 1}.{{n}}"
+        old, new = f"backbone.body.layer{stage}.{{n}}", f"{_BOTTOM}.res{stage + 1}.{{n}}"
         rules += [
             (f"{old}.bn{{k}}.{{rest}}", f"{new}.conv{{k}}.norm.{{rest}}"),
             (f"{old}.conv{{k}}.{{rest}}", f"{new}.conv{{k}}.{{rest}}"),
@@ -114,6 +117,14 @@ def add_means(ledger: Ledger) -> None:
     """The reverse of `drop_means`: where detectron2 starts."""
     if (logits := ledger.state.get("framework.head.cls_score.weight")) is not None:
         ledger.make(_MEAN_POSITIVES, logits.new_tensor(100.0), "where detectron2 starts its moving mean of positives")
+
+
+def drop_counters(ledger: Ledger) -> None:
+    """Leave out the counters of batch norms, which detectron2's frozen ones in its ResNets do not have."""
+    if not is_known_resnet(ledger.state):
+        return
+    for key in [k for k in ledger.state if k.startswith("backbone.") and k.endswith(".num_batches_tracked")]:
+        ledger.drop(key, "a counter that detectron2's frozen batch norms do not have")
 
 
 def add_indices(ledger: Ledger) -> None:

@@ -36,6 +36,7 @@ class Detectron2FasterRCNN(Detectron2Framework):
 
     levels: ClassVar[Mapping[str, int]] = {**POOLED, "p6": 64}
     proposals: ClassVar[int] = 1000  # an image, to learn from
+    loss_beta: ClassVar[float] = 0.0  # below which the box loss is quadratic
     settings: FasterRCNNSettings
 
     def __init__(self, backbone: Backbone, num_classes: int, settings: FasterRCNNSettings) -> None:
@@ -70,8 +71,6 @@ class Detectron2FasterRCNN(Detectron2Framework):
             "roi_heads": _heads(self.num_classes, self.settings, self.loss_beta, self._further()),
             **pixels(self.settings),
         }
-
-    loss_beta: ClassVar[float] = 0.0  # below which the box loss is quadratic
 
     def _further(self) -> dict[str, Any]:
         """Heads beside that of the boxes, as arguments of StandardROIHeads."""
