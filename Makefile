@@ -8,12 +8,13 @@ BATCH   ?=
 STORE   ?= store
 REPORTS ?= reports
 PORT    ?= 5000
+PROVIDER ?=
 PYTHON  ?= python3
 
 VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
-STUDY := --profile $(PROFILE) --seeds $(SEEDS) --store $(STORE) $(if $(DATA),--data $(DATA)) $(if $(RULE),--rule $(RULE)) $(if $(BATCH),--batch-size $(BATCH))
+STUDY := --profile $(PROFILE) --seeds $(SEEDS) --store $(STORE) $(if $(DATA),--data $(DATA)) $(if $(RULE),--rule $(RULE)) $(if $(BATCH),--batch-size $(BATCH)) $(if $(PROVIDER),--provider $(PROVIDER))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tables search notebooks doctor bench docs test check lint format ui clean FORCE
@@ -22,7 +23,8 @@ help: ## list the targets
 	@echo "make table4        the paper's Table 4: plan, run what is missing, write $(REPORTS)/$(PROFILE)/table4.*"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: PROFILE=smoke|mini|gpu|paper  DATA=path/to/set  SEEDS=1  RULE=A|B|C  BATCH=16  STORE=store  REPORTS=reports"
+	@echo "variables: PROFILE=smoke|mini|gpu|paper  DATA=path/to/set  SEEDS=1  RULE=A|B|C  BATCH=16  PROVIDER=torchvision|detectron2"
+	@echo "           STORE=store  REPORTS=reports"
 	@echo "example:   make table4 PROFILE=smoke"
 
 $(READY): pyproject.toml constraints.txt
@@ -52,7 +54,7 @@ notebooks: $(READY) ## execute the notebooks into notebooks/out/*.ipynb and *.ht
 	@$(BIN)/jupyter-nbconvert --to html --log-level ERROR notebooks/out/*.ipynb
 
 doctor: $(READY) ## what is missing on this machine, and what to do
-	@$(BIN)/casl doctor --store $(STORE) $(if $(DATA),--data $(DATA)) $(if $(RULE),--rule $(RULE)) $(if $(BATCH),--batch-size $(BATCH))
+	@$(BIN)/casl doctor --store $(STORE) $(if $(DATA),--data $(DATA))
 
 bench: $(READY) ## ratios of every benchmark to its peers
 	@for b in planning engine sharing evaluation detector_step condinst_step labels loading; do $(BIN)/python benchmarks/$$b.py || exit 1; done

@@ -13,6 +13,11 @@ from casl.errors import SpecError, unknown
 
 DETECTORS = {
     "condinst": "casl.models.condinst:build",
+    "d2_faster_rcnn": "casl.models.frameworks.detectron2_rcnn:build",
+    "d2_keypoint_rcnn": "casl.models.frameworks.detectron2_rcnn:build_keypoint",
+    "d2_mask_rcnn": "casl.models.frameworks.detectron2_rcnn:build_mask",
+    "d2_panoptic_fpn": "casl.models.frameworks.detectron2_rcnn:build_panoptic",
+    "d2_retinanet": "casl.models.frameworks.detectron2_retinanet:build",
     "faster_rcnn": "casl.models.frameworks.faster_rcnn:build",
     "fcos": "casl.models.fcos:build",
     "keypoint_rcnn": "casl.models.frameworks.faster_rcnn:build_keypoint",

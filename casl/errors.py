@@ -7,6 +7,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib import util
+
+# what to type for detectron2, which no package index has; its build reads the installed torch, and needs pkg_resources
+DETECTRON2_INSTALL = (
+    "pip install 'setuptools<81' wheel ninja",
+    "pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2'",
+)
 
 
 class CaslError(Exception):
@@ -19,6 +26,10 @@ class SpecError(CaslError):
 
 class DataError(CaslError):
     """A data set on disk is missing, damaged, inconsistent or not what it was."""
+
+
+class MissingPackageError(CaslError):
+    """Something was asked for that an optional package does, which is not installed."""
 
 
 class StageError(CaslError):
@@ -64,3 +75,20 @@ def unknown(kind: str, name: str, known: Iterable[str], advice: str = "") -> str
     if advice:
         lines.append(f"  {advice}")
     return "\n".join(lines)
+
+
+def need_detectron2(asked: str) -> None:
+    """Nothing, if detectron2 is there; it is not imported.
+
+    Args:
+        asked: what was asked for, as the subject of a sentence: "detector 'd2_retinanet'".
+
+    Raises:
+        MissingPackageError: it is not installed; the message says how to install it.
+    """
+    if util.find_spec("detectron2") is None:
+        steps = "".join(f"\n    {step}" for step in DETECTRON2_INSTALL)
+        raise MissingPackageError(
+            f"{asked} needs detectron2, which is not installed.\n"
+            f"  It is built from its sources, against the torch that is here (docs/detectron2.md):{steps}"
+        )

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "models": LEAVES,
     "train": LEAVES,
     "metrics": LEAVES,
+    "detectron2": {"models", "data", *LEAVES},
     "stages": {"spec", "data", "models", "train", "metrics", "catalog", *LEAVES},
     "tracking": {"spec", *LEAVES},
     "runner": {"tracking", "spec", "catalog", *LEAVES},

@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from casl.cli import browse, complete, data, doctor, plan, predict, report, reproduce, run, score, store, tune
+from casl.cli import browse, complete, convert, data, doctor, plan, predict, report, reproduce, run, score, store, tune
 from casl.cli.parser import WRONG, Parser, Version
 from casl.cli.study import store_option, study_options
 from casl.errors import CaslError
@@ -35,6 +35,7 @@ def parser() -> Parser:
     tune.add(verbs, where)
     browse.add(verbs, where)
     predict.add(verbs, where)
+    convert.add(verbs, where)
     store.add(verbs, where)
     data.add(verbs)
     score.add(verbs)

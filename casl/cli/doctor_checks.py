@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from casl.errors import CaslError
+from casl.errors import DETECTRON2_INSTALL, CaslError
 
 BROKEN = "broken"
 INSTALL = "`make setup`, or `pip install -e .` in the project's folder"
-DETECTRON2 = "git+https://github.com/facebookresearch/detectron2"
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def optional() -> Iterator[Finding]:
     if util.find_spec("detectron2"):
         yield Finding("detectron2", "ok", _version_of("detectron2"))
     else:
-        todo = f"for its models and configurations: pip install --no-build-isolation '{DETECTRON2}'"
+        todo = f"for Table 10 with its models, and its configurations: {' && '.join(DETECTRON2_INSTALL)}"
         yield Finding("detectron2", "note", "not installed; nothing here needs it", todo)
     if found := shutil.which("sbatch"):
         yield Finding("slurm", "ok", found)

@@ -26,6 +26,7 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl run table7 --seeds 3 --data path/to/set", "your data, three repetitions of every training"),
         ("casl run all --gpus 0,1 --per-gpu 2", "two stages at once on each of two GPUs"),
         ('casl run table4 --cell "F 3x" "W 5x"', "only what one cell needs"),
+        ("casl run table10 --provider detectron2", "its RetinaNet, R-CNNs and PanopticFPN: docs/detectron2.md"),
         ("casl run table4 --launcher inline", "all in this process, for a debugger"),
     ),
     "casl sync": (
@@ -44,6 +45,12 @@ EXAMPLES: dict[str, Sequence[Example]] = {
     "casl show": (
         ("casl show warmup-48a4", "by the beginning of its name"),
         ("casl show 48a4", "or of its key"),
+    ),
+    "casl convert": (
+        ("casl convert warmup-48a4 --to detectron2 --into mask_rcnn", "what a stock Mask R-CNN can start from"),
+        ("casl convert finetune-48a4 --to torchvision -o fcos.pth", "a whole FCOS of torchvision's"),
+        ("casl convert model_final.pth --from detectron2 --backbone resnet50", "and what it lacks for us"),
+        ("casl convert swin_t.pth --from timm --backbone swin_t -o weights/swin_t.safetensors", "a backbone"),
     ),
     "casl data": (("casl data check path/to/set", "before anything is trained"),),
     "casl data check": (("casl data check path/to/set", "counts, errors, warnings; exit code 1 with errors"),),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from casl import catalog
 from casl.cli.plan import plan_counts, print_counts, print_estimate, print_spent
-from casl.cli.study import Study, open_study, part_options
+from casl.cli.study import Study, need_packages, open_study, part_options
 from casl.errors import SpecError, StoreError, TrackingError
 from casl.runner.cost import estimate, spent
 from casl.runner.gc import remember_roots
@@ -100,6 +100,7 @@ def _run(options: argparse.Namespace) -> dict[str, list[str]]:
     while options.rerun_moved and (found := moved(plan, study.store)):
         print(f"set aside {len(set_aside(found, study.store))} results that other code made")
         plan = study.plan()
+    need_packages(plan)
     remember_roots(study.store, study.name, plan)
     print_counts(plan_counts(plan, study))
     if options.detach:

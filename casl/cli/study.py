@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
-from casl.errors import SpecError, unknown
+from casl.errors import SpecError, need_detectron2, unknown
 from casl.runner.plan import Plan, make_plan
 from casl.runner.store import Store
 from casl.spec.ablation import Ablation, Cell
-from casl.spec.profile import Profile
+from casl.spec.profile import PROVIDERS, Profile
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,25 @@ class Study:
     def name(self) -> str:
         """Of the command as a whole, for what the store remembers of it."""
         tables = "all" if len(self.tables) > 9 else "+".join(self.tables)
-        part = f"-{hashlib.sha256(self.part.encode()).hexdigest()[:8]}" if self.part else ""
-        return f"{tables}-{self.profile.name}-{self.profile.data.name}-{self.profile.seeds}{part}"
+        part = [hashlib.sha256(self.part.encode()).hexdigest()[:8]] if self.part else []
+        data, seeds = self.profile.data.name, str(self.profile.seeds)
+        return "-".join([tables, self.profile.name, data, seeds, *self._provider, *part])
 
     @property
     def experiment(self) -> str:
-        return f"casl {self.profile.name} {self.profile.data.name}"
+        return " ".join(["casl", self.profile.name, self.profile.data.name, *self._provider])
+
+    @property
+    def _provider(self) -> list[str]:
+        """Said where it is not the default, so that tables of two providers are not taken for one."""
+        return [] if self.profile.provider == Profile.provider else [self.profile.provider]
 
 
 def open_study(options: argparse.Namespace) -> Study:
     """Resolve names, open the store, check the data; every error of the user's surfaces here, before any work."""
     names = [n for n in catalog.ABLATIONS if n.startswith("table")] if "all" in options.tables else options.tables
     tables: dict[str, Ablation] = {name: catalog.load("ablation", name) for name in names}
-    profile: Profile = catalog.load("profile", options.profile)
+    profile: Profile = catalog.load("profile", options.profile).with_provider(options.provider)
     if options.seeds < 1:
         raise SpecError(f"SEEDS must be at least 1, got {options.seeds}")
     store = Store(Path(options.store))
@@ -97,6 +103,18 @@ def part_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only-seed", type=int, metavar="N", help="only one of the repetitions, counted from 0")
 
 
+def need_packages(plan: Plan) -> None:
+    """Whether what is to run can run here, before anything does.
+
+    Raises:
+        MissingPackageError: a stage to run needs detectron2, which is not installed.
+    """
+    for name in plan.todo:
+        detector = getattr(getattr(plan.nodes[name].stage, "model", None), "detector", "")
+        if detector.startswith(PROVIDERS["detectron2"]):
+            need_detectron2(f"detector {detector!r} of {name}")
+
+
 def study_options() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
@@ -114,6 +132,12 @@ def recipe_options(parser: argparse.ArgumentParser) -> None:
     """What may differ from the profile's recipe."""
     parser.add_argument(
         "--rule", default="", help="where learning rates drop: A as detectron2, B as EntitySeg, C as mmdetection"
+    )
+    parser.add_argument(
+        "--provider",
+        default=Profile.provider,
+        metavar="PROJECT",
+        help=f"whose RetinaNet, R-CNNs and PanopticFPN: {', '.join(PROVIDERS)} (default {Profile.provider})",
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="images an iteration; rates and lengths follow")
 

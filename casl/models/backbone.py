@@ -7,21 +7,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import timm
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from timm.models.swin_transformer import checkpoint_filter_fn
 from timm.utils.model import freeze_batch_norm_2d
 from torch import Tensor, nn
 
 from casl.errors import DataError, SpecError, unknown
 from casl.models.swin import Swin
+from casl.models.weights import read_state
 
 STRIDES = (4, 8, 16, 32)
+BODY = "backbone.body."  # what begins the names of a backbone's tensors in a detector
+ABSENT = """
+  Nothing is downloaded: fetch a timm checkpoint (https://huggingface.co/timm) and give its file,
+  or leave the weights out to start from random ones."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ def build_backbone(
 
     Args:
         name: one of BACKBONES.
-        weights: a timm checkpoint of the same architecture, .safetensors or a .pth without pickled code; None for
-            random weights.
+        weights: a timm checkpoint of the same architecture, or a file that `casl convert` made or a training left;
+            .safetensors or a .pth without pickled code. None for random weights.
         drop_path: rate of stochastic depth of the last block, rising linearly from 0 at the first.
         frozen_stages: stages that do not learn, the stem counted as the first: 2 freezes the stem and C2, as the
             reference does for ResNet. Their batch norms are fixed too.
@@ -149,35 +150,17 @@ def _freeze(body: nn.Module, names: list[str]) -> None:
         body.get_submodule(name).requires_grad_(False)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise DataError(
-            f"no weights at {path}.\n"
-            "  Nothing is downloaded: fetch a timm checkpoint (https://huggingface.co/timm) and give its file,\n"
-            "  or leave the weights out to start from random ones."
-        )
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as e:
-        raise DataError(f"{path} is no checkpoint of plain tensors: {e}") from e
-    for wrapper in ("model", "state_dict"):
-        state = state.get(wrapper, state) if isinstance(state, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise DataError(f"{path} holds no state dict")
-    return state
-
-
 def _load(body: nn.Module, source: _Timm, path: Path) -> None:
-    """Load all weights but those of the classifier and, in Swin, of the norms it has no weights for."""
-    state = _read(path)
-    if isinstance(body, Swin):
+    """Load all weights but those of the classifier and, in Swin, of the norms that timm has no weights for."""
+    state = read_state(path, ABSENT)
+    own = {key.removeprefix(BODY): value for key, value in state.items() if key.startswith(BODY)}
+    if not own and isinstance(body, Swin):
         state = checkpoint_filter_fn(state, body)
+    state = own or state
     wanted = body.state_dict()
     for name in wanted:
-        own = isinstance(body, Swin) and name.startswith("norm")
-        if own or name.endswith("num_batches_tracked"):
+        added = isinstance(body, Swin) and name.startswith("norm") and name not in own
+        if added or name.endswith("num_batches_tracked"):
             continue
         if name not in state or state[name].shape != wanted[name].shape:
             found = tuple(state[name].shape) if name in state else "nothing"

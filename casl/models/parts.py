@@ -27,6 +27,9 @@ _PREFIXES = {
     "framework.roi_heads.box_predictor.": "classifier",  # its boxes too: four numbers a class
     "framework.roi_heads.mask_predictor.mask_fcn_logits.": "classifier",
     "semantic.classes.": "classifier",
+    "framework.head.cls_score.": "classifier",  # from here on detectron2's
+    "framework.roi_heads.mask_head.predictor.": "classifier",
+    "framework.sem_seg_head.predictor.": "classifier",
     "head.": "head",
     "framework.": "head",
     "semantic.": "head",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from casl.catalog import CATALOGS
 from casl.errors import SpecError, unknown
 from casl.spec.kinds import Folder, Model, Pretrain, PseudoLabel, Recipe, Scenes, Train
 from casl.spec.schedule import RULES
@@ -16,6 +17,8 @@ SCALES = ("tiny", "small", "base", "large")
 # A data set on disk has one unlabeled split. Its scales are the first eighth, quarter, half and all of it: the paper's
 # ratios, 1 to 30, would leave a dozen images of a small set.
 FOLDER_SHARES = {"tiny": 8, "small": 4, "base": 2, "large": 1}
+# whose frameworks Tables 2 and 10 are made of -> what begins the names of its detectors in the catalog
+PROVIDERS = {"torchvision": "", "detectron2": "d2_"}
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class Profile:
     learning rate drops. warmup_recipe is also the labeler's. backbones: the paper's backbone name -> a catalog name.
     shape: the remaining fields of Model. frameworks: framework -> fields of Model that are not the shape's there.
     shapes, recipes: the paper's backbone name -> fields of Model and of Recipe that are others with it.
-    test_size: short and long side at inference, px. threshold: delta.
+    test_size: short and long side at inference, px. threshold: delta. provider: a key of PROVIDERS.
     """
 
     name: str
@@ -144,6 +147,7 @@ class Profile:
     frameworks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     shapes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    provider: str = "torchvision"
     notes: tuple[str, ...] = field(default=())
 
     @cached_property
@@ -154,6 +158,24 @@ class Profile:
     def with_seed(self, seed: int) -> Profile:
         """The same profile for another repetition."""
         return replace(self, seed=seed)
+
+    def with_provider(self, provider: str) -> Profile:
+        """The same profile with another project's frameworks; FCOS and CondInst are always ours.
+
+        Raises:
+            SpecError: unknown provider.
+        """
+        if provider not in PROVIDERS:
+            raise SpecError(unknown("provider of frameworks", provider, PROVIDERS))
+        if provider == self.provider:
+            return self
+        note = f"RetinaNet, the R-CNNs and PanopticFPN are {provider}'s own on our backbone and pyramid"
+        return replace(self, provider=provider, notes=(*self.notes, note))
+
+    def provided(self, framework: str) -> str:
+        """Catalog name of a framework of the paper from this profile's provider; a detector of ours keeps its name."""
+        theirs = f"{PROVIDERS[self.provider]}{framework}"
+        return theirs if theirs in CATALOGS["detector"] else framework
 
     def lacks(self, metric: str) -> str:
         """What the data lacks for a metric, as a sentence; empty if nothing."""

@@ -69,10 +69,10 @@ def mask_detector(profile: Profile) -> str:
 
 @once
 def model(profile: Profile, detector: str, backbone: str, classes: int) -> Model:
-    """A detector in the profile's size; backbone is the paper's name for it."""
+    """A detector in the profile's size, of the profile's provider; backbone is the paper's name for it."""
     return replace(
         profile.shape,
-        detector=detector,
+        detector=profile.provided(detector),
         backbone=profile.backbone(backbone),
         classes=classes,
         **{**profile.shapes.get(backbone, {}), **profile.frameworks.get(detector, {})},

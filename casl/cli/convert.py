@@ -1,0 +1,105 @@
+"""Verb `convert`: weights to and from the names of detectron2 and torchvision, and from timm."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from casl.cli.browse import stage_name
+from casl.errors import DataError, SpecError, unknown
+from casl.runner.store import Store
+
+TO = {"detectron2": ".pth", "torchvision": ".safetensors"}  # format -> suffix of a result nobody named
+FROM = ("detectron2", "timm", "torchvision")
+WEIGHTS = "model.safetensors"
+PARTS = "backbone, neck, head, classifier"
+SHOWN = 6  # lines of each kind
+
+
+def add(verbs: Any, store: argparse.ArgumentParser) -> None:
+    """Verb `convert`."""
+    verb = verbs.add_parser("convert", parents=[store], help="weights to and from detectron2, torchvision and timm")
+    verb.add_argument("source", metavar="WEIGHTS", help="a trained stage's name or the beginning of its key, or a file")
+    way = verb.add_mutually_exclusive_group(required=True)
+    way.add_argument("--to", default="", metavar="FORMAT", help=f"format to convert to: {', '.join(TO)}")
+    way.add_argument("--from", dest="origin", default="", metavar="FORMAT", help=f"or from: {', '.join(FROM)}")
+    verb.add_argument("-o", "--out", default="", metavar="FILE", help="result, .safetensors or .pth; FILE.json reports")
+    verb.add_argument("--into", default="", metavar="FRAMEWORK", help="of the target: fcos, retinanet, mask_rcnn ...")
+    verb.add_argument("--parts", default="", metavar="PARTS", help=f"some of {PARTS} (default all that fit)")
+    verb.add_argument("--classes", type=int, default=0, metavar="N", help="copy a class-agnostic classifier to N")
+    verb.add_argument(
+        "--input", default="bgr", metavar="ORDER", help="of detectron2's model: bgr, its default, or rgb, ours"
+    )
+    verb.add_argument("--own-names", action="store_true", help="names of the backbones casl registers in detectron2")
+    verb.add_argument("--backbone", default="", metavar="NAME", help="with --from: ours that the weights are of")
+    verb.add_argument("--json", action="store_true", help="print the report as JSON")
+    verb.set_defaults(command=convert_command)
+
+
+def convert_command(options: argparse.Namespace) -> int:
+    """Convert, and say what became of every tensor."""
+    for name, known in ((options.to, TO), (options.origin, FROM)):
+        if name and name not in known:
+            raise SpecError(unknown(f"format to convert {'to' if known is TO else 'from'}", name, known))
+    if options.origin and (wrong := [n for n in ("into", "parts", "classes", "own_names") if getattr(options, n)]):
+        raise SpecError(f"--{wrong[0].replace('_', '-')} is about the target of --to; --from takes all that it knows.")
+    source = _source(options)
+    out = Path(options.out) if options.out else _beside(options, source)
+    if source.resolve() == out.resolve():
+        raise SpecError(f"{out} is the source itself: name another file with --out.")
+    from casl.stages.convert_files import Wish, write_converted
+
+    parts = tuple(part.strip() for part in options.parts.split(",") if part.strip())
+    wish = Wish(options.into, parts, options.classes, options.input, options.own_names)
+    account = write_converted(source, out, options.to, options.origin, wish, options.backbone)
+    print(json.dumps(account, indent=1) if options.json else _table(account))
+    return 0
+
+
+def _source(options: argparse.Namespace) -> Path:
+    path = Path(options.source)
+    if path.is_file():
+        return path
+    if path.is_dir() and (path / WEIGHTS).is_file():
+        return path / WEIGHTS
+    if path.exists() or path.suffix or options.origin:
+        near = _near(path)
+        raise DataError(f"no weights at {path}{near}" if not path.is_dir() else f"{path} has no {WEIGHTS}{near}")
+    store = Store(Path(options.store))
+    found = store.folder(stage_name(store, options.source)) / WEIGHTS
+    if not found.is_file():
+        raise SpecError(f"{found.parent.name} has no weights: name a labeler, a warmup or a finetune.")
+    return found
+
+
+def _near(path: Path) -> str:
+    there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, there, n=1)
+    return f"\n  did you mean {path.with_name(near[0])}?" if near else ""
+
+
+def _beside(options: argparse.Namespace, source: Path) -> Path:
+    """In the working folder: warmup-48a46dfeb7c1d2e3-detectron2.pth, photo-casl.safetensors."""
+    stem = source.parent.name if source.name == WEIGHTS else source.stem
+    return Path(f"{stem}-{options.to or 'casl'}{TO.get(options.to, '.safetensors')}")
+
+
+def _table(account: Mapping[str, Any]) -> str:
+    """The report for people: counts, and the first lines of all that is not a mere renaming."""
+    lines = [f"{account['from']} -> {account['to']}: {account['tensors']} tensors in {account['result']}"]
+    lines.append(f"  renamed         {len(account['renamed']):5}")
+    for kind in ("adapted", "made", "left_in_source", "left_in_target"):
+        entries = account[kind]
+        lines.append(f"  {kind.replace('_', ' '):14}  {len(entries):5}")
+        reasons: dict[str, list[str]] = {}
+        for key, why in entries.items():
+            reasons.setdefault(why["how"] if isinstance(why, dict) else why, []).append(key)
+        for why, keys in list(reasons.items())[:SHOWN]:
+            more = f" and {len(keys) - 1} more" if keys[1:] else ""
+            lines.append(f"{'':26}{keys[0]}{more}: {why}")
+    lines += [f"  needs  {need}" for need in account["needs"]]
+    return "\n".join([*lines, f"  all of it: {account['result']}.json"])

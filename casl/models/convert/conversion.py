@@ -1,0 +1,206 @@
+"""Weights of our detectors to the names of other projects, and the reverse.
+
+The files of this folder say what is called how and what has to be done to values; here is the order of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from casl.errors import SpecError, unknown
+from casl.models.backbone import build_backbone
+from casl.models.convert import adapt, detectron2, timm, torchvision
+from casl.models.convert.kind import framework_of
+from casl.models.convert.ledger import Ledger, Report
+from casl.models.convert.names import renamer
+from casl.models.fcos import FCOS, FCOSSettings
+from casl.models.parts import PARTS
+
+TARGETS = {"detectron2": tuple(detectron2.HEADS), "torchvision": tuple(torchvision.HEADS)}
+SOURCES = ("detectron2", "timm", "torchvision")
+INPUTS = ("bgr", "rgb")
+NECK = ("backbone", "neck")
+READS_P2 = detectron2.READS_P2  # torchvision's are among them
+Converted = tuple[dict[str, Tensor], Report]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What to convert into.
+
+    Attributes:
+        into: framework of the target, one of TARGETS; empty for what the source is itself, or FCOS for CondInst.
+        parts: of the source; none given for all that the target can take.
+        classes: of the target, for a class-agnostic classifier to be copied to; 0 leaves it as it is.
+        input: of detectron2's model: "bgr" is its default, BGR on 0..255 less the mean; "rgb" is ours.
+        own_names: in detectron2, leave the backbone's names as those that `casl.detectron2` registers have them.
+
+    Raises:
+        SpecError: a name is unknown or a number out of range.
+    """
+
+    into: str = ""
+    parts: tuple[str, ...] = ()
+    classes: int = 0
+    input: str = "bgr"
+    own_names: bool = False
+
+    def __post_init__(self) -> None:
+        for part in self.parts:
+            if part not in PARTS:
+                raise SpecError(unknown("part", part, PARTS))
+        if self.input not in INPUTS:
+            raise SpecError(unknown("input", self.input, INPUTS))
+        if self.classes < 0:
+            raise SpecError(f"a number of classes is 1 or more, or 0 to leave them, got {self.classes}")
+
+
+def convert_to(kind: str, state: Mapping[str, Tensor], wish: Wish) -> Converted:
+    """Weights of a detector of ours under the names of another project.
+
+    Args:
+        kind: a key of TARGETS.
+        state: of FCOS, CondInst or a framework; never changed.
+        wish: what to convert into.
+
+    Returns:
+        The tensors, contiguous and none sharing memory, and what became of each.
+
+    Raises:
+        SpecError: an unknown name, no detector of ours, or a part the target cannot take.
+    """
+    if kind not in TARGETS:
+        raise SpecError(unknown("format to convert to", kind, TARGETS))
+    into = _target(kind, state, wish)
+    ledger = Ledger(state)
+    if into != detectron2.OWN:
+        adapt.keep_parts(ledger, _parts(kind, state, into, wish))
+        _to_their_values(kind, ledger, into, wish)
+    if kind == "detectron2":
+        rules = detectron2.rules_to(ledger.state, into, wish.own_names)
+        ledger.needs += detectron2.needs(ledger.state, into, wish.own_names, wish.input == "bgr")
+        ledger.rename(renamer(rules), f"no such tensor in {kind}'s {into}")
+        missing = detectron2.left_in_target(ledger.state, into)
+    else:
+        ledger.needs += torchvision.needs(ledger.state, into)
+        ledger.rename(renamer(torchvision.rules_to(ledger.state, into)), f"no such tensor in {kind}'s {into}")
+        missing = torchvision.left_in_target(ledger.state, into)
+    return _whole(ledger.state), ledger.report(missing)
+
+
+def _target(kind: str, state: Mapping[str, Tensor], wish: Wish) -> str:
+    which = framework_of(state)[1]
+    into = wish.into or ("fcos" if which == "condinst" else which)
+    if into not in TARGETS[kind]:
+        raise SpecError(unknown(f"framework of {kind}", into, TARGETS[kind], "--into names the one to convert into."))
+    return into
+
+
+def _parts(kind: str, state: Mapping[str, Tensor], into: str, wish: Wish) -> Sequence[str]:
+    """The parts to take: those asked for, or all that fit."""
+    whose, which = framework_of(state)
+    same = into == "fcos" if whose == "casl" else (whose, which) == (kind, into)
+    possible = PARTS if same else ("backbone",) if into == "backbone" else NECK
+    if wrong := [part for part in wish.parts if part not in possible]:
+        raise SpecError(
+            f"{kind}'s {into} cannot take the {wrong[0]} of a {which} of {whose}: only {', '.join(possible)}.\n"
+            "  name another framework with --into, or leave that part out."
+        )
+    return wish.parts or possible
+
+
+def _to_their_values(kind: str, ledger: Ledger, into: str, wish: Wish) -> None:
+    if framework_of(ledger.state)[0] == "casl":
+        adapt.drop_untrained(ledger)
+    if into in READS_P2:
+        adapt.drop_top(ledger)
+    adapt.note_groups(ledger, kind)
+    adapt.add_biases(ledger)
+    adapt.fold_scales(ledger)
+    if wish.classes:
+        adapt.replicate(ledger, wish.classes)
+    if kind == "detectron2":
+        if wish.input == "bgr":
+            adapt.stem_to_bgr(ledger)
+        if not wish.own_names:
+            detectron2.add_indices(ledger)
+            detectron2.drop_counters(ledger)
+        detectron2.drop_means(ledger)
+    else:
+        adapt.move_sides(ledger, 1.0)
+        torchvision.add_indices(ledger)
+
+
+def convert_from(kind: str, state: Mapping[str, Tensor], backbone: str = "", source_input: str = "bgr") -> Converted:
+    """Weights of another project under our names.
+
+    Args:
+        kind: one of SOURCES.
+        state: of one of its models; never changed.
+        backbone: name of ours that the source has; needed for timm, and otherwise to say what is missing.
+        source_input: of detectron2's model, as in `Wish`.
+
+    Returns:
+        As `convert_to`.
+
+    Raises:
+        SpecError: an unknown name, or a source of which nothing has a name of ours.
+        DataError: the timm weights are of another backbone.
+    """
+    if kind not in SOURCES:
+        raise SpecError(unknown("format to convert from", kind, SOURCES))
+    if source_input not in INPUTS:
+        raise SpecError(unknown("input", source_input, INPUTS))
+    if kind == "timm":
+        ledger = timm.from_timm(state, backbone)
+    else:
+        ledger = Ledger(state)
+        (_from_detectron2 if kind == "detectron2" else _from_torchvision)(ledger, state, source_input)
+    if not ledger.state:
+        first = next(iter(state), "nothing")
+        raise SpecError(f"nothing here has a name of {kind}'s detectors; the first tensor is {first!r}.")
+    return _whole(ledger.state), ledger.report(_left_here(ledger.state, backbone))
+
+
+def _from_detectron2(ledger: Ledger, state: Mapping[str, Tensor], source_input: str) -> None:
+    detectron2.drop_indices(ledger)
+    ledger.rename(renamer(detectron2.rules_from(state), backwards=True), "no such tensor here")
+    if any(key.startswith("detector.") for key in state):
+        return  # a model of ours, whose input is ours
+    if source_input == "bgr":
+        adapt.stem_from_bgr(ledger)
+    adapt.unit_scales(ledger)
+    detectron2.add_means(ledger)
+
+
+def _from_torchvision(ledger: Ledger, state: Mapping[str, Tensor], source_input: str) -> None:
+    del source_input  # always ours
+    detectron2.drop_indices(ledger)  # of the same name
+    ledger.rename(renamer(torchvision.rules_from(state), backwards=True), "no such tensor here")
+    if torchvision.is_fcos(state):
+        adapt.move_sides(ledger, -1.0)
+        adapt.unit_scales(ledger)
+
+
+def _left_here(state: Mapping[str, Tensor], backbone: str) -> dict[str, str]:
+    """Tensors of backbone and pyramid that a detector of ours has and `state` does not."""
+    if not backbone:
+        return {}
+    channels = next((len(v) for k, v in state.items() if k == "fpn.output5.bias"), 256)
+    with torch.device("meta"):
+        wanted = FCOS(build_backbone(backbone), 1, FCOSSettings(channels=channels)).state_dict()
+    parts = ("backbone.", "fpn.") if any(key.startswith("fpn.") for key in state) else ("backbone.",)
+    wanted = {k: v for k, v in wanted.items() if k.startswith(parts) and not k.endswith("num_batches_tracked")}
+    missing = {k: "the source has none" for k in wanted if k not in state}
+    other = {k: v.shape for k, v in wanted.items() if k in state and k.startswith("backbone.")}
+    if wrong := [k for k, shape in other.items() if state[k].shape != shape]:
+        raise SpecError(f"the source's backbone is no {backbone}: {wrong[0]} is {tuple(state[wrong[0]].shape)} there")
+    return missing
+
+
+def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().clone().contiguous() for key, value in state.items()}

@@ -1,0 +1,175 @@
+"""Names of detectron2's models, and of the models that `casl.detectron2` registers there.
+
+Source: detectron2 modeling/backbone/{fpn,resnet,swin}.py and meta_arch/{fcos,retinanet,rcnn,panoptic_fpn}.py, by
+reading their state dicts; method reference sec. 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from casl.models.convert import adapt
+from casl.models.convert.kind import framework_of, is_known_resnet, is_swin, position_tables
+from casl.models.convert.ledger import Ledger
+from casl.models.convert.names import Rule
+
+OWN = "casl"  # the models that casl.detectron2 registers, as a target
+# target -> names of it that none of our detectors has anything for unless it is the same framework
+HEADS = {
+    "fcos": ("head.*",),
+    "retinanet": ("head.*",),
+    "faster_rcnn": ("proposal_generator.*", "roi_heads.*"),
+    "mask_rcnn": ("proposal_generator.*", "roi_heads.*"),
+    "keypoint_rcnn": ("proposal_generator.*", "roi_heads.*"),
+    "panoptic_fpn": ("proposal_generator.*", "roi_heads.*", "sem_seg_head.*"),
+    "backbone": (),
+    OWN: (),
+}
+READS_P2 = ("faster_rcnn", "mask_rcnn", "keypoint_rcnn", "panoptic_fpn")
+_HEAD: list[Rule] = [
+    ("head.cls_tower.{rest}", "head.cls_subnet.{rest}"),
+    ("head.box_tower.{rest}", "head.bbox_subnet.{rest}"),
+    ("head.cls_logits.{rest}", "head.cls_score.{rest}"),
+    ("head.bbox_pred.{rest}", "head.bbox_pred.{rest}"),
+    ("head.ctrness.{rest}", "head.ctrness.{rest}"),
+]
+_FRAMEWORK: list[Rule] = [
+    (f"framework.{module}.{{rest}}", f"{module}.{{rest}}")
+    for module in ("head", "proposal_generator", "roi_heads", "sem_seg_head")
+]
+_NECK: list[Rule] = [
+    ("fpn.lateral{n}.{rest}", "backbone.fpn_lateral{n}.{rest}"),
+    ("fpn.output{n}.{rest}", "backbone.fpn_output{n}.{rest}"),
+    ("fpn.p{n}.{rest}", "backbone.top_block.p{n}.{rest}"),
+]
+_BOTTOM = "backbone.bottom_up"
+_INDEX = ".relative_position_index"
+_MEAN_POSITIVES = "framework.loss_normalizer"
+
+
+def _resnet() -> list[Rule]:
+    """Norms before the convolutions they belong to, whose names are a beginning of theirs there."""
+    rules = [
+        ("backbone.body.bn1.{rest}", f"{_BOTTOM}.stem.conv1.norm.{{rest}}"),
+        ("backbone.body.conv1.{rest}", f"{_BOTTOM}.stem.conv1.{{rest}}"),
+    ]
+    for stage in range(1, 5):
+        old, new = f"backbone.body.layer{stage}.{{n}}", f"{_BOTTOM}.res{stage + 1}.{{n}}"
+        rules += [
+            (f"{old}.bn{{k}}.{{rest}}", f"{new}.conv{{k}}.norm.{{rest}}"),
+            (f"{old}.conv{{k}}.{{rest}}", f"{new}.conv{{k}}.{{rest}}"),
+            (f"{old}.downsample.1.{{rest}}", f"{new}.shortcut.norm.{{rest}}"),
+            (f"{old}.downsample.0.{{rest}}", f"{new}.shortcut.{{rest}}"),
+        ]
+    return rules
+
+
+def _swin() -> list[Rule]:
+    merging = [
+        (f"backbone.body.layers.{i}.downsample.{{rest}}", f"{_BOTTOM}.layers.{i - 1}.downsample.{{rest}}")
+        for i in range(1, 4)
+    ]
+    return [*merging, ("backbone.body.{rest}", f"{_BOTTOM}.{{rest}}")]
+
+
+def rules_to(state: Mapping[str, Tensor], target: str, own_names: bool) -> Sequence[Rule]:
+    """Rules for a state dict under our names.
+
+    Args:
+        target: a key of HEADS.
+        own_names: leave the backbone's names as they are here, for those that `casl.detectron2` registers; done in any
+            case where detectron2 has no such backbone.
+    """
+    if target == OWN:
+        return [("{rest}", "detector.{rest}")]
+    if not own_names and is_swin(state):
+        backbone = _swin()
+    elif not own_names and is_known_resnet(state):
+        backbone = _resnet()
+    else:
+        backbone = [("backbone.body.{rest}", f"{_BOTTOM}.body.{{rest}}")]
+    return [*backbone, *_NECK, *(_FRAMEWORK if framework_of(state)[0] == "detectron2" else _HEAD)]
+
+
+def rules_from(state: Mapping[str, Tensor]) -> Sequence[Rule]:
+    """Rules for a state dict under detectron2's names; what it is, is told by the names."""
+    if any(key.startswith("detector.") for key in state):
+        return [("{rest}", "detector.{rest}")]
+    if f"{_BOTTOM}.stem.conv1.weight" in state:
+        backbone = _resnet()
+    elif f"{_BOTTOM}.patch_embed.proj.weight" in state:
+        backbone = _swin()
+    else:
+        backbone = [("backbone.body.{rest}", f"{_BOTTOM}.body.{{rest}}")]
+    head = _HEAD if "head.ctrness.weight" in state else _FRAMEWORK
+    return [*backbone, *_NECK, *head]
+
+
+def drop_means(ledger: Ledger) -> None:
+    """Leave out RetinaNet's moving mean of positives, a buffer here and forgotten with the process there."""
+    if _MEAN_POSITIVES in ledger.state:
+        ledger.drop(_MEAN_POSITIVES, "a moving mean that detectron2 does not keep: it starts anew at 100")
+
+
+def add_means(ledger: Ledger) -> None:
+    """The reverse of `drop_means`: where detectron2 starts."""
+    if (logits := ledger.state.get("framework.head.cls_score.weight")) is not None:
+        ledger.make(_MEAN_POSITIVES, logits.new_tensor(100.0), "where detectron2 starts its moving mean of positives")
+
+
+def drop_counters(ledger: Ledger) -> None:
+    """Leave out the counters of batch norms, which detectron2's frozen ones in its ResNets do not have."""
+    if not is_known_resnet(ledger.state):
+        return
+    for key in [k for k in ledger.state if k.startswith("backbone.") and k.endswith(".num_batches_tracked")]:
+        ledger.drop(key, "a counter that detectron2's frozen batch norms do not have")
+
+
+def add_indices(ledger: Ledger) -> None:
+    """Swin's constant tables of positions, which detectron2's own Swin keeps in its state dict."""
+    for key, window in position_tables(ledger.state).items():
+        index = key.replace(".relative_position_bias_table", _INDEX)
+        ledger.make(index, adapt.position_index(window), "constant: which bias two cells of a window look up")
+
+
+def drop_indices(ledger: Ledger) -> None:
+    """The reverse of `add_indices`."""
+    for key in [k for k in ledger.state if k.endswith(_INDEX)]:
+        ledger.drop(key, "constant, computed here")
+
+
+def needs(state: Mapping[str, Tensor], target: str, own_names: bool, bgr: bool) -> list[str]:
+    """What a configuration of detectron2 must say, for weights under our names."""
+    if target == OWN:
+        return ["casl.detectron2.register() and add_casl_config(cfg) before the model is built (docs/detectron2.md)"]
+    registered = "of casl.detectron2.register(), which MODEL.BACKBONE.NAME names"
+    if own_names:
+        said = [f"a backbone {registered}"]
+    elif is_known_resnet(state):
+        said = ["MODEL.RESNETS.STRIDE_IN_1X1 False: our ResNets, timm's and torchvision's stride in the 3x3"]
+    elif is_swin(state):
+        said = [f"detectron2.modeling.backbone.swin.SwinTransformer; with --own-names instead a backbone {registered}"]
+    else:
+        said = [f"a backbone {registered}: detectron2 has no ResNet with such a stem"]
+    mean, std = ("[103.53, 116.28, 123.675]", "[1.0, 1.0, 1.0]")
+    if not bgr:
+        mean, std = "[123.675, 116.28, 103.53]", "[58.395, 57.12, 57.375]"
+    said.append(f"INPUT.FORMAT {'BGR' if bgr else 'RGB'}, MODEL.PIXEL_MEAN {mean}, MODEL.PIXEL_STD {std}")
+    if "fpn.p6.weight" in state and target in ("fcos", "retinanet"):
+        p6, c5 = state["fpn.p6.weight"].shape[1], state["fpn.output5.weight"].shape[0]
+        if p6 == c5:
+            said.append("P6 from P5, as LastLevelP6P7(in_feature='p5'); where it reads C5, its P6 does not fit")
+    return said
+
+
+def left_in_target(state: Mapping[str, Tensor], target: str) -> dict[str, str]:
+    """What the target has and a state dict under detectron2's names does not."""
+    missing = {}
+    for pattern in HEADS[target]:
+        if not any(key.startswith(pattern[:-1]) for key in state):
+            missing[pattern] = "of this framework only"
+    if target in READS_P2 and "backbone.fpn_lateral2.weight" not in state:
+        missing |= dict.fromkeys(("backbone.fpn_lateral2.*", "backbone.fpn_output2.*"), "no trained values for P2")
+    return missing

@@ -1,0 +1,51 @@
+"""Weights of timm's classification models as a backbone of ours.
+
+Source: timm models/resnet.py and swin_transformer.py; their names are those of `casl.models.backbone` but for a prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from timm.models.swin_transformer import checkpoint_filter_fn
+from torch import Tensor
+
+from casl.errors import DataError, SpecError, unknown
+from casl.models.backbone import BACKBONES, BODY, build_backbone
+from casl.models.convert.ledger import Ledger
+from casl.models.swin import Swin
+
+
+def from_timm(state: Mapping[str, Tensor], backbone: str) -> Ledger:
+    """A backbone of ours.
+
+    Args:
+        state: a timm checkpoint.
+        backbone: one of `casl.models.backbone.BACKBONES`.
+
+    Raises:
+        SpecError: no backbone was named, or an unknown one.
+        DataError: the checkpoint is of another architecture.
+    """
+    if backbone not in BACKBONES:
+        raise SpecError(unknown("backbone", backbone, BACKBONES, "--backbone names the one these weights are of."))
+    body = build_backbone(backbone).body
+    wanted = body.state_dict()
+    ledger = Ledger(checkpoint_filter_fn(dict(state), body) if isinstance(body, Swin) else state)
+    ledger.rename(lambda key: f"{BODY}{key}" if key in wanted else None, "a classifier's, or nothing of this backbone")
+    for key, value in wanted.items():
+        name = f"{BODY}{key}"
+        if name in ledger.state or key.endswith("num_batches_tracked"):
+            continue
+        if not (isinstance(body, Swin) and key.startswith("norm")):
+            known = BACKBONES[backbone].weights or "none published"
+            raise DataError(f"these are no weights of {backbone}: they lack {key}. Known to fit: {known}.")
+        ledger.make(name, value, "as initialised: norms on the maps of the stages, which timm has no weights for")
+    if wrong := [
+        k for k, v in wanted.items() if f"{BODY}{k}" in ledger.state and ledger.state[BODY + k].shape != v.shape
+    ]:
+        found = tuple(ledger.state[BODY + wrong[0]].shape)
+        raise DataError(
+            f"these are no weights of {backbone}: {wrong[0]} is {found}, not {tuple(wanted[wrong[0]].shape)}"
+        )
+    return ledger

@@ -1,0 +1,129 @@
+"""Names of torchvision's detectors, and of its classification models as bare backbones.
+
+Source: torchvision models/detection and models/{resnet,swin_transformer}.py, by reading their state dicts; method
+reference sec. 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from casl.models.convert import adapt
+from casl.models.convert.kind import framework_of, is_known_resnet, is_swin, position_tables
+from casl.models.convert.ledger import Ledger
+from casl.models.convert.names import Rule
+
+HEADS = {
+    "fcos": ("head.*",),
+    "retinanet": ("head.*",),
+    "faster_rcnn": ("rpn.*", "roi_heads.*"),
+    "mask_rcnn": ("rpn.*", "roi_heads.*"),
+    "keypoint_rcnn": ("rpn.*", "roi_heads.*"),
+    "backbone": (),
+}
+READS_P2 = ("faster_rcnn", "mask_rcnn", "keypoint_rcnn")
+_HEAD: list[Rule] = [
+    ("head.cls_tower.{rest}", "head.classification_head.conv.{rest}"),
+    ("head.cls_logits.{rest}", "head.classification_head.cls_logits.{rest}"),
+    ("head.box_tower.{rest}", "head.regression_head.conv.{rest}"),
+    ("head.bbox_pred.{rest}", "head.regression_head.bbox_reg.{rest}"),
+    ("head.ctrness.{rest}", "head.regression_head.bbox_ctrness.{rest}"),
+]
+_FRAMEWORK: list[Rule] = [
+    (f"framework.{module}.{{rest}}", f"{module}.{{rest}}") for module in ("head", "rpn", "roi_heads")
+]
+_INDEX = ".relative_position_index"
+
+
+def _neck(lowest: int) -> list[Rule]:
+    rules: list[Rule] = []
+    for level in range(lowest, 6):
+        place = level - lowest
+        rules += [
+            (f"fpn.lateral{level}.{{rest}}", f"backbone.fpn.inner_blocks.{place}.0.{{rest}}"),
+            (f"fpn.output{level}.{{rest}}", f"backbone.fpn.layer_blocks.{place}.0.{{rest}}"),
+        ]
+    return [*rules, ("fpn.p{n}.{rest}", "backbone.fpn.extra_blocks.p{n}.{rest}")]
+
+
+def _swin(prefix: str) -> list[Rule]:
+    """prefix: "backbone.body." as in an IntermediateLayerGetter of `swin_t().features`, or "features." alone."""
+    rules: list[Rule] = [
+        ("backbone.body.patch_embed.proj.{rest}", f"{prefix}0.0.{{rest}}"),
+        ("backbone.body.patch_embed.norm.{rest}", f"{prefix}0.2.{{rest}}"),
+    ]
+    for stage in range(4):
+        old, new = f"backbone.body.layers.{stage}.blocks.{{n}}", f"{prefix}{2 * stage + 1}.{{n}}"
+        rules += [
+            (f"{old}.mlp.fc1.{{rest}}", f"{new}.mlp.0.{{rest}}"),
+            (f"{old}.mlp.fc2.{{rest}}", f"{new}.mlp.3.{{rest}}"),
+            (f"{old}.norm{{k}}.{{rest}}", f"{new}.norm{{k}}.{{rest}}"),
+            (f"{old}.attn.{{rest}}", f"{new}.attn.{{rest}}"),
+        ]
+        if stage:
+            rules.append((f"backbone.body.layers.{stage}.downsample.{{rest}}", f"{prefix}{2 * stage}.{{rest}}"))
+    return rules
+
+
+def rules_to(state: Mapping[str, Tensor], target: str) -> Sequence[Rule]:
+    """Rules for a state dict under our names; target is a key of HEADS."""
+    bare = target == "backbone"
+    if is_swin(state):
+        backbone = _swin("features." if bare else "backbone.body.")
+    else:
+        backbone = [("backbone.body.{rest}", "{rest}" if bare else "backbone.body.{rest}")]
+    if bare:
+        return backbone
+    head = _FRAMEWORK if framework_of(state)[0] == "torchvision" else _HEAD
+    return [*backbone, *_neck(2 if target in READS_P2 else 3), *head]
+
+
+def rules_from(state: Mapping[str, Tensor]) -> Sequence[Rule]:
+    """Rules for a state dict under torchvision's names; what it is, is told by the names."""
+    if "features.0.0.weight" in state:
+        return _swin("features.")
+    if "conv1.weight" in state:
+        return [(f"backbone.body.{part}{{rest}}", f"{part}{{rest}}") for part in ("conv1", "bn1", "layer")]
+    swin = "backbone.body.0.0.weight" in state
+    backbone = _swin("backbone.body.") if swin else [("backbone.body.{rest}", "backbone.body.{rest}")]
+    lowest = 2 if "backbone.fpn.inner_blocks.3.0.weight" in state else 3
+    head = _HEAD if is_fcos(state) else _FRAMEWORK
+    return [*backbone, *_neck(lowest), *head]
+
+
+def is_fcos(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict under torchvision's names is an FCOS."""
+    return "head.regression_head.bbox_ctrness.weight" in state
+
+
+def add_indices(ledger: Ledger) -> None:
+    """Swin's constant tables of positions, which torchvision keeps in its state dict, as one row."""
+    for key, window in position_tables(ledger.state).items():
+        index = key.replace(".relative_position_bias_table", _INDEX)
+        ledger.make(index, adapt.position_index(window).flatten(), "constant: which bias two cells look up")
+
+
+def needs(state: Mapping[str, Tensor], target: str) -> list[str]:
+    """What torchvision's model must be, for weights under our names."""
+    if is_swin(state):
+        said = ["maps whose last stage is larger than 7 cells on both sides: else torchvision shifts no windows there"]
+        return [*said, "norms of your own on each stage's map: torchvision has none"]
+    said = [] if is_known_resnet(state) else ["a backbone of timm's: torchvision has no ResNet with such a stem"]
+    if target in ("fcos", "retinanet") and "fpn.p6.weight" in state:
+        p6, p5 = state["fpn.p6.weight"].shape[1], state["fpn.output5.weight"].shape[0]
+        said.append(f"P6 from {'P5' if p6 == p5 else 'C5'}: LastLevelP6P7({p6}, {len(state['fpn.p6.weight'])})")
+    return said
+
+
+def left_in_target(state: Mapping[str, Tensor], target: str) -> dict[str, str]:
+    """What the target has and a state dict under torchvision's names does not."""
+    heads = [p for p in HEADS[target] if not any(key.startswith(p[:-1]) for key in state)]
+    missing = dict.fromkeys(heads, "of this framework only")
+    if target in READS_P2 and "backbone.fpn.inner_blocks.0.0.weight" not in state:
+        for blocks in ("inner_blocks", "layer_blocks"):
+            missing[f"backbone.fpn.{blocks}.0.*"] = "no trained values for P2"
+    if target == "backbone":
+        missing["fc.*" if "conv1.weight" in state else "norm.*, head.*"] = "a classifier; we have none"
+    return missing

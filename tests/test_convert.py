@@ -1,0 +1,131 @@
+"""`casl convert`: files in, files and an account out."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from casl.cli import main
+from casl.models.backbone import build_backbone
+from tests.test_predict import keep, training
+from tests.tracking_shelf import WARMUP
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def convert(tmp_path: Path, *words: str) -> tuple[int, dict[str, Any]]:
+    """Run the verb; returns its exit code and the report beside the result."""
+    code = main(["convert", *words, "--store", str(tmp_path / "store")])
+    reports = list(tmp_path.glob("*.json"))
+    return code, json.loads(reports[0].read_text()) if reports else {}
+
+
+def test_a_warmup_of_the_store_becomes_a_plain_dict_that_detectron2_reads(tmp_path: Path, store: Path) -> None:
+    name = keep(store, WARMUP)
+    out = tmp_path / "warm.pth"
+    code, report = convert(tmp_path, name, "--to", "detectron2", "--into", "mask_rcnn", "-o", str(out))
+    assert code == 0
+    loaded = torch.load(out, weights_only=True)
+    assert set(loaded) == {"model"} and len(loaded["model"]) == report["tensors"]
+    ours = load_file(store / "stages" / name / "model.safetensors")
+    assert torch.equal(loaded["model"]["backbone.fpn_lateral4.weight"], ours["fpn.lateral4.weight"])
+    assert set(report["left_in_target"]) >= {"proposal_generator.*", "roi_heads.*", "backbone.fpn_lateral2.*"}
+    told = {*report["renamed"].values(), *(a["from"] for a in report["adapted"].values()), *report["left_in_source"]}
+    assert told == set(ours)
+
+
+def test_the_stem_is_turned_for_bgr_unless_the_target_reads_rgb(tmp_path: Path, store: Path) -> None:
+    name = keep(store, training("fcos"))
+    ours = load_file(store / "stages" / name / "model.safetensors")["backbone.body.conv1.0.weight"]
+    stem = "backbone.bottom_up.body.conv1.0.weight"
+    out = tmp_path / "a.safetensors"
+    assert convert(tmp_path, name, "--to", "detectron2", "-o", str(out))[0] == 0
+    blue, green, red = load_file(out)[stem].unbind(1)
+    std = (58.395, 57.12, 57.375)
+    for found, wanted, deviation in zip((red, green, blue), ours.unbind(1), std, strict=True):
+        torch.testing.assert_close(found, wanted / deviation)
+    assert convert(tmp_path, name, "--to", "detectron2", "--input", "rgb", "-o", str(out))[0] == 0
+    assert torch.equal(load_file(out)[stem], ours)
+
+
+def test_a_class_agnostic_classifier_is_copied_to_as_many_classes_as_asked(tmp_path: Path, store: Path) -> None:
+    name = keep(store, WARMUP)
+    out = tmp_path / "a.safetensors"
+    assert convert(tmp_path, name, "--to", "torchvision", "--into", "fcos", "--classes", "5", "-o", str(out))[0] == 0
+    ours = load_file(store / "stages" / name / "model.safetensors")["head.cls_logits.weight"]
+    found = load_file(out)["head.classification_head.cls_logits.weight"]
+    assert len(found) == 5 and all(torch.equal(row, ours[0]) for row in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture"), [("resnet18", "resnet18"), ("swin_t", "swin_tiny_patch4_window7_224")]
+)
+def test_timms_weights_become_a_backbone_that_computes_the_same(tmp_path: Path, name: str, architecture: str) -> None:
+    torch.manual_seed(0)
+    source, out = tmp_path / "timm.safetensors", tmp_path / "ours.safetensors"
+    save_file(timm.create_model(architecture, num_classes=3).state_dict(), source)
+    code, report = convert(tmp_path, str(source), "--from", "timm", "--backbone", name, "-o", str(out))
+    assert code == 0 and not report["left_in_target"]
+    assert all(key.startswith(("fc.", "head.", "norm.")) for key in report["left_in_source"])
+    image = torch.randn(1, 3, 64, 64)
+    direct, through = (build_backbone(name, weights=path).eval() for path in (source, out))
+    with torch.no_grad():
+        for a, b in zip(direct(image), through(image), strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--to detectron", "did you mean 'detectron2'"),
+        ("--from tim", "did you mean 'timm'"),
+        ("--to detectron2 --into mask_rcn", "did you mean 'mask_rcnn'"),
+        ("--to detectron2 --into mask_rcnn --parts head", "cannot take the head of a fcos"),
+        ("--to torchvision --parts bakcbone", "did you mean 'backbone'"),
+        ("--to torchvision --into fcos --classes 9", "classifier has 8"),
+        ("--to detectron2 --input bgrr", "did you mean 'bgr'"),
+        ("--to torchvision -o x.onnx", ".pth or .safetensors"),
+    ],
+)
+def test_what_cannot_be_is_said_and_nothing_is_written(
+    tmp_path: Path, store: Path, words: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = keep(store, training("fcos"))
+    source = str(store / "stages" / name / "model.safetensors")
+    out = [] if "-o" in words else ["-o", str(tmp_path / "x.pth")]
+    assert convert(tmp_path, source, *words.split(), *out)[0] == 2
+    assert message in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return (pytest.fail, ("code of the file was run",))
+
+
+@pytest.mark.parametrize(("name", "message"), [("a.pkl", "is a pickle"), ("a.pth", "no checkpoint of plain tensors")])
+def test_a_file_with_code_in_it_is_refused(
+    tmp_path: Path, name: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / name
+    source.write_bytes(pickle.dumps({"model": Bomb()}))
+    assert main(["convert", str(source), "--from", "detectron2", "-o", str(tmp_path / "b.pth")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_file_of_nothing_known_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_file({"encoder.weight": torch.zeros(2)}, tmp_path / "a.safetensors")
+    assert main(["convert", str(tmp_path / "a.safetensors"), "--from", "detectron2", "-o", "b.pth"]) == 2
+    assert "encoder.weight" in capsys.readouterr().err
+    assert main(["convert", str(tmp_path / "b.safetensors"), "--from", "timm", "-o", "b.pth"]) == 2
+    assert "did you mean" in capsys.readouterr().err
