@@ -108,6 +108,9 @@ def checked_results(
     """
     if not isinstance(dt, list | tuple):
         raise DataError(f"predictions must be a list of COCO results, got {type(dt).__name__}")
+    plain = None if masks else _plain_boxes(dt, images, names, agnostic)
+    if plain is not None:
+        return plain
     return [_result(i, r, images, names, masks, agnostic, mask_area) for i, r in enumerate(dt)]
 
 
@@ -168,6 +171,38 @@ def _annotation(
     return checked | {"bbox": box, "area": area} | ({"segmentation": rle} if masks else {})
 
 
+def _plain_boxes(
+    dt: Sequence[Any], images: dict[Any, Any], names: Container[Any], agnostic: bool
+) -> list[dict[str, Any]] | None:
+    """What `_result` makes of each, column by column and so much faster; None if any is not quite ordinary."""
+    try:
+        places, scores, boxes = ([r[key] for r in dt] for key in ("image_id", "score", "bbox"))
+        classes = [1] * len(dt) if agnostic else [r["category_id"] for r in dt]
+    except (KeyError, TypeError):
+        return None
+    if not {type(r) for r in dt} <= {dict} or not {type(box) for box in boxes} <= {list}:
+        return None
+    sides = [side for box in boxes for side in box]
+    ordinary = (
+        {type(value) for column in (places, classes) for value in column} <= {int}
+        and {type(value) for column in (scores, sides) for value in column} <= {int, float}
+        and {len(box) for box in boxes} <= {4}
+        and all(place in images for place in set(places))
+        and (agnostic or all(number in names for number in set(classes)))
+        and all(map(_is_finite, scores))
+        and all(map(_is_finite, sides))
+        and all(box[2] >= 0 and box[3] >= 0 for box in boxes)
+    )
+    if not ordinary:
+        return None
+    rows = enumerate(zip(places, classes, scores, boxes, strict=True), start=1)
+    return [
+        {"id": i, "image_id": place, "category_id": number, "score": score, "iscrowd": 0}
+        | {"bbox": [*box], "area": box[2] * box[3]}
+        for i, (place, number, score, box) in rows
+    ]
+
+
 def _result(
     i: int,
     r: object,
@@ -195,7 +230,7 @@ def _result(
 
 def _known(entry: dict[str, Any], key: str, known: Container[Any], owner: str) -> Any:
     value = entry.get(key)
-    if not isinstance(value, Real) or value not in known:
+    if not isinstance(value, int | Real) or value not in known:
         raise DataError(f"{owner}: {key} {value!r} is not in the ground truth's {_PLURAL[key]}")
     return value
 
@@ -204,7 +239,12 @@ _PLURAL = {"image_id": "images", "category_id": "categories"}
 
 
 def _is_finite(value: object) -> bool:
-    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    if type(value) is float:  # most are, and asking whether something is a Real takes ten times as long
+        return math.isfinite(value)
+    try:
+        return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:  # an integer beyond floating point
+        return False
 
 
 def _box(box: Any, owner: str) -> list[float]:
