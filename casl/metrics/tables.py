@@ -10,12 +10,14 @@ The tables equal pycocotools' to the last bit, so every mean over them does. Two
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
 
 from casl.metrics.results import GroundTruth, Result
 
@@ -39,15 +41,17 @@ def precision_table(
         of keypoints 20.
     """
     classes = _numbered_anew(truth, found)
-    judge = COCOeval_faster(
-        _indexed(truth), _indexed(truth | {"annotations": found}), kind, print_function=_quiet, rle_iou_max_workers=1
-    )
+    both = _indexed(truth), _indexed(truth | {"annotations": found})
+    # masks as boxes whose overlap we say; its own way to compare masks writes each of them anew
+    judge = COCOeval_faster(*both, "keypoints" if kind == "keypoints" else "bbox", print_function=_quiet)
     params = judge.params
     params.imgIds = list(range(1, 1 + len(truth["images"])))
     params.catIds = list(range(1, 1 + len(classes)))
     params.maxDets = params.maxDets[-1:]
     if not params.imgIds or not params.catIds:
         return np.full((len(params.iouThrs), len(params.recThrs), len(classes), len(params.areaRng)), -1.0)
+    if kind == "segm":
+        judge.computeIoU = _overlap(truth["annotations"], found, params.maxDets[-1])
     if sigmas is not None:
         _use_sigmas(judge, {classes[number]: own for number, own in sigmas.items()})
     recalls, objects = params.recThrs, _objects(truth, len(classes), params.areaRng, kind == "keypoints")
@@ -92,6 +96,24 @@ def _indexed(dataset: GroundTruth) -> Any:
 
 def _quiet(*_: object) -> None:
     """Where faster-coco-eval prints."""
+
+
+def _overlap(truths: Sequence[Result], found: Sequence[Result], most: int) -> Callable[[int, int], NDArray[np.float64]]:
+    """IoU of masks in an image and class, by pycocotools itself: (predictions by falling score, objects)."""
+    objects: defaultdict[tuple[int, int], list[Result]] = defaultdict(list)
+    predictions: defaultdict[tuple[int, int], list[Result]] = defaultdict(list)
+    for entries, groups in ((truths, objects), (found, predictions)):
+        for entry in entries:
+            groups[entry["image_id"], entry["category_id"]].append(entry)
+
+    def overlap(image_id: int, class_id: int) -> NDArray[np.float64]:
+        own = objects[image_id, class_id]
+        best = sorted(predictions[image_id, class_id], key=lambda p: -p["score"])[:most]
+        shapes = [p["segmentation"] for p in best], [o["segmentation"] for o in own]
+        iou: NDArray[np.float64] = coco_mask.iou(*shapes, [o["iscrowd"] for o in own])
+        return iou
+
+    return overlap
 
 
 def _use_sigmas(judge: Any, sigmas: Mapping[int, NDArray[np.float64]]) -> None:
