@@ -93,8 +93,9 @@ def test_one_damaged_mask_among_many_is_noticed_as_alone() -> None:
         damaged = bytearray(strings[which])
         damaged[int(rng.integers(len(damaged)))] = int(rng.integers(30, 130))
         changed = [*strings[:which], bytes(damaged), *strings[which + 1 :]]
+        height, width = masks[which]["size"]
         try:
-            to_rle(masks[which] | {"counts": bytes(damaged)}, *masks[which]["size"], "x")
+            to_rle(masks[which] | {"counts": bytes(damaged)}, height, width, "x")
             sound = True
         except DataError:
             sound = False
