@@ -1,4 +1,4 @@
-"""Average precision of boxes, masks and entities, by pycocotools' own matching.
+"""Average precision of boxes, masks and entities, equal to pycocotools' (see casl.metrics.tables).
 
 Every metric here is `f(gt, dt) -> {"AP", "AP50", "AP75", "APs", "APm", "APl"}`: gt a COCO ground truth, dt a list of
 COCO results, values in percent, -1.0 where nothing of that size is there to be found. AP is the mean over IoU
@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from casl.metrics.matching import coco_eval, silence
+from casl.metrics.matching import checked_sides
 from casl.metrics.results import GroundTruth, Result
+from casl.metrics.tables import precision_table, summary
 
-KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+SIZES = ("s", "m", "l")
 
 
 def ap_det(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
@@ -83,10 +84,5 @@ def ap_e_mask(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
 def _average_precision(
     gt: GroundTruth, dt: Sequence[Result], masks: bool, agnostic: bool, mask_area: bool = False
 ) -> dict[str, float]:
-    evaluation = coco_eval(gt, dt, masks, agnostic, mask_area=mask_area)
-    with silence():
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    values = (float(value) for value in evaluation.stats[: len(KEYS)])
-    return {key: 100.0 * value if value >= 0 else -1.0 for key, value in zip(KEYS, values, strict=True)}
+    truth, found = checked_sides(gt, dt, masks, agnostic, mask_area)
+    return summary(precision_table(truth, found, "segm" if masks else "bbox"), SIZES)

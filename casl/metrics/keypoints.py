@@ -1,4 +1,4 @@
-"""Average precision of keypoints, by pycocotools' own matching."""
+"""Average precision of keypoints, equal to pycocotools' (see casl.metrics.tables)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.cocoeval import COCOeval
+from pycocotools.cocoeval import Params
 
 from casl.errors import DataError
-from casl.metrics.matching import coco_eval, silence
+from casl.metrics.matching import checked_sides, judge_of
 from casl.metrics.results import GroundTruth, Result
+from casl.metrics.tables import precision_table, summary
 
-KEYS = ("AP", "AP50", "AP75", "APm", "APl")
+SIZES = ("m", "l")
+
+Sigmas = dict[int, NDArray[np.float64]]  # of each category that has keypoints
 
 
 def ap_point(gt: GroundTruth, dt: Sequence[Result], sigma: float = 0.05) -> dict[str, float]:
@@ -42,36 +45,15 @@ def ap_point(gt: GroundTruth, dt: Sequence[Result], sigma: float = 0.05) -> dict
         DataError: see casl.metrics.results; and keypoints that are missing, not finite or not as many as the category
             has. The message names the entry.
     """
-    evaluation = keypoint_eval(gt, dt, sigma)
-    with silence():
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    values = (float(value) for value in evaluation.stats[: len(KEYS)])
-    return {key: 100.0 * value if value >= 0 else -1.0 for key, value in zip(KEYS, values, strict=True)}
+    truth, found, sigmas = _checked(gt, dt, sigma)
+    return summary(precision_table(truth, found, "keypoints", sigmas), SIZES)
 
 
 def keypoint_eval(gt: GroundTruth, dt: Sequence[Result], sigma: float = 0.05) -> Any:
     """A pycocotools `COCOeval` of keypoints, not yet evaluated; arguments and errors as ap_point."""
-    if not sigma > 0:
-        raise ValueError(f"sigma is a positive fraction of an object's size, got {sigma}")
-    is_list = isinstance(dt, list | tuple)  # else coco_eval says what is wrong
-    points = [_points(r, f"predictions: entry {i}") for i, r in enumerate(dt)] if is_list else []
-    boxed = [_with_box(r, p) for r, p in zip(dt, points, strict=True)] if is_list else dt
-    judge = coco_eval(gt, boxed, masks=False, agnostic=False)
-    counts = _give_truth_its_points(judge.cocoGt.dataset, gt)
-    for i, (own, found) in enumerate(zip(judge.cocoDt.dataset["annotations"], points, strict=True)):
-        own["keypoints"] = found
-        _check_count(found, counts.get(own["category_id"]), f"predictions: entry {i}")
-    return _with_sigmas(judge, counts, sigma)
-
-
-def _with_sigmas(judge: Any, counts: dict[int, int], sigma: float) -> Any:
-    evaluation = COCOeval(judge.cocoGt, judge.cocoDt, "keypoints")
-    persons = evaluation.params.kpt_oks_sigmas
-    categories = evaluation.cocoGt.cats
-    sigmas = {number: _sigmas(categories[number], count, persons, sigma) for number, count in counts.items()}
-    similarity = evaluation.computeOks
+    truth, found, sigmas = _checked(gt, dt, sigma)
+    evaluation = judge_of(truth, found, "keypoints")
+    persons, similarity = evaluation.params.kpt_oks_sigmas, evaluation.computeOks
 
     def similarity_by_category(image_id: int, category_id: int) -> Any:
         # pycocotools knows one set of sigmas for all categories; a category without objects needs none
@@ -80,6 +62,21 @@ def _with_sigmas(judge: Any, counts: dict[int, int], sigma: float) -> Any:
 
     evaluation.computeOks = similarity_by_category
     return evaluation
+
+
+def _checked(gt: GroundTruth, dt: Sequence[Result], sigma: float) -> tuple[GroundTruth, list[Result], Sigmas]:
+    if not sigma > 0:
+        raise ValueError(f"sigma is a positive fraction of an object's size, got {sigma}")
+    is_list = isinstance(dt, list | tuple)  # else checked_sides says what is wrong
+    points = [_points(r, f"predictions: entry {i}") for i, r in enumerate(dt)] if is_list else []
+    boxed = [_with_box(r, p) for r, p in zip(dt, points, strict=True)] if is_list else dt
+    truth, results = checked_sides(gt, boxed, masks=False, agnostic=False)
+    counts = _give_truth_its_points(truth, gt)
+    for i, (own, found) in enumerate(zip(results, points, strict=True)):
+        own["keypoints"] = found
+        _check_count(found, counts.get(own["category_id"]), f"predictions: entry {i}")
+    categories, persons = {c["id"]: c for c in truth["categories"]}, Params("keypoints").kpt_oks_sigmas
+    return truth, results, {n: _sigmas(categories[n], count, persons, sigma) for n, count in counts.items()}
 
 
 def _give_truth_its_points(checked: GroundTruth, gt: GroundTruth) -> dict[int, int]:

@@ -1,4 +1,7 @@
-"""The one door to pycocotools: checked input in, a silent `COCOeval` out. It does all matching of this room."""
+"""Checked input, and the one door to pycocotools: a silent `COCOeval`, for those who need each single match.
+
+Plain AP needs none and is counted by casl.metrics.tables, which is several times as fast.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +38,24 @@ def coco_eval(
     Raises:
         DataError: see casl.metrics.results.
     """
+    truth, found = checked_sides(gt, dt, masks, agnostic, mask_area)
+    return judge_of(truth, [result for result in found if result["score"] > above], "segm" if masks else "bbox")
+
+
+def judge_of(truth: GroundTruth, found: Sequence[Result], kind: str) -> Any:
+    """A pycocotools `COCOeval` of two checked sides, not yet evaluated; kind is "bbox", "segm" or "keypoints"."""
+    with silence():
+        return COCOeval(_indexed(truth), _indexed(truth | {"annotations": found}), kind)
+
+
+def checked_sides(
+    gt: GroundTruth, dt: Sequence[Result], masks: bool, agnostic: bool, mask_area: bool = False
+) -> tuple[GroundTruth, list[Result]]:
+    """Copies of both sides with just what matching needs; arguments and errors as coco_eval."""
     truth = checked_ground_truth(gt, masks, agnostic)
     images = {image["id"]: image for image in truth["images"]}
     names = {category["id"] for category in truth["categories"]}
-    results = checked_results(dt, images, names, masks, agnostic, mask_area)
-    found = truth | {"annotations": [result for result in results if result["score"] > above]}
-    with silence():
-        return COCOeval(_indexed(truth), _indexed(found), "segm" if masks else "bbox")
+    return truth, checked_results(dt, images, names, masks, agnostic, mask_area)
 
 
 def silence() -> contextlib.redirect_stdout[io.StringIO]:

@@ -22,7 +22,17 @@ from casl.files import read_json, write_atomic, write_json
 from casl.runner.source import PACKAGES, ROOT, source_of
 from casl.spec.stage import Stage
 
-VERSIONS_OF = ("casl", "detectron2", "numpy", "pillow", "pycocotools", "timm", "torch", "torchvision")
+VERSIONS_OF = (
+    "casl",
+    "detectron2",
+    "faster-coco-eval",
+    "numpy",
+    "pillow",
+    "pycocotools",
+    "timm",
+    "torch",
+    "torchvision",
+)
 PROVENANCE, DIFF = "provenance.json", "changes.diff"  # files beside the packages in a snapshot
 SOURCES = "sources"
 

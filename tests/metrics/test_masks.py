@@ -7,7 +7,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from casl.errors import DataError
-from casl.metrics.masks import to_rle
+from casl.metrics.masks import are_filled, to_rle
 
 # 4 rows, 5 columns; runs count down the columns: 5 off, 2 on, 2 off, 2 on, 9 off
 MASK = np.zeros((4, 5), dtype=np.uint8)
@@ -66,3 +66,47 @@ COMPRESSED = coco_mask.encode(np.asfortranarray(MASK))["counts"]
 def test_a_damaged_mask_is_an_error_that_names_its_owner(segmentation: Any, message: str) -> None:
     with pytest.raises(DataError, match=rf"annotation 12: .*({message})"):
         to_rle(segmentation, 4, 5, "annotation 12")
+
+
+def many(seed: int) -> list[dict[str, Any]]:
+    """Masks of many sizes and densities, as pycocotools writes them."""
+    rng = np.random.default_rng(seed)
+    sizes = [(1, 1), (1, 9), (3, 70), (300, 2), (120, 133), (400, 500)]
+    pixels = [rng.random(size) < density for size in sizes for density in (0.0, 0.001, 0.3, 1.0)]
+    return [coco_mask.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in pixels]
+
+
+def test_many_masks_are_sound_together_if_each_is_alone() -> None:
+    masks = many(1)
+    strings, pixels = [m["counts"] for m in masks], [m["size"][0] * m["size"][1] for m in masks]
+    assert are_filled(strings, pixels)
+    assert all(are_filled([string], [count]) for string, count in zip(strings, pixels, strict=True))
+
+
+def test_one_damaged_mask_among_many_is_noticed_as_alone() -> None:
+    rng = np.random.default_rng(2)
+    masks = many(2)
+    strings, pixels = [m["counts"] for m in masks], [m["size"][0] * m["size"][1] for m in masks]
+    noticed = 0
+    for _ in range(100):
+        which = int(rng.integers(len(strings)))
+        damaged = bytearray(strings[which])
+        damaged[int(rng.integers(len(damaged)))] = int(rng.integers(30, 130))
+        changed = [*strings[:which], bytes(damaged), *strings[which + 1 :]]
+        height, width = masks[which]["size"]
+        try:
+            to_rle(masks[which] | {"counts": bytes(damaged)}, height, width, "x")
+            sound = True
+        except DataError:
+            sound = False
+        assert are_filled(changed, pixels) == sound
+        noticed += not sound
+    assert 10 < noticed < 100
+
+
+@pytest.mark.parametrize("damaged", [b"", b"o", b"0" * 3, b"ooooooooo0"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_string_that_is_none_is_noticed_wherever_it_stands(damaged: bytes, place: int) -> None:
+    strings = [COMPRESSED, COMPRESSED]
+    strings.insert(place, damaged)
+    assert not are_filled(strings, [20, 20, 20])

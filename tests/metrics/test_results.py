@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
 from casl.errors import DataError
 from casl.metrics.ap import ap_det, ap_det_a, ap_seg
@@ -23,9 +24,14 @@ SQUARE = [[10, 10, 30, 10, 30, 30, 10, 30]]
         ({"score": math.nan}, "score must be a finite number, got nan"),
         ({"score": math.inf}, "score must be a finite number"),
         ({"score": "0.9"}, "score must be a finite number, got '0.9'"),
+        ({"score": 10**400}, "score must be a finite number"),
+        ({"score": True}, "score must be a finite number, got True"),
         ({"score": None}, "score must be a finite number"),
         ({"bbox": [1, 2, math.inf, 4]}, "four finite numbers"),
         ({"bbox": [1, 2, 3]}, "four finite numbers"),
+        ({"bbox": [1, 2, 3, 10**400]}, "four finite numbers"),
+        ({"bbox": [1, 2, 3, "4"]}, "four finite numbers"),
+        ({"bbox": {"x": 1}}, "four finite numbers"),
         ({"bbox": "1 2 3 4"}, "four finite numbers"),
         ({"bbox": [30, 30, -10, 5]}, "negative size"),
         ({"bbox": None}, "neither bbox nor segmentation"),
@@ -95,6 +101,18 @@ def test_a_mask_metric_needs_masks_on_both_sides_and_the_size_of_the_image() -> 
     with pytest.raises(DataError, match="image 1 has no integer height and width"):
         ap_seg(with_masks, [found(A) | mask])
     assert ap_det(with_masks, [found(A)])["AP"] == pytest.approx(100)
+
+
+@pytest.mark.parametrize("place", [0, 499, 500, 1100])
+def test_one_damaged_mask_among_many_is_an_error_that_names_its_entry(place: int) -> None:
+    sound = coco_mask.encode(np.asfortranarray(np.ones((200, 200), dtype=np.uint8)))
+    dt = [found(A) | {"segmentation": sound} for _ in range(1101)]
+    dt[place]["segmentation"] = sound | {"counts": sound["counts"][:-1]}
+    with pytest.raises(DataError, match=f"predictions: entry {place}: RLE "):
+        ap_seg(truth(A, segmentation=SQUARE), dt)
+    dt[place]["segmentation"] = sound | {"size": [100, 400]}
+    with pytest.raises(DataError, match=rf"predictions: entry {place}: mask size \[100, 400\]"):
+        ap_seg(truth(A, segmentation=SQUARE), dt)
 
 
 def test_numpy_numbers_are_numbers() -> None:
