@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from casl.cli import main
 
+ROOT = Path(__file__).resolve().parents[1]
 CELL = ("ground truth", "class-specific")  # of table1: the shortest chain that there is
 
 
@@ -100,3 +102,23 @@ def test_a_file_that_is_no_report_is_named(tmp_path: Path, capsys: pytest.Captur
     assert "does not exist" in again(tmp_path, capsys, *CELL)[2]
     (tmp_path / "smoke" / "table1.json").write_text("[]")
     assert "is not a report" in again(tmp_path, capsys, *CELL)[2]
+
+
+def test_a_table_can_be_written_with_the_seeds_that_all_its_cells_have(reports: Path, tmp_path: Path) -> None:
+    own = ["--profile", "smoke", "--seeds", "2", "--store", str(reports.parent / "store")]
+    own += ["--mlflow", f"sqlite:///{reports.parent}/m.db", "--reports", str(tmp_path)]
+    seeds = []
+    for more in ([], ["--as-measured"]):
+        assert main(["report", "table1", *own, *more]) == 0
+        seeds.append(table(tmp_path)["seeds"])
+    assert seeds == [2, 1]
+
+
+@pytest.mark.parametrize("report", sorted((ROOT / "reports").glob("*/table*.json")), ids=lambda p: p.stem)
+def test_the_command_under_a_shipped_table_is_about_a_number_in_it(report: Path) -> None:
+    line = next(s for s in report.with_suffix(".md").read_text().splitlines() if "casl reproduce" in s)
+    words = shlex.split(line.partition("`")[2].rstrip("`"))
+    assert words[:3] == [".venv/bin/casl", "reproduce", str(report.relative_to(ROOT))]
+    found = json.loads(report.read_bytes())
+    values = [c["value"] for c in found["cells"] if [c["row"], c["column"]] == words[3:5]]
+    assert values and all(value is not None for value in values)
