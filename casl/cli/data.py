@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+from casl.cli.plan import default_jobs
 from casl.cli.study import counter
 
 
 def add(verbs: Any) -> None:
-    """Verbs `data check` and `data scenes`."""
+    """Verbs `data check`, `data prepare` and `data scenes`."""
     data = verbs.add_parser("data", help="check a data set, or make one").add_subparsers(dest="what", required=True)
     check = data.add_parser("check", help="validate every file and print counts as JSON")
     check.add_argument("path", help="folder of the set")
     check.add_argument("--json", action="store_true", help="as always")
     check.set_defaults(command=data_check_command)
+    prepare = data.add_parser("prepare", help="make one of COCO and unlabeled collections, as the paper's")
+    prepare.add_argument("source", help="coco, openimages or places")
+    prepare.add_argument("path", help="its folder as downloaded")
+    prepare.add_argument("--out", required=True, metavar="SET", help="folder of the set, made if missing")
+    prepare.add_argument("--jobs", type=int, default=0, metavar="N", help="processes that read (default one a core)")
+    prepare.add_argument("--json", action="store_true", help="print the report as JSON")
+    prepare.set_defaults(command=data_prepare_command)
     scenes = data.add_parser("scenes", help="write the built-in data set into a folder")
     scenes.add_argument("path", help="folder of the set, made if missing")
     scenes.add_argument("--json", action="store_true", help="print what was written as JSON")
@@ -42,6 +51,52 @@ def data_check_command(options: argparse.Namespace) -> int:
 
 def _problems(report: Any) -> dict[str, list[str]]:
     return {"errors": list(report.errors), "warnings": list(report.warnings)}
+
+
+def data_prepare_command(options: argparse.Namespace) -> int:
+    """Scan one collection, then write the set anew from all that were scanned."""
+    from casl.data.compose import INVENTORY, compose
+    from casl.data.inventory import scan
+    from casl.files import read_json, write_json
+
+    out, source = Path(options.out), options.source
+    read = scan(source, Path(options.path), out / INVENTORY, options.jobs or default_jobs(), _rate(options.path))
+    known = out / INVENTORY / "roots.json"
+    roots = {**(read_json(known) if known.exists() else {}), source: str(Path(options.path).resolve())}
+    write_json(known, roots)
+    print(f"{source}: {read:,} files read, others as before", file=sys.stderr)
+    if "coco" not in roots:
+        print("labeled and val are COCO's: `casl data prepare coco` makes the set", file=sys.stderr)
+        return 0
+    report = compose(out, {name: Path(root) for name, root in roots.items()})
+    print(json.dumps(report, indent=1) if options.json else _prepared(out, report))
+    return 0
+
+
+def _rate(path: str) -> Any:
+    def show(done: int, rate: float) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{path}: {done:,} files, {rate:,.0f}/s", end="", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _prepared(out: Path, report: dict[str, Any]) -> str:
+    """The report for people."""
+    head = ("scale", "in the paper", "found", "kept", "duplicates", "in val", "in labeled", "damaged")
+    lines = [head]
+    for name, scale in report["scales"].items():
+        numbers = [scale[key] for key in ("found", "kept", "duplicates", "in_val", "in_labeled", "damaged")]
+        words = ["needs " + ", ".join(scale["missing"])] if scale["missing"] else [f"{n:,}" for n in numbers]
+        lines.append((name, f"{scale['planned']:,}", *words))
+    widths = [max(len(line[i]) for line in lines if i < len(line) and len(line) > 3) for i in range(len(head))]
+    rows = ["  ".join(word.rjust(width) for word, width in zip(line, widths, strict=False)) for line in lines]
+    tail = [
+        f"{report['damaged']} damaged files, listed in {out / 'quarantine.json'}",
+        f"{report['labeled_equal_to_val_or_another']} labeled images equal to one of val or another; they stay",
+        f"next: casl data check {out}",
+    ]
+    return "\n".join([*rows, *tail])
 
 
 def data_scenes_command(options: argparse.Namespace) -> int:

@@ -55,6 +55,11 @@ EXAMPLES: dict[str, Sequence[Example]] = {
     ),
     "casl data": (("casl data check path/to/set", "before anything is trained"),),
     "casl data check": (("casl data check path/to/set", "counts, errors, warnings; exit code 1 with errors"),),
+    "casl data prepare": (
+        ("casl data prepare coco coco/ --out set", "labeled, val and the tiny scale"),
+        ("casl data prepare openimages open-images/ --out set", "adds the base scale"),
+        ("casl data prepare places places365/ --out set", "adds small and large"),
+    ),
     "casl data scenes": (
         ("casl data scenes scenes", "the built-in set as COCO files, to look at"),
         ("casl data scenes scenes --labeled 1000 --unlabeled 2000 --val 200 --size 128", "a larger one"),

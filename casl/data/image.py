@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +28,14 @@ UPRIGHT = {
 }
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path | BinaryIO) -> NDArray[np.uint8]:
     """Pixels of an image file, upright and in colour.
 
     Grayscale, 1-bit, palette, YCbCr and CMYK files become RGB; an alpha channel is dropped, not blended; 16-bit values
     keep their high byte. Of an animation the first frame is read.
 
     Args:
-        path: an image file of any format that Pillow opens.
+        path: an image file of any format that Pillow opens, or its content as a stream.
 
     Returns:
         (H, W, 3) uint8 RGB, rotated and mirrored as the EXIF orientation says. The array is writable and contiguous.
@@ -49,7 +50,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
             rgb = _rgb(image)
             return np.array(rgb if turn is None else rgb.transpose(turn), order="C")
     except UNREADABLE as error:
-        raise DataError(_complaint(path, error)) from error
+        raise DataError(_complaint(path if isinstance(path, Path) else Path("image"), error)) from error
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -4,6 +4,7 @@ Two layouts are understood. The native one keeps all images in one folder and na
 
     images/   annotations/{instances,entity,panoptic,person_keypoints}_<split>.json   annotations/panoptic_<split>/
               annotations/unlabeled.json, annotations/unlabeled_<size>.json    (image lists, no labels)
+    images_<split>/ instead of images/ where a split has a folder of its own
 
 The other is COCO 2017 as downloaded::
 
@@ -147,7 +148,8 @@ def _native_splits(root: Path) -> dict[str, SplitFiles]:
         files = _annotations(root, name)
         if name in lists:
             files["listing"] = lists[name]
-        splits[name] = SplitFiles(name, root / "images", **files)
+        own = root / f"images_{name}"
+        splits[name] = SplitFiles(name, own if own.is_dir() else root / "images", **files)
     return splits
 
 
