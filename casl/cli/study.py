@@ -75,7 +75,7 @@ def open_study(options: argparse.Namespace) -> Study:
         profile = profile.with_rule(options.rule)
     if options.batch_size is not None:
         profile = profile.with_batch(options.batch_size)
-    only, place = getattr(options, "only_seed", None), getattr(options, "cell", None)
+    only, place = getattr(options, "only_seed", None), getattr(options, "only_cell", None)
     if only is not None and only not in range(options.seeds):
         raise SpecError(f"--only-seed {only} is none of the {options.seeds} seeds, which count from 0")
     seeds = range(options.seeds) if only is None else [only]
@@ -99,7 +99,9 @@ def _at(table: str, cells: tuple[Cell, ...], row: str, column: str) -> tuple[Cel
 
 def part_options(parser: argparse.ArgumentParser) -> None:
     """Which part of the tables, where a verb can do with a part."""
-    parser.add_argument("--cell", nargs=2, metavar=("ROW", "COLUMN"), help="only what one cell of each table needs")
+    parser.add_argument(
+        "--cell", dest="only_cell", nargs=2, metavar=("ROW", "COLUMN"), help="only what one cell of each table needs"
+    )
     parser.add_argument("--only-seed", type=int, metavar="N", help="only one of the repetitions, counted from 0")
 
 
