@@ -87,7 +87,7 @@ SMOKE = replace(
     iters_1x=9,
     warmup_recipe=replace(_SMALL_RECIPE, batch=8, ramp_iters=10),
     finetune_recipe=replace(_SMALL_RECIPE, batch=8, ramp_iters=10),
-    pretrain=_classifier_of(scenes=61, iters=30),
+    pretrain=_classifier_of(scenes=61, iters=10),
 )
 
 # One GPU of 80 GB, a day: scenes at 256 px, 20 times mini's images and iterations, ResNets from resnet10t to resnet101.
