@@ -64,7 +64,8 @@ def test_ls_lists_what_is_asked_for_in_the_order_asked_for(called: Called, store
     assert [r["name"] for r in rows] == sorted(r["name"] for r in rows)
     assert [r["status"] for r in rows if r["name"] == scenes(8).name] == ["failed"]
     labelers = json.loads(called("store", "ls", "--kind", "labeler", "--status", "done", *where)[1])
-    assert {r["kind"] for r in labelers} == {"labeler"} and labelers[-1]["tables"] == ["table4"]
+    assert {r["kind"] for r in labelers} == {"labeler"}
+    assert ["table4"] in [r["tables"] for r in labelers]  # the others are beginnings
     assert json.loads(called("store", "ls", "--sort", "when", *where)[1])[-1]["name"] == scenes(9).name
     by_size = [r["size"] for r in json.loads(called("store", "ls", "--sort", "size", *where)[1])]
     assert by_size == sorted(by_size) and by_size[-1] > 0
