@@ -39,9 +39,9 @@ CLI_LATER = {"data", "metrics", "stages"}
 
 
 def room_of(module: str) -> str:
-    """casl.data.coco -> data; casl.tracking_run -> tracking; ablations.table4 -> ablations."""
+    """casl.data.coco -> data; casl.tracking.run -> tracking; ablations.table4 -> ablations."""
     first, _, rest = module.partition(".")
-    return "ablations" if first == "ablations" else rest.partition(".")[0].partition("_")[0] or "__main__"
+    return "ablations" if first == "ablations" else rest.partition(".")[0] or "__main__"
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:

@@ -43,7 +43,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
 
 def ui_command(options: argparse.Namespace) -> int:
     """Serve MLflow's UI on this machine, and say where to look."""
-    from casl.tracking import ui_command as server
+    from casl.tracking.server import ui_command as server
 
     store = Store(Path(options.store))
     pages = _addresses(store, options)
@@ -59,9 +59,10 @@ def ui_command(options: argparse.Namespace) -> int:
 
 def _addresses(store: Store, options: argparse.Namespace) -> list[tuple[str, str]]:
     """(address, what is there): the search asked for, or each experiment of the store."""
-    from casl.tracking import START_PAGE, Index
-    from casl.tracking_address import experiment_page, view_page
-    from casl.tracking_page import OURS, VIEW_TAG
+    from casl.tracking.address import experiment_page, view_page
+    from casl.tracking.index import Index
+    from casl.tracking.page import OURS, VIEW_TAG
+    from casl.tracking.server import START_PAGE
 
     pages = {page.experiment: page for page in Index(store.root, options.mlflow or None).pages()}
     if options.experiment and options.experiment not in pages:

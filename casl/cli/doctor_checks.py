@@ -81,9 +81,9 @@ def machine() -> Finding:
 
 def tracking(store: Path, uri: str) -> Finding:
     """Whether MLflow answers at the address that runs will use."""
-    from casl.tracking_server import SQLITE, artifact_root, database, default_uri, open_client
-    from casl.tracking_server import quiet_mlflow as quiet
-    from casl.tracking_server import tracking_errors as explained
+    from casl.tracking.server import SQLITE, artifact_root, database, default_uri, open_client
+    from casl.tracking.server import quiet_mlflow as quiet
+    from casl.tracking.server import tracking_errors as explained
 
     where = uri.rstrip("/") or default_uri(store)
     spoken = re.sub(r"//[^/@]*@", "//...@", where)  # without a password

@@ -98,7 +98,7 @@ def _open(options: argparse.Namespace) -> Any:
 
     device = pick_device(options.device)
     if options.model.startswith("models:/"):
-        from casl.tracking_models import fetch
+        from casl.tracking.models import fetch
 
         with fetch(Path(options.store), options.mlflow or None, options.model) as folder:
             return open_folder(folder, device)

@@ -35,7 +35,7 @@ def report_command(options: argparse.Namespace) -> int:
     from casl.report.labels import write_labels
     from casl.report.render import write_table
     from casl.report.table import build_table
-    from casl.tracking import Mirror
+    from casl.tracking.mirror import Mirror
 
     study = open_study(options)
     mirror = Mirror(study.store.root, options.mlflow or None, study.experiment)

@@ -26,7 +26,7 @@ from casl.runner.snapshot import environment, take
 from casl.runner.store import Store
 
 if TYPE_CHECKING:
-    from casl.tracking import Mirror
+    from casl.tracking.mirror import Mirror
 
 SAVING = "stopping: running stages save a checkpoint; Ctrl-C again ends them now"
 LEAVING = "leaving: what was handed over goes on"
@@ -82,7 +82,7 @@ def run_command(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> dict[str, list[str]]:
     """Names of stages: those to run, and by how they ended."""
-    from casl.tracking import Mirror
+    from casl.tracking.mirror import Mirror
 
     study = open_study(options)
     if _only_planned(study):
@@ -118,7 +118,7 @@ def carry_out(plan: Plan, study: Study, mirror: Mirror, options: argparse.Namesp
     Results appear in MLflow meanwhile.
     """
     from casl.runner.live import View
-    from casl.tracking_follow import follow
+    from casl.tracking.follow import follow
 
     placement = place(study, options)
     launcher = launcher_of(study, options)
@@ -241,7 +241,7 @@ def send(mirror: Any, study: Study, plan: Plan) -> int | None:
 
 def sync_command(options: argparse.Namespace) -> int:
     """Send finished stages to MLflow that are not there yet."""
-    from casl.tracking import Mirror
+    from casl.tracking.mirror import Mirror
 
     study = open_study(options)
     mirror = Mirror(study.store.root, options.mlflow or None, study.experiment)

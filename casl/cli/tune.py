@@ -290,7 +290,7 @@ class _Mirrored:
     """Keeps the reports and MLflow up to date with the study. MLflow is not asked again once it did not answer."""
 
     def __init__(self, options: argparse.Namespace, study: Study, describe: Callable[[], Search]) -> None:
-        from casl.tracking import Mirror
+        from casl.tracking.mirror import Mirror
 
         self.study, self.describe = study, describe
         self.reports = Path(options.reports) / study.profile.name
@@ -319,7 +319,7 @@ class _Mirrored:
     def _sync(self, found: Search, *, last: bool) -> None:
         """last: bring registered models up to date too."""
         from casl.report.search import headlines
-        from casl.tracking_study import sync_search
+        from casl.tracking.study import sync_search
 
         uses: dict[str, list[str]] = {}
         for trial in found.trials:
@@ -335,7 +335,7 @@ class _Mirrored:
     def _with_inputs(self, names: Iterable[str]) -> list[Run]:
         """Runs of stages and of all they are made from, each once."""
         from casl.spec.stage import ancestors
-        from casl.tracking_text import stage_of
+        from casl.tracking.text import stage_of
 
         stages = [s for name in names if (s := stage_of(self.study.store.run(name)))]
         every = dict.fromkeys(a.name for s in stages for a in ancestors(s))

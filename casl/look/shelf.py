@@ -22,7 +22,7 @@ from casl.spec.profile import Profile
 from casl.spec.run import Run
 from casl.spec.stage import Stage
 from casl.stages.sources import open_split
-from casl.tracking import Mirror
+from casl.tracking.mirror import Mirror
 
 DIGESTS = "digests.json"
 

@@ -20,7 +20,7 @@ from casl.spec.context import Context, Outcome, Progress
 from casl.spec.freeze import freeze, thaw
 from casl.spec.kinds import PseudoLabel, Train
 from casl.spec.stage import Stage
-from casl.tracking_usage import SYSTEM, Usage, usage
+from casl.tracking.usage import SYSTEM, Usage, usage
 
 LOG = "log.txt"
 

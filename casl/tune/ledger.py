@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from casl.errors import SpecError
 from casl.spec.search import Trial, Value
-from casl.tracking_server import exclusive
+from casl.tracking.server import exclusive
 from casl.tune.owner import Owner, is_alive
 from casl.tune.sampling import distribution, propose
 from casl.tune.space import Space

@@ -9,7 +9,7 @@ from typing import Any
 
 from casl.errors import StoreError
 from casl.files import disk_errors
-from casl.tracking_server import exclusive
+from casl.tracking.server import exclusive
 
 SQLITE = "sqlite:///"
 PATIENCE_S = 60

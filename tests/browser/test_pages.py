@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from casl.cli import main
-from casl.tracking import Index, ui_command
-from casl.tracking_address import experiment_page, run_page
+from casl.tracking.address import experiment_page, run_page
+from casl.tracking.index import Index
+from casl.tracking.server import ui_command
 from tests.browser.driver import Browser, answers, browser, free_port, missing
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.skipif(bool(missing()), reason=missing())]

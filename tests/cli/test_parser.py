@@ -13,7 +13,7 @@ from casl.cli import main, parser
 from casl.cli.page import page, verbs_of
 from casl.cli.parser import Parser
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 VERBS = [verb for verb, _ in verbs_of(parser())]
 EXAMPLE = re.compile(r"^  (casl .+?)(?:   +.*)?$", re.MULTILINE)  # two blanks, the command, three or more, what it does
 

@@ -14,7 +14,7 @@ from casl.spec.freeze import freeze, thaw
 from casl.spec.kinds import PARTS, Evaluate, Finetune, Folder, PseudoLabel, Scenes, Train, Warmup
 from casl.spec.run import Run
 from casl.spec.stage import Record, Stage, ancestors
-from casl.tracking_address import Address, list_page, run_page
+from casl.tracking.address import Address, list_page, run_page
 
 PARAM_LENGTH = 5000  # MLflow refuses longer values: 6000 characters for a parameter, 8000 for a tag
 TAG_LENGTH = 7500

@@ -46,7 +46,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def offered(shell: str, script: str, line: str, tools: Path, folder: Path) -> set[str]:
     """Words that a shell would offer behind a line, without the spaces and descriptions that it adds."""
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": root, "LINE": line}
     done = subprocess.run(
         [shell, "-c", script], capture_output=True, text=True, check=False, env=environment, cwd=folder

@@ -22,11 +22,11 @@ from typing import Any
 import pytest
 
 from casl.errors import TrackingError
-from casl.tracking import Mirror
-from casl.tracking_models import fetch
-from casl.tracking_server import quiet_mlflow
+from casl.tracking.mirror import Mirror
+from casl.tracking.models import fetch
+from casl.tracking.server import quiet_mlflow
 from tests.browser.driver import answers, free_port
-from tests.tracking_shelf import EVALUATE, FINETUNE, LABELED, VAL, Shelf, untrained
+from tests.tracking.shelf import EVALUATE, FINETUNE, LABELED, VAL, Shelf, untrained
 
 pytestmark = pytest.mark.slow
 PASSWORD = base64.b64encode(b"ada:engine").decode()

@@ -11,7 +11,7 @@ import pytest
 
 from casl.cli import main
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CELL = ("ground truth", "class-specific")  # of table1: the shortest chain that there is
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from casl.tracking import Mirror
-from casl.tracking_follow import follow
-from casl.tracking_server import make_database, quiet_mlflow
-from tests.tracking_shelf import FINETUNE, LABELED, LABELER, PSEUDO, VAL, WARMUP, Shelf
+from casl.tracking.follow import follow
+from casl.tracking.mirror import Mirror
+from casl.tracking.server import make_database, quiet_mlflow
+from tests.tracking.shelf import FINETUNE, LABELED, LABELER, PSEUDO, VAL, WARMUP, Shelf
 
 SOON_S = 0.05
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +100,8 @@ def test_a_plan_that_ends_at_once_does_not_wait_for_the_next_batch(shelf: Shelf)
 
 def test_following_imports_no_mlflow_before_something_ended(tmp_path: Path) -> None:
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom casl.tracking import Mirror\n"
-        "from casl.tracking_follow import follow\n"
+        "import sys, time\nfrom pathlib import Path\nfrom casl.tracking.mirror import Mirror\n"
+        "from casl.tracking.follow import follow\n"
         f"with follow(Mirror(Path({str(tmp_path)!r})), print, {{}}, every_s=0.01): time.sleep(0.2)\n"
         "print('mlflow' in sys.modules)"
     )
@@ -112,9 +112,9 @@ def test_following_imports_no_mlflow_before_something_ended(tmp_path: Path) -> N
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
-from casl.tracking import Mirror
-from casl.tracking_follow import follow
-from tests.tracking_shelf import LABELED, VAL, Shelf
+from casl.tracking.mirror import Mirror
+from casl.tracking.follow import follow
+from tests.tracking.shelf import LABELED, VAL, Shelf
 shelf = Shelf(Path(sys.argv[1]))
 mirror = Mirror(shelf.root)
 with follow(mirror, shelf.run, {}, every_s=0.01) as tell:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from urllib.parse import quote, urlencode
 
-from casl.tracking_server import TRAINING_MODE
+from casl.tracking.server import TRAINING_MODE
 
 Address = tuple[str, str]  # experiment id, run id
 

@@ -11,9 +11,9 @@ import pytest
 
 from casl.errors import TrackingError
 from casl.runner.store import Store
-from casl.tracking import Mirror
-from casl.tracking_server import make_database, quiet_mlflow
-from casl.tracking_study import sync_search
+from casl.tracking.mirror import Mirror
+from casl.tracking.server import make_database, quiet_mlflow
+from casl.tracking.study import sync_search
 from tests.report.test_search import search
 from tests.runner.stores import committed, scenes
 

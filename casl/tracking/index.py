@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from casl.files import write_json
-from casl.tracking_address import Address
-from casl.tracking_page import Listed
-from casl.tracking_server import default_uri, identity
+from casl.tracking.address import Address
+from casl.tracking.page import Listed
+from casl.tracking.server import default_uri, identity
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from casl.tracking_address import Address, compare_page, model_page, run_page, view_page
+from casl.tracking.address import Address, compare_page, model_page, run_page, view_page
 
 VIEW_TAG = "mlflow.sharedViewState."
 NOTE_TAG = "mlflow.note.content"

@@ -19,7 +19,7 @@ from casl.spec import Evaluate, Finetune, Folder, Labeler, Model, PseudoLabel, S
 from casl.spec.freeze import freeze
 from casl.spec.kinds import Train
 from casl.stages.predict import names_of
-from tests.tracking_shelf import LABELED, RECIPE, VAL, untrained
+from tests.tracking.shelf import LABELED, RECIPE, VAL, untrained
 
 SMALL: dict[str, Any] = {"backbone": "resnet_nano", "channels": 16, "mask_channels": 16, "towers": 1}
 SMALL["ranges"] = (16, 32, 64, 128)

@@ -19,13 +19,13 @@ import pytest
 
 from casl.errors import TrackingError
 from casl.spec import Folder
-from casl.tracking import Mirror, ui_command
-from casl.tracking_run import read_curves
-from casl.tracking_server import database, make_database, quiet_mlflow
-from casl.tracking_text import title
-from tests.tracking_shelf import EVALUATE, FINETUNE, LABELED, LABELER, PSEUDO, VAL, WARMUP, Shelf
+from casl.tracking.mirror import Mirror
+from casl.tracking.run import read_curves
+from casl.tracking.server import database, make_database, quiet_mlflow, ui_command
+from casl.tracking.text import title
+from tests.tracking.shelf import EVALUATE, FINETUNE, LABELED, LABELER, PSEUDO, VAL, WARMUP, Shelf
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c626001000000ffff03000006000557bfabd40000000049454e44ae426082"
@@ -237,8 +237,8 @@ def test_a_file_that_is_no_database_is_reported(store: Shelf) -> None:
 SYNC = """
 import sys
 from pathlib import Path
-from casl.tracking import Mirror
-from tests.tracking_shelf import VAL, Shelf
+from casl.tracking.mirror import Mirror
+from tests.tracking.shelf import VAL, Shelf
 store = Shelf(Path(sys.argv[1]))
 print(Mirror(store.root, sys.argv[2]).sync([store.commit(VAL)], {}))
 """
@@ -272,7 +272,7 @@ def test_a_damaged_curve_does_not_stop_the_sync(store: Shelf) -> None:
 
 
 def test_tracking_is_imported_without_mlflow_or_torch() -> None:
-    code = "import sys, casl.tracking; print(sorted({'mlflow', 'torch', 'numpy'} & set(sys.modules)))"
+    code = "import sys, casl.tracking.mirror; print(sorted({'mlflow', 'torch', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 

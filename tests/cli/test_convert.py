@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from casl.cli import main
 from casl.models.backbone import build_backbone
-from tests.test_predict import keep, training
-from tests.tracking_shelf import WARMUP
+from tests.cli.test_predict import keep, training
+from tests.tracking.shelf import WARMUP
 
 
 @pytest.fixture

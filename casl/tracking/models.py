@@ -25,8 +25,8 @@ from casl.spec.freeze import freeze
 from casl.spec.kinds import Folder, Train
 from casl.spec.run import Run
 from casl.spec.stage import ancestors
-from casl.tracking_page import Listed, best, heading, headline, main_metric, tables_of
-from casl.tracking_server import artifact_root, default_uri, open_client, quiet_mlflow, tracking_errors
+from casl.tracking.page import Listed, best, heading, headline, main_metric, tables_of
+from casl.tracking.server import artifact_root, default_uri, open_client, quiet_mlflow, tracking_errors
 
 LOADER = "casl.stages.predict"  # and the two names below are what it reads
 CARD = "detector.json"

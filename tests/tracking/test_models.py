@@ -15,10 +15,10 @@ from casl.cli import main
 from casl.errors import TrackingError
 from casl.spec import Evaluate, Finetune, Model
 from casl.spec.run import Run
-from casl.tracking import Mirror
-from casl.tracking_models import fetch
-from casl.tracking_server import make_database, quiet_mlflow
-from tests.tracking_shelf import LABELED, RECIPE, VAL, Shelf, untrained
+from casl.tracking.mirror import Mirror
+from casl.tracking.models import fetch
+from casl.tracking.server import make_database, quiet_mlflow
+from tests.tracking.shelf import LABELED, RECIPE, VAL, Shelf, untrained
 
 SMALL = Model(detector="fcos", backbone="resnet_nano", classes=8, channels=16, towers=1, ranges=(16, 32, 64, 128))
 TRAINED = Finetune(SMALL, LABELED, "objects", RECIPE, ((10, 1.0),))

@@ -19,26 +19,22 @@ from casl.spec.kinds import Train
 from casl.spec.run import Run
 from casl.spec.schedule import is_beginning
 from casl.spec.stage import Stage, ancestors
-from casl.tracking_address import Address
-from casl.tracking_data import data_inputs
-from casl.tracking_index import Entry, Index, Page, listed
-from casl.tracking_models import Registry, data_facts, has_weights, wanted
-from casl.tracking_page import tags_of
-from casl.tracking_run import Writer
-from casl.tracking_server import (
-    START_PAGE,
+from casl.tracking.address import Address
+from casl.tracking.data import data_inputs
+from casl.tracking.index import Entry, Index, Page, listed
+from casl.tracking.models import Registry, data_facts, has_weights, wanted
+from casl.tracking.page import tags_of
+from casl.tracking.run import Writer
+from casl.tracking.server import (
     artifact_root,
     exclusive,
     identity,
     open_client,
     quiet_mlflow,
     tracking_errors,
-    ui_command,
     unreachable,
 )
-from casl.tracking_text import Sheet, describe, stage_of
-
-__all__ = ["START_PAGE", "Index", "Mirror", "ui_command"]
+from casl.tracking.text import Sheet, describe, stage_of
 
 Ended = Sequence[tuple[Run, Stage | None]]
 

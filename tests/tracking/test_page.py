@@ -6,9 +6,9 @@ import json
 import re
 from urllib.parse import parse_qs, unquote
 
-from casl.tracking_address import compare_page, list_page
-from casl.tracking_models import wanted
-from casl.tracking_page import NOTE_TAG, VIEW_TAG, Listed, best, main_metric, tables_of, tags_of, warmup_pair
+from casl.tracking.address import compare_page, list_page
+from casl.tracking.models import wanted
+from casl.tracking.page import NOTE_TAG, VIEW_TAG, Listed, best, main_metric, tables_of, tags_of, warmup_pair
 
 
 def cell(name: str, place: str, ap: float, table: str = "table4", metric: str = "ap_det") -> Listed:

@@ -13,10 +13,10 @@ from urllib.parse import unquote, urlsplit
 
 from casl.errors import TrackingError
 from casl.spec.run import Run
-from casl.tracking_data import DataInput
-from casl.tracking_page import NOTE_TAG
-from casl.tracking_text import ARTIFACTS, PICTURES, Sheet, legal
-from casl.tracking_usage import SYSTEM
+from casl.tracking.data import DataInput
+from casl.tracking.page import NOTE_TAG
+from casl.tracking.text import ARTIFACTS, PICTURES, Sheet, legal
+from casl.tracking.usage import SYSTEM
 
 CHUNK = 1000  # metric points a call, and
 PARAMS = 100  # parameters a call: MLflow's limits

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 
 from casl.errors import CaslError
 from casl.spec.run import Run
-from casl.tracking import Mirror
-from casl.tracking_server import quiet_settings
+from casl.tracking.mirror import Mirror
+from casl.tracking.server import quiet_settings
 
 EVERY_S = 15.0
 LONGEST_S = 300.0  # between attempts while MLflow is away

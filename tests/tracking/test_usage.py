@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from casl.tracking_run import read_curves
-from casl.tracking_text import describe
-from casl.tracking_usage import usage
-from tests.tracking_shelf import VAL, Shelf
+from casl.tracking.run import read_curves
+from casl.tracking.text import describe
+from casl.tracking.usage import usage
+from tests.tracking.shelf import VAL, Shelf
 
 
 def test_a_busy_block_shows_its_memory_and_processor(tmp_path: Path) -> None:

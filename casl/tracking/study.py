@@ -16,10 +16,10 @@ from typing import Any
 
 from casl.errors import TrackingError
 from casl.spec.search import PROXY, Search, Trial, spoken
-from casl.tracking import Mirror
-from casl.tracking_address import run_page
-from casl.tracking_run import STORE, Writer
-from casl.tracking_server import (
+from casl.tracking.address import run_page
+from casl.tracking.mirror import Mirror
+from casl.tracking.run import STORE, Writer
+from casl.tracking.server import (
     artifact_root,
     exclusive,
     open_client,
@@ -27,7 +27,7 @@ from casl.tracking_server import (
     tracking_errors,
     unreachable,
 )
-from casl.tracking_text import legal
+from casl.tracking.text import legal
 
 STUDY, TRIAL, CONTENT = "casl.study", "casl.trial", "casl.content"
 PARENT = "mlflow.parentRunId"
