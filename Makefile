@@ -5,6 +5,7 @@ DATA    ?=
 SEEDS   ?= 1
 RULE    ?=
 BATCH   ?=
+SIZE    ?=
 STORE   ?= store
 REPORTS ?= reports
 PORT    ?= 5000
@@ -14,7 +15,7 @@ PYTHON  ?= python3
 VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
-STUDY := --profile $(PROFILE) --seeds $(SEEDS) --store $(STORE) $(if $(DATA),--data $(DATA)) $(if $(RULE),--rule $(RULE)) $(if $(BATCH),--batch-size $(BATCH)) $(if $(PROVIDER),--provider $(PROVIDER))
+STUDY := --profile $(PROFILE) --seeds $(SEEDS) --store $(STORE) $(if $(DATA),--data $(DATA)) $(if $(RULE),--rule $(RULE)) $(if $(BATCH),--batch-size $(BATCH)) $(if $(SIZE),--size $(SIZE)) $(if $(PROVIDER),--provider $(PROVIDER))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tables search notebooks doctor bench docs test check lint format ui clean FORCE
@@ -23,7 +24,7 @@ help: ## list the targets
 	@echo "make table4        the paper's Table 4: plan, run what is missing, write $(REPORTS)/$(PROFILE)/table4.*"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: PROFILE=smoke|mini|gpu|paper  DATA=path/to/set  SEEDS=1  RULE=A|B|C  BATCH=16  PROVIDER=torchvision|detectron2"
+	@echo "variables: PROFILE=smoke|mini|gpu|paper  DATA=path/to/set  SEEDS=1  RULE=A|B|C  BATCH=16  SIZE=96  PROVIDER=torchvision|detectron2"
 	@echo "           STORE=store  REPORTS=reports"
 	@echo "example:   make table4 PROFILE=smoke"
 

@@ -46,7 +46,7 @@ def report_command(options: argparse.Namespace) -> int:
         print(f"note: the store does not remember this study: {error}", file=sys.stderr)
     runs = outcomes(plan, study.store)
     ids = {n: i for n in runs if (i := mirror.run_id(n))}
-    folder = Path(options.reports) / study.profile.name
+    folder = Path(options.reports) / study.profile.folder
     cells = {n: _measured(c, runs) if options.as_measured else c for n, c in study.cells.items()}
     tables = [build_table(a, study.profile, cells[n], runs, ids) for n, a in study.tables.items()]
     written = [path for table in tables for path in write_table(table, folder)]

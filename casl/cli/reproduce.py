@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from casl import catalog
 from casl.errors import SpecError, unknown
 from casl.runner.store import Store
 
@@ -30,6 +31,8 @@ def add(verbs: Any, where: argparse.ArgumentParser) -> None:
 def reproduce_command(options: argparse.Namespace) -> int:
     """Run what the number needs and compare; 1 if it is another."""
     table = _read(Path(options.file))
+    if not options.data and table["data"] != catalog.load("profile", table["profile"]).data.name:
+        raise SpecError(f"{options.file} was made on data set {table['data']}: give its folder with --data.")
     cell = _cell(table, options.row, options.column, options.metric)
     shipped = _repetition(cell, options.seed)
     seed = int(shipped["seed"])
@@ -38,6 +41,7 @@ def reproduce_command(options: argparse.Namespace) -> int:
             *("run", table["name"], "--profile", table["profile"], "--seeds", str(seed + 1)),
             *("--cell", options.row, options.column, "--only-seed", str(seed)),
             *("--store", options.store, "--mlflow", options.mlflow, "--data", options.data),
+            *(word for option, value in table["options"] for word in (f"--{option}", value)),
         ]
     )
     run = Store(Path(options.store)).run(shipped["name"])
@@ -67,7 +71,11 @@ def _run(arguments: Sequence[str]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         table = json.loads(path.read_bytes())
-        return {**table, "cells": list(table["cells"]), "name": str(table["name"]), "profile": str(table["profile"])}
+        return {
+            **{field: str(table[field]) for field in ("name", "profile", "data")},
+            "cells": list(table["cells"]),
+            "options": [(str(option), str(value)) for option, value in table["options"]],
+        }
     except FileNotFoundError as error:
         near = ", ".join(sorted(p.name for p in path.parent.glob("table*.json"))) or "none"
         raise SpecError(f"{path} does not exist; reports in that folder: {near}.") from error

@@ -43,16 +43,13 @@ class Study:
         tables = "all" if len(self.tables) > 9 else "+".join(self.tables)
         part = [hashlib.sha256(self.part.encode()).hexdigest()[:8]] if self.part else []
         data, seeds = self.profile.data.name, str(self.profile.seeds)
-        return "-".join([tables, self.profile.name, data, seeds, *self._provider, *part])
+        changed = [words.replace(" ", "") for words in self.profile.variant]
+        return "-".join([tables, self.profile.name, data, seeds, *changed, *part])
 
     @property
     def experiment(self) -> str:
-        return " ".join(["casl", self.profile.name, self.profile.data.name, *self._provider])
-
-    @property
-    def _provider(self) -> list[str]:
-        """Said where it is not the default, so that tables of two providers are not taken for one."""
-        return [] if self.profile.provider == Profile.provider else [self.profile.provider]
+        """Of MLflow; says what was changed, so that tables of two providers or sizes are not taken for one."""
+        return " ".join(["casl", self.profile.name, self.profile.data.name, *self.profile.variant])
 
 
 def open_study(options: argparse.Namespace) -> Study:
@@ -70,6 +67,8 @@ def open_study(options: argparse.Namespace) -> Study:
         opened = open_data(Path(options.data), store.root, counter("checking images"))
         profile, roots = profile.with_data(opened.data), opened.roots
         say(options, *opened.said)
+    if options.size is not None:
+        profile = profile.with_size(options.size)
     profile = replace(profile, seeds=options.seeds)
     if options.rule:
         profile = profile.with_rule(options.rule)
@@ -142,6 +141,7 @@ def recipe_options(parser: argparse.ArgumentParser) -> None:
         help=f"whose RetinaNet, R-CNNs and PanopticFPN: {', '.join(PROVIDERS)} (default {Profile.provider})",
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="images an iteration; rates and lengths follow")
+    parser.add_argument("--size", type=int, metavar="PX", help="short side of images on disk; objects' sizes follow")
 
 
 def store_option(shared: argparse.ArgumentParser) -> None:

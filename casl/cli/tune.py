@@ -293,7 +293,7 @@ class _Mirrored:
         from casl.tracking.mirror import Mirror
 
         self.study, self.describe = study, describe
-        self.reports = Path(options.reports) / study.profile.name
+        self.reports = Path(options.reports) / study.profile.folder
         self.mirror = Mirror(study.store.root, options.mlflow or None, study.experiment)
         self.ids: Mapping[int, str] = {}
         self.refused: TrackingError | None = None

@@ -147,7 +147,7 @@ def sizes(shelf: Shelf, scored: Evaluate, edges: Sequence[float] = SIZES) -> dic
 
 def search_answer(reports: Path, profile: Profile, argument: str = "delta") -> Page:
     """What `casl tune` found out about an argument, or how to ask it."""
-    path = reports / profile.name / f"search-{argument}.json"
+    path = reports / profile.folder / f"search-{argument}.json"
     if not path.exists():
         return Page(f"No search over {argument} yet. Run: `casl tune {argument} --profile {profile.name}`")
     found = read_json(path)

@@ -52,6 +52,8 @@ _TABLE_FIELDS = (
     "warning",
     "seeds",
     "notes",
+    "options",
+    "folder",
     "rows",
     "columns",
     "figure",

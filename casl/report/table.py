@@ -97,6 +97,8 @@ class Table:
     small: bool
     seeds: int
     notes: tuple[str, ...]
+    options: tuple[tuple[str, str], ...]
+    folder: str
     row_axis: str
     column_axis: str
     rows: tuple[str, ...]
@@ -161,6 +163,8 @@ def build_table(
         small=profile.small,
         seeds=len(seeds),
         notes=profile.notes,
+        options=profile.options,
+        folder=profile.folder,
         row_axis=ablation.rows,
         column_axis=ablation.columns,
         rows=rows,

@@ -10,6 +10,7 @@ from casl.report.paired import Paired
 from casl.report.table import PUBLISHED, Table, TableCell
 
 _BUILT_IN = "scenes"  # data that a profile has by itself
+_VARIABLES = {"rule": "RULE", "batch-size": "BATCH", "size": "SIZE", "provider": "PROVIDER"}  # of the Makefile
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
@@ -103,12 +104,13 @@ def commands(table: Table) -> list[tuple[str, str]]:
     data = "" if table.data == _BUILT_IN else f"path/to/{table.data}"
     found = []
     if name.startswith("table"):
-        made = f"make {name} PROFILE={table.profile}{seeds}" + (f" DATA={data}" if data else "")
+        changed = "".join(f" {_VARIABLES[option]}={value}" for option, value in table.options)
+        made = f"make {name} PROFILE={table.profile}{seeds}" + (f" DATA={data}" if data else "") + changed
         found.append(("the whole table", made))
     shown = sorted(best(table)[0]) or [i for i, c in enumerate(table.cells) if c.value is not None]
     if shown:
         cell = table.cells[shown[0]]
-        where = f"reports/{table.profile}/{name}.json {shlex.quote(cell.row)} {shlex.quote(cell.column)}"
+        where = f"reports/{table.folder}/{name}.json {shlex.quote(cell.row)} {shlex.quote(cell.column)}"
         one = f".venv/bin/casl reproduce {where}" + (f" --data {data}" if data else "")
         found.append(("any one number, and whether it is the same bit for bit", one))
     return found

@@ -19,6 +19,7 @@ SCALES = ("tiny", "small", "base", "large")
 FOLDER_SHARES = {"tiny": 8, "small": 4, "base": 2, "large": 1}
 # whose frameworks Tables 2 and 10 are made of -> what begins the names of its detectors in the catalog
 PROVIDERS = {"torchvision": "", "detectron2": "d2_"}
+SMALLEST = 32  # short side of an image, px; all are padded to multiples of it
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ class Profile:
     learning rate drops. warmup_recipe is also the labeler's. backbones: the paper's backbone name -> a catalog name.
     shape: the remaining fields of Model. frameworks: framework -> fields of Model that are not the shape's there.
     shapes, recipes: the paper's backbone name -> fields of Model and of Recipe that are others with it.
-    test_size: short and long side at inference, px. threshold: delta. provider: a key of PROVIDERS.
+    test_size: short and long side at inference, px. photo_size: that of images on disk, where it is another.
+    threshold: delta. provider: a key of PROVIDERS. options: what a command changed, (option, value).
     """
 
     name: str
@@ -149,6 +151,7 @@ class Profile:
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provider: str = "torchvision"
     notes: tuple[str, ...] = field(default=())
+    options: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def built(self) -> dict[Any, Any]:
@@ -170,7 +173,7 @@ class Profile:
         if provider == self.provider:
             return self
         note = f"RetinaNet, the R-CNNs and PanopticFPN are {provider}'s own on our backbone and pyramid"
-        return replace(self, provider=provider, notes=(*self.notes, note))
+        return replace(self, provider=provider)._changed("provider", provider, note)
 
     def provided(self, framework: str) -> str:
         """Catalog name of a framework of the paper from this profile's provider; a detector of ours keeps its name."""
@@ -244,17 +247,20 @@ class Profile:
             warmup_recipe=recipe(self.warmup_recipe),
             finetune_recipe=recipe(self.finetune_recipe),
             recipes={name: scaled(values) for name, values in self.recipes.items()},
-            notes=(*self.notes, f"batches of {batch} images, not {had}: learning rates x {scale:g}, as many epochs"),
+        )._changed(
+            "batch-size",
+            str(batch),
+            f"batches of {batch} images, not {had}: learning rates x {scale:g}, as many epochs",
         )
 
     def with_rule(self, rule: str) -> Profile:
         """The same profile with the learning rate dropping by another rule of spec.schedule.times."""
         if rule not in RULES:
             raise SpecError(unknown("schedule rule", rule, RULES))
-        return self if rule == self.rule else replace(self, rule=rule, notes=(*self.notes, f"schedule rule {rule}"))
+        return self if rule == self.rule else replace(self, rule=rule)._changed("rule", rule, f"schedule rule {rule}")
 
     def with_data(self, data: FolderData) -> Profile:
-        """The same profile on a data set on disk: images at `photo_size`, level ranges scaled with them.
+        """The same profile on a data set on disk, its images at `photo_size`.
 
         What the set lacks is said in the notes, and the recipe does without it.
         """
@@ -265,18 +271,58 @@ class Profile:
             notes.append(f"{data.name} has no entity or panoptic annotations: the labeler learns objects, not entities")
         # A classifier of scenes stands for ImageNet beside scenes only: photos have nothing in common with them.
         changed = replace(self, data=data, notes=tuple(notes), pretrain=None)
-        if self.photo_size is None:
-            return changed
-        short, long = self.photo_size
+        return changed._at_size(*self.photo_size) if self.photo_size else changed
+
+    def with_size(self, short: int) -> Profile:
+        """The same profile with images on disk at another size: what it costs goes with the square.
+
+        Args:
+            short: short side at inference, px; sizes trained at, long sides and level ranges keep their ratio to it.
+
+        Raises:
+            SpecError: smaller than the 32 px that every image is padded to, or the data are scenes.
+        """
+        if isinstance(self.data, SceneData):
+            raise SpecError(
+                f"built-in scenes are drawn at {self.data.size} px; a size is for a data set on disk.\n"
+                "  name one with --data, or edit the profile."
+            )
+        if short < SMALLEST:
+            raise SpecError(f"the short side must be at least {SMALLEST} px, got {short}")
+        had, long = self.test_size
+        if short == had:
+            return self
+        note = f"images at {short} px, not {had}"
+        return self._at_size(short, round(short * long / had))._changed("size", str(short), note)
+
+    def _at_size(self, short: int, long: int) -> Profile:
         scale = short / self.test_size[0]
+
+        def resized(recipe: Recipe) -> Recipe:
+            return replace(recipe, sizes=tuple(round(size * scale) for size in recipe.sizes), max_size=long)
+
         return replace(
-            changed,
+            self,
             shape=replace(self.shape, ranges=tuple(round(r * scale) for r in self.shape.ranges)),
-            warmup_recipe=replace(self.warmup_recipe, sizes=(short,), max_size=long),
-            finetune_recipe=replace(self.finetune_recipe, sizes=(short,), max_size=long),
-            test_size=self.photo_size,
+            warmup_recipe=resized(self.warmup_recipe),
+            finetune_recipe=resized(self.finetune_recipe),
+            test_size=(short, long),
             strong_sizes=tuple(round(size * scale) for size in self.strong_sizes),
         )
+
+    def _changed(self, option: str, value: str, note: str) -> Profile:
+        return replace(self, options=(*self.options, (option, value)), notes=(*self.notes, note))
+
+    @property
+    def variant(self) -> tuple[str, ...]:
+        """What a command changed, in words: ("size 96",)."""
+        return tuple(value if option == "provider" else f"{option} {value}" for option, value in self.options)
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder of its reports, "mini-camvid-size96": no two kinds of results share one."""
+        data = (self.data.name,) if isinstance(self.data, FolderData) else ()
+        return "-".join([self.name, *data, *(words.replace(" ", "") for words in self.variant)])
 
     def backbone(self, paper_name: str) -> str:
         """Catalog name that stands for a backbone of the paper in this profile."""

@@ -13,20 +13,22 @@ from casl.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL = ("ground truth", "class-specific")  # of table1: the shortest chain that there is
+CHANGED = ["--profile", "smoke", "--batch-size", "4"]
+FOLDER = "smoke-batch-size4"
 
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Table 1 of profile smoke with one of its numbers measured, in reports/smoke/."""
+    """Table 1 of profile smoke in batches of 4 with one of its numbers measured."""
     folder = tmp_path_factory.mktemp("shipped")
-    own = ["--profile", "smoke", "--store", str(folder / "store"), "--mlflow", f"sqlite:///{folder}/m.db"]
+    own = [*CHANGED, "--store", str(folder / "store"), "--mlflow", f"sqlite:///{folder}/m.db"]
     assert main(["run", "table1", "--cell", *CELL, *own]) == 0
     assert main(["report", "table1", *own, "--reports", str(folder / "reports")]) == 0
     return folder / "reports"
 
 
 def table(reports: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((reports / "smoke" / "table1.json").read_bytes())
+    found: dict[str, Any] = json.loads((reports / FOLDER / "table1.json").read_bytes())
     return found
 
 
@@ -36,7 +38,7 @@ def again(
     capsys.readouterr()
     place = store or reports.parent / "store"
     own = ["--store", str(place), "--mlflow", f"sqlite:///{place.parent}/m.db"]
-    code = main(["reproduce", str(reports / "smoke" / "table1.json"), *more, *own])
+    code = main(["reproduce", str(reports / FOLDER / "table1.json"), *more, *own])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
@@ -55,14 +57,29 @@ def test_a_number_is_made_again_from_nothing_and_is_the_same(
     assert "equal, bit for bit" in out
 
 
+def test_what_the_command_changed_is_in_the_commands_under_the_table(reports: Path) -> None:
+    text = (reports / FOLDER / "table1.md").read_text()
+    assert "`make table1 PROFILE=smoke BATCH=4`" in text
+    assert f"`.venv/bin/casl reproduce reports/{FOLDER}/table1.json " in text
+
+
+def test_a_report_on_data_of_the_disk_asks_for_the_folder(
+    reports: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "table1.json").write_text(json.dumps({**table(reports), "data": "camvid"}))
+    code, _, err = again(tmp_path, capsys, *CELL)
+    assert code != 0 and "made on data set camvid: give its folder with --data" in err
+
+
 def test_another_number_is_told_apart(reports: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changed = table(reports)
     for cell in changed["cells"]:
         for repetition in cell["repetitions"]:
             if repetition["value"] is not None:
                 repetition["value"] += 0.25
-    (tmp_path / "smoke").mkdir()
-    (tmp_path / "smoke" / "table1.json").write_text(json.dumps(changed))
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "table1.json").write_text(json.dumps(changed))
     code, out, _ = again(tmp_path, capsys, *CELL, store=reports.parent / "store")
     assert code == 1
     assert "differs by -0.25" in out and "constraints.txt" in out
@@ -72,8 +89,8 @@ def test_a_report_of_other_code_is_told_apart(
     reports: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     changed = json.loads(json.dumps(table(reports)).replace("evaluate-", "evaluate-0"))
-    (tmp_path / "smoke").mkdir()
-    (tmp_path / "smoke" / "table1.json").write_text(json.dumps(changed))
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "table1.json").write_text(json.dumps(changed))
     code, out, _ = again(tmp_path, capsys, *CELL, store=reports.parent / "store")
     assert code == 1
     assert "this code asks for another stage" in out
@@ -98,14 +115,14 @@ def test_a_number_that_is_not_there_is_named(
 
 
 def test_a_file_that_is_no_report_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "smoke").mkdir()
+    (tmp_path / FOLDER).mkdir()
     assert "does not exist" in again(tmp_path, capsys, *CELL)[2]
-    (tmp_path / "smoke" / "table1.json").write_text("[]")
+    (tmp_path / FOLDER / "table1.json").write_text("[]")
     assert "is not a report" in again(tmp_path, capsys, *CELL)[2]
 
 
 def test_a_table_can_be_written_with_the_seeds_that_all_its_cells_have(reports: Path, tmp_path: Path) -> None:
-    own = ["--profile", "smoke", "--seeds", "2", "--store", str(reports.parent / "store")]
+    own = [*CHANGED, "--seeds", "2", "--store", str(reports.parent / "store")]
     own += ["--mlflow", f"sqlite:///{reports.parent}/m.db", "--reports", str(tmp_path)]
     seeds = []
     for more in ([], ["--as-measured"]):

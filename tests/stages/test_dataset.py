@@ -9,7 +9,7 @@ import pytest
 from casl.data.coco import load_split
 from casl.data.layout import find_splits
 from casl.data.scenes import write_scene_set
-from casl.errors import DataError
+from casl.errors import DataError, SpecError
 from casl.runner.job import Placement
 from casl.spec import Cell, Scenes, evaluate, finetune
 from casl.stages.dataset import OpenedData, open_data
@@ -103,6 +103,23 @@ def test_photographs_are_larger_than_scenes_and_level_ranges_follow(folder: Path
     profile = replace(NANO, photo_size=(128, 192)).with_data(opened(folder, tmp_path).data)
     assert profile.shape.ranges == (32, 64, 128, 256)
     assert profile.finetune_recipe.sizes == (128,) and profile.test_size == (128, 192)
+
+
+def test_another_size_scales_all_that_is_in_pixels_and_is_named(folder: Path, tmp_path: Path) -> None:
+    profile = replace(NANO, photo_size=(128, 192)).with_data(opened(folder, tmp_path).data)
+    small = profile.with_size(96)
+    assert small.shape.ranges == (24, 48, 96, 192)
+    assert small.warmup_recipe.sizes == small.finetune_recipe.sizes == (96,)
+    assert small.test_size == (96, 144) and small.finetune_recipe.max_size == 144
+    assert small.folder == f"{profile.folder}-size96" and small.notes[-1] == "images at 96 px, not 128"
+    assert profile.with_size(128) is profile
+
+
+def test_a_size_is_for_images_on_disk_that_are_not_tiny(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="for a data set on disk"):
+        NANO.with_size(96)
+    with pytest.raises(SpecError, match="at least 32 px, got 31"):
+        NANO.with_data(opened(folder, tmp_path).data).with_size(31)
 
 
 def test_panoptic_labels_that_do_not_fit_the_objects_are_left_out_and_that_is_said(
