@@ -80,6 +80,7 @@ STAGES = {
 
 ABLATIONS = {f"table{n}": f"ablations.table{n}:ABLATION" for n in range(1, 11)} | {
     "delta": "ablations.delta:ABLATION",
+    "reasons": "ablations.reasons:ABLATION",
 }
 
 PROFILES = {

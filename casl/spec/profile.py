@@ -38,6 +38,7 @@ class SceneData:
     has_masks: bool = True
     has_entities: bool = True
     has_objects: bool = True
+    has_hidden_truth: bool = True  # of unlabeled images
 
     def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
         """The stage that makes a split ("labeled", "unlabeled", "val"); `labels` does not change its bytes.
@@ -67,6 +68,7 @@ class FolderData:
     stuff: int = 0
     keypoints: int = 0
     has_objects: bool = True
+    has_hidden_truth: bool = False  # of unlabeled images
 
     def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
         """The stage that stands for a split with one kind of labels.
@@ -100,6 +102,7 @@ class PlannedData:
     has_masks: bool = True
     has_entities: bool = True
     has_objects: bool = True
+    has_hidden_truth: bool = False  # of unlabeled images
 
     def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
         """A Folder whose digest says that it stands for files nobody has shown yet."""

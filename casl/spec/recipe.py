@@ -16,11 +16,13 @@ from casl.spec.kinds import (
     PARTS,
     Evaluate,
     Finetune,
+    Folder,
     Labeler,
     Model,
     Pretrain,
     PseudoLabel,
     Recipe,
+    Scenes,
     Train,
     Warmup,
 )
@@ -109,11 +111,16 @@ def labeler(
 
 
 @once
-def pseudo_label(profile: Profile, teacher: Train, *, scale: str | None = None) -> PseudoLabel:
-    """Stage 1b (eq. 2): scored predictions on an unlabeled split; scale "tiny" .. "large", default tiny."""
+def pseudo_label(profile: Profile, teacher: Train, *, scale: str | None = None, first: int = 0) -> PseudoLabel:
+    """Stage 1b (eq. 2): scored predictions on an unlabeled split.
+
+    Args:
+        scale: "tiny" .. "large", default tiny.
+        first: only so many images from its beginning, 0 for all.
+    """
     return PseudoLabel(
         labeler=teacher,
-        data=_split(profile, "unlabeled", "images", scale),
+        data=_first(_split(profile, "unlabeled", "images", scale), first),
         size=profile.test_size[0],
         max_size=profile.test_size[1],
         non_overlap=teacher.labels == "entities" and teacher.model.detector == "condinst",
@@ -160,14 +167,21 @@ def warmup_on_truth(
     agnostic: bool = True,
     detector: str | None = None,
     backbone: str = TARGET,
+    split: str = "labeled",
+    labels: str = "objects",
 ) -> Warmup:
-    """A warmup on the ground-truth objects of the labeled split, as in Tables 1 and 2."""
-    data: Stage = _split(profile, "labeled", "objects")
+    """A warmup on ground truth, that of the labeled objects in Tables 1 and 2.
+
+    Args:
+        split: "unlabeled" takes the hidden truth of the tiny split, where the data have it; no step of the method does.
+        labels: "objects" or "entities".
+    """
+    data: Stage = _split(profile, split, labels)
     classes = 1 if agnostic else profile.data.classes
     return Warmup(
         model=model(profile, detector or mask_detector(profile), backbone, classes),
         data=data,
-        labels="objects",
+        labels=labels,
         recipe=_recipe(profile, profile.warmup_recipe, backbone),
         schedule=times(schedule, profile.iters_1x_on(data), profile.rule),
         seed=profile.seed,
@@ -224,6 +238,16 @@ def evaluate(profile: Profile, trained: Train, metric: str) -> Evaluate:
         size=profile.test_size[0],
         max_size=profile.test_size[1],
     )
+
+
+def _first(split: Stage, images: int) -> Stage:
+    """The beginning of a split; 0 is all of it."""
+    if not images:
+        return split
+    if isinstance(split, Scenes):
+        return replace(split, count=min(images, split.count))
+    assert isinstance(split, Folder)
+    return replace(split, first=min(images, split.first or split.count))
 
 
 def _with_outputs(profile: Profile, chosen: Model, labels: str) -> Model:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -154,3 +156,22 @@ def test_quoted_rows_are_those_of_other_methods_and_htc() -> None:
 def test_table_9_says_where_its_last_row_takes_no_classifier(profile: str, said: bool) -> None:
     notes = [c.note for c in built("table9", profile) if c.row == "all"]
     assert all(("repeats the one above" in note) == said for note in notes)
+
+
+def test_a_suspect_is_tried_beside_the_tables_own_cells_and_is_all_that_differs() -> None:
+    pairs: dict[tuple[str, str], Any] = {(c.row, c.column): c.evaluation.model for c in built("reasons", "mini")}
+    rows = list(dict.fromkeys(row for row, _ in pairs))
+    first, second = rows[::2], rows[1::2]
+    assert all(row.startswith("Table ") for row in first) and all(row.startswith("the same") for row in second)
+    t1, t2, t6 = ({(c.row, c.column): c.stage for c in built(t, "mini")} for t in ("table1", "table2", "table6"))
+    shown = [t2["Objects (P, A)", "AP^det"], t1["pseudo labels", "class-agnostic"]]
+    shown += [t1["pseudo labels", "class-specific"], t2["Entities (P, A)", "AP^det"], t6["F strong", "W weak"]]
+    assert [pairs[row, "this"].key for row in first] == [s.model.key for s in shown if s]
+
+    new, given = pairs[second[0], "against"], pairs[first[0], "against"]
+    assert replace(new, parts=given.parts).key == given.key and "classifier" not in new.parts
+    for row in second[1:3]:
+        assert pairs[row, "this"].data.data.count == pairs[row, "against"].data.count
+    for side in ("this", "against"):
+        assert pairs[second[3], side].init.data == pairs[first[3], side].init.data.data
+        assert replace(pairs[second[4], side], schedule=pairs[first[4], side].schedule).key == pairs[first[4], side].key
