@@ -163,7 +163,7 @@ def _by_seed(term: Term, tables: Mapping[str, Table]) -> dict[int, float]:
 def _draws(term: Term, sign: float, tables: Mapping[str, Table]) -> list[tuple[float, dict[int, tuple[float, ...]]]]:
     """The draws of each of the term's cells by seed, with the sign that the cell has in the difference."""
     cells = [(n, cell) for n, place in enumerate(_places(term)) if (cell := _cell(place, tables))]
-    return [(-sign if n else sign, {r.seed: r.draws for r in cell.repetitions if r.draws}) for n, cell in cells]
+    return [(-sign if n else sign, cell.draws) for n, cell in cells]
 
 
 def _published(term: Term, tables: Mapping[str, Table]) -> float | None:

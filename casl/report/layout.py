@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from casl.report.draws import interval
 from casl.report.paired import Paired, paired
 from casl.report.table import Table, TableCell
 
 
 @dataclass(frozen=True)
 class Gain:
-    """A cell minus its baseline. ours: over the seeds both have, None without one; paper: the published numbers'."""
+    """A cell minus its baseline. ours: over the seeds both have, None without one; paper: the published numbers'.
+
+    images: the middle 95 % of ours over draws of the val images, None where a side has no draws.
+    """
 
     ours: Paired | None
     paper: float | None
+    images: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,4 +123,5 @@ def _gain(cell: TableCell, base: TableCell) -> Gain:
     ours, theirs = cell.by_seed, base.by_seed
     differences = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
     paper = None if cell.paper is None or base.paper is None else cell.paper - base.paper
-    return Gain(paired(differences) if differences else None, paper)
+    over_images = interval([(1.0, cell.draws), (-1.0, base.draws)])
+    return Gain(paired(differences) if differences else None, paper, over_images)

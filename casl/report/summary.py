@@ -46,8 +46,13 @@ def long(folder: Path) -> str:
         parts += [f"**{claim['text']}** ({claim['source']}) {claim['verdict'].capitalize()}: {claim['reason']}."]
         if lines := [_evidence(e) for e in claim["evidence"] if e["difference"] is not None]:
             parts.append("\n".join(f"- {line}" for line in lines))
+    if (reasons := folder / "reasons.json").is_file():
+        parts += ["## Suspects, taken away one at a time", _pairs(_read(reasons))]
     if (labels := folder / "labels.json").is_file():
         parts += ["## Quality of pseudo labels", _labels(_read(labels)["labels"])]
+    for other in sorted(folder.parent.glob(f"{folder.name}-*")):
+        tables = [_read(path) for path in sorted(other.glob("table*.json"))]
+        parts += [f"## Real images: {tables[0]['data']}", *(part for table in tables for part in _gains(table))]
     return "\n\n".join(parts)
 
 
@@ -91,7 +96,7 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _evidence(evidence: Mapping[str, Any]) -> str:
-    spread = "" if evidence["std"] is None else f" ± {number(evidence['std'])}"
+    spread = _spread(evidence["std"])
     seeds = f"{evidence['seeds']} seed{'s' if evidence['seeds'] != 1 else ''}"
     images = evidence["images"]
     over = f"; over images {' to '.join(number(v, signed=True) for v in images)}" if images else ""
@@ -105,6 +110,46 @@ def _evidence(evidence: Mapping[str, Any]) -> str:
 def _term(places: Sequence[Mapping[str, str]]) -> str:
     names = [f"{p['table']} {p['row']}, {p['column']} ({p['metric']})" for p in places]
     return f"[{' minus '.join(names)}]"
+
+
+def _pairs(table: Mapping[str, Any]) -> str:
+    """A table of two columns, the second the baseline, by their differences."""
+    first, second = table["columns"]
+    lines = [f"| {table['title']} | {first} | {second} | difference |", "|---|---|---|---|"]
+    cells = {(c["row"], c["column"]): c for c in table["cells"]}
+    for row in table["rows"]:
+        here, there = cells[row, first], cells[row, second]
+        lines.append(f"| {row} | {_value(here)} | {_value(there)} | {_gain(here)} |")
+    return "\n".join(lines)
+
+
+def _gains(table: Mapping[str, Any]) -> list[str]:
+    """A table's measured cells with their gains over the baseline, one line each."""
+    seeds = f"{table['seeds']} seed{'s' if table['seeds'] != 1 else ''}"
+    lines = [f"| {table['name']} | | ours | gain over {table['baseline']} | paper's gain |", "|---|---|---|---|---|"]
+    for cell in table["cells"]:
+        if cell["value"] is not None:
+            paper = number(cell["paper_gain"], signed=True)
+            lines.append(f"| {cell['row']} | {cell['column']} | {_value(cell)} | {_gain(cell)} | {paper} |")
+    return [f"{table['title']}, {seeds}. {' '.join(f'{note}.' for note in table['notes'])}", "\n".join(lines)]
+
+
+def _value(cell: Mapping[str, Any]) -> str:
+    return "–" if cell["value"] is None else number(cell["value"]) + _spread(cell["std"])
+
+
+def _gain(cell: Mapping[str, Any]) -> str:
+    if cell["gain"] is None:
+        return "–"
+    facts = [f"p {cell['gain_p']:.2g}"] if cell["gain_p"] is not None else []
+    if cell["gain_images"]:
+        facts.append(f"over images {' to '.join(number(v, signed=True) for v in cell['gain_images'])}")
+    words = f" ({'; '.join(facts)})" if facts else ""
+    return number(cell["gain"], signed=True) + _spread(cell["gain_std"]) + words
+
+
+def _spread(std: float | None) -> str:
+    return "" if std is None else f" ± {number(std)}"
 
 
 def _labels(labels: Sequence[Mapping[str, Any]]) -> str:

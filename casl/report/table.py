@@ -79,6 +79,11 @@ class TableCell:
         """Measured values by seed."""
         return {r.seed: r.value for r in self.repetitions if r.value is not None}
 
+    @property
+    def draws(self) -> dict[int, tuple[float, ...]]:
+        """The figure on draws of the images by seed, where an evaluation left them."""
+        return {r.seed: r.draws for r in self.repetitions if r.draws}
+
 
 @dataclass(frozen=True)
 class Table:

@@ -188,9 +188,11 @@ def chance(p: float) -> str:
 
 
 def gained(gain: Gain) -> str:
-    """A gain beside the paper's: "+1.2 (+4.7)"; dashes where there is none."""
+    """A gain beside the paper's: "+1.2 (+4.7)", "+1.2, over images +0.3 to +2.0, paper +4.7"; a dash for none."""
     text = tested(gain.ours) if gain.ours else "–"
+    if gain.images:
+        text += f", over images {' to '.join(number(v, signed=True) for v in gain.images)}"
     if gain.paper is None:
         return text
     paper = number(gain.paper, signed=True)
-    return f"{text}, paper {paper}" if gain.ours and gain.ours.p else f"{text} ({paper})"
+    return f"{text}, paper {paper}" if gain.images or (gain.ours and gain.ours.p) else f"{text} ({paper})"

@@ -13,7 +13,10 @@ from ablations.claims import CLAIMS
 from casl import catalog
 from casl.report.claims import Verdict, judge
 from casl.report.claims_page import to_html, to_json, to_markdown
+from casl.report.layout import gains
+from casl.report.render import to_json as table_json
 from casl.report.table import Repetition, Table, build_table
+from casl.report.wording import gained
 from casl.spec.claim import Claim, Gap, Place, highest, rising
 from tests.report.sample import Numbers, Spot, tabled
 
@@ -207,3 +210,14 @@ def test_seeds_are_averaged_before_the_interval_and_undefined_draws_left_out() -
 
 def test_evaluations_without_draws_have_no_interval() -> None:
     assert verdict(CLAIM, of_draws(a=[drawn(0, 1.0)], b=[drawn(0, 2.0, 1, 2)])).evidence[0].images is None
+
+
+def test_a_gain_over_the_baseline_has_the_interval_of_its_claim() -> None:
+    """Differences of equal draws are 1, 2, 3: their 2.5 and 97.5 % quantiles are 1.05 and 2.95."""
+    a, b = [drawn(0, 5.0, 3, 5, 7)], [drawn(0, 3.0, 2, 3, 4)]
+    made = replace(of_draws(a=a, b=b), baseline="b")
+    (gain,) = gains(made).values()
+    assert gain.images == pytest.approx((1.05, 2.95))
+    assert gained(gain) == "+2.0, over images +1.1 to +3.0, paper 0.0"
+    first = json.loads(table_json(made))["cells"][0]
+    assert first["gain_images"] == pytest.approx([1.05, 2.95])

@@ -31,7 +31,7 @@ from tests.report.sample import cells, done, full, gappy, stage_of, table, table
 WARNING = "SMALL PROFILE: does not test the paper's claim"
 FIELDS = [
     *("row", "column", "metric", "figure", "paper", "value", "std", "difference", "seeds", "values", "status", "note"),
-    *("key", "name", "mlflow_run_id", "commit", "dirty", "gain", "gain_std", "gain_p", "paper_gain"),
+    *("key", "name", "mlflow_run_id", "commit", "dirty", "gain", "gain_std", "gain_p", "gain_images", "paper_gain"),
 ]
 
 
