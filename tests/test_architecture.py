@@ -13,10 +13,11 @@ import pytest
 from casl import catalog
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = {"errors", "files"}
+LEAVES = {"errors", "files", "codes"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
+    "codes": set(),
     "catalog": {"errors"},
     "spec": {"catalog", "errors"},
     "data": LEAVES,

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pycocotools import mask as rle_tools
 
-from casl.data.image import UNREADABLE
+from casl.codes import segment_ids
 from casl.errors import DataError
 
 ENTITY = "entity"
@@ -75,16 +74,11 @@ def read_panoptic_png(path: Path) -> NDArray[np.int32]:
         DataError: missing, damaged, or not an 8-bit RGB image.
     """
     try:
-        with Image.open(path) as image:
-            mode, pixels = image.mode, np.asarray(image)
+        return segment_ids(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such panoptic PNG.") from error
-    except UNREADABLE as error:
-        raise DataError(f"{path}: not a readable PNG ({error}).") from error
-    if mode not in ("RGB", "RGBA"):
-        raise DataError(f"{path}: a panoptic PNG has 8-bit RGB pixels, this one is {mode}.")
-    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
-    return red + 256 * green + 65536 * blue
+    except ValueError as error:
+        raise DataError(f"{path}: {error}.") from error
 
 
 def _entities(

@@ -27,9 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_tools
 
+from casl.codes import are_whole
 from casl.data.coco import Annotation, CocoSplit, ImageInfo
 from casl.data.label_shards import Shelf, damaged, packed
-from casl.data.rle import Rle, all_whole, to_json, to_rle
+from casl.data.rle import Rle, to_json, to_rle
 from casl.errors import DataError
 from casl.files import write_atomic
 
@@ -290,7 +291,7 @@ def _whole(rows: Sequence[tuple[ImageInfo, Prediction]]) -> bool:
                 return False
             texts.append(rle["counts"])
             pixels.append(image.height * image.width)
-    return all_whole(texts, pixels)
+    return are_whole(texts, pixels)
 
 
 def _read_index(folder: Path) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Masks: every form of COCO segmentation as compressed run lengths.
 
-pycocotools trusts what it is given: run lengths that do not fill the mask leave the rest of it uninitialised. So they
-are checked here first.
+Run lengths are checked first, see casl.codes.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_tools
+
+from casl.codes import runs_of
 
 Rle = dict[str, Any]  # {"size": [height, width], "counts": bytes}, the compressed form of pycocotools
 
@@ -74,56 +75,12 @@ def _is_polygon(polygon: Any, height: int, width: int) -> bool:
 
 
 def _runs(counts: Any) -> NDArray[np.int64]:
-    """Run lengths of a compressed RLE, empty if it is damaged.
-
-    A number is a chain of characters with 5 bits each, low bits first, the sixth bit meaning that more follow; from the
-    fourth number on it is the difference to the run two before.
-    """
+    """Run lengths of a compressed RLE, empty if it is damaged."""
     raw = counts.encode("latin-1", "replace") if isinstance(counts, str) else counts
-    if not isinstance(raw, bytes) or not raw:
+    try:
+        return runs_of(raw)
+    except (TypeError, ValueError):
         return np.empty(0, np.int64)
-    chars = np.frombuffer(raw, np.uint8).astype(np.int64) - 48
-    ends = np.flatnonzero((chars & 32) == 0)
-    if chars.min() < 0 or chars.max() > 63 or not len(ends) or ends[-1] != len(chars) - 1:
-        return np.empty(0, np.int64)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    if lengths.max() > 7:  # more than 32 bits
-        return np.empty(0, np.int64)
-    shifts = 5 * (np.arange(len(chars)) - np.repeat(starts, lengths))
-    values = np.add.reduceat((chars & 31) << shifts, starts)
-    values -= np.where(chars[ends] & 16, 1 << (5 * lengths), 0)
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
-    return values
-
-
-def all_whole(texts: Sequence[bytes], pixels: Sequence[int]) -> bool:
-    """Whether every one of some compressed RLEs has runs that add up to its mask's pixels; as `to_rle` checks one."""
-    if not texts or not all(texts):
-        return not texts
-    chars = np.frombuffer(b"".join(texts), np.uint8).astype(np.int64) - 48
-    is_end = (chars & 32) == 0
-    ends = np.flatnonzero(is_end)
-    last_chars = np.cumsum([len(text) for text in texts]) - 1
-    if chars.min() < 0 or chars.max() > 63 or not is_end[last_chars].all():
-        return False
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    if lengths.max() > 7:
-        return False
-    shifts = 5 * (np.arange(len(chars)) - np.repeat(starts, lengths))
-    values = np.add.reduceat((chars & 31) << shifts, starts)
-    values -= np.where(chars[ends] & 16, 1 << (5 * lengths), 0)
-    first = np.concatenate([[0], np.searchsorted(ends, last_chars)[:-1] + 1])  # number of each mask's first run
-    mask = np.repeat(np.arange(len(texts)), np.diff([*first, len(values)]))
-    place = np.arange(len(values)) - first[mask]
-    for chosen in (np.flatnonzero(place % 2 == 1), np.flatnonzero((place % 2 == 0) & (place > 0))):
-        # differences to the run two before: a running sum that starts anew with every mask
-        sums = np.cumsum(values[chosen])
-        starts_here = np.searchsorted(chosen, first)[mask[chosen]]
-        values[chosen] = sums - np.where(starts_here > 0, sums[starts_here - 1], 0)
-    return bool(values.min() >= 0 and (np.add.reduceat(values, first) == np.asarray(pixels)).all())
 
 
 def _compressed(rle: Rle) -> Rle:

@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from casl.codes import runs_of
 from casl.errors import DataError
-
-_LONG = 2**31  # longest run that is summed together with those of other masks
-MAX_CHARACTERS = 8  # of one run; 5 bits each, so 40 bits: longer than any image
 
 
 def to_rle(segmentation: object, height: int, width: int, owner: str, filled: bool = False) -> dict[str, Any]:
@@ -27,7 +25,7 @@ def to_rle(segmentation: object, height: int, width: int, owner: str, filled: bo
         height: of the image, pixels.
         width: of the image, pixels.
         owner: whose mask it is, for the error message: "annotation 12".
-        filled: a compressed string whose runs are known to add up to its size, see `are_filled`.
+        filled: a compressed string whose runs are known to add up to its size, see `are_whole`.
 
     Returns:
         {"size": [height, width], "counts": bytes}. Polygons are merged to their union. An empty mask is legal.
@@ -50,41 +48,12 @@ def to_rle(segmentation: object, height: int, width: int, owner: str, filled: bo
     if not isinstance(counts, bytes):
         raise DataError(f"{owner}: RLE counts must be a list, str or bytes, got {type(counts).__name__}")
     if not filled:
-        _check_runs(_decode_runs(counts, owner), height, width, owner)
+        try:
+            runs = runs_of(counts)
+        except ValueError as error:
+            raise DataError(f"{owner}: {error}") from error
+        _check_runs(runs, height, width, owner)
     return {"size": [height, width], "counts": counts}
-
-
-def are_filled(strings: Sequence[bytes], pixels: Sequence[int]) -> bool:
-    """Whether every compressed run-length string is sound and covers so many pixels; all at once, and so fast.
-
-    False says only that one of them needs a closer look.
-    """
-    if not all(strings):
-        return False
-    characters = np.frombuffer(b"".join(strings), dtype=np.uint8).astype(np.int64) - 48
-    ends = np.flatnonzero(characters & 0x20 == 0)
-    last = np.cumsum([len(string) for string in strings]) - 1  # character of each mask
-    if ((characters < 0) | (characters >= 64)).any() or not (characters[last] & 0x20 == 0).all():
-        return False
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    if lengths.max() > MAX_CHARACTERS:
-        return False
-    place = 5 * (np.arange(len(characters)) - np.repeat(starts, lengths))
-    steps = np.add.reduceat((characters & 0x1F) << place, starts)
-    steps -= np.where(characters[ends] & 0x10, 1 << (5 * lengths), 0)
-    if np.abs(steps).max() > _LONG:
-        return False
-    first = np.searchsorted(ends, np.concatenate([[0], last[:-1] + 1]))  # run of each mask
-    counts = np.diff(np.append(first, len(ends)))
-    number = np.arange(len(ends)) - np.repeat(first, counts)
-    # a run adds to the one two before, but the first three start anew: three chains in each mask
-    chain = 3 * np.repeat(np.arange(len(strings)), counts) + np.where(number == 0, 0, 1 + (number & 1))
-    order = np.argsort(chain, kind="stable")
-    sums, chain = np.cumsum(steps[order]), chain[order]
-    begins = np.flatnonzero(np.diff(chain, prepend=-1))
-    runs = sums - np.repeat(sums[begins] - steps[order][begins], np.diff(np.append(begins, len(chain))))
-    return bool((runs >= 0).all() and (np.add.reduceat(runs, first) == np.asarray(pixels)).all())
 
 
 def _from_polygons(polygons: Sequence[Any], height: int, width: int, owner: str) -> dict[str, Any]:
@@ -122,21 +91,3 @@ def _check_runs(runs: np.ndarray[Any, Any], height: int, width: int, owner: str)
             f"{owner}: RLE runs cover {int(runs.sum())} pixels, the image has {height} x {width} = {height * width}; "
             "the mask is damaged or belongs to another image"
         )
-
-
-def _decode_runs(counts: bytes, owner: str) -> np.ndarray[Any, Any]:
-    """Run lengths of COCO's compressed string: 6-bit characters from '0', 5 bits of value and one "more follows",
-    signed, and from the fourth run on the difference to the run two before."""
-    characters = np.frombuffer(counts, dtype=np.uint8).astype(np.int64) - 48
-    ends = np.flatnonzero(characters & 0x20 == 0)
-    legal = ((characters >= 0) & (characters < 64)).all() and len(ends) and ends[-1] == len(characters) - 1
-    starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
-    lengths = ends - starts + 1
-    if not legal or lengths.max() > MAX_CHARACTERS:
-        raise DataError(f"{owner}: RLE counts is not a COCO run-length string: {counts!r:.60}")
-    place = 5 * (np.arange(len(characters)) - np.repeat(starts, lengths))
-    runs = np.add.reduceat((characters & 0x1F) << place, starts)
-    runs -= np.where(characters[ends] & 0x10, 1 << (5 * lengths), 0)
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    return runs

@@ -15,15 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from casl.codes import segment_ids
 from casl.errors import DataError
 
 VOID = 0
 ID_LIMIT = 256**3  # three bytes of a PNG's pixel
 
 Ids = NDArray[np.integer[Any]]
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # all that Pillow raises on damaged files
 
 
 class Pair(NamedTuple):
@@ -177,13 +176,8 @@ def _by_image(content: object, whose: str) -> dict[int, dict[str, Any]]:
 
 def _read_ids(path: Path, owner: str) -> NDArray[np.int32]:
     try:
-        with Image.open(path) as image:
-            mode, pixels = image.mode, np.asarray(image)
+        return segment_ids(path)
     except FileNotFoundError as error:
         raise DataError(f"{owner}: panoptic PNG {path} does not exist") from error
-    except UNREADABLE as error:
-        raise DataError(f"{owner}: {path} is not a readable PNG ({error})") from error
-    if mode not in ("RGB", "RGBA"):
-        raise DataError(f"{owner}: {path} has pixels of mode {mode}; a panoptic PNG is 8-bit RGB")
-    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
-    return red + 256 * green + 65536 * blue
+    except ValueError as error:
+        raise DataError(f"{owner}: {path}: {error}") from error

@@ -15,8 +15,9 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
+from casl.codes import are_whole
 from casl.errors import DataError
-from casl.metrics.masks import are_filled, to_rle
+from casl.metrics.masks import to_rle
 
 GroundTruth = dict[str, Any]  # {"images": [...], "annotations": [...], "categories": [...]}
 Result = dict[str, Any]  # {"image_id", "category_id", "score", "bbox" XYWH in pixels and / or "segmentation"}
@@ -165,7 +166,7 @@ def _filled(entries: Sequence[object]) -> frozenset[int]:
                 places.append(place)
                 strings.append(counts if isinstance(counts, bytes) else counts.encode("utf-8", "surrogatepass"))
                 pixels.append(size[0] * size[1])
-        if strings and are_filled(strings, pixels):
+        if strings and are_whole(strings, pixels):
             found += places
     return frozenset(found)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle_tools
 
-from casl.data.rle import all_whole, to_rle
+from casl.codes import are_whole
+from casl.data.rle import to_rle
 
 
 def some(count: int, height: int, width: int, seed: int) -> list[bytes]:
@@ -18,9 +19,9 @@ def some(count: int, height: int, width: int, seed: int) -> list[bytes]:
 
 def test_whole_masks_of_different_sizes_pass_together() -> None:
     texts = some(7, 30, 41, 0) + some(5, 200, 10, 1)
-    assert all_whole(texts, [30 * 41] * 7 + [2000] * 5)
-    assert not all_whole(texts, [30 * 41] * 12)
-    assert all_whole([], [])
+    assert are_whole(texts, [30 * 41] * 7 + [2000] * 5)
+    assert not are_whole(texts, [30 * 41] * 12)
+    assert are_whole([], [])
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -40,4 +41,4 @@ def test_a_damaged_one_among_them_is_found_where_a_single_check_finds_it(seed: i
         alone = True
     except ValueError:
         alone = False
-    assert all_whole(texts, [20 * 33] * 6) is alone
+    assert are_whole(texts, [20 * 33] * 6) is alone

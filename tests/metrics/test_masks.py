@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from casl.codes import are_whole
 from casl.errors import DataError
-from casl.metrics.masks import are_filled, to_rle
+from casl.metrics.masks import to_rle
 
 # 4 rows, 5 columns; runs count down the columns: 5 off, 2 on, 2 off, 2 on, 9 off
 MASK = np.zeros((4, 5), dtype=np.uint8)
@@ -79,8 +80,8 @@ def many(seed: int) -> list[dict[str, Any]]:
 def test_many_masks_are_sound_together_if_each_is_alone() -> None:
     masks = many(1)
     strings, pixels = [m["counts"] for m in masks], [m["size"][0] * m["size"][1] for m in masks]
-    assert are_filled(strings, pixels)
-    assert all(are_filled([string], [count]) for string, count in zip(strings, pixels, strict=True))
+    assert are_whole(strings, pixels)
+    assert all(are_whole([string], [count]) for string, count in zip(strings, pixels, strict=True))
 
 
 def test_one_damaged_mask_among_many_is_noticed_as_alone() -> None:
@@ -99,7 +100,7 @@ def test_one_damaged_mask_among_many_is_noticed_as_alone() -> None:
             sound = True
         except DataError:
             sound = False
-        assert are_filled(changed, pixels) == sound
+        assert are_whole(changed, pixels) == sound
         noticed += not sound
     assert 10 < noticed < 100
 
@@ -109,4 +110,4 @@ def test_one_damaged_mask_among_many_is_noticed_as_alone() -> None:
 def test_a_string_that_is_none_is_noticed_wherever_it_stands(damaged: bytes, place: int) -> None:
     strings = [COMPRESSED, COMPRESSED]
     strings.insert(place, damaged)
-    assert not are_filled(strings, [20, 20, 20])
+    assert not are_whole(strings, [20, 20, 20])

@@ -254,7 +254,7 @@ def test_an_image_that_is_there_twice_is_an_error(files: tuple[Json, Path, Json,
     ("ids", "message"),
     [
         (row((0, 2), (3, 10), (70000, 21)), "image 12: the ground truth is 32 x 1 pixels, the prediction 33 x 1"),
-        (None, r"predictions: image 12: .*a\.png is not a readable PNG"),
+        (None, r"predictions: image 12: .*a\.png: not a readable PNG"),
     ],
 )
 def test_a_png_of_another_size_or_damaged_is_an_error(
@@ -268,7 +268,7 @@ def test_a_png_of_another_size_or_damaged_is_an_error(
 
 def test_a_grey_png_is_not_panoptic(files: tuple[Json, Path, Json, Path]) -> None:
     Image.new("L", (32, 1)).save(files[3] / "a.png")
-    with pytest.raises(DataError, match="pixels of mode L"):
+    with pytest.raises(DataError, match="8-bit RGB pixels, this one is L"):
         pq(*files)
 
 
