@@ -59,7 +59,7 @@ def _number_of_images(profile: Profile, agnostic: bool) -> Iterator[Cell]:
     for row, first in (("Table 1: {} pseudo labels, truth", 0), ("the same {}, as many images", labeled.count)):
         pseudo = _labels(profile, agnostic=agnostic, first=first)
         trained = warmup(profile, schedule=3, pseudo=pseudo, detector="fcos", backbone="resnet50")
-        yield from _pair(profile, row.format(kind), trained, truth, metric)
+        yield from _pair(profile, row.format(kind), trained, truth, metric=metric)
 
 
 def _quality_of_labels(profile: Profile) -> Iterator[Cell]:
@@ -68,11 +68,13 @@ def _quality_of_labels(profile: Profile) -> Iterator[Cell]:
     true_entities, true_objects = (
         warmup_on_truth(profile, split="unlabeled", labels=labels) for labels in ("entities", "objects")
     )
-    for row, this, other in (
-        ("Table 2: warmup on entities, objects", entities, objects),
-        ("the same on hidden truth", true_entities, true_objects),
-    ):
-        yield from _pair(profile, row, finetune(profile, this), finetune(profile, other))
+    for what, metric, framework in (("detection", "ap_det", "fcos"), ("panoptic", "pq", "panoptic_fpn")):
+        for row, this, other in (
+            (f"Table 2: {what} after warmup on entities, objects", entities, objects),
+            (f"the same {what} on hidden truth", true_entities, true_objects),
+        ):
+            models = (finetune(profile, warm, detector=framework) for warm in (this, other))
+            yield from _pair(profile, row, *models, metric=metric)
 
 
 def _length(profile: Profile) -> Iterator[Cell]:
@@ -88,9 +90,11 @@ def _labels(profile: Profile, *, agnostic: bool, first: int = 0) -> PseudoLabel:
     return pseudo_label(profile, labeler(profile, labels="objects", agnostic=agnostic), first=first)
 
 
-def _pair(profile: Profile, row: str, this: Train, other: Train, metric: str = "ap_det") -> Iterator[Cell]:
+def _pair(profile: Profile, row: str, this: Train, other: Train, *, metric: str = "ap_det") -> Iterator[Cell]:
+    figure = "PQ" if metric == "pq" else "AP"
     for column, model in ((THIS, this), (OTHER, other)):
-        yield Cell(row=row, column=column, metric=metric, stage=evaluate(profile, model, metric))
+        stage = evaluate(profile, model, metric)
+        yield Cell(row=row, column=column, metric=metric, stage=stage, figure=figure)
 
 
 ABLATION = Ablation(

@@ -165,7 +165,8 @@ def test_a_suspect_is_tried_beside_the_tables_own_cells_and_is_all_that_differs(
     assert all(row.startswith("Table ") for row in first) and all(row.startswith("the same") for row in second)
     t1, t2, t6 = ({(c.row, c.column): c.stage for c in built(t, "mini")} for t in ("table1", "table2", "table6"))
     shown = [t2["Objects (P, A)", "AP^det"], t1["pseudo labels", "class-agnostic"]]
-    shown += [t1["pseudo labels", "class-specific"], t2["Entities (P, A)", "AP^det"], t6["F strong", "W weak"]]
+    shown += [t1["pseudo labels", "class-specific"], t2["Entities (P, A)", "AP^det"]]
+    shown += [t2["Entities (P, A)", "PQ"], t6["F strong", "W weak"]]
     assert [pairs[row, "this"].key for row in first] == [s.model.key for s in shown if s]
 
     new, given = pairs[second[0], "against"], pairs[first[0], "against"]
@@ -173,5 +174,6 @@ def test_a_suspect_is_tried_beside_the_tables_own_cells_and_is_all_that_differs(
     for row in second[1:3]:
         assert pairs[row, "this"].data.data.count == pairs[row, "against"].data.count
     for side in ("this", "against"):
-        assert pairs[second[3], side].init.data == pairs[first[3], side].init.data.data
-        assert replace(pairs[second[4], side], schedule=pairs[first[4], side].schedule).key == pairs[first[4], side].key
+        for n in (3, 4):
+            assert pairs[second[n], side].init.data == pairs[first[n], side].init.data.data
+        assert replace(pairs[second[5], side], schedule=pairs[first[5], side].schedule).key == pairs[first[5], side].key
