@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-DRAWS = "draws.json"  # in the folder of an evaluation: its figure on each draw of the bootstrap over images, percent
+DRAWS = "draws.json"  # in the folder of an evaluation: its headline on each draw of the bootstrap over images, percent
+HEADLINES = ("AP", "PQ")  # the one figure of a metric that draws are about
 STATUSES = ("done", "running", "failed", "blocked", "not run")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from casl.errors import SpecError
-from casl.spec.run import Run
+from casl.spec.run import DRAWS, Run
 from tests.report.sample import cells, done, evaluation, failed, full, stage_of, table, tabled
 
 
@@ -37,6 +38,14 @@ def test_missing_seeds_make_a_cell_partial_and_are_named() -> None:
     assert "1 of 3 seeds measured" in first.note
     assert "seed 0: not run" in first.note
     assert "seed 2: failed" in first.note
+
+
+def test_draws_of_the_images_belong_to_the_headline_alone(tmp_path: Path) -> None:
+    (tmp_path / DRAWS).write_text("[19.0, 21.0]")
+    one = cells(figures=("AP", "AP50"))
+    run = replace(done(stage_of(one[0]), AP=20.0, AP50=40.0), folder=tmp_path)
+    headline, other = table([one], [run]).cells[:2]
+    assert (headline.draws, other.value, other.draws) == ({0: (19.0, 21.0)}, 40.0, {})
 
 
 def test_an_undefined_figure_stays_out_of_the_mean() -> None:
