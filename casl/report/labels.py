@@ -1,4 +1,4 @@
-"""How good pseudo labels are: precision and recall against the truth that no stage trains on, by labeler and delta.
+"""How good pseudo labels are: precision and recall against the truth that the method never sees, by labeler and delta.
 
 Only data whose unlabeled images have a hidden truth give such numbers: the built-in scenes, and sets that bring one.
 Matching is class-agnostic for every labeler, also a class-specific one, so that they can be compared.
@@ -100,7 +100,7 @@ def to_markdown(found: Sequence[Quality], small: bool) -> str:
     parts = ["# How good the pseudo labels are"]
     parts += [f"> **{SMALL}.**"] if small else []
     parts += [
-        "Boxes against the hidden truth of the unlabeled images, which no stage trains on; percent, mean over IoU "
+        "Boxes against the hidden truth of the unlabeled images, which the method never sees; percent, mean over IoU "
         ".50:.05:.95, class-agnostic matching for all. Labelers of entities are compared with entities, those of "
         "objects with objects.",
         markdown.rows_of([heads, *lines]),

@@ -52,15 +52,19 @@ def _unchanged(stage: Folder, ctx: Context) -> SplitFiles:
 
 
 def open_split(stage: Stage, labels: str, ctx: Context) -> CocoSplit:
-    """A split with its annotations. labels: one of casl.data.layout.KINDS."""
+    """A split with its annotations.
+
+    labels: one of casl.data.layout.KINDS. Of an unlabeled split "images" are all that the method sees; other kinds are
+    the hidden truth, which the built-in scenes know: for measuring, and for the ablation `reasons`.
+    """
+    if isinstance(stage, Scenes) and stage.split == "unlabeled" and labels != "images":
+        return load_split(find_splits(ctx.inputs[stage.name] / "set")["unlabeled_gt"], labels)
     return load_split(split_files(stage, ctx), labels)
 
 
 def hidden_truth(stage: Stage, labels: str, ctx: Context) -> CocoSplit | None:
-    """True labels of an unlabeled split where the built-in scenes know them; for measuring only, never for training."""
-    if not isinstance(stage, Scenes):
-        return None
-    return load_split(find_splits(ctx.inputs[stage.name] / "set")["unlabeled_gt"], labels)
+    """True labels of an unlabeled split where they are known, None elsewhere."""
+    return open_split(stage, labels, ctx) if isinstance(stage, Scenes) else None
 
 
 def open_pseudo_labels(stage: Warmup, ctx: Context) -> CocoSplit:
