@@ -13,6 +13,7 @@ from typing import Any
 
 from casl.errors import DataError
 from casl.report.labels import FIGURES
+from casl.report.paired import LEVEL
 from casl.report.wording import number
 
 BEGIN, END = "<!-- results: made by `make docs` from {folder} -->", "<!-- end of results -->"
@@ -71,14 +72,26 @@ def placed(page: str, folder: str, text: str) -> str:
 
 
 def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
-    lines = ["| the paper says | here | comparisons its way | differences | in the paper |", "|---|---|---|---|---|"]
+    lines = ["| the paper says | here | seeds | comparisons its way | differences | in the paper |"]
+    lines += ["|---|---|---|---|---|---|"]
     for claim in claims:
         measured = [e for e in claim["evidence"] if e["difference"] is not None]
         papers = [e["paper_difference"] for e in claim["evidence"] if e["paper_difference"] is not None]
-        way = "–" if claim["within"] else f"{sum(e['difference'] > 0 for e in measured)} of {len(measured)}"
-        cells = [claim["text"], claim["verdict"], way, _range([e["difference"] for e in measured]), _range(papers)]
+        seeds = str(min((e["seeds"] for e in measured), default="–"))
+        differences = _range([e["difference"] for e in measured])
+        cells = [claim["text"], claim["verdict"], seeds, _way(claim, measured), differences, _range(papers)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _way(claim: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> str:
+    """How many comparisons point the claim's way, and how many of these are significant: "6 of 7, 4 significant"."""
+    if claim["within"] or not measured:
+        return "–"
+    pointing = [e for e in measured if e["difference"] > 0]
+    tested = any(e["p"] is not None for e in measured)
+    sure = f", {sum(e['p'] is not None and e['p'] < LEVEL for e in pointing)} significant" if tested else ""
+    return f"{len(pointing)} of {len(measured)}{sure}"
 
 
 def _counts(claims: Mapping[str, Any]) -> str:
