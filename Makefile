@@ -18,7 +18,7 @@ READY := $(VENV)/.ready
 STUDY := --profile $(PROFILE) --seeds $(SEEDS) --store $(STORE) $(if $(DATA),--data $(DATA)) $(if $(RULE),--rule $(RULE)) $(if $(BATCH),--batch-size $(BATCH)) $(if $(SIZE),--size $(SIZE)) $(if $(PROVIDER),--provider $(PROVIDER))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables search notebooks doctor bench docs test check lint format ui clean FORCE
+.PHONY: help setup tables reasons search notebooks doctor bench docs test check lint format ui clean FORCE
 
 help: ## list the targets
 	@echo "make table4        the paper's Table 4: plan, run what is missing, write $(REPORTS)/$(PROFILE)/table4.*"
@@ -37,13 +37,18 @@ $(READY): pyproject.toml constraints.txt
 
 setup: $(READY) ## create .venv and install everything
 
+# run what is missing of $(1), then report it, also if a stage failed
+run_and_report = @$(BIN)/casl run $(1) $(STUDY); status=$$?; \
+	 if [ $$status -le 1 ]; then $(BIN)/casl report $(1) $(STUDY) --reports $(REPORTS) || status=$$?; fi; exit $$status
+
 table%: $(READY) FORCE
-	@$(BIN)/casl run $@ $(STUDY); status=$$?; \
-	 if [ $$status -le 1 ]; then $(BIN)/casl report $@ $(STUDY) --reports $(REPORTS) || status=$$?; fi; exit $$status
+	$(call run_and_report,$@)
 
 tables: $(READY) ## every table of the registry
-	@$(BIN)/casl run all $(STUDY); status=$$?; \
-	 if [ $$status -le 1 ]; then $(BIN)/casl report all $(STUDY) --reports $(REPORTS) || status=$$?; fi; exit $$status
+	$(call run_and_report,all)
+
+reasons: $(READY) ## where a small profile differs from the paper, one suspect taken away at a time
+	$(call run_and_report,reasons)
 
 search: $(READY) ## search the score threshold delta: which one, and how sure
 	@$(BIN)/casl tune delta $(STUDY) --reports $(REPORTS)

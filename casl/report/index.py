@@ -63,6 +63,10 @@ def to_html(tables: Sequence[Table], verdicts: Sequence[Verdict], folder: Path, 
     if (folder / f"{labels.NAME}.png").is_file():
         heading = '<h2 id="labels"><a href="labels.md">How good the pseudo labels are</a></h2>'
         parts += [heading, '<img alt="precision against recall of pseudo labels" src="labels.png" loading="lazy">']
+    if (folder / "reasons.html").is_file():
+        parts.append(
+            '<h2 id="reasons"><a href="reasons.html">Where it differs from the paper, and what was suspected</a></h2>'
+        )
     for table in tables:
         parts += _section(table, folder, mlflow_page)
     return page("casl: all tables", parts)

@@ -89,3 +89,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"file/mini.*REPORTS="):
         write_index([full()], CLAIMS, tmp_path / "file" / "mini")
+
+
+def test_suspects_are_linked_where_they_were_tried(tmp_path: Path) -> None:
+    write_index([full()], CLAIMS, tmp_path)
+    assert "reasons.html" not in Page((tmp_path / "index.html").read_text()).targets
+    write_table(tabled("reasons", {("a", "this", "ap_det", "AP"): ([1.0], None)}), tmp_path)
+    write_index([full()], CLAIMS, tmp_path)
+    assert "reasons.html" in Page((tmp_path / "index.html").read_text()).targets
