@@ -12,10 +12,11 @@ import pytest
 from casl import catalog
 from casl.cli import parser
 from casl.errors import DataError
+from casl.report.paired import LEVEL
 from casl.report.summary import MAIN, long, placed, short
 from casl.runner.plan import make_plan
 from casl.runner.store import Store
-from casl.spec import Train, labeler, warmup_on_truth
+from casl.spec import Train, labeler, warmup, warmup_on_truth
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "reports" / "mini"
@@ -121,3 +122,66 @@ def test_what_is_said_of_retinanet_is_so() -> None:
     table = json.loads((SHIPPED / "table10.json").read_bytes())
     values = [c["value"] for c in table["cells"] if c["row"] == "RetinaNet (P)"]
     assert len(values) == 2 and max(values) < 3.0
+
+
+def claim(beginning: str) -> list[dict[str, float | None]]:
+    """Evidence of the shipped claim that begins so."""
+    claims = json.loads((SHIPPED / "claims.json").read_bytes())["claims"]
+    (found,) = (c for c in claims if c["text"].startswith(beginning))
+    evidence: list[dict[str, float | None]] = found["evidence"]
+    return evidence
+
+
+def gain_of(row: str) -> tuple[float, bool]:
+    """Difference of a pair of the shipped ablation `reasons`, and whether it is significant."""
+    cells = json.loads((SHIPPED / "reasons.json").read_bytes())["cells"]
+    (cell,) = (c for c in cells if (c["row"], c["column"]) == (row, "this"))
+    return float(cell["gain"]), cell["gain_p"] < LEVEL
+
+
+def test_what_is_said_to_show_shows() -> None:
+    for text in ("Warming up on pseudo labels beats starting", "One warmed-up model helps every framework"):
+        assert all(e["difference"] > 0 for e in claim(text)), text  # type: ignore[operator]
+    for text in ("More unlabeled data makes a better warmed-up", "More unlabeled data makes a better finetuned"):
+        first, *later = claim(text)
+        assert first["difference"] > 0 and first["p"] < LEVEL  # type: ignore[operator]
+        assert all(abs(e["difference"]) < 1.0 for e in later)  # type: ignore[arg-type]
+    assert claim("Most of the gain comes from the backbone")[0]["difference"] > 0  # type: ignore[operator]
+    assert all(e["p"] > LEVEL and e["difference"] < 0 for e in claim("Neck and head each add"))  # type: ignore[operator]
+    table = json.loads((SHIPPED / "table5.json").read_bytes())
+    values = {(c["row"], c["column"]): c["value"] for c in table["cells"] if c["metric"] == "ap_e"}
+    weakest = [min((v, column) for (r, column), v in values.items() if r == row)[1] for row in table["rows"]]
+    assert weakest == ["R-101", "R-101"]
+
+
+def test_what_is_said_of_suspects_is_so() -> None:
+    labels = {x["labeler"]: x["f1"] for x in json.loads((SHIPPED / "labels.json").read_bytes())["labels"]}
+    without, with_classes = (labels[f"objects, class-{kind}, condinst resnet10t"] for kind in ("agnostic", "specific"))
+    assert all(sum(without[delta]) > sum(with_classes[delta]) for delta in without)
+    handed, new = "Table 2: warmup without classes, with classes", "the same, every finetune with a new classifier"
+    assert gain_of(new) < gain_of(handed) < (0, True) and gain_of(handed)[1] and gain_of(new)[1]
+
+    losses = [gain_of(f"the same {kind}, as many images")[0] for kind in ("without classes", "with classes")]
+    assert losses[0] < losses[1] < -3
+    assert all(gain_of(f"Table 1: {k} pseudo labels, truth")[0] > -1 for k in ("without classes", "with classes"))
+
+    for what in ("detection", "panoptic"):
+        pseudo, true = (
+            gain_of(f"Table 2: {what} after warmup on entities, objects"),
+            gain_of(f"the same {what} on hidden truth"),
+        )
+        assert pseudo[0] < 0 and pseudo[0] < true[0] and not true[1]
+    assert gain_of("Table 2: panoptic after warmup on entities, objects")[1]
+
+    short, long = gain_of("Table 6: finetuning with strong, weak augmentation"), gain_of("the same for 5x")
+    assert short[0] < 0 < -short[0] < long[0] and long[1]
+
+    table = json.loads((SHIPPED / "table4.json").read_bytes())
+    for column in table["columns"]:
+        values = [c["value"] for c in table["cells"] if c["column"] == column]
+        assert values == sorted(values), column
+
+    mini = catalog.load("profile", "mini")
+    drawn = warmup(mini).iters * mini.warmup_recipe.batch
+    text = (ROOT / "docs" / "results.md").read_text()
+    assert f"{drawn:,} images drawn" in text and 1 < drawn / mini.images_in("large") < 1.5
