@@ -14,6 +14,7 @@ from typing import Any
 from casl.errors import DataError
 from casl.report.labels import FIGURES
 from casl.report.paired import LEVEL
+from casl.report.table import PUBLISHED
 from casl.report.wording import number
 
 BEGIN, END = "<!-- results: made by `make docs` from {folder} -->", "<!-- end of results -->"
@@ -144,7 +145,10 @@ def _gains(table: Mapping[str, Any]) -> list[str]:
         if cell["value"] is not None:
             paper = number(cell["paper_gain"], signed=True)
             lines.append(f"| {cell['row']} | {cell['column']} | {_value(cell)} | {_gain(cell)} | {paper} |")
-    return [f"{table['title']}, {seeds}. {' '.join(f'{note}.' for note in table['notes'])}", "\n".join(lines)]
+    asked = [cell for cell in table["cells"] if cell["status"] != PUBLISHED]
+    measured = f"{sum(cell['value'] is not None for cell in asked)} of {len(asked)} cells measured"
+    notes = " ".join(f"{note[0].upper()}{note[1:]}." for note in table["notes"])
+    return [f"{table['title']}, {seeds}, {measured}. {notes}", "\n".join(lines)]
 
 
 def _value(cell: Mapping[str, Any]) -> str:

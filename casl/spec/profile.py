@@ -273,7 +273,8 @@ class Profile:
         if not data.has_entities:
             notes.append(f"{data.name} has no entity or panoptic annotations: the labeler learns objects, not entities")
         # A classifier of scenes stands for ImageNet beside scenes only: photos have nothing in common with them.
-        changed = replace(self, data=data, notes=tuple(notes), pretrain=None)
+        title = "its models and iterations, images on disk" if isinstance(self.data, SceneData) else self.title
+        changed = replace(self, title=title, data=data, notes=tuple(notes), pretrain=None)
         return changed._at_size(*self.photo_size) if self.photo_size else changed
 
     def with_size(self, short: int) -> Profile:

@@ -103,6 +103,7 @@ def test_photographs_are_larger_than_scenes_and_level_ranges_follow(folder: Path
     profile = replace(NANO, photo_size=(128, 192)).with_data(opened(folder, tmp_path).data)
     assert profile.shape.ranges == (32, 64, 128, 256)
     assert profile.finetune_recipe.sizes == (128,) and profile.test_size == (128, 192)
+    assert "scenes" not in profile.title
 
 
 def test_another_size_scales_all_that_is_in_pixels_and_is_named(folder: Path, tmp_path: Path) -> None:
