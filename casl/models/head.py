@@ -46,8 +46,8 @@ def group_norm(channels: int) -> nn.GroupNorm:
     """Groups of 8 channels, which is the reference's 32 groups at 256; of gcd(8, channels) where 8 does not divide
     them.
 
-    The size of a group is kept and not the number of groups: on a 1 x 1 map of the coarsest level a group of one channel
-    would always be normalised to zero.
+    The size of a group is kept and not the number of groups: on a 1 x 1 map of the coarsest level a group of one
+    channel would always be normalised to zero.
     """
     return nn.GroupNorm(channels // math.gcd(8, channels), channels)
 
