@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -185,3 +186,17 @@ def test_what_is_said_of_suspects_is_so() -> None:
     drawn = warmup(mini).iters * mini.warmup_recipe.batch
     text = (ROOT / "docs" / "results.md").read_text()
     assert f"{drawn:,} images drawn" in text and 1 < drawn / mini.images_in("large") < 1.5
+
+
+def table2_of(folder: str) -> dict[str, dict[str, Any]]:
+    """Row -> the cell of AP^det of a shipped Table 2 on real images."""
+    table = json.loads((ROOT / "reports" / folder / "table2.json").read_bytes())
+    return {c["row"]: c for c in table["cells"] if c["column"] == "AP^det"}
+
+
+def test_what_is_said_of_blood_cells_is_so() -> None:
+    cells = table2_of("mini-bccd-size96")
+    rows = ["ImageNet", "Objects (G, A)", "Objects (P, S)", "Objects (P, A)"]
+    values = [cells[row]["value"] for row in rows]
+    assert values == sorted(values) and cells["ImageNet"]["seeds"] == 1
+    assert all(cells[row]["gain_images"][0] > 0 for row in rows[2:])

@@ -147,8 +147,8 @@ def _gains(table: Mapping[str, Any]) -> list[str]:
             lines.append(f"| {cell['row']} | {cell['column']} | {_value(cell)} | {_gain(cell)} | {paper} |")
     asked = [cell for cell in table["cells"] if cell["status"] != PUBLISHED]
     measured = f"{sum(cell['value'] is not None for cell in asked)} of {len(asked)} cells measured"
-    notes = " ".join(f"{note[0].upper()}{note[1:]}." for note in table["notes"])
-    return [f"{table['title']}, {seeds}, {measured}. {notes}", "\n".join(lines)]
+    heading = "; ".join([f"{table['title']}, {seeds}, {measured}", *table["notes"]])
+    return [f"{heading}.", "\n".join(lines)]
 
 
 def _value(cell: Mapping[str, Any]) -> str:
