@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+SIDES = ("left", "top", "right", "bottom")
 PRIOR = 0.01  # probability of an object that an untrained classifier predicts everywhere
 
 
@@ -116,3 +117,27 @@ class FCOSHead(nn.Module):
             if self.controller is not None and output.kernels is not None:
                 output.kernels.append(self.controller(box_features))
         return output
+
+
+class DeadSides:
+    """Which sides of its boxes an FCOS head leaves at zero everywhere, on all it predicts while it is watched.
+
+    Behind the ReLU such a side has no gradient: a training that loses one does not get it back, and hands it on.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Watch the FCOS heads of a model; one without any has no dead sides."""
+        self._alive: Tensor | None = None
+        for module in model.modules():
+            if isinstance(module, FCOSHead):
+                module.register_forward_hook(self._look)
+
+    def _look(self, module: nn.Module, inputs: object, output: HeadOutput) -> None:
+        alive = torch.stack([(level > 0).any(dim=3).any(dim=2).any(dim=0) for level in output.ltrb]).any(dim=0)
+        self._alive = alive if self._alive is None else self._alive | alive
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of `SIDES`; none before anything was predicted."""
+        alive = [True] * len(SIDES) if self._alive is None else self._alive.tolist()
+        return tuple(side for side, is_alive in zip(SIDES, alive, strict=True) if not is_alive)

@@ -280,7 +280,8 @@ def _repetition(cell: Cell, stage: Evaluate, runs: Mapping[str, Run], run_ids: M
     value, note, status = None, "", "done"
     if run and run.status == "done":
         value = _figure(cell, run)
-        note = "" if value is not None else "undefined (-1): there is nothing to measure it on"
+        of_run = str(run.facts.get("note", ""))
+        note = of_run if value is not None else "undefined (-1): there is nothing to measure it on"
     else:
         status, note = _missing(stage, run, runs)
     return Repetition(

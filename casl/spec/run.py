@@ -20,7 +20,8 @@ class Run:
     earlier attempts included. started: UTC, ISO 8601. commit: of the code, with `dirty` when the tree had changes.
     versions: package -> version. files: name -> {"sha256", "bytes"}. stage: the frozen stage as JSON values.
     folder: where its files lie (result, or work in progress). error: what stopped a failed one.
-    facts: anything else worth keeping, such as counts of images and labels. source: digest of the code that made it.
+    facts: anything else worth keeping, such as counts of images and labels; "note" is shown with the figure.
+    source: digest of the code that made it.
     attempts: one entry each time somebody worked on it: {"host", "started", "seconds"}.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
@@ -11,6 +12,7 @@ from casl.catalog import load
 from casl.data.coco import CocoSplit
 from casl.files import write_atomic
 from casl.metrics.bootstrap import BOOTSTRAPPED
+from casl.models.head import DeadSides
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Evaluate
 from casl.spec.run import DRAWS
@@ -29,7 +31,7 @@ def run(stage: Evaluate, ctx: Context) -> Outcome:
     overlap_free = stage.labels == "entities" and trained.detector == "condinst"
     detector = build_detector(trained, ctx, pretrained=False, non_overlap=overlap_free)
     detector.load_state_dict(load_weights(ctx.inputs[stage.model.name] / WEIGHTS))
-    form = form_for(stage.metric, split)
+    form, dead = form_for(stage.metric, split), DeadSides(detector)
     shown, rows = set(chosen(split)), []
     settings = TestSettings(stage.size, stage.max_size)
     for i, found in enumerate(predict_split(detector, split, settings, ctx.device, stoppable(ctx, len(split)))):
@@ -41,7 +43,10 @@ def run(stage: Evaluate, ctx: Context) -> Outcome:
         write_atomic(ctx.folder / DRAWS, json.dumps([round(value, 4) for value in form.draws(stage.metric)]).encode())
     if rows:
         save_grid(ctx.folder, "predictions", rows, [f"prediction, score > {CONFIDENT}", "ground truth"])
-    return Outcome(metrics=metrics, facts={"images": len(split), "predictions": form.keep(ctx.folder)})
+    facts: dict[str, Any] = {"images": len(split), "predictions": form.keep(ctx.folder)}
+    if dead.names:
+        facts["note"] = f"{' and '.join(dead.names)} of every box at its centre: box regression died in training"
+    return Outcome(metrics=metrics, facts=facts)
 
 
 def _row(split: CocoSplit, i: int, found: dict[str, Tensor], num_classes: int) -> list[Image.Image]:

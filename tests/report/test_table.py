@@ -48,6 +48,12 @@ def test_draws_of_the_images_belong_to_the_headline_alone(tmp_path: Path) -> Non
     assert (headline.draws, other.value, other.draws) == ({0: (19.0, 21.0)}, 40.0, {})
 
 
+def test_what_a_measurement_notes_stands_with_its_cell() -> None:
+    one = cells()
+    run = replace(done(stage_of(one[0]), AP=2.0), facts={"note": "bottom of every box at its centre"})
+    assert table([one], [run]).cells[0].note == "bottom of every box at its centre"
+
+
 def test_an_undefined_figure_stays_out_of_the_mean() -> None:
     seeds = [cells(seed) for seed in range(2)]
     runs = [done(stage_of(seeds[0][0]), AP=-1.0), done(stage_of(seeds[1][0]), AP=30.0)]
