@@ -120,24 +120,30 @@ class FCOSHead(nn.Module):
 
 
 class DeadSides:
-    """Which sides of its boxes an FCOS head leaves at zero everywhere, on all it predicts while it is watched.
+    """Which sides of its boxes an FCOS head leaves at zero, on all it predicts while it is watched.
 
-    Behind the ReLU such a side has no gradient: a training that loses one does not get it back, and hands it on.
+    Behind the ReLU a side at zero has no gradient: a training that loses one everywhere does not get it back, and hands
+    it on. Counted are the locations that find something at all; a side is dead where fewer than 5 % of them move it. In
+    sound trainings of profile mini over 90 % do.
     """
+
+    FOUND, SHARE = 0.05, 0.05  # class probability of a location that counts; of these
 
     def __init__(self, model: nn.Module) -> None:
         """Watch the FCOS heads of a model; one without any has no dead sides."""
-        self._alive: Tensor | None = None
+        self._moved, self._counted = torch.zeros(len(SIDES)), 0.0
         for module in model.modules():
             if isinstance(module, FCOSHead):
                 module.register_forward_hook(self._look)
 
     def _look(self, module: nn.Module, inputs: object, output: HeadOutput) -> None:
-        alive = torch.stack([(level > 0).any(dim=3).any(dim=2).any(dim=0) for level in output.ltrb]).any(dim=0)
-        self._alive = alive if self._alive is None else self._alive | alive
+        for logits, sides in zip(output.logits, output.ltrb, strict=True):
+            found = logits.sigmoid().amax(dim=1, keepdim=True) > self.FOUND
+            self._counted += float(found.sum())
+            self._moved += ((sides > 0) & found).sum(dim=(0, 2, 3)).cpu()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of `SIDES`; none before anything was predicted."""
-        alive = [True] * len(SIDES) if self._alive is None else self._alive.tolist()
-        return tuple(side for side, is_alive in zip(SIDES, alive, strict=True) if not is_alive)
+        """Of `SIDES`; none where nothing was found."""
+        few = (self._moved < self.SHARE * self._counted).tolist()
+        return tuple(side for side, is_dead in zip(SIDES, few, strict=True) if is_dead)
