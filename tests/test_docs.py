@@ -200,3 +200,11 @@ def test_what_is_said_of_blood_cells_is_so() -> None:
     values = [cells[row]["value"] for row in rows]
     assert values == sorted(values) and cells["ImageNet"]["seeds"] == 1
     assert all(cells[row]["gain_images"][0] > 0 for row in rows[2:])
+
+
+def test_what_is_said_of_road_scenes_is_so() -> None:
+    cells = table2_of("mini-camvid-size96")
+    measured = [c["value"] for c in cells.values() if c["value"] is not None]
+    assert len(measured) >= 3 and max(measured) < 5
+    assert cells["Entities (P, A)"]["gain_images"][0] > 0
+    assert cells["Objects (P, A)"]["note"].startswith("bottom of every box at its centre")
