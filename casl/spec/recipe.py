@@ -117,6 +117,9 @@ def pseudo_label(profile: Profile, teacher: Train, *, scale: str | None = None, 
     Args:
         scale: "tiny" .. "large", default tiny.
         first: only so many images from its beginning, 0 for all.
+
+    Raises:
+        SpecError: `first` is more than the split has.
     """
     return PseudoLabel(
         labeler=teacher,
@@ -244,10 +247,11 @@ def _first(split: Stage, images: int) -> Stage:
     """The beginning of a split; 0 is all of it."""
     if not images:
         return split
-    if isinstance(split, Scenes):
-        return replace(split, count=min(images, split.count))
-    assert isinstance(split, Folder)
-    return replace(split, first=min(images, split.first or split.count))
+    assert isinstance(split, Scenes | Folder)
+    there = getattr(split, "first", 0) or split.count
+    if not 0 < images <= there:
+        raise SpecError(f"the first {images} images of a split of {there} were asked for; 1 to {there}, or 0 for all")
+    return replace(split, count=images) if isinstance(split, Scenes) else replace(split, first=images)
 
 
 def _with_outputs(profile: Profile, chosen: Model, labels: str) -> Model:

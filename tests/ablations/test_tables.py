@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from ablations.profiles import MINI
 from casl import catalog
+from casl.errors import SpecError
 from casl.runner.plan import Counts, make_plan
 from casl.runner.store import Store
-from casl.spec import Ablation, Cell, Profile
+from casl.spec import Ablation, Cell, Profile, SceneData, labeler, pseudo_label
 
 TABLES = [f"table{n}" for n in range(1, 11)]
 
@@ -156,6 +158,16 @@ def test_quoted_rows_are_those_of_other_methods_and_htc() -> None:
 def test_table_9_says_where_its_last_row_takes_no_classifier(profile: str, said: bool) -> None:
     notes = [c.note for c in built("table9", profile) if c.row == "all"]
     assert all(("repeats the one above" in note) == said for note in notes)
+
+
+def test_more_images_than_a_split_has_are_refused_and_not_tried() -> None:
+    assert isinstance(MINI.data, SceneData)
+    few = replace(MINI, data=replace(MINI.data, unlabeled={**MINI.data.unlabeled, "tiny": 99}))
+    teacher = labeler(few, labels="objects")
+    with pytest.raises(SpecError, match="the first 100 images of a split of 99"):
+        pseudo_label(few, teacher, first=100)
+    rows = {c.row for c in catalog.load("ablation", "reasons").build(few)}
+    assert not any("as many images" in row or row.startswith("Table 1") for row in rows) and len(rows) > 4
 
 
 def test_a_suspect_is_tried_beside_the_tables_own_cells_and_is_all_that_differs() -> None:
