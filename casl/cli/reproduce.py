@@ -80,7 +80,9 @@ def _read(path: Path) -> dict[str, Any]:
         near = ", ".join(sorted(p.name for p in path.parent.glob("table*.json"))) or "none"
         raise SpecError(f"{path} does not exist; reports in that folder: {near}.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SpecError(f"{path} is not a report of casl: {error}") from error
+        raise SpecError(
+            f"{path} is not a report of this casl: {error}\n  wanted: a table's JSON, as `casl report` writes it now."
+        ) from error
 
 
 def _cell(table: dict[str, Any], row: str, column: str, metric: str) -> dict[str, Any]:

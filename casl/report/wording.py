@@ -9,6 +9,7 @@ from casl.report.layout import Gain, comparable, positions, quantity
 from casl.report.paired import Paired
 from casl.report.table import PUBLISHED, Table, TableCell
 
+MADE = ("reasons",)  # targets of the Makefile that are no table
 _BUILT_IN = "scenes"  # data that a profile has by itself
 _VARIABLES = {"rule": "RULE", "batch-size": "BATCH", "size": "SIZE", "provider": "PROVIDER"}  # of the Makefile
 
@@ -103,7 +104,7 @@ def commands(table: Table) -> list[tuple[str, str]]:
     name, seeds = table.name, f" SEEDS={table.seeds}" if table.seeds > 1 else ""
     data = "" if table.data == _BUILT_IN else f"path/to/{table.data}"
     found = []
-    if name.startswith("table"):
+    if name in MADE or name.startswith("table"):
         changed = "".join(f" {_VARIABLES[option]}={value}" for option, value in table.options)
         made = f"make {name} PROFILE={table.profile}{seeds}" + (f" DATA={data}" if data else "") + changed
         found.append(("the whole table", made))

@@ -118,7 +118,7 @@ def test_a_file_that_is_no_report_is_named(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / FOLDER).mkdir()
     assert "does not exist" in again(tmp_path, capsys, *CELL)[2]
     (tmp_path / FOLDER / "table1.json").write_text("[]")
-    assert "is not a report" in again(tmp_path, capsys, *CELL)[2]
+    assert "is not a report of this casl" in again(tmp_path, capsys, *CELL)[2]
 
 
 def test_a_table_can_be_written_with_the_seeds_that_all_its_cells_have(reports: Path, tmp_path: Path) -> None:

@@ -277,3 +277,11 @@ def test_reports_are_imported_without_matplotlib_mlflow_or_torch() -> None:
         "import sys, casl.report.render; print(sorted({'matplotlib', 'mlflow', 'torch', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("name", "made"), [("table2", True), ("reasons", True), ("delta", False)])
+def test_what_make_can_make_again_says_how(name: str, made: bool) -> None:
+    text = to_markdown(tabled(name, {("a", "b", "ap_det", "AP"): ([1.0], None)}))
+    assert (f"`make {name} PROFILE=mini" in text) == made
+    makefile = (Path(__file__).resolve().parents[2] / "Makefile").read_text()
+    assert (f"\n{name}:" in makefile or name.startswith("table")) == made
