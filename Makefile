@@ -15,6 +15,8 @@ PYTHON  ?= python3
 VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
+# tests: a process a core, each with whole files, whose tests share fixtures
+SPREAD := -n logical --maxprocesses 4 --dist loadfile
 STUDY := --profile $(PROFILE) --seeds $(SEEDS) --store $(STORE) $(if $(DATA),--data $(DATA)) $(if $(RULE),--rule $(RULE)) $(if $(BATCH),--batch-size $(BATCH)) $(if $(SIZE),--size $(SIZE)) $(if $(PROVIDER),--provider $(PROVIDER))
 
 .DEFAULT_GOAL := help
@@ -70,10 +72,10 @@ docs: $(READY) ## write docs/cli.md anew from the parser, and results in README 
 	$(BIN)/python -m casl.report.summary reports/mini README.md docs/results.md
 
 test: $(READY) lint ## all checks and tests, at most 15 minutes on 2 cores
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD)
 
 check: $(READY) lint ## format, lint, types, import arrows and the fast tests
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest $(SPREAD) -m 'not slow'
 
 lint: $(READY) ## format, lint and types only
 	$(BIN)/ruff format --check .
