@@ -42,6 +42,7 @@ class FCOSSettings:
         radius: of the centre region, in strides.
         box_quality: "ctrness" or "iou".
         bias_on_box: whether box and centre-ness layers have a bias (the Entity variant has none).
+        clip: of box distances below zero, a key of `head.CLIPS`; it changes gradients only.
         lowest: finest level of the pyramid. With 2, lateral and output layer of P2 exist as in the Entity variant, for
             frameworks that load the neck; they are never trained here.
         top_from: "p5" or "c5", the map P6 is computed from.
@@ -60,6 +61,7 @@ class FCOSSettings:
     radius: float = 1.5
     box_quality: str = "ctrness"
     bias_on_box: bool = True
+    clip: str = "relu"
     lowest: int = 2
     top_from: str = "p5"
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
@@ -104,7 +106,13 @@ class FCOS(nn.Module):
         self.backbone = backbone
         self.fpn = FPN(backbone.channels, settings.channels, settings.lowest, settings.top_from)
         self.head = FCOSHead(
-            settings.channels, num_classes, len(settings.strides), settings.towers, controller, settings.bias_on_box
+            settings.channels,
+            num_classes,
+            len(settings.strides),
+            settings.towers,
+            controller,
+            settings.bias_on_box,
+            settings.clip,
         )
         self.register_buffer("mean", torch.tensor(settings.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(settings.std)[:, None, None], persistent=False)

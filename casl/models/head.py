@@ -8,11 +8,14 @@ one class.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from casl.errors import SpecError, unknown
 
 SIDES = ("left", "top", "right", "bottom")
 PRIOR = 0.01  # probability of an object that an untrained classifier predicts everywhere
@@ -60,6 +63,26 @@ def _tower(channels: int, depth: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+class _Projected(torch.autograd.Function):
+    """ReLU forward; backward it passes gradients also below zero, where a step along them leads back up."""
+
+    @staticmethod
+    def forward(ctx: Any, distances: Tensor) -> Tensor:
+        ctx.save_for_backward(distances)
+        return distances.relu()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (distances,) = ctx.saved_tensors
+        passes: Tensor = (distances > 0) | (gradient < 0)
+        return gradient * passes
+
+
+# What keeps distances from falling below zero; the values are the same. "relu" is the reference's. "projected" is the
+# gradient of descent projected onto distances >= 0: a side at zero everywhere is not lost to a training.
+CLIPS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "projected": _Projected.apply}
+
+
 class FCOSHead(nn.Module):
     """Class, box and centre-ness of every location, and the kernels of its mask when there is a controller.
 
@@ -70,6 +93,10 @@ class FCOSHead(nn.Module):
         towers: depth of each of the two towers.
         controller: (B, channels, h, w) -> (B, K, h, w), runs on the box tower; brings its own initialisation.
         bias_on_box: False as in the Entity variant: box and centre-ness layers without bias.
+        clip: of distances below zero, a key of `CLIPS`; it changes gradients only.
+
+    Raises:
+        SpecError: unknown clip.
     """
 
     def __init__(
@@ -80,8 +107,12 @@ class FCOSHead(nn.Module):
         towers: int = 4,
         controller: nn.Module | None = None,
         bias_on_box: bool = True,
+        clip: str = "relu",
     ) -> None:
         super().__init__()
+        if clip not in CLIPS:
+            raise SpecError(unknown("clip of distances", clip, CLIPS))
+        self.clip = CLIPS[clip]
         self.cls_tower = _tower(channels, towers)
         self.box_tower = _tower(channels, towers)
         self.cls_logits = nn.Conv2d(channels, num_classes, 3, padding=1)
@@ -112,7 +143,7 @@ class FCOSHead(nn.Module):
         for level, scale in zip(pyramid, self.scales, strict=True):
             box_features = self.box_tower(level)
             output.logits.append(self.cls_logits(self.cls_tower(level)))
-            output.ltrb.append(torch.relu(self.bbox_pred(box_features) * scale))
+            output.ltrb.append(self.clip(self.bbox_pred(box_features) * scale))
             output.center.append(self.ctrness(box_features))
             if self.controller is not None and output.kernels is not None:
                 output.kernels.append(self.controller(box_features))

@@ -80,7 +80,8 @@ class Model(Record):
     channels: of neck and head. ranges: upper object sizes in pixels of levels P3..P6. weights: "random" or the name of
     a file with pretrained backbone weights. frozen_stages: ResNet stem and stages kept fixed, with all batch norms, as
     detectron2's FREEZE_AT. entity_head: the EntitySeg controller, kernel bank and overlap loss. rois: regions an R-CNN
-    draws from an image, 0 for as many as suit its size.
+    draws from an image, 0 for as many as suit its size. clip: how FCOS keeps box distances above zero, "relu" as the
+    reference or "projected", which differs in gradients only and loses no side for good.
     """
 
     detector: str
@@ -97,9 +98,11 @@ class Model(Record):
     stuff: int = 0
     keypoints: int = 0
     rois: int = 0
+    clip: str = "relu"
 
     def __post_init__(self) -> None:
         check_name("detector", self.detector)
+        _choice("clip of distances", self.clip, ("relu", "projected"))
         check_name("backbone", self.backbone)
         _at_least("number of classes", self.classes, 1)
         _at_least("number of channels", self.channels, 1)

@@ -274,7 +274,9 @@ class Profile:
             notes.append(f"{data.name} has no entity or panoptic annotations: the labeler learns objects, not entities")
         # A classifier of scenes stands for ImageNet beside scenes only: photos have nothing in common with them.
         title = "its models and iterations, images on disk" if isinstance(self.data, SceneData) else self.title
-        changed = replace(self, title=title, data=data, notes=tuple(notes), pretrain=None)
+        # Objects of a few pixels are common in small photos, and a side near zero can be lost for good behind a ReLU.
+        shape = replace(self.shape, clip="projected") if self.small else self.shape
+        changed = replace(self, title=title, data=data, notes=tuple(notes), pretrain=None, shape=shape)
         return changed._at_size(*self.photo_size) if self.photo_size else changed
 
     def with_size(self, short: int) -> Profile:

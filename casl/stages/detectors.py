@@ -57,6 +57,7 @@ def _settings(kind: Any, model: Model, non_overlap: bool) -> Any:
         "channels": model.channels,
         "towers": model.towers,
         "ranges": model.ranges,
+        "clip": model.clip,
         "mask_channels": model.mask_channels,
         "stuff": model.stuff,
         "keypoints": model.keypoints,

@@ -1,12 +1,14 @@
-"""Boxes whose regression died in training."""
+"""Boxes whose regression died in training, and the clip behind which it cannot."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from casl.errors import SpecError
 from casl.models.backbone import build_backbone
 from casl.models.fcos import FCOSSettings, build
-from casl.models.head import DeadSides
+from casl.models.head import CLIPS, DeadSides, FCOSHead
 
 
 def test_a_side_that_hardly_any_finding_location_moves_is_named() -> None:
@@ -35,3 +37,33 @@ def test_a_model_without_such_a_head_has_none() -> None:
     watched = DeadSides(model)
     model(torch.ones(1))
     assert not watched.names
+
+
+def test_a_projected_clip_is_a_relu_that_lets_gradients_lead_back() -> None:
+    """Descent on y with a gradient below zero raises x; at or below zero only that is let through."""
+    for clip, expected in (("relu", [0, 0, 3, -3, 0]), ("projected", [0, -3, 3, -3, -3])):
+        x = torch.tensor([-1.0, -1.0, 2.0, 2.0, 0.0], requires_grad=True)
+        y = CLIPS[clip](x)
+        y.backward(torch.tensor([3.0, -3.0, 3.0, -3.0, -3.0]))  # type: ignore[no-untyped-call]
+        assert y.tolist() == [0, 0, 2, 2, 0]
+        assert x.grad is not None and x.grad.tolist() == expected, clip
+
+
+@pytest.mark.parametrize(("clip", "moves"), [("relu", False), ("projected", True)])
+def test_a_side_that_is_zero_everywhere_comes_back_behind_a_projected_clip_only(clip: str, moves: bool) -> None:
+    torch.manual_seed(0)
+    head = FCOSHead(8, 1, num_levels=1, towers=1, clip=clip)
+    assert head.bbox_pred.bias is not None
+    head.bbox_pred.bias.data = torch.tensor([1.0, 1.0, 1.0, -1.0])
+    level, optimiser = torch.randn(1, 8, 4, 4), torch.optim.AdamW(head.parameters(), lr=0.05)
+    for _ in range(100):
+        optimiser.zero_grad()
+        (head([level]).ltrb[0] - 2).square().mean().backward()
+        optimiser.step()
+    bottom = head([level]).ltrb[0][:, 3]
+    assert bottom.gt(1.5).all() if moves else bottom.eq(0).all()
+
+
+def test_an_unknown_clip_is_refused() -> None:
+    with pytest.raises(SpecError, match="clip of distances"):
+        FCOSHead(8, 1, clip="rellu")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ablations.profiles import PAPER
 from casl.data.coco import load_split
 from casl.data.layout import find_splits
 from casl.data.scenes import write_scene_set
@@ -104,6 +105,14 @@ def test_photographs_are_larger_than_scenes_and_level_ranges_follow(folder: Path
     assert profile.shape.ranges == (32, 64, 128, 256)
     assert profile.finetune_recipe.sizes == (128,) and profile.test_size == (128, 192)
     assert "scenes" not in profile.title
+
+
+def test_small_profiles_keep_sides_alive_on_photographs_and_scenes_keep_the_references_clip(
+    folder: Path, tmp_path: Path
+) -> None:
+    data = opened(folder, tmp_path).data
+    assert NANO.with_data(data).shape.clip == "projected"
+    assert NANO.shape.clip == PAPER.shape.clip == PAPER.with_data(data).shape.clip == "relu"
 
 
 def test_another_size_scales_all_that_is_in_pixels_and_is_named(folder: Path, tmp_path: Path) -> None:
