@@ -7,6 +7,7 @@ should and say nothing about the paper's claims. Small backbones stand for the p
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from casl.spec import Model, PlannedData, Pretrain, Profile, Recipe, SceneData, Scenes
 
@@ -35,7 +36,8 @@ _SMALL_SHAPE = Model(
 )
 # Heads on crops of objects cost most of Tables 2 and 10 on a CPU, in proportion to the crops: 16 an image instead of 32
 # halve it. Keypoint R-CNN's head is eight convolutions twice as wide as the neck; four take 0.6 of the time.
-_SMALL_FRAMEWORKS = {
+_SMALL_FRAMEWORKS: dict[str, dict[str, Any]] = {
+    "retinanet": {"head_norm": True},  # few channels lose the signal without
     "faster_rcnn": {"rois": 16},
     "mask_rcnn": {"rois": 16},
     "keypoint_rcnn": {"rois": 16, "towers": 2},

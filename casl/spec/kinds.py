@@ -81,7 +81,8 @@ class Model(Record):
     a file with pretrained backbone weights. frozen_stages: ResNet stem and stages kept fixed, with all batch norms, as
     detectron2's FREEZE_AT. entity_head: the EntitySeg controller, kernel bank and overlap loss. rois: regions an R-CNN
     draws from an image, 0 for as many as suit its size. clip: how FCOS keeps box distances above zero, "relu" as the
-    reference or "projected", which differs in gradients only and loses no side for good.
+    reference or "projected", which differs in gradients only and loses no side for good. head_norm: group norms in
+    RetinaNet's towers.
     """
 
     detector: str
@@ -99,6 +100,7 @@ class Model(Record):
     keypoints: int = 0
     rois: int = 0
     clip: str = "relu"
+    head_norm: bool = False
 
     def __post_init__(self) -> None:
         check_name("detector", self.detector)

@@ -149,7 +149,7 @@ class Profile:
     strong_sizes: tuple[int, ...] = ()
     pretrain: Pretrain | None = None
     epochs_follow_scale: bool = False
-    frameworks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    frameworks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shapes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provider: str = "torchvision"

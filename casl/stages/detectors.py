@@ -62,6 +62,7 @@ def _settings(kind: Any, model: Model, non_overlap: bool) -> Any:
         "stuff": model.stuff,
         "keypoints": model.keypoints,
         "rois": model.rois or None,
+        "head_norm": model.head_norm,
         **(ENTITY_HEAD if model.entity_head else {}),
         **(ENTITY_INFERENCE if non_overlap else {}),
     }

@@ -14,6 +14,7 @@ from casl.models.convert import adapt
 from casl.models.convert.kind import framework_of, is_known_resnet, is_swin, position_tables
 from casl.models.convert.ledger import Ledger
 from casl.models.convert.names import Rule
+from casl.models.head import group_norm
 
 OWN = "casl"  # the models that casl.detectron2 registers, as a target
 # target -> names of it that none of our detectors has anything for unless it is the same framework
@@ -161,6 +162,9 @@ def needs(state: Mapping[str, Tensor], target: str, own_names: bool, bgr: bool) 
         p6, c5 = state["fpn.p6.weight"].shape[1], state["fpn.output5.weight"].shape[0]
         if p6 == c5:
             said.append("P6 from P5, as LastLevelP6P7(in_feature='p5'); where it reads C5, its P6 does not fit")
+    if (norm := state.get("framework.head.cls_subnet.1.weight")) is not None:
+        count = group_norm(len(norm)).num_groups
+        said.append(f"RetinaNetHead(..., norm=lambda channels: GroupNorm({count}, channels)), which is 'GN' at 256")
     return said
 
 

@@ -14,6 +14,7 @@ from casl.models.convert import adapt
 from casl.models.convert.kind import framework_of, is_known_resnet, is_swin, position_tables
 from casl.models.convert.ledger import Ledger
 from casl.models.convert.names import Rule
+from casl.models.head import group_norm
 
 HEADS = {
     "fcos": ("head.*",),
@@ -114,6 +115,8 @@ def needs(state: Mapping[str, Tensor], target: str) -> list[str]:
     if target in ("fcos", "retinanet") and "fpn.p6.weight" in state:
         p6, p5 = state["fpn.p6.weight"].shape[1], state["fpn.output5.weight"].shape[0]
         said.append(f"P6 from {'P5' if p6 == p5 else 'C5'}: LastLevelP6P7({p6}, {len(state['fpn.p6.weight'])})")
+    if (norm := state.get("framework.head.classification_head.conv.0.1.weight")) is not None:
+        said.append(f"RetinaNetHead(..., norm_layer=partial(nn.GroupNorm, {group_norm(len(norm)).num_groups}))")
     return said
 
 

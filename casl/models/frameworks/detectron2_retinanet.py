@@ -23,6 +23,7 @@ from casl.models.frameworks.detectron2_adapter import (
     pixels,
 )
 from casl.models.frameworks.retinanet import RetinaNetSettings
+from casl.models.head import group_norm
 
 FIRST_NORMALIZER = 100.0  # detectron2's, of a mean number of positives that moves by a tenth at every step
 _OCTAVES = tuple(tuple(size * 2 ** (third / 3) for third in range(3)) for size in SIZES)
@@ -71,6 +72,7 @@ def _make(maps: Any, num_classes: int, settings: RetinaNetSettings) -> nn.Module
         num_classes=num_classes,
         num_anchors=9,
         conv_dims=[settings.channels] * 4,
+        norm=group_norm if settings.head_norm else "",
     )
     made: nn.Module = RetinaNet(
         backbone=maps,

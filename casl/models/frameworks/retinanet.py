@@ -1,7 +1,7 @@
 """RetinaNet: torchvision's head, anchors and losses on our backbone and pyramid.
 
 Source: RetinaNet (ICCV 2017) as torchvision/models/detection/retinanet.py builds `retinanet_resnet50_fpn`: four
-convolutions without norm in each tower, nine anchors a cell, P6 and P7 from P5.
+convolutions in each tower, nine anchors a cell, P6 and P7 from P5.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torchvision.models import detection
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.retinanet import RetinaNetHead
 
 from casl.models.backbone import Backbone
 from casl.models.detect import InferenceSettings
@@ -25,6 +26,7 @@ from casl.models.frameworks.adapter import (
     anchors,
     in_float32,
 )
+from casl.models.head import group_norm
 from casl.models.shares import Part, Peers, Share, padded
 
 # three sizes an octave, whole pixels as in torchvision
@@ -39,10 +41,13 @@ class RetinaNetSettings(FrameworkSettings):
     Attributes:
         top_from: "p5" or "c5", the map P6 is computed from. Only with "p5" can P6 come from a warmed-up FCOS or
             CondInst.
+        head_norm: a group norm behind each convolution of the towers, as in `retinanet_resnet50_fpn_v2`. Without, few
+            channels lose the signal: at the head's initial weights a convolution of 64 keeps a sixth of it.
         inference: torchvision's: 300 objects an image, suppressed at an IoU of 0.5.
     """
 
     top_from: str = "p5"
+    head_norm: bool = False
     inference: InferenceSettings = field(default_factory=lambda: InferenceSettings(nms=0.5, max_detections=300))
 
 
@@ -61,7 +66,15 @@ class RetinaNet(Framework):
     def __init__(self, backbone: Backbone, num_classes: int, settings: RetinaNetSettings) -> None:
         fpn = FPN(backbone.channels, settings.channels, 3, settings.top_from)
         generator = anchors(_OCTAVES, settings.scale)
-        framework = detection.RetinaNet(Placeholder(settings.channels), num_classes, anchor_generator=generator)
+        head = RetinaNetHead(
+            settings.channels,
+            generator.num_anchors_per_location()[0],
+            num_classes,
+            norm_layer=group_norm if settings.head_norm else None,
+        )
+        framework = detection.RetinaNet(
+            Placeholder(settings.channels), num_classes, anchor_generator=generator, head=head
+        )
         in_float32(framework.head)
         super().__init__(backbone, fpn, framework, num_classes, settings)
 

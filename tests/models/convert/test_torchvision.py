@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import detection, resnet50, swin_t
+from torchvision.models.detection.retinanet import RetinaNetHead
 
 from casl.models.backbone import build_backbone
 from casl.models.condinst import CondInst
@@ -154,6 +156,17 @@ def test_a_finetuned_framework_becomes_torchvisions_whole_model(name: str) -> No
     assert len(found["scores"]) == len(wanted["scores"]) == 50
     assert distance(found["scores"], wanted["scores"]) < NEAR
     assert distance(found["boxes"], wanted["boxes"]) < NEAR
+
+
+def test_a_retinanet_with_norms_says_what_head_it_needs_and_comes_back_whole() -> None:
+    build, settings = CASES["retinanet"]
+    ours = build(build_backbone("resnet_micro"), 3, replace(settings, channels=64, head_norm=True)).state_dict()
+    there, report = convert_to("torchvision", ours, Wish())
+    assert not report.left_in_source and any("nn.GroupNorm, 8)" in said for said in report.needs)
+    head = RetinaNetHead(64, 9, 3, norm_layer=partial(nn.GroupNorm, 8))
+    head.load_state_dict({k.removeprefix("head."): v for k, v in there.items() if k.startswith("head.")})
+    back, _ = convert_from("torchvision", there)
+    assert back.keys() == ours.keys() and all(torch.equal(back[key], ours[key]) for key in ours)
 
 
 @pytest.mark.parametrize("name", ["retinanet", "faster_rcnn", "mask_rcnn", "keypoint_rcnn"])

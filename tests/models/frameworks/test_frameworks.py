@@ -250,6 +250,15 @@ def test_impossible_settings_are_refused() -> None:
         small("retinanet", ranges=())
 
 
+def test_norms_keep_the_signal_of_few_channels_in_an_untrained_retinanet() -> None:
+    """How much the map a tower ends with differs from place to place."""
+    level, spread = torch.randn(1, 64, 16, 16, generator=torch.Generator().manual_seed(0)), {}
+    for norm in (False, True):
+        tower = small("retinanet", channels=64, head_norm=norm).framework.head.classification_head.conv
+        spread[norm] = tower(level).std(dim=(2, 3)).mean().item()
+    assert spread[False] < 0.01 and spread[True] > 0.3
+
+
 @pytest.mark.parametrize("name", R_CNNS)
 def test_fewer_regions_are_drawn_from_smaller_images(name: str) -> None:
     settings = type(CASES[name][1])

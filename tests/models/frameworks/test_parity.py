@@ -32,6 +32,17 @@ class Pyramid(nn.Module):
         return OrderedDict((str(i), level) for i, level in enumerate(levels))
 
 
+def test_with_norms_the_head_is_that_of_torchvisions_second_retinanet() -> None:
+    """At 256 channels; names, shapes and what it predicts."""
+    ours = small("retinanet", num_classes=7, channels=256, ranges=FULL_SIZE, head_norm=True).framework
+    build = detection.retinanet_resnet50_fpn_v2
+    head = build(weights=None, weights_backbone=None, num_classes=7).head
+    head.load_state_dict(ours.head.state_dict())
+    maps = [torch.randn(1, 256, side, side) for side in (8, 4, 2, 1, 1)]
+    for name, expected in head(maps).items():
+        assert torch.equal(ours.head(maps)[name], expected)
+
+
 def theirs(name: str, ours: Framework) -> Any:
     """torchvision's model with our pyramid and our heads' weights; its input is on 0..255 and 64 pixels wide."""
     size: dict[str, Any] = {"min_size": 64, "max_size": 64}
