@@ -94,7 +94,7 @@ def test_it_takes_backbone_and_neck_of_a_warmup_and_says_what(name: str) -> None
     assert torch.equal(model.state_dict()["fpn.output3.weight"], warmup.state_dict()["fpn.output3.weight"])
 
 
-def full_size(name: str) -> Any:
+def full_size(name: str, **more: Any) -> Any:
     """The framework as large as detectron2's own configuration has it."""
     build, settings = CASES[name]
     changes: dict[str, Any] = {"channels": 256, "ranges": (64, 128, 256, 512)}
@@ -102,12 +102,16 @@ def full_size(name: str) -> Any:
     changes |= {"keypoints": 17} if name == "keypoint_rcnn" else {}
     changes |= {"top_from": "c5"} if name == "retinanet" else {}  # where detectron2's own reads P6
     torch.manual_seed(0)
-    return stirred(build(build_backbone("resnet50"), 3, replace(settings, **changes)))
+    return stirred(build(build_backbone("resnet50"), 3, replace(settings, **changes, **more)))
 
 
-def configured(name: str) -> Any:
-    """detectron2's own model of its own configuration, for three classes and two kinds of stuff."""
+def configured(name: str, norm: str = "") -> Any:
+    """detectron2's own model of its own configuration, for three classes and two kinds of stuff.
+
+    norm: in RetinaNet's towers.
+    """
     cfg = stock(name)
+    cfg.MODEL.RETINANET.NORM = norm
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = cfg.MODEL.RETINANET.NUM_CLASSES = 3
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = 3
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = cfg.MODEL.RETINANET.SCORE_THRESH_TEST = 0.0
@@ -139,6 +143,19 @@ def test_it_predicts_what_the_stock_model_of_its_weights_does(name: str) -> None
     back, _ = convert_from("detectron2", state)
     wanted_back = {k: v.shape for k, v in ours.state_dict().items() if not k.endswith("num_batches_tracked")}
     assert {k: v.shape for k, v in back.items()} == wanted_back
+
+
+@torch.no_grad()
+def test_norms_in_retinanets_towers_are_those_of_the_stock_model() -> None:
+    ours, model = full_size("retinanet", head_norm=True), configured("retinanet", norm="GN")
+    state, report = convert_to("detectron2", ours.state_dict(), Wish())
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    assert not missing and not unexpected and any("GroupNorm(32, " in said for said in report.needs)
+    found = model([{"image": bgr(photo()), "height": 60, "width": 80}])[0]["instances"]
+    wanted = ours.predict([photo()], [(60, 80)], InferenceSettings(0.0, nms=0.5, max_detections=20))[0]
+    assert len(found) == len(wanted["scores"]) > 0
+    assert distance(wanted["scores"], found.scores) < 1e-5
+    assert distance(wanted["boxes"], found.pred_boxes.tensor) < 1e-5
 
 
 @torch.no_grad()
