@@ -96,7 +96,7 @@ def inverse_of(linear: Matrix) -> Matrix:
     """Inverse of a (2, 2) map, to the same bits on every processor; np.linalg.inv's last place depends on its kind.
 
     Elimination in plain doubles from the larger entry of the first column. Reciprocals, and no fused multiply-add, make
-    it what OpenBLAS computes on processors without AVX-512.
+    it what OpenBLAS computes with its kernels for other than AVX-512.
     """
     (a, b), (c, d) = linear.tolist()
     if abs(c) > abs(a):
