@@ -129,7 +129,7 @@ def _batch(stage: Stage) -> float:
 
 
 def _images(data: Stage) -> int:
-    return int(getattr(data, "first", 0) or getattr(data, "count", 1))
+    return int(getattr(data, "only_first", 0) or getattr(data, "count", 1))
 
 
 def _rates(plan: Plan, store: Store) -> dict[tuple[Any, ...], float]:

@@ -56,8 +56,8 @@ class Scenes(Stage):
 class Folder(Stage):
     """One split of a data set on disk, named by content and never by path.
 
-    digest: sha256 over the annotation file and the image list with the images' contents. first: use only so many images
-    from the beginning of the list; 0 for all.
+    digest: sha256 over the annotation file and the image list with the images' contents. only_first: use so many
+    images from the beginning of the list; 0 for all.
     """
 
     split: str
@@ -65,12 +65,12 @@ class Folder(Stage):
     digest: str
     classes: int
     count: int
-    first: int = 0
+    only_first: int = 0
 
     def __post_init__(self) -> None:
         _choice("label kind", self.labels, LABELS)
-        if not 0 <= self.first <= self.count:
-            raise SpecError(f"first must be one of the {self.count} images, or 0 for all, got {self.first}")
+        if not 0 <= self.only_first <= self.count:
+            raise SpecError(f"only_first is one of the {self.count} images, or 0 for all, got {self.only_first}")
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class FolderData:
             raise SpecError(f"data set {self.name!r} has no split {split!r} with {labels}; it has: {have}")
         if scale is None or scale == "large":
             return whole
-        return replace(whole, first=max(1, whole.count // FOLDER_SHARES[scale]))
+        return replace(whole, only_first=max(1, whole.count // FOLDER_SHARES[scale]))
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class Profile:
     def images_in(self, scale: str) -> int:
         """Unlabeled images of a scale."""
         split = self.data.split("unlabeled", "images", scale)
-        return getattr(split, "first", 0) or int(getattr(split, "count", 0))
+        return getattr(split, "only_first", 0) or int(getattr(split, "count", 0))
 
     def iters_1x_on(self, data: Stage) -> int:
         """Iterations of 1x on some labels: more on a larger unlabeled split, where epochs are what counts."""

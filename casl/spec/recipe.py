@@ -248,10 +248,10 @@ def _first(split: Stage, images: int) -> Stage:
     if not images:
         return split
     assert isinstance(split, Scenes | Folder)
-    there = getattr(split, "first", 0) or split.count
+    there = getattr(split, "only_first", 0) or split.count
     if not 0 < images <= there:
         raise SpecError(f"the first {images} images of a split of {there} were asked for; 1 to {there}, or 0 for all")
-    return replace(split, count=images) if isinstance(split, Scenes) else replace(split, first=images)
+    return replace(split, count=images) if isinstance(split, Scenes) else replace(split, only_first=images)
 
 
 def _with_outputs(profile: Profile, chosen: Model, labels: str) -> Model:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from casl.data.coco import load_split
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Folder
-from casl.stages.sources import facts_of, split_files
+from casl.stages.sources import facts_of, open_split
 
 
 def run(stage: Folder, ctx: Context) -> Outcome:
     """Open the split as every later stage will, and count it."""
-    split = load_split(split_files(stage, ctx), stage.labels)
+    split = open_split(stage, stage.labels, ctx)
     ctx.progress(len(split), len(split), {})
     names = {"classes": list(split.classes), "category_ids": list(split.category_ids)}
     if stage.labels == "panoptic":

@@ -57,7 +57,7 @@ def _set(data: Stage, context: str, labels: str) -> Iterator[DataInput]:
             profile: dict[str, Any] = {"images": data.count, "size_px": data.size, "labels": labels}
             yield DataInput(f"scenes {data.split}", data.key[:DIGEST_LENGTH], context, data.name, profile)
         case Folder():
-            profile = {"images": data.first or data.count, "classes": data.classes, "labels": data.labels}
+            profile = {"images": data.only_first or data.count, "classes": data.classes, "labels": data.labels}
             name = f"{data.split} {data.labels}"
-            digest = data.digest if not data.first else data.key
+            digest = data.digest if not data.only_first else data.key
             yield DataInput(name, digest[:DIGEST_LENGTH], context, data.name, profile)

@@ -12,7 +12,7 @@ from casl.data.layout import find_splits
 from casl.data.scenes import write_scene_set
 from casl.errors import DataError, SpecError
 from casl.runner.job import Placement
-from casl.spec import Cell, Scenes, evaluate, finetune
+from casl.spec import Cell, Scenes, evaluate, finetune, labeler, pseudo_label, warmup
 from casl.stages.dataset import OpenedData, open_data
 from tests.runner.stores import NANO, chain, new_store, run
 
@@ -105,6 +105,18 @@ def test_photographs_are_larger_than_scenes_and_level_ranges_follow(folder: Path
     assert profile.shape.ranges == (32, 64, 128, 256)
     assert profile.finetune_recipe.sizes == (128,) and profile.test_size == (128, 192)
     assert "scenes" not in profile.title
+
+
+def test_a_scale_of_a_set_on_disk_labels_and_trains_on_that_share_of_its_images(folder: Path, tmp_path: Path) -> None:
+    data = opened(folder, tmp_path)
+    profile, store = NANO.with_data(data.data), new_store(tmp_path)
+    made = [pseudo_label(profile, labeler(profile), scale=scale) for scale in ("small", "base", "large")]
+    warmed = [warmup(profile, pseudo=labels, schedule=1, threshold=0.0) for labels in made]
+    cells = [Cell("r", str(n), "ap_e", evaluate(profile, model, "ap_e")) for n, model in enumerate(warmed)]
+    _, summary, _ = run(cells, store, Placement(roots=data.roots))
+    assert not summary.failed
+    assert [store.run(labels.name).facts["images"] for labels in made] == [1, 2, 4]
+    assert [store.run(labels.data.name).facts["images"] for labels in made] == [1, 2, 4]
 
 
 def test_small_profiles_keep_sides_alive_on_photographs_and_scenes_keep_the_references_clip(
