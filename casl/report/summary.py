@@ -138,13 +138,15 @@ def _pairs(table: Mapping[str, Any]) -> str:
 
 
 def _gains(table: Mapping[str, Any]) -> list[str]:
-    """A table's measured cells with their gains over the baseline, one line each."""
+    """A table's measured cells, one line each, with their gains over the baseline where it has one."""
     seeds = f"{table['seeds']} seed{'s' if table['seeds'] != 1 else ''}"
-    lines = [f"| {table['name']} | | ours | gain over {table['baseline']} | paper's gain |", "|---|---|---|---|---|"]
+    heads = ["ours", f"gain over {table['baseline']}", "paper's gain"] if table["baseline"] else ["ours", "paper"]
+    lines = [f"| {' | '.join([table['name'], '', *heads])} |", f"|{'---|' * (2 + len(heads))}"]
     for cell in table["cells"]:
         if cell["value"] is not None:
-            paper = number(cell["paper_gain"], signed=True)
-            lines.append(f"| {cell['row']} | {cell['column']} | {_value(cell)} | {_gain(cell)} | {paper} |")
+            paper = number(cell["paper_gain"], signed=True) if table["baseline"] else number(cell["paper"])
+            said = [_value(cell), *([_gain(cell)] if table["baseline"] else []), paper]
+            lines.append(f"| {' | '.join([cell['row'], cell['column'], *said])} |")
     asked = [cell for cell in table["cells"] if cell["status"] != PUBLISHED]
     measured = f"{sum(cell['value'] is not None for cell in asked)} of {len(asked)} cells measured"
     heading = "; ".join([f"{table['title']}, {seeds}, {measured}", *table["notes"]])
