@@ -70,7 +70,7 @@ class Folder(Stage):
     def __post_init__(self) -> None:
         _choice("label kind", self.labels, LABELS)
         if not 0 <= self.only_first <= self.count:
-            raise SpecError(f"only_first is one of the {self.count} images, or 0 for all, got {self.only_first}")
+            raise SpecError(f"only_first must be 1 to {self.count} images, or 0 for all, got {self.only_first}")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from casl.errors import SpecError
 from casl.models.backbone import build_backbone
 from casl.models.fcos import FCOSSettings, build
 from casl.models.head import CLIPS, DeadSides, FCOSHead
+from casl.spec import Model
 
 
 def test_a_side_that_hardly_any_finding_location_moves_is_named() -> None:
@@ -64,6 +65,9 @@ def test_a_side_that_is_zero_everywhere_comes_back_behind_a_projected_clip_only(
     assert bottom.gt(1.5).all() if moves else bottom.eq(0).all()
 
 
-def test_an_unknown_clip_is_refused() -> None:
-    with pytest.raises(SpecError, match="clip of distances"):
-        FCOSHead(8, 1, clip="rellu")
+def test_heads_and_specs_know_the_same_clips_and_refuse_others() -> None:
+    for clip in CLIPS:
+        assert Model("fcos", "resnet_nano", 1, clip=clip).clip == clip
+    for make in (lambda: FCOSHead(8, 1, clip="rellu"), lambda: Model("fcos", "resnet_nano", 1, clip="rellu")):
+        with pytest.raises(SpecError, match=r"clip of distances.*rellu"):
+            make()
