@@ -7,7 +7,6 @@ should and say nothing about the paper's claims. Small backbones stand for the p
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from casl.spec import Model, PlannedData, Pretrain, Profile, Recipe, SceneData, Scenes
 
@@ -34,15 +33,6 @@ _SMALL_SHAPE = Model(
     mask_channels=32,
     ranges=(16, 32, 64, 128),
 )
-# Heads on crops of objects cost most of Tables 2 and 10 on a CPU, in proportion to the crops: 16 an image instead of 32
-# halve it. Keypoint R-CNN's head is eight convolutions twice as wide as the neck; four take 0.6 of the time.
-_SMALL_FRAMEWORKS: dict[str, dict[str, Any]] = {
-    "retinanet": {"head_norm": True},  # few channels lose the signal without
-    "faster_rcnn": {"rois": 16},
-    "mask_rcnn": {"rois": 16},
-    "keypoint_rcnn": {"rois": 16, "towers": 2},
-    "panoptic_fpn": {"rois": 16},
-}
 # A short ramp-up at this rate drives box distances below zero for good: see "Dead boxes" in CONTRIBUTING.md.
 _SMALL_RECIPE = Recipe(lr=1e-3, batch=16, sizes=(64,), max_size=96, weight_decay=0.05, ramp_iters=50)
 
@@ -77,7 +67,7 @@ MINI = Profile(
     strong_sizes=(48, 64),
     # The paper finds both ways equal (sec. 3.1). In a few hundred iterations at 1e-3 they are not: see CONTRIBUTING.md.
     classifier="random",
-    frameworks=_SMALL_FRAMEWORKS,
+    light=True,
     pretrain=_classifier_of(scenes=254, iters=250),
 )
 
@@ -120,7 +110,7 @@ GPU = replace(
     photo_size=(256, 384),
     strong_sizes=(128, 384),
     classifier="replicate",
-    frameworks={},
+    light=False,
     pretrain=Pretrain(
         backbone="resnet18",
         data=Scenes(split="labeled", count=6776, size=256, seed=1),

@@ -93,10 +93,8 @@ def _labels(profile: Profile, *, agnostic: bool, first: int = 0) -> PseudoLabel:
 
 
 def _pair(profile: Profile, row: str, this: Train, other: Train, *, metric: str = "ap_det") -> Iterator[Cell]:
-    figure = "PQ" if metric == "pq" else "AP"
     for column, model in ((THIS, this), (OTHER, other)):
-        stage = evaluate(profile, model, metric)
-        yield Cell(row=row, column=column, metric=metric, stage=stage, figure=figure)
+        yield Cell(row=row, column=column, metric=metric, stage=evaluate(profile, model, metric))
 
 
 ABLATION = Ablation(

@@ -22,8 +22,7 @@ def cells(profile: Profile) -> Iterator[Cell]:
             if row == "ground truth":
                 model = warmup_on_truth(profile, schedule=3, agnostic=agnostic, detector="fcos", backbone="resnet50")
             else:
-                teacher = labeler(profile, labels="objects", agnostic=agnostic)
-                labels = pseudo_label(profile, teacher)
+                labels = pseudo_label(profile, labeler(profile, labels="objects", agnostic=agnostic))
                 model = warmup(profile, schedule=3, pseudo=labels, detector="fcos", backbone="resnet50")
             yield Cell(row=row, column=column, metric=metric, stage=evaluate(profile, model, metric), paper=paper)
 

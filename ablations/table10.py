@@ -30,10 +30,9 @@ def cells(profile: Profile) -> Iterator[Cell]:
     labels = pseudo_label(profile, labeler(profile), scale="large")
     warm = warmup(profile, pseudo=labels, augmentation="strong")
     for row, (detector, kind, metric, imagenet, ours) in PAPER.items():
-        figure = "PQ" if metric == "pq" else "AP"
         for column, init, paper in (("ImageNet", None, imagenet), ("ours", warm, ours)):
             if missing := profile.lacks(metric):
-                yield quoted(row, column, metric, paper, figure=figure, note=missing)
+                yield quoted(row, column, metric, paper, note=missing)
                 continue
             weak = detector == "fcos" and init is None
             model = finetune(
@@ -49,7 +48,6 @@ def cells(profile: Profile) -> Iterator[Cell]:
                 metric=metric,
                 stage=evaluate(profile, model, metric),
                 paper=paper,
-                figure=figure,
                 note="" if init else profile.start,
             )
 

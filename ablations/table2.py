@@ -54,8 +54,8 @@ def warmups(profile: Profile) -> dict[str, Train | None]:
     """Row -> the model that finetuning starts from; None where there is no warmup."""
 
     def on_objects(agnostic: bool) -> Train:
-        teacher = labeler(profile, labels="objects", agnostic=agnostic)
-        return warmup(profile, pseudo=pseudo_label(profile, teacher))
+        labels = pseudo_label(profile, labeler(profile, labels="objects", agnostic=agnostic))
+        return warmup(profile, pseudo=labels)
 
     models = (None, warmup_on_truth(profile), on_objects(agnostic=False), on_objects(agnostic=True), warmup(profile))
     return dict(zip(ROWS, models, strict=True))
@@ -74,14 +74,13 @@ def cells(profile: Profile) -> Iterator[Cell]:
 def _cell(
     profile: Profile, row: str, column: str, metric: str, model: Train | tuple[Train | None, str] | None, paper: float
 ) -> Cell:
-    figure = "PQ" if metric == "pq" else "AP"
     if missing := profile.lacks(metric):
-        return quoted(row, column, metric, paper, figure=figure, note=missing)
+        return quoted(row, column, metric, paper, note=missing)
     trained = finetune(profile, model[0], detector=model[1]) if isinstance(model, tuple) else model
     assert trained is not None
     note = profile.start if row == "ImageNet" else ""
     stage = evaluate(profile, trained, metric)
-    return Cell(row=row, column=column, metric=metric, stage=stage, paper=paper, figure=figure, note=note)
+    return Cell(row=row, column=column, metric=metric, stage=stage, paper=paper, note=note)
 
 
 ABLATION = Ablation(

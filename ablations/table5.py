@@ -22,10 +22,10 @@ PAPER = {
 
 def cells(profile: Profile) -> Iterator[Cell]:
     for column, (backbone, of_labeler, of_target) in PAPER.items():
-        teacher = labeler(profile, backbone=backbone)
-        target = warmup(profile, pseudo=pseudo_label(profile, teacher))
+        trained = labeler(profile, backbone=backbone)
+        target = warmup(profile, pseudo=pseudo_label(profile, trained))
         note = f"{profile.backbone(backbone)} stands for {column}" if profile.small else ""
-        for row, model, paper in (("labeler", teacher, of_labeler), ("warmed-up target", target, of_target)):
+        for row, model, paper in (("labeler", trained, of_labeler), ("warmed-up target", target, of_target)):
             stage = evaluate(profile, model, "ap_e")
             yield Cell(row=row, column=column, metric="ap_e", stage=stage, paper=paper, note=note)
 

@@ -1,48 +1,264 @@
-"""Every name a spec may use, and where it lives: name -> "module:attribute".
+"""Every name a spec may use, and what is known of the thing behind it: name -> row.
 
-Nothing is registered by importing: a new detector, metric, backbone, augmentation or launcher is one file and one line
-here. `load` imports the module at the moment of use, so that planning never imports torch.
+A row is the place of an object as "module:attribute", or a small record that has such a place and the facts that
+planning, reports and conversions need. Rows hold strings only, so that planning imports no torch; `load` imports the
+module at the moment of use. Nothing is registered by importing.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 from casl.errors import SpecError, unknown
 
+ENTIRE = ("backbone", "neck", "head", "classifier")
+BODY_AND_NECK = ("backbone", "neck")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of one model on one split.
+
+    run: function of ground truth and predictions that gives {figure: percent}. labels: the kind of labels it is about;
+    "entities" falls back to objects where a data set has no entities. form: what predictions become before it reads
+    them, a key of casl.stages.forms.FORMS. needs: what a data set must have, keys of casl.spec.profile.NEEDS. headline:
+    the figure that a table is about. interval: function that gives the headline on every draw of the bootstrap over
+    images, "" for none. beside: metric of masks that `casl score` adds where both files have masks, "" for none.
+    """
+
+    run: str
+    labels: str = "objects"
+    form: str = "boxes"
+    needs: tuple[str, ...] = ()
+    headline: str = "AP"
+    interval: str = ""
+    beside: str = ""
+
+    @property
+    def place(self) -> str:
+        return self.run
+
+
+@dataclass(frozen=True)
+class Converts:
+    """How weights of a detector are told by their names, and which models of other projects can take them.
+
+    marks: beginnings of names that its tensors have; of several detectors that fit, the one with most marks is it.
+    project: whose modules stand behind the pyramid. name: what the detector is called there, if not as here.
+    targets: project -> names of its model of that name, as "head.*", that only the same detector has weights for.
+    reads_p2: whether it reads P2, which FCOS and CondInst never train.
+    """
+
+    marks: tuple[str, ...]
+    project: str = "casl"
+    name: str = ""
+    targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reads_p2: bool = False
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector, and how much of the method it can take part in.
+
+    build: function (backbone, number of classes, settings) that gives a module (casl/models/detector.py). learns: kind
+    of labels it is finetuned on unless a spec says otherwise. takes: parts of a warmup that it can start from.
+    divisible: whether several processes may train it together with the same result. outputs: what it predicts beside
+    boxes: "masks", "entities" (one entity a pixel), "keypoints", "semantic". settings: fields of Model that only some
+    detectors have, as far as this one has them, and the names of its options. classifier: beginnings of names of
+    tensors with outputs for each class; head: of all others behind the pyramid. light: fields of Model that make it fit
+    for few channels and small images; a profile asks for them. converts: its weights elsewhere, None where unknown.
+    """
+
+    build: str
+    learns: str = "objects"
+    takes: tuple[str, ...] = BODY_AND_NECK
+    divisible: bool = False
+    outputs: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    classifier: tuple[str, ...] = ()
+    head: tuple[str, ...] = ("framework.",)
+    light: Mapping[str, Any] = field(default_factory=dict)
+    converts: Converts | None = None
+
+    @property
+    def place(self) -> str:
+        return self.build
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A backbone that gives C2..C5.
+
+    timm: name of timm's model. weights: published checkpoints that fit, for messages. arguments: what is changed about
+    timm's model. build: function as casl.models.backbone.build_backbone.
+    """
+
+    timm: str
+    weights: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    build: str = "casl.models.backbone:build_backbone"
+
+    @property
+    def place(self) -> str:
+        return self.build
+
+
+Row: TypeAlias = str | Metric | Detector | Backbone
+
+
+def _detectron2(row: Detector, build: str, classifier: tuple[str, ...], **converts: Any) -> Detector:
+    """detectron2's form of a framework: it learns and predicts the same; processes cannot share its training."""
+    return replace(
+        row,
+        build=f"casl.models.frameworks.{build}",
+        divisible=False,
+        classifier=classifier,
+        head=("framework.",),
+        converts=Converts(project="detectron2", **converts),
+    )
+
+
+_DENSE = {"detectron2": ("head.*",), "torchvision": ("head.*",)}
+_TWO_STAGE = {"detectron2": ("proposal_generator.*", "roi_heads.*"), "torchvision": ("rpn.*", "roi_heads.*")}
+_RPN, _BOXES = (
+    "framework.rpn.head.cls_logits.weight",
+    "framework.roi_heads.box_predictor.",
+)  # boxes: four numbers a class
+_MASKS, _POINTS = "framework.roi_heads.mask_head.", "framework.roi_heads.keypoint_head."
+_D2_RPN = "framework.proposal_generator.rpn_head.objectness_logits.weight"
+
+FCOS = Detector(
+    "casl.models.fcos:build",
+    takes=ENTIRE,
+    divisible=True,
+    settings=("towers",),
+    classifier=("head.cls_logits.",),
+    head=("head.",),
+    converts=Converts(marks=("head.",), targets=_DENSE),
+)
+RETINANET = Detector(
+    "casl.models.frameworks.retinanet:build",
+    divisible=True,
+    settings=("head_norm",),
+    classifier=("framework.head.classification_head.cls_logits.",),
+    light={"head_norm": True},  # few channels lose the signal without
+    converts=Converts(
+        marks=("framework.head.classification_head.cls_logits.weight",), project="torchvision", targets=_DENSE
+    ),
+)
+# Heads on crops of objects cost most of Tables 2 and 10 on a CPU, in proportion to the crops: 16 an image instead of 32
+# halve it. Keypoint R-CNN's head is eight convolutions twice as wide as the neck; four take 0.6 of the time.
+FASTER_RCNN = Detector(
+    "casl.models.frameworks.faster_rcnn:build",
+    settings=("rois",),
+    classifier=(_BOXES,),
+    light={"rois": 16},
+    converts=Converts(marks=(_RPN,), project="torchvision", targets=_TWO_STAGE, reads_p2=True),
+)
+MASK_RCNN = replace(
+    FASTER_RCNN,
+    build="casl.models.frameworks.faster_rcnn:build_mask",
+    outputs=("masks",),
+    settings=("rois", "towers"),
+    classifier=(_BOXES, "framework.roi_heads.mask_predictor.mask_fcn_logits."),
+    converts=Converts(marks=(_RPN, _MASKS), project="torchvision", targets=_TWO_STAGE, reads_p2=True),
+)
+KEYPOINT_RCNN = replace(
+    FASTER_RCNN,
+    build="casl.models.frameworks.faster_rcnn:build_keypoint",
+    learns="keypoints",
+    outputs=("keypoints",),
+    settings=("keypoints", "rois", "towers"),
+    light={"rois": 16, "towers": 2},
+    converts=Converts(marks=(_RPN, _POINTS), project="torchvision", targets=_TWO_STAGE, reads_p2=True),
+)
+PANOPTIC_FPN = replace(
+    MASK_RCNN,
+    build="casl.models.frameworks.panoptic_fpn:build",
+    learns="panoptic",
+    outputs=("masks", "semantic"),
+    settings=("rois", "stuff", "towers"),
+    classifier=(*MASK_RCNN.classifier, "semantic.classes."),
+    head=("framework.", "semantic."),
+    converts=Converts(
+        marks=(_RPN, _MASKS, "semantic."),
+        project="torchvision",
+        targets={"detectron2": ("proposal_generator.*", "roi_heads.*", "sem_seg_head.*")},
+        reads_p2=True,
+    ),
+)
+
 DETECTORS = {
-    "condinst": "casl.models.condinst:build",
-    "d2_faster_rcnn": "casl.models.frameworks.detectron2_rcnn:build",
-    "d2_keypoint_rcnn": "casl.models.frameworks.detectron2_rcnn:build_keypoint",
-    "d2_mask_rcnn": "casl.models.frameworks.detectron2_rcnn:build_mask",
-    "d2_panoptic_fpn": "casl.models.frameworks.detectron2_rcnn:build_panoptic",
-    "d2_retinanet": "casl.models.frameworks.detectron2_retinanet:build",
-    "faster_rcnn": "casl.models.frameworks.faster_rcnn:build",
-    "fcos": "casl.models.fcos:build",
-    "keypoint_rcnn": "casl.models.frameworks.faster_rcnn:build_keypoint",
-    "mask_rcnn": "casl.models.frameworks.faster_rcnn:build_mask",
-    "panoptic_fpn": "casl.models.frameworks.panoptic_fpn:build",
-    "retinanet": "casl.models.frameworks.retinanet:build",
+    "condinst": replace(
+        FCOS,
+        build="casl.models.condinst:build",
+        outputs=("masks", "entities"),
+        settings=("entity_head", "towers"),
+        head=("head.", "mask_branch.", "mask_head."),
+        converts=Converts(marks=("head.", "mask_branch."), name="fcos"),
+    ),
+    "d2_faster_rcnn": _detectron2(
+        FASTER_RCNN, "detectron2_rcnn:build", (_BOXES,), marks=(_D2_RPN,), name="faster_rcnn", reads_p2=True
+    ),
+    "d2_keypoint_rcnn": _detectron2(
+        KEYPOINT_RCNN,
+        "detectron2_rcnn:build_keypoint",
+        (_BOXES,),
+        marks=(_D2_RPN, _POINTS),
+        name="keypoint_rcnn",
+        reads_p2=True,
+    ),
+    "d2_mask_rcnn": _detectron2(
+        MASK_RCNN,
+        "detectron2_rcnn:build_mask",
+        (_BOXES, "framework.roi_heads.mask_head.predictor."),
+        marks=(_D2_RPN, _MASKS),
+        name="mask_rcnn",
+        reads_p2=True,
+    ),
+    "d2_panoptic_fpn": _detectron2(
+        PANOPTIC_FPN,
+        "detectron2_rcnn:build_panoptic",
+        (_BOXES, "framework.roi_heads.mask_head.predictor.", "framework.sem_seg_head.predictor."),
+        marks=(_D2_RPN, _MASKS, "framework.sem_seg_head."),
+        name="panoptic_fpn",
+        reads_p2=True,
+    ),
+    "d2_retinanet": _detectron2(
+        RETINANET,
+        "detectron2_retinanet:build",
+        ("framework.head.cls_score.",),
+        marks=("framework.head.cls_score.weight",),
+        name="retinanet",
+    ),
+    "faster_rcnn": FASTER_RCNN,
+    "fcos": FCOS,
+    "keypoint_rcnn": KEYPOINT_RCNN,
+    "mask_rcnn": MASK_RCNN,
+    "panoptic_fpn": PANOPTIC_FPN,
+    "retinanet": RETINANET,
 }
 
-DIVISIBLE = frozenset({"condinst", "fcos", "retinanet"})  # detectors that several processes may train together
-
 BACKBONES = {
-    "resnet101": "casl.models.backbone:build_backbone",
-    "resnet10t": "casl.models.backbone:build_backbone",
-    "resnet14t": "casl.models.backbone:build_backbone",
-    "resnet18": "casl.models.backbone:build_backbone",
-    "resnet26": "casl.models.backbone:build_backbone",
-    "resnet50": "casl.models.backbone:build_backbone",
-    "resnet_half": "casl.models.backbone:build_backbone",
-    "resnet_lite": "casl.models.backbone:build_backbone",
-    "resnet_micro": "casl.models.backbone:build_backbone",
-    "resnet_nano": "casl.models.backbone:build_backbone",
-    "swin_b": "casl.models.backbone:build_backbone",
-    "swin_l": "casl.models.backbone:build_backbone",
-    "swin_s": "casl.models.backbone:build_backbone",
-    "swin_t": "casl.models.backbone:build_backbone",
+    "resnet50": Backbone("resnet50", "resnet50.tv_in1k, resnet50.a1_in1k"),
+    "resnet101": Backbone("resnet101", "resnet101.tv_in1k, resnet101.a1_in1k"),
+    "swin_t": Backbone("swin_tiny_patch4_window7_224", "swin_tiny_patch4_window7_224.ms_in1k"),
+    "swin_s": Backbone("swin_small_patch4_window7_224", "swin_small_patch4_window7_224.ms_in1k"),
+    "swin_b": Backbone("swin_base_patch4_window7_224", "swin_base_patch4_window7_224.ms_in22k"),
+    "swin_l": Backbone("swin_large_patch4_window7_224", "swin_large_patch4_window7_224.ms_in22k"),
+    # for small images and processors
+    "resnet10t": Backbone("resnet10t", "resnet10t.c3_in1k"),
+    "resnet14t": Backbone("resnet14t", "resnet14t.c3_in1k"),
+    "resnet18": Backbone("resnet18", "resnet18.tv_in1k, resnet18.a1_in1k"),
+    "resnet26": Backbone("resnet26", "resnet26.bt_in1k"),
+    # resnet10t made narrower, weakest first
+    "resnet_nano": Backbone("resnet10t", arguments={"channels": (16, 24, 32, 48), "stem_width": 8}),
+    "resnet_micro": Backbone("resnet10t", arguments={"channels": (32, 48, 64, 96), "stem_width": 16}),
+    "resnet_lite": Backbone("resnet10t", arguments={"channels": (48, 72, 96, 144), "stem_width": 24}),
+    "resnet_half": Backbone("resnet10t", arguments={"channels": (32, 64, 128, 256), "stem_width": 16}),
 }
 
 AUGMENTATIONS = {
@@ -51,15 +267,37 @@ AUGMENTATIONS = {
     "weak": "casl.data.augment:weak",
 }
 
+_ENTITIES = Metric("casl.metrics.ap:ap_e", "entities", needs=("entities",), beside="ap_e_mask")
+
 METRICS = {
-    "ap_det": "casl.metrics.ap:ap_det",
-    "ap_det_a": "casl.metrics.ap:ap_det_a",
-    "ap_e": "casl.metrics.ap:ap_e",
-    "ap_e_mask": "casl.metrics.ap:ap_e_mask",
-    "ap_point": "casl.metrics.keypoints:ap_point",
-    "ap_seg": "casl.metrics.ap:ap_seg",
-    "ap_seg_a": "casl.metrics.ap:ap_seg_a",
-    "pq": "casl.metrics.pq:pq_of_arrays",
+    "ap_det": Metric("casl.metrics.ap:ap_det", interval="casl.metrics.bootstrap:boxes"),
+    "ap_det_a": Metric("casl.metrics.ap:ap_det_a", interval="casl.metrics.bootstrap:agnostic_boxes"),
+    "ap_e": replace(_ENTITIES, interval="casl.metrics.bootstrap:agnostic_boxes"),
+    "ap_e_mask": Metric(
+        "casl.metrics.ap:ap_e_mask",
+        "entities",
+        needs=("entities", "masks"),
+        interval="casl.metrics.bootstrap:entity_masks",
+    ),
+    "ap_point": Metric(
+        "casl.metrics.keypoints:ap_point",
+        "keypoints",
+        "keypoints",
+        needs=("keypoints",),
+        interval="casl.metrics.bootstrap:keypoints",
+    ),
+    "ap_seg": Metric("casl.metrics.ap:ap_seg", form="masks", needs=("masks",), interval="casl.metrics.bootstrap:masks"),
+    "ap_seg_a": Metric(
+        "casl.metrics.ap:ap_seg_a", form="masks", needs=("masks",), interval="casl.metrics.bootstrap:agnostic_masks"
+    ),
+    "pq": Metric(
+        "casl.metrics.pq:pq_of_arrays",
+        "panoptic",
+        "panoptic",
+        needs=("stuff", "masks"),
+        headline="PQ",
+        interval="casl.metrics.bootstrap:pq_of_draws",
+    ),
 }
 
 OPTIMIZERS = {
@@ -101,7 +339,7 @@ LAUNCHERS = {
     "slurm": "casl.runner.launch.slurm:Slurm",
 }
 
-CATALOGS: dict[str, dict[str, str]] = {
+CATALOGS: dict[str, Mapping[str, Row]] = {
     "ablation": ABLATIONS,
     "augmentation": AUGMENTATIONS,
     "backbone": BACKBONES,
@@ -115,6 +353,15 @@ CATALOGS: dict[str, dict[str, str]] = {
 }
 
 
+def names(kind: str) -> Mapping[str, Row]:
+    """Every name of a kind with its row: the built-in ones, then those that other packages offer.
+
+    Args:
+        kind: a key of CATALOGS, such as "detector".
+    """
+    return CATALOGS[kind]
+
+
 def check_name(kind: str, name: str) -> str:
     """The name itself, if the catalog of that kind knows it.
 
@@ -125,10 +372,21 @@ def check_name(kind: str, name: str) -> str:
     Raises:
         SpecError: unknown name; the message lists the known ones and the nearest.
     """
-    if name not in CATALOGS[kind]:
-        advice = f"A new {kind} is one file and one line in casl/catalog.py."
-        raise SpecError(unknown(kind, name, CATALOGS[kind], advice))
+    row(kind, name)
     return name
+
+
+def row(kind: str, name: str) -> Any:
+    """The row of a name.
+
+    Raises:
+        SpecError: unknown name; the message lists the known ones and the nearest.
+    """
+    known = names(kind)
+    if name not in known:
+        advice = f"A new {kind} is one file and one row in casl/catalog.py, or in a package of yours (docs/extend.md)."
+        raise SpecError(unknown(kind, name, known, advice))
+    return known[name]
 
 
 def load(kind: str, name: str) -> Any:
@@ -137,5 +395,15 @@ def load(kind: str, name: str) -> Any:
     Raises:
         SpecError: unknown name.
     """
-    module, attribute = CATALOGS[kind][check_name(kind, name)].split(":")
+    return load_place(place_of(row(kind, name)))
+
+
+def place_of(found: Row) -> str:
+    """Where the object of a row is: "module:attribute"."""
+    return found if isinstance(found, str) else found.place
+
+
+def load_place(place: str) -> Any:
+    """The object at "module:attribute", imported now."""
+    module, attribute = place.split(":")
     return getattr(importlib.import_module(module), attribute)

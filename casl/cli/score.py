@@ -15,9 +15,9 @@ def add(verbs: Any) -> None:
     score = verbs.add_parser("score", help="score a COCO result file, print JSON")
     score.add_argument("--gt", required=True, help="COCO ground truth")
     score.add_argument("--dt", required=True, help="COCO results: a list of detections")
-    score.add_argument("--metric", required=True, help=", ".join(catalog.METRICS))
-    score.add_argument("--gt-pngs", default="", help="pq: folder of PNGs (default: named as the JSON file)")
-    score.add_argument("--dt-pngs", default="", help="pq: the same of the predictions")
+    score.add_argument("--metric", required=True, help=", ".join(catalog.names("metric")))
+    score.add_argument("--gt-pngs", default="", help="panoptic: folder of PNGs (default: named as the JSON file)")
+    score.add_argument("--dt-pngs", default="", help="panoptic: the same of the predictions")
     score.add_argument("--json", action="store_true", help="as always")
     score.set_defaults(command=score_command)
 
@@ -26,12 +26,13 @@ def score_command(options: argparse.Namespace) -> int:
     """Score a COCO result file."""
     from casl.metrics.score import score, score_panoptic
 
-    function = catalog.load("metric", options.metric)
+    row: catalog.Metric = catalog.row("metric", options.metric)
     truth, found = Path(options.gt), Path(options.dt)
-    if options.metric == "pq":
+    if row.form == "panoptic":
         pngs = [Path(p) if p else None for p in (options.gt_pngs, options.dt_pngs)]
         answer = score_panoptic(truth, pngs[0], found, pngs[1])
     else:
-        answer = score(truth, found, options.metric, function)
+        of_masks = catalog.load("metric", row.beside) if row.beside else None
+        answer = score(truth, found, options.metric, catalog.load("metric", options.metric), of_masks)
     print(json.dumps(answer, indent=1))
     return 0

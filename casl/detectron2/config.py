@@ -10,7 +10,7 @@ from casl.errors import need_detectron2
 def add_casl_config(cfg: Any) -> None:
     """Add MODEL.CASL with its defaults to a configuration; without effect where it is there.
 
-    BACKBONE: a name of `casl.models.backbone.BACKBONES`. WEIGHTS: a file for it, of timm or `casl convert`, or empty.
+    BACKBONE: a backbone of casl.catalog. WEIGHTS: a file for it, of timm or `casl convert`, or empty.
     DROP_PATH, FROZEN_STAGES: as in `build_backbone`; where stages are frozen, so are all batch norms.
     NUM_CLASSES, CHANNELS, TOWERS, MASK_CHANNELS, RANGES: as in FCOS' and CondInst's settings.
     ENTITY: EntitySeg's additions to CondInst, and no two of its predictions share a pixel.

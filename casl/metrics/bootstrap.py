@@ -12,12 +12,12 @@ repeated, but for predictions of equal score in different images, whose order is
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from casl.errors import SpecError, unknown
 from casl.metrics.keypoints import keypoint_eval
 from casl.metrics.matching import coco_eval, silence
 from casl.metrics.panoptic import Ids, Pair, checked_categories
@@ -25,16 +25,6 @@ from casl.metrics.pq import tallies_of
 from casl.metrics.results import GroundTruth, Result
 
 DRAWS = 400
-# metric -> what is compared: (masks, all categories as one, areas of masks)
-_KINDS = {
-    "ap_det": (False, False, False),
-    "ap_det_a": (False, True, False),
-    "ap_e": (False, True, False),
-    "ap_seg": (True, False, False),
-    "ap_seg_a": (True, True, False),
-    "ap_e_mask": (True, True, True),
-}
-BOOTSTRAPPED = frozenset({*_KINDS, "ap_point", "pq"})
 _EPSILON = np.spacing(1)  # as pycocotools keeps 0 / 0 from happening
 
 Weights = NDArray[np.float32]
@@ -48,27 +38,45 @@ def image_weights(images: int, draws: int = DRAWS) -> Weights:
     return np.stack([np.bincount(drawn, minlength=images) for drawn in counts]).astype(np.float32)
 
 
-def ap_of_draws(metric: str, gt: GroundTruth, dt: Sequence[Result], weights: Weights) -> NDArray[np.float64]:
+def ap_of_draws(
+    gt: GroundTruth,
+    dt: Sequence[Result],
+    weights: Weights,
+    *,
+    masks: bool = False,
+    agnostic: bool = False,
+    mask_area: bool = False,
+) -> NDArray[np.float64]:
     """AP of every draw.
 
     Args:
-        metric: one of the metrics of casl.metrics.ap, or "ap_point".
-        gt, dt: as for that metric.
+        gt, dt: as for the metrics of casl.metrics.ap.
         weights: (R, I), images in the order of the ground truth.
+        masks: compare masks, not boxes. agnostic: all categories as one. mask_area: a prediction's area is its mask's.
 
     Returns:
         (R,) percent, -1.0 for a draw without any object.
 
     Raises:
-        SpecError: another metric. DataError: as the metric.
+        DataError: as the metric.
     """
-    if metric != "ap_point" and metric not in _KINDS:
-        raise SpecError(unknown("metric with a bootstrap of AP", metric, (*_KINDS, "ap_point")))
-    if metric == "ap_point":
-        evaluation = keypoint_eval(gt, dt)
-    else:
-        masks, agnostic, mask_area = _KINDS[metric]
-        evaluation = coco_eval(gt, dt, masks, agnostic, mask_area=mask_area)
+    return _ap_of_draws(coco_eval(gt, dt, masks, agnostic, mask_area=mask_area), gt, weights)
+
+
+# for the rows of the catalog: what each metric compares
+boxes = ap_of_draws
+agnostic_boxes = partial(ap_of_draws, agnostic=True)
+masks = partial(ap_of_draws, masks=True)
+agnostic_masks = partial(ap_of_draws, masks=True, agnostic=True)
+entity_masks = partial(ap_of_draws, masks=True, agnostic=True, mask_area=True)
+
+
+def keypoints(gt: GroundTruth, dt: Sequence[Result], weights: Weights) -> NDArray[np.float64]:
+    """AP^point of every draw; as `ap_of_draws`."""
+    return _ap_of_draws(keypoint_eval(gt, dt), gt, weights)
+
+
+def _ap_of_draws(evaluation: Any, gt: GroundTruth, weights: Weights) -> NDArray[np.float64]:
     most = evaluation.params.maxDets[-1]
     # the headline figure needs one size range and one limit; images in the order of the weights, not of their ids
     evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]

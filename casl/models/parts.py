@@ -10,32 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
+from casl import catalog
 from casl.errors import SpecError, unknown
 
-PARTS = ("backbone", "neck", "head", "classifier")
+PARTS = catalog.ENTIRE
 CLASSIFIERS = ("replicate", "random")
-
-_PREFIXES = {
-    "backbone.": "backbone",
-    "fpn.": "neck",
-    "head.cls_logits.": "classifier",
-    "framework.head.classification_head.cls_logits.": "classifier",
-    "framework.roi_heads.box_predictor.": "classifier",  # its boxes too: four numbers a class
-    "framework.roi_heads.mask_predictor.mask_fcn_logits.": "classifier",
-    "semantic.classes.": "classifier",
-    "framework.head.cls_score.": "classifier",  # from here on detectron2's
-    "framework.roi_heads.mask_head.predictor.": "classifier",
-    "framework.sem_seg_head.predictor.": "classifier",
-    "head.": "head",
-    "framework.": "head",
-    "semantic.": "head",
-    "mask_branch.": "head",
-    "mask_head.": "head",
-}
 
 _FRAMEWORK = "framework."  # some tensor of every framework begins so, and none of FCOS or CondInst
 _P2 = ("fpn.lateral2.", "fpn.output2.")
@@ -69,10 +53,21 @@ def part_of(key: str) -> str:
     Raises:
         SpecError: no part owns the key.
     """
-    for prefix, part in _PREFIXES.items():  # the longer prefix of two comes first
+    for prefix, part in _prefixes().items():
         if key.startswith(prefix):
             return part
-    raise SpecError(unknown("tensor", key, (f"{prefix}*" for prefix in _PREFIXES)))
+    raise SpecError(unknown("tensor", key, (f"{prefix}*" for prefix in _prefixes())))
+
+
+@lru_cache(maxsize=1)
+def _prefixes() -> dict[str, str]:
+    """Beginning of a name -> part, of all detectors of the catalog; classifiers, the longer beginnings, come first."""
+    rows = [catalog.row("detector", name) for name in catalog.names("detector")]
+    return (
+        {"backbone.": "backbone", "fpn.": "neck"}
+        | {prefix: "classifier" for row in rows for prefix in row.classifier}
+        | {prefix: "head" for row in rows for prefix in row.head}
+    )
 
 
 def transfer(

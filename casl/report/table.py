@@ -16,7 +16,7 @@ from casl.report.draws import read_draws
 from casl.spec.ablation import Ablation, Cell
 from casl.spec.kinds import Evaluate
 from casl.spec.profile import Profile
-from casl.spec.run import HEADLINES, Run
+from casl.spec.run import Run
 from casl.spec.stage import Stage, ancestors
 
 UNDEFINED = -1.0  # pycocotools: no ground truth to measure on, such as no object of that size
@@ -294,7 +294,7 @@ def _repetition(cell: Cell, stage: Evaluate, runs: Mapping[str, Run], run_ids: M
         mlflow_run_id=run_ids.get(stage.name),
         commit=run.commit if run else "",
         dirty=bool(run and run.dirty),
-        draws=read_draws(run.folder) if run and value is not None and cell.figure in HEADLINES else (),
+        draws=read_draws(run.folder) if run and value is not None and cell.is_headline else (),
     )
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from casl.catalog import DIVISIBLE, load
+from casl.catalog import load, row
 from casl.errors import CaslError, DeviceMemoryError, PeerLostError, StageError, StoppedError, StoreError
 from casl.runner.lease import Lease
 from casl.runner.provenance import origin, provenance
@@ -234,7 +234,9 @@ def fixed_arithmetic() -> None:
 
 def ranks_for(stage: Stage, wanted: int) -> int:
     """How many processes a stage is done by together: as many as wanted where that gives the same result, else one."""
-    shared = isinstance(stage, PseudoLabel) or (isinstance(stage, Train) and stage.model.detector in DIVISIBLE)
+    shared = isinstance(stage, PseudoLabel) or (
+        isinstance(stage, Train) and row("detector", stage.model.detector).divisible
+    )
     return min(wanted, stage.recipe.batch) if shared and isinstance(stage, Train) else wanted if shared else 1
 
 

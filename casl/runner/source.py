@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 
-from casl.catalog import CATALOGS
+from casl import catalog
 from casl.spec.kinds import Model
 from casl.spec.stage import Record, Stage
 
@@ -58,7 +58,7 @@ def _names(stage: Stage) -> Iterator[tuple[str, str]]:
         inputs = [value for _, value in own if isinstance(value, Stage)]
         records += [value for parent in inputs for _, value in _values(parent) if isinstance(value, Model)]
     for name, value in [*own, *(pair for record in records for pair in _values(record))]:
-        if name in CATALOGS and isinstance(value, str):
+        if name in catalog.CATALOGS and isinstance(value, str):
             yield name, value
 
 
@@ -68,13 +68,13 @@ def _values(value: Stage | Record) -> Iterator[tuple[str, object]]:
 
 @lru_cache(maxsize=4096)
 def _source(stage: tuple[str, str], names: tuple[tuple[str, str], ...]) -> Source:
-    entries = {(kind, name): CATALOGS[kind][name] for kind, name in (stage, *names) if name in CATALOGS[kind]}
+    rows = {(kind, name): catalog.row(kind, name) for kind, name in (stage, *names) if name in catalog.names(kind)}
     files = {}
-    for module in sorted({m for entry in entries.values() for m in _closure(entry.partition(":")[0])}):
+    for module in sorted({m for row in rows.values() for m in _closure(catalog.place_of(row).partition(":")[0])}):
         path = _files()[module]
         files[path.relative_to(ROOT).as_posix()] = _content(path)[0]
-    for (kind, name), entry in entries.items():
-        files[f"casl/catalog.py {kind} {name}"] = hashlib.sha256(entry.encode()).hexdigest()
+    for (kind, name), row in rows.items():
+        files[f"casl/catalog.py {kind} {name}"] = hashlib.sha256(repr(row).encode()).hexdigest()
     return Source(digest_of(files), files)
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from casl.catalog import row
 from casl.errors import SpecError, unknown
 from casl.spec.kinds import Evaluate
 from casl.spec.profile import Profile
@@ -17,7 +18,8 @@ FIGURES = ("bars", "curves", "heat map", "scatter")
 class Cell:
     """One number of a table. Two numbers in one printed cell are two Cells.
 
-    row, column: headings as in the paper. metric: name of the metric; figure: which of its figures ("AP", "AP50", ...).
+    row, column: headings as in the paper. metric: name of the metric; figure: which of its figures ("AP", "AP50", ...),
+    by default its headline.
     stage: the evaluation that measures it; None for a figure that is only quoted, with `note` saying why. paper: the
     published number, in percent, None where there is none.
     """
@@ -27,8 +29,17 @@ class Cell:
     metric: str
     stage: Evaluate | None
     paper: float | None = None
-    figure: str = "AP"
+    figure: str = ""
     note: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.figure:
+            object.__setattr__(self, "figure", row("metric", self.metric).headline)
+
+    @property
+    def is_headline(self) -> bool:
+        """Whether it is the figure that its metric's bootstrap over images is about."""
+        return bool(self.figure == row("metric", self.metric).headline)
 
     @property
     def evaluation(self) -> Evaluate:
@@ -38,7 +49,7 @@ class Cell:
         return self.stage
 
 
-def quoted(row: str, column: str, metric: str, paper: float, *, figure: str = "AP", note: str) -> Cell:
+def quoted(row: str, column: str, metric: str, paper: float, *, figure: str = "", note: str) -> Cell:
     """A number that is only quoted from the paper, and why it is not measured."""
     return Cell(row=row, column=column, metric=metric, stage=None, paper=paper, figure=figure, note=note)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
-from casl.catalog import check_name
+from casl.catalog import check_name, row
 from casl.errors import SpecError, unknown
 from casl.spec.schedule import Schedule, check_schedule, iterations
 from casl.spec.stage import Record, Stage, digest
@@ -18,6 +18,8 @@ from casl.spec.stage import Record, Stage, digest
 PARTS = ("backbone", "neck", "head", "classifier")
 SPLITS = ("labeled", "unlabeled", "val")
 LABELS = ("objects", "entities", "images", "keypoints", "panoptic")
+# fields of Model that only some detectors have (casl.catalog.Detector.settings) -> what stands for "left out"
+SETTINGS = {"entity_head": False, "head_norm": False, "keypoints": 0, "rois": 0, "stuff": 0, "towers": 4}
 
 
 def _choice(what: str, value: str, legal: tuple[str, ...]) -> None:
@@ -82,7 +84,10 @@ class Model(Record):
     detectron2's FREEZE_AT. entity_head: the EntitySeg controller, kernel bank and overlap loss. rois: regions an R-CNN
     draws from an image, 0 for as many as suit its size. clip: how FCOS keeps box distances above zero, "relu" as the
     reference or "projected", which differs in gradients only and loses no side for good. head_norm: group norms in
-    RetinaNet's towers.
+    RetinaNet's towers. options: further settings of the detector, (name, value) sorted by name.
+
+    Raises:
+        SpecError: a value out of range, an option the detector does not know, or a setting that it lacks.
     """
 
     detector: str
@@ -101,15 +106,37 @@ class Model(Record):
     rois: int = 0
     clip: str = "relu"
     head_norm: bool = False
+    options: tuple[tuple[str, str | int | float | bool], ...] = ()
 
     def __post_init__(self) -> None:
-        check_name("detector", self.detector)
+        self._check_settings()
         _choice("clip of distances", self.clip, ("relu", "projected"))
         check_name("backbone", self.backbone)
         _at_least("number of classes", self.classes, 1)
         _at_least("number of channels", self.channels, 1)
         if len(self.ranges) != 4 or list(self.ranges) != sorted(set(self.ranges)):
             raise SpecError(f"ranges are four rising object sizes in pixels, got {self.ranges}")
+
+    def _check_settings(self) -> None:
+        known = row("detector", self.detector).settings
+        for name, default in SETTINGS.items():
+            if name not in known and getattr(self, name) != default:
+                theirs = ", ".join(n for n in known if n in SETTINGS) or "none of these settings"
+                raise SpecError(
+                    f"detector {self.detector!r} has no {name}, got {getattr(self, name)!r}; it has {theirs}.\n"
+                    f"  leave {name} out, or choose another detector: it would change the key and nothing else."
+                )
+        names = [name for name, _ in self.options]
+        for name in names:
+            if name in SETTINGS or name not in known:
+                options = [n for n in known if n not in SETTINGS]
+                raise SpecError(unknown(f"option of detector {self.detector!r}", name, options))
+        if names != sorted(set(names)):
+            raise SpecError(f"options are sorted by name and each is given once, got {', '.join(names)}")
+
+    def predicts(self, output: str) -> bool:
+        """Whether the detector gives "masks", "entities" (one a pixel), "keypoints" or "semantic" beside boxes."""
+        return output in row("detector", self.detector).outputs
 
 
 @dataclass(frozen=True)

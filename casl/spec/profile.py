@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from casl.catalog import CATALOGS
+from casl.catalog import names, row
 from casl.errors import SpecError, unknown
 from casl.spec.kinds import Folder, Model, Pretrain, PseudoLabel, Recipe, Scenes, Train
 from casl.spec.schedule import RULES
@@ -115,6 +115,14 @@ class PlannedData:
 
 Data = SceneData | FolderData | PlannedData
 
+# what a metric may need of a data set -> whether it has it, and what it is called
+NEEDS: dict[str, tuple[Callable[[Data], bool], str]] = {
+    "entities": (lambda data: data.has_entities, "entity or panoptic annotations"),
+    "keypoints": (lambda data: data.keypoints > 0, "keypoints"),
+    "masks": (lambda data: data.has_masks, "masks"),
+    "stuff": (lambda data: data.stuff > 0, "panoptic annotations with stuff"),
+}
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -122,8 +130,8 @@ class Profile:
 
     iters_1x: iterations of the paper's 1x (12 epochs). labeler_schedule: length of the labeler in x. rule: where the
     learning rate drops. warmup_recipe is also the labeler's. backbones: the paper's backbone name -> a catalog name.
-    shape: the remaining fields of Model. frameworks: framework -> fields of Model that are not the shape's there.
-    shapes, recipes: the paper's backbone name -> fields of Model and of Recipe that are others with it.
+    shape: the remaining fields of Model. light: detectors in their light form (casl.catalog.Detector). shapes,
+    recipes: the paper's backbone name -> fields of Model and of Recipe that are others with it.
     test_size: short and long side at inference, px. photo_size: that of images on disk, where it is another.
     threshold: delta. provider: a key of PROVIDERS. options: what a command changed, (option, value).
     """
@@ -149,7 +157,7 @@ class Profile:
     strong_sizes: tuple[int, ...] = ()
     pretrain: Pretrain | None = None
     epochs_follow_scale: bool = False
-    frameworks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    light: bool = False
     shapes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     provider: str = "torchvision"
@@ -181,20 +189,17 @@ class Profile:
     def provided(self, framework: str) -> str:
         """Catalog name of a framework of the paper from this profile's provider; a detector of ours keeps its name."""
         theirs = f"{PROVIDERS[self.provider]}{framework}"
-        return theirs if theirs in CATALOGS["detector"] else framework
+        return theirs if theirs in names("detector") else framework
 
     def lacks(self, metric: str) -> str:
         """What the data lacks for a metric, as a sentence; empty if nothing."""
-        needs = {
-            "ap_seg": (self.data.has_masks, "masks"),
-            "ap_seg_a": (self.data.has_masks, "masks"),
-            "ap_e": (self.data.has_entities, "entity or panoptic annotations"),
-            "ap_e_mask": (self.data.has_entities and self.data.has_masks, "entity or panoptic annotations"),
-            "ap_point": (self.data.keypoints > 0, "keypoints"),
-            "pq": (self.data.stuff > 0 and self.data.has_masks, "panoptic annotations with stuff"),
-        }
-        present, what = needs.get(metric, (True, ""))
-        return "" if present else f"not measured: {self.data.name} has no {what}"
+        for need in row("metric", metric).needs:
+            if need not in NEEDS:
+                raise SpecError(unknown(f"need of metric {metric!r}", need, NEEDS))
+            present, what = NEEDS[need]
+            if not present(self.data):
+                return f"not measured: {self.data.name} has no {what}"
+        return ""
 
     @property
     def start(self) -> str:

@@ -11,9 +11,11 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+from casl import catalog
 from casl.errors import SpecError
 from casl.spec.kinds import (
     PARTS,
+    SETTINGS,
     Evaluate,
     Finetune,
     Folder,
@@ -31,11 +33,6 @@ from casl.spec.schedule import times
 from casl.spec.stage import Stage
 
 TARGET = "swin_t"
-ENTIRE = ("fcos", "condinst")  # frameworks that can take all of a warmup; others take backbone and neck (Sec. 3.3)
-NECK = ("backbone", "neck")
-LABELS_OF = {"panoptic_fpn": "panoptic", "keypoint_rcnn": "keypoints"}  # what a framework learns, if not objects
-METRIC_LABELS = {"ap_e": "entities", "ap_e_mask": "entities", "ap_point": "keypoints", "pq": "panoptic"}
-
 
 Build = TypeVar("Build", bound=Callable[..., Any])
 
@@ -71,14 +68,15 @@ def mask_detector(profile: Profile) -> str:
 
 @once
 def model(profile: Profile, detector: str, backbone: str, classes: int) -> Model:
-    """A detector in the profile's size, of the profile's provider; backbone is the paper's name for it."""
-    return replace(
-        profile.shape,
-        detector=profile.provided(detector),
-        backbone=profile.backbone(backbone),
-        classes=classes,
-        **{**profile.shapes.get(backbone, {}), **profile.frameworks.get(detector, {})},
-    )
+    """A detector in the profile's size, of the profile's provider; backbone is the paper's name for it.
+
+    What the profile's shape says of settings that this detector lacks is left out.
+    """
+    detector = profile.provided(detector)
+    row: catalog.Detector = catalog.row("detector", detector)
+    fields: dict[str, Any] = {name: SETTINGS[name] for name in SETTINGS if name not in row.settings}
+    fields |= {**profile.shapes.get(backbone, {}), **(row.light if profile.light else {})}
+    return replace(profile.shape, detector=detector, backbone=profile.backbone(backbone), classes=classes, **fields)
 
 
 @once
@@ -111,7 +109,7 @@ def labeler(
 
 
 @once
-def pseudo_label(profile: Profile, teacher: Train, *, scale: str | None = None, first: int = 0) -> PseudoLabel:
+def pseudo_label(profile: Profile, labeler: Train, *, scale: str | None = None, first: int = 0) -> PseudoLabel:
     """Stage 1b (eq. 2): scored predictions on an unlabeled split.
 
     Args:
@@ -122,11 +120,11 @@ def pseudo_label(profile: Profile, teacher: Train, *, scale: str | None = None, 
         SpecError: `first` is more than the split has.
     """
     return PseudoLabel(
-        labeler=teacher,
+        labeler=labeler,
         data=_first(_split(profile, "unlabeled", "images", scale), first),
         size=profile.test_size[0],
         max_size=profile.test_size[1],
-        non_overlap=teacher.labels == "entities" and teacher.model.detector == "condinst",
+        non_overlap=labeler.labels == "entities" and labeler.model.predicts("entities"),
     )
 
 
@@ -212,7 +210,8 @@ def finetune(
     """
     if profile.data.classes < 1:
         raise SpecError(f"data set {profile.data.name!r} has no classes to finetune on")
-    labels = labels or LABELS_OF.get(detector, "objects")
+    row: catalog.Detector = catalog.row("detector", profile.provided(detector))
+    labels = labels or row.learns
     classes = 1 if labels in ("entities", "keypoints") else profile.data.classes
     return Finetune(
         model=_with_outputs(profile, model(profile, detector, TARGET, classes), labels),
@@ -222,7 +221,7 @@ def finetune(
         schedule=times(schedule, profile.iters_1x, profile.rule),
         seed=profile.seed,
         init=init,
-        parts=parts if parts is not None else PARTS if detector in ENTIRE else NECK,
+        parts=parts if parts is not None else row.takes,
         classifier=_classifier(profile, init, classes),
         pretrained=_pretrained(profile, TARGET) if init is None or "backbone" not in (parts or PARTS) else None,
     )
@@ -230,7 +229,7 @@ def finetune(
 
 def evaluate(profile: Profile, trained: Train, metric: str) -> Evaluate:
     """One metric on the val split, against the labels the metric is about."""
-    labels = METRIC_LABELS.get(metric, "objects")
+    labels = catalog.row("metric", metric).labels
     if labels == "entities" and not profile.data.has_entities:
         labels = "objects"
     return Evaluate(

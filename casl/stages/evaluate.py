@@ -8,16 +8,15 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from casl.catalog import load
+from casl.catalog import Metric, load, load_place, row
 from casl.data.coco import CocoSplit
 from casl.files import write_atomic
-from casl.metrics.bootstrap import BOOTSTRAPPED
 from casl.models.head import DeadSides
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Evaluate
 from casl.spec.run import DRAWS
 from casl.stages.detectors import TestSettings, build_detector, predict_split, stoppable, to_prediction
-from casl.stages.forms import form_for
+from casl.stages.forms import form_of
 from casl.stages.pictures import CONFIDENT, chosen, predicted, save_grid, true
 from casl.stages.sources import open_split
 from casl.stages.training import WEIGHTS
@@ -28,10 +27,11 @@ def run(stage: Evaluate, ctx: Context) -> Outcome:
     """Predict, score, and show some images beside the truth. Entities are predicted without overlap, as labelers do."""
     split = open_split(stage.data, stage.labels, ctx)
     trained = stage.model.model
-    overlap_free = stage.labels == "entities" and trained.detector == "condinst"
+    overlap_free = stage.labels == "entities" and trained.predicts("entities")
     detector = build_detector(trained, ctx, pretrained=False, non_overlap=overlap_free)
     detector.load_state_dict(load_weights(ctx.inputs[stage.model.name] / WEIGHTS))
-    form, dead = form_for(stage.metric, split), DeadSides(detector)
+    metric: Metric = row("metric", stage.metric)
+    form, dead = form_of(metric, split), DeadSides(detector)
     shown, rows = set(chosen(split)), []
     settings = TestSettings(stage.size, stage.max_size)
     for i, found in enumerate(predict_split(detector, split, settings, ctx.device, stoppable(ctx, len(split)))):
@@ -39,8 +39,9 @@ def run(stage: Evaluate, ctx: Context) -> Outcome:
         if i in shown:
             rows.append(_row(split, i, found, trained.classes))
     metrics = form.judge(load("metric", stage.metric))
-    if stage.metric in BOOTSTRAPPED:
-        write_atomic(ctx.folder / DRAWS, json.dumps([round(value, 4) for value in form.draws(stage.metric)]).encode())
+    if metric.interval:
+        draws = form.draws(load_place(metric.interval))
+        write_atomic(ctx.folder / DRAWS, json.dumps([round(value, 4) for value in draws]).encode())
     if rows:
         save_grid(ctx.folder, "predictions", rows, [f"prediction, score > {CONFIDENT}", "ground truth"])
     facts: dict[str, Any] = {"images": len(split), "predictions": form.keep(ctx.folder)}

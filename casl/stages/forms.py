@@ -3,95 +3,98 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from casl.catalog import Metric
 from casl.data.coco import CocoSplit
 from casl.data.keypoints import coco_keypoints
 from casl.data.pseudo import Prediction
+from casl.errors import SpecError, unknown
 from casl.files import write_atomic
-from casl.metrics.bootstrap import ap_of_draws, image_weights, pq_of_draws
+from casl.metrics.bootstrap import image_weights
 from casl.metrics.panoptic_merge import MergeSettings, merge_panoptic
 from casl.stages.detectors import coco_results, to_prediction
 
 PREDICTIONS = "predictions.json"
 COCO_PIXELS = 640 * 480  # of the images that PanopticFPN's smallest stuff region is meant for
-Metric = Callable[..., dict[str, float]]
-
-
-class Form(Protocol):
-    """Collects the predictions of a split in order, then judges and keeps them."""
-
-    def add(self, index: int, found: dict[str, torch.Tensor]) -> None: ...
-
-    def judge(self, metric: Metric) -> dict[str, float]: ...
-
-    def draws(self, metric: str) -> list[float]: ...
-
-    def keep(self, folder: Path) -> int: ...
+Figures = Callable[..., dict[str, float]]  # a metric
+Interval = Callable[..., Any]  # its headline on every draw of the bootstrap over images
 
 
 class Boxes:
     """COCO results with boxes and, if the detector gives them, masks.
 
-    masks_alone: leave boxes out, or COCO would take a mask's area from its box; detectron2 does so too.
+    Predictions of a split are added in its order; they become results once, when the first of them is asked for.
     """
 
-    def __init__(self, split: CocoSplit, masks_alone: bool) -> None:
-        self.split, self.masks_alone = split, masks_alone
+    def __init__(self, split: CocoSplit) -> None:
+        self.split = split
         self.found: list[Prediction] = []
 
     def add(self, index: int, found: dict[str, torch.Tensor]) -> None:
+        """Take the raw predictions of image number `index`."""
         self.found.append(to_prediction(found))
 
+    @cached_property
     def results(self) -> list[dict[str, Any]]:
+        """COCO results of all images."""
         return coco_results(self.split, self.found)
 
-    def judge(self, metric: Metric) -> dict[str, float]:
-        return metric(self.split.coco(), self._compared())
+    def inputs(self) -> tuple[Any, ...]:
+        """What a metric reads: ground truth and predictions."""
+        return self.split.coco(), self.results
 
-    def draws(self, metric: str) -> list[float]:
-        """The headline figure of a metric, by its name, on each draw of the bootstrap over images; percent."""
-        values = ap_of_draws(metric, self.split.coco(), self._compared(), image_weights(len(self.split)))
-        return [float(value) for value in values]
+    def judge(self, metric: Figures) -> dict[str, float]:
+        """All figures of a metric, percent."""
+        return metric(*self.inputs())
 
-    def _compared(self) -> list[dict[str, Any]]:
-        results = self.results()
-        if self.masks_alone:
-            return [{name: value for name, value in r.items() if name != "bbox"} for r in results]
-        return results
+    def draws(self, interval: Interval) -> list[float]:
+        """The headline of a metric on each draw of the bootstrap over images; percent."""
+        return [float(value) for value in interval(*self.inputs(), image_weights(len(self.split)))]
 
     def keep(self, folder: Path) -> int:
-        results = self.results()
-        write_atomic(folder / PREDICTIONS, json.dumps(results).encode())
-        return len(results)
+        """Write the results beside the figures; their number."""
+        write_atomic(folder / PREDICTIONS, json.dumps(self.results).encode())
+        return len(self.results)
+
+
+class Masks(Boxes):
+    """The same, judged by masks alone: with a box COCO would take a mask's area from it; detectron2 does so too."""
+
+    def inputs(self) -> tuple[Any, ...]:
+        alone = [{name: value for name, value in r.items() if name != "bbox"} for r in self.results]
+        return self.split.coco(), alone
 
 
 class Poses(Boxes):
-    """COCO keypoint results: the same with [x, y, score] of every point."""
+    """COCO keypoint results: boxes with [x, y, score] of every point."""
 
     def __init__(self, split: CocoSplit) -> None:
-        super().__init__(split, masks_alone=False)
+        super().__init__(split)
         self.points: list[list[float]] = []
 
     def add(self, index: int, found: dict[str, torch.Tensor]) -> None:
         super().add(index, found)
         self.points += coco_keypoints(found["keypoints"].cpu().numpy())
 
+    @cached_property
     def results(self) -> list[dict[str, Any]]:
-        return [r | {"keypoints": p} for r, p in zip(super().results(), self.points, strict=True)]
+        results = coco_results(self.split, self.found)
+        return [r | {"keypoints": p} for r, p in zip(results, self.points, strict=True)]
 
 
 class Panoptic(Boxes):
     """Panoptic images, merged from instances and the map of stuff."""
 
     def __init__(self, split: CocoSplit) -> None:
-        super().__init__(split, masks_alone=False)
+        super().__init__(split)
         self.merged: list[tuple[NDArray[np.int32], list[dict[str, Any]]]] = []
 
     def add(self, index: int, found: dict[str, torch.Tensor]) -> None:
@@ -108,13 +111,7 @@ class Panoptic(Boxes):
             )
         )
 
-    def judge(self, metric: Metric) -> dict[str, float]:
-        return metric(*self._pairs())
-
-    def draws(self, metric: str) -> list[float]:
-        return [float(value) for value in pq_of_draws(*self._pairs(), image_weights(len(self.split)))]
-
-    def _pairs(self) -> tuple[Iterator[tuple[Any, Any, Any, Any]], list[dict[str, Any]]]:
+    def inputs(self) -> tuple[Any, ...]:
         truth = self.split.panoptic()
         segments = {a["image_id"]: a["segments_info"] for a in truth["annotations"]}
         pairs = (
@@ -124,10 +121,15 @@ class Panoptic(Boxes):
         return pairs, truth["categories"]
 
 
-def form_for(metric: str, split: CocoSplit) -> Form:
-    """The form that a metric reads."""
-    if metric == "pq":
-        return Panoptic(split)
-    if metric == "ap_point":
-        return Poses(split)
-    return Boxes(split, masks_alone=metric.startswith("ap_seg"))
+FORMS: dict[str, type[Boxes]] = {"boxes": Boxes, "masks": Masks, "keypoints": Poses, "panoptic": Panoptic}
+
+
+def form_of(metric: Metric, split: CocoSplit) -> Boxes:
+    """What a metric reads, to be filled with the predictions of a split.
+
+    Raises:
+        SpecError: the catalog's row of the metric names a form that does not exist.
+    """
+    if metric.form not in FORMS:
+        raise SpecError(unknown("form of predictions", metric.form, FORMS))
+    return FORMS[metric.form](split)

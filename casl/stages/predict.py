@@ -204,7 +204,7 @@ def open_record(
 
 def _one_entity_a_pixel(stage: Train) -> bool:
     """As in the method: entity labelers, and what learned from them, predict without overlap."""
-    return stage.model.detector == "condinst" and taught_by(stage)[1] == "entities" and stage.model.classes == 1
+    return stage.model.predicts("entities") and taught_by(stage)[1] == "entities" and stage.model.classes == 1
 
 
 def _scene_names(labels: str) -> Names:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from casl.errors import SpecError
-from casl.metrics.bootstrap import ap_of_draws, image_weights, pq_of_draws
+from casl.catalog import METRICS, load_place
+from casl.metrics.bootstrap import boxes, image_weights, keypoints, masks, pq_of_draws
 from casl.metrics.keypoints import ap_point
 from casl.metrics.pq import pq_of_arrays
 from tests.metrics.random_scenes import Json, oracle, random_scene
@@ -49,7 +49,7 @@ def test_a_draw_scores_as_pycocotools_on_repeated_images(metric: str, iou_type: 
     dt = untied(dt)
     weights = image_weights(len(gt["images"]), draws=5)
 
-    values = ap_of_draws(metric, gt, dt, weights)
+    values = load_place(METRICS[metric].interval)(gt, dt, weights)
 
     for value, drawn in zip(values, weights.astype(int).tolist(), strict=True):
         expected = oracle(*repeated(gt, dt, drawn), iou_type, agnostic, drop_box=metric == "ap_e_mask")["AP"]
@@ -58,7 +58,7 @@ def test_a_draw_scores_as_pycocotools_on_repeated_images(metric: str, iou_type: 
 
 def test_every_image_once_is_the_metric_itself() -> None:
     gt, dt = random_scene(1)
-    values = ap_of_draws("ap_seg", gt, dt, np.ones((1, len(gt["images"])), np.float32))
+    values = masks(gt, dt, np.ones((1, len(gt["images"])), np.float32))
     assert values[0] == pytest.approx(oracle(gt, dt, "segm", agnostic=False)["AP"], abs=1e-6)
 
 
@@ -68,9 +68,9 @@ def test_weights_follow_the_order_of_the_file_and_not_the_ids() -> None:
     backwards = gt | {"images": gt["images"][::-1]}
     weights = image_weights(len(gt["images"]), draws=3)
 
-    values = ap_of_draws("ap_det", backwards, dt, weights)
+    values = boxes(backwards, dt, weights)
 
-    np.testing.assert_allclose(values, ap_of_draws("ap_det", gt, dt, weights[:, ::-1]), atol=1e-6)
+    np.testing.assert_allclose(values, boxes(gt, dt, weights[:, ::-1]), atol=1e-6)
 
 
 def test_keypoints_are_drawn_too() -> None:
@@ -88,7 +88,7 @@ def test_keypoints_are_drawn_too() -> None:
         dt.append({"image_id": n, "category_id": 1, "keypoints": found, "score": float(rng.random())})
     weights = image_weights(6, draws=4)
 
-    values = ap_of_draws("ap_point", gt, dt, weights)
+    values = keypoints(gt, dt, weights)
 
     for value, drawn in zip(values, weights.astype(int).tolist(), strict=True):
         assert value == pytest.approx(ap_point(*repeated(gt, dt, drawn))["AP"], abs=1e-4)
@@ -122,9 +122,4 @@ def test_draws_are_the_same_for_every_model_and_differ_from_one_another() -> Non
 
 def test_without_predictions_a_draw_scores_nothing() -> None:
     gt, _ = random_scene(0)
-    assert ap_of_draws("ap_det", gt, [], image_weights(len(gt["images"]), draws=2)).tolist() == [0.0, 0.0]
-
-
-def test_a_metric_without_a_bootstrap_is_named() -> None:
-    with pytest.raises(SpecError, match="pq"):
-        ap_of_draws("pq", *random_scene(0), image_weights(8, draws=1))
+    assert boxes(gt, [], image_weights(len(gt["images"]), draws=2)).tolist() == [0.0, 0.0]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from casl.errors import DataError
-from casl.metrics.ap import ap_det, ap_e
+from casl.metrics.ap import ap_det, ap_e, ap_e_mask
 from casl.metrics.score import score
 from tests.metrics.random_scenes import Json, oracle, random_scene
 from tests.metrics.test_ap import A, B, found, truth
@@ -39,13 +39,13 @@ def test_the_answer_has_the_values_their_unit_and_the_counts(tmp_path: Path) -> 
 
 def test_entity_ap_comes_in_both_forms_when_there_are_masks(tmp_path: Path) -> None:
     gt, dt = random_scene(seed=3)
-    answer = score(*write(tmp_path, gt, {"annotations": dt}), "ap_e", ap_e)
+    answer = score(*write(tmp_path, gt, {"annotations": dt}), "ap_e", ap_e, ap_e_mask)
     boxes, masks = oracle(gt, dt, "bbox", agnostic=True), oracle(gt, dt, "segm", agnostic=True, drop_box=True)
     assert {key: answer[key] for key in boxes} == pytest.approx(boxes)
     assert answer["mask"] == pytest.approx(masks)
 
     del dt[0]["segmentation"]
-    assert "mask" not in score(*write(tmp_path, gt, dt), "ap_e", ap_e)
+    assert "mask" not in score(*write(tmp_path, gt, dt), "ap_e", ap_e, ap_e_mask)
 
 
 def test_a_file_that_is_missing_or_of_another_data_set_is_an_error(tmp_path: Path) -> None:

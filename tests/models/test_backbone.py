@@ -12,8 +12,9 @@ import torchvision
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from casl.catalog import BACKBONES
 from casl.errors import DataError, SpecError
-from casl.models.backbone import BACKBONES, build_backbone
+from casl.models.backbone import build_backbone
 
 
 def count(module: nn.Module) -> int:
@@ -57,7 +58,7 @@ def test_every_known_shape_of_swin_is_the_published_one() -> None:
     published = {"swin_s": (96, [2, 2, 18, 2]), "swin_b": (128, [2, 2, 18, 2]), "swin_l": (192, [2, 2, 18, 2])}
     for name, (channels, depths) in published.items():
         with torch.device("meta"):
-            model = timm.create_model(BACKBONES[name].name, num_classes=0)
+            model = timm.create_model(BACKBONES[name].timm, num_classes=0)
         assert model.feature_info[0]["num_chs"] == channels
         assert [len(layer.blocks) for layer in model.layers] == depths
         assert model.layers[0].blocks[0].attn.window_size == (7, 7)

@@ -100,6 +100,11 @@ def test_ancestors_come_before_their_users_and_once() -> None:
         (lambda: replace(MODEL, detector="condinsts"), "did you mean 'condinst'"),
         (lambda: replace(MODEL, backbone="resnet5"), "did you mean 'resnet50'"),
         (lambda: replace(MODEL, classes=0), "classes must be at least 1"),
+        (lambda: replace(MODEL, detector="faster_rcnn", towers=2), "'faster_rcnn' has no towers, got 2; it has rois"),
+        (lambda: replace(MODEL, detector="fcos", head_norm=True), "'fcos' has no head_norm"),
+        (lambda: replace(MODEL, detector="mask_rcnn", stuff=3), "'mask_rcnn' has no stuff"),
+        (lambda: replace(MODEL, options=(("assing", "topn"),)), "unknown option of detector 'fcos' 'assing'"),
+        (lambda: replace(MODEL, options=(("towers", 2),)), "unknown option of detector 'fcos' 'towers'"),
         (lambda: replace(MODEL, ranges=(64, 32, 128, 256)), "four rising"),
         (lambda: replace(RECIPE, lr=0.0), "lr must be positive"),
         (lambda: replace(RECIPE, batch=0), "batch must be at least 1"),
@@ -129,3 +134,17 @@ def warmup(threshold: float) -> Warmup:
 def test_kinds_do_not_share_keys() -> None:
     finetune = Finetune(**{f.name: getattr(LABELER, f.name) for f in fields(LABELER)})
     assert finetune.key != LABELER.key
+
+
+def test_an_option_that_a_detector_knows_enters_the_key_and_none_leaves_it_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = catalog.DETECTORS["fcos"]
+    monkeypatch.setitem(catalog.DETECTORS, "fcos", replace(known, settings=(*known.settings, "assign", "topk")))
+    chosen = replace(MODEL, options=(("assign", "topn"), ("topk", 9)))
+    assert replace(LABELER, model=chosen).key != LABELER.key
+    assert replace(LABELER, model=replace(chosen, options=())).key == LABELER.key
+    with pytest.raises(SpecError, match="sorted by name and each is given once"):
+        replace(MODEL, options=(("topk", 9), ("assign", "topn")))
+    with pytest.raises(SpecError, match="did you mean 'assign'"):
+        replace(MODEL, options=(("asign", "topn"),))

@@ -14,17 +14,16 @@ from torch import Tensor
 from casl.errors import SpecError, unknown
 from casl.models.backbone import build_backbone
 from casl.models.convert import adapt, detectron2, timm, torchvision
-from casl.models.convert.kind import framework_of
+from casl.models.convert.kind import framework_of, reads_p2
 from casl.models.convert.ledger import Ledger, Report
 from casl.models.convert.names import renamer
 from casl.models.fcos import FCOS, FCOSSettings
 from casl.models.parts import PARTS
 
-TARGETS = {"detectron2": tuple(detectron2.HEADS), "torchvision": tuple(torchvision.HEADS)}
+TARGETS = {"detectron2": detectron2.heads, "torchvision": torchvision.heads}  # project -> its models
 SOURCES = ("detectron2", "timm", "torchvision")
 INPUTS = ("bgr", "rgb")
 NECK = ("backbone", "neck")
-READS_P2 = detectron2.READS_P2  # torchvision's are among them
 Converted = tuple[dict[str, Tensor], Report]
 
 
@@ -33,7 +32,7 @@ class Wish:
     """What to convert into.
 
     Attributes:
-        into: framework of the target, one of TARGETS; empty for what the source is itself, or FCOS for CondInst.
+        into: model of the target, a key of TARGETS; empty for what the source is itself, or FCOS for CondInst.
         parts: of the source; none given for all that the target can take.
         classes: of the target, for a class-agnostic classifier to be copied to; 0 leaves it as it is.
         input: of detectron2's model: "bgr" is its default, BGR on 0..255 less the mean; "rgb" is ours.
@@ -93,30 +92,30 @@ def convert_to(kind: str, state: Mapping[str, Tensor], wish: Wish) -> Converted:
 
 
 def _target(kind: str, state: Mapping[str, Tensor], wish: Wish) -> str:
-    which = framework_of(state)[1]
-    into = wish.into or ("fcos" if which == "condinst" else which)
-    if into not in TARGETS[kind]:
-        raise SpecError(unknown(f"framework of {kind}", into, TARGETS[kind], "--into names the one to convert into."))
+    into = wish.into or framework_of(state).name
+    if into not in (known := TARGETS[kind]()):
+        raise SpecError(unknown(f"framework of {kind}", into, known, "--into names the one to convert into."))
     return into
 
 
 def _parts(kind: str, state: Mapping[str, Tensor], into: str, wish: Wish) -> Sequence[str]:
     """The parts to take: those asked for, or all that fit."""
-    whose, which = framework_of(state)
-    same = into == "fcos" if whose == "casl" else (whose, which) == (kind, into)
+    told = framework_of(state)
+    same = into == told.name and told.project in ("casl", kind) and into != "backbone"
     possible = PARTS if same else ("backbone",) if into == "backbone" else NECK
     if wrong := [part for part in wish.parts if part not in possible]:
         raise SpecError(
-            f"{kind}'s {into} cannot take the {wrong[0]} of a {which} of {whose}: only {', '.join(possible)}.\n"
+            f"{kind}'s {into} cannot take the {wrong[0]} of a {told.detector} of {told.project}: "
+            f"only {', '.join(possible)}.\n"
             "  name another framework with --into, or leave that part out."
         )
     return wish.parts or possible
 
 
 def _to_their_values(kind: str, ledger: Ledger, into: str, wish: Wish) -> None:
-    if framework_of(ledger.state)[0] == "casl":
+    if framework_of(ledger.state).project == "casl":
         adapt.drop_untrained(ledger)
-    if into in READS_P2:
+    if reads_p2(into):
         adapt.drop_top(ledger)
     adapt.note_groups(ledger, kind)
     adapt.add_biases(ledger)

@@ -11,24 +11,12 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from casl.models.convert import adapt
-from casl.models.convert.kind import framework_of, is_known_resnet, is_swin, position_tables
+from casl.models.convert.kind import framework_of, is_known_resnet, is_swin, position_tables, reads_p2, targets
 from casl.models.convert.ledger import Ledger
 from casl.models.convert.names import Rule
 from casl.models.head import group_norm
 
 OWN = "casl"  # the models that casl.detectron2 registers, as a target
-# target -> names of it that none of our detectors has anything for unless it is the same framework
-HEADS = {
-    "fcos": ("head.*",),
-    "retinanet": ("head.*",),
-    "faster_rcnn": ("proposal_generator.*", "roi_heads.*"),
-    "mask_rcnn": ("proposal_generator.*", "roi_heads.*"),
-    "keypoint_rcnn": ("proposal_generator.*", "roi_heads.*"),
-    "panoptic_fpn": ("proposal_generator.*", "roi_heads.*", "sem_seg_head.*"),
-    "backbone": (),
-    OWN: (),
-}
-READS_P2 = ("faster_rcnn", "mask_rcnn", "keypoint_rcnn", "panoptic_fpn")
 _HEAD: list[Rule] = [
     ("head.cls_tower.{rest}", "head.cls_subnet.{rest}"),
     ("head.box_tower.{rest}", "head.bbox_subnet.{rest}"),
@@ -75,11 +63,16 @@ def _swin() -> list[Rule]:
     return [*merging, ("backbone.body.{rest}", f"{_BOTTOM}.{{rest}}")]
 
 
+def heads() -> dict[str, tuple[str, ...]]:
+    """What weights can be converted into -> names of it that only the same detector has weights for."""
+    return {**targets("detectron2"), "backbone": (), OWN: ()}
+
+
 def rules_to(state: Mapping[str, Tensor], target: str, own_names: bool) -> Sequence[Rule]:
     """Rules for a state dict under our names.
 
     Args:
-        target: a key of HEADS.
+        target: a key of `heads()`.
         own_names: leave the backbone's names as they are here, for those that `casl.detectron2` registers; done in any
             case where detectron2 has no such backbone.
     """
@@ -91,7 +84,7 @@ def rules_to(state: Mapping[str, Tensor], target: str, own_names: bool) -> Seque
         backbone = _resnet()
     else:
         backbone = [("backbone.body.{rest}", f"{_BOTTOM}.body.{{rest}}")]
-    return [*backbone, *_NECK, *(_FRAMEWORK if framework_of(state)[0] == "detectron2" else _HEAD)]
+    return [*backbone, *_NECK, *(_FRAMEWORK if framework_of(state).project == "detectron2" else _HEAD)]
 
 
 def rules_from(state: Mapping[str, Tensor]) -> Sequence[Rule]:
@@ -171,9 +164,9 @@ def needs(state: Mapping[str, Tensor], target: str, own_names: bool, bgr: bool) 
 def left_in_target(state: Mapping[str, Tensor], target: str) -> dict[str, str]:
     """What the target has and a state dict under detectron2's names does not."""
     missing = {}
-    for pattern in HEADS[target]:
+    for pattern in heads()[target]:
         if not any(key.startswith(pattern[:-1]) for key in state):
             missing[pattern] = "of this framework only"
-    if target in READS_P2 and "backbone.fpn_lateral2.weight" not in state:
+    if reads_p2(target) and "backbone.fpn_lateral2.weight" not in state:
         missing |= dict.fromkeys(("backbone.fpn_lateral2.*", "backbone.fpn_output2.*"), "no trained values for P2")
     return missing

@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch import Tensor
 
+from casl import catalog
 from casl.errors import SpecError
 
 BODY = "backbone.body."
 PLAIN_STEM = 7  # side of the stem's filter in the ResNets that others know
-_FRAMEWORKS = {  # a tensor -> whose framework it is, and which; the first that is there counts
-    "framework.rpn.head.cls_logits.weight": ("torchvision", "faster_rcnn"),
-    "framework.head.classification_head.cls_logits.weight": ("torchvision", "retinanet"),
-    "framework.proposal_generator.rpn_head.objectness_logits.weight": ("detectron2", "faster_rcnn"),
-    "framework.head.cls_score.weight": ("detectron2", "retinanet"),
-}
-_SPECIAL = {  # beginning of a name that makes an R-CNN more than Faster R-CNN
-    "semantic.": "panoptic_fpn",
-    "framework.sem_seg_head.": "panoptic_fpn",
-    "framework.roi_heads.keypoint_head.": "keypoint_rcnn",
-    "framework.roi_heads.mask_head.": "mask_rcnn",
-}
 
 
 def is_swin(state: Mapping[str, Tensor]) -> bool:
@@ -41,8 +31,20 @@ def position_tables(state: Mapping[str, Tensor]) -> dict[str, int]:
     return {key: (round(len(v) ** 0.5) + 1) // 2 for key, v in state.items() if key.endswith(end)}
 
 
-def framework_of(state: Mapping[str, Tensor]) -> tuple[str, str]:
-    """Whose framework a detector is, and which: ("casl", "fcos"), ("torchvision", "mask_rcnn"), ("casl", "backbone").
+@dataclass(frozen=True)
+class Told:
+    """What a state dict is of: detector of the catalog, whose modules it has, and what it is called there.
+
+    A backbone alone, with or without a pyramid, is "backbone" of "casl".
+    """
+
+    detector: str
+    project: str
+    name: str
+
+
+def framework_of(state: Mapping[str, Tensor]) -> Told:
+    """The detector that has such names: of those whose marks are all there, the one with most.
 
     Raises:
         SpecError: no detector of ours has such names.
@@ -50,9 +52,28 @@ def framework_of(state: Mapping[str, Tensor]) -> tuple[str, str]:
     if not any(key.startswith(BODY) for key in state):
         example = next(iter(state), "nothing")
         raise SpecError(f"these are no weights of a detector of casl: the first tensor is {example!r}, no {BODY}*.")
-    found = next((who for key, who in _FRAMEWORKS.items() if key in state), None)
-    if found is None:
-        which = "condinst" if any(key.startswith("mask_branch.") for key in state) else "fcos"
-        return "casl", which if any(key.startswith("head.") for key in state) else "backbone"
-    special = next((s for begins, s in _SPECIAL.items() if any(key.startswith(begins) for key in state)), found[1])
-    return found[0], special
+    fitting = [
+        (len(c.marks), detector, c)
+        for detector, c in convertible().items()
+        if all(any(key.startswith(mark) for key in state) for mark in c.marks)
+    ]
+    if not fitting:
+        return Told("backbone", "casl", "backbone")
+    _, detector, converts = max(fitting, key=lambda found: found[0])
+    return Told(detector, converts.project, converts.name or detector)
+
+
+def convertible() -> dict[str, catalog.Converts]:
+    """Detectors of the catalog of whose weights something is known."""
+    rows = ((name, catalog.row("detector", name)) for name in catalog.names("detector"))
+    return {name: row.converts for name, row in rows if row.converts}
+
+
+def targets(project: str) -> dict[str, tuple[str, ...]]:
+    """Model of another project -> names of it that only the same detector has weights for."""
+    return {name: c.targets[project] for name, c in convertible().items() if project in c.targets}
+
+
+def reads_p2(name: str) -> bool:
+    """Whether a model reads P2's layers of the pyramid, by its name in `targets`."""
+    return (found := convertible().get(name)) is not None and found.reads_p2

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from timm.models.swin_transformer import checkpoint_filter_fn
 from torch import Tensor
 
+from casl import catalog
 from casl.errors import DataError, SpecError, unknown
-from casl.models.backbone import BACKBONES, BODY, build_backbone
+from casl.models.backbone import BODY, build_backbone
 from casl.models.convert.ledger import Ledger
 from casl.models.swin import Swin
 
@@ -21,14 +22,15 @@ def from_timm(state: Mapping[str, Tensor], backbone: str) -> Ledger:
 
     Args:
         state: a timm checkpoint.
-        backbone: one of `casl.models.backbone.BACKBONES`.
+        backbone: of the catalog's backbones.
 
     Raises:
         SpecError: no backbone was named, or an unknown one.
         DataError: the checkpoint is of another architecture.
     """
-    if backbone not in BACKBONES:
-        raise SpecError(unknown("backbone", backbone, BACKBONES, "--backbone names the one these weights are of."))
+    if backbone not in (known := catalog.names("backbone")):
+        raise SpecError(unknown("backbone", backbone, known, "--backbone names the one these weights are of."))
+    row: catalog.Backbone = catalog.row("backbone", backbone)
     body = build_backbone(backbone).body
     wanted = body.state_dict()
     ledger = Ledger(checkpoint_filter_fn(dict(state), body) if isinstance(body, Swin) else state)
@@ -38,8 +40,8 @@ def from_timm(state: Mapping[str, Tensor], backbone: str) -> Ledger:
         if name in ledger.state or key.endswith("num_batches_tracked"):
             continue
         if not (isinstance(body, Swin) and key.startswith("norm")):
-            known = BACKBONES[backbone].weights or "none published"
-            raise DataError(f"these are no weights of {backbone}: they lack {key}. Known to fit: {known}.")
+            fitting = row.weights or "none published"
+            raise DataError(f"these are no weights of {backbone}: they lack {key}. Known to fit: {fitting}.")
         ledger.make(name, value, "as initialised: norms on the maps of the stages, which timm has no weights for")
     if wrong := [
         k for k, v in wanted.items() if f"{BODY}{k}" in ledger.state and ledger.state[BODY + k].shape != v.shape

@@ -11,20 +11,11 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from casl.models.convert import adapt
-from casl.models.convert.kind import framework_of, is_known_resnet, is_swin, position_tables
+from casl.models.convert.kind import framework_of, is_known_resnet, is_swin, position_tables, reads_p2, targets
 from casl.models.convert.ledger import Ledger
 from casl.models.convert.names import Rule
 from casl.models.head import group_norm
 
-HEADS = {
-    "fcos": ("head.*",),
-    "retinanet": ("head.*",),
-    "faster_rcnn": ("rpn.*", "roi_heads.*"),
-    "mask_rcnn": ("rpn.*", "roi_heads.*"),
-    "keypoint_rcnn": ("rpn.*", "roi_heads.*"),
-    "backbone": (),
-}
-READS_P2 = ("faster_rcnn", "mask_rcnn", "keypoint_rcnn")
 _HEAD: list[Rule] = [
     ("head.cls_tower.{rest}", "head.classification_head.conv.{rest}"),
     ("head.cls_logits.{rest}", "head.classification_head.cls_logits.{rest}"),
@@ -68,8 +59,13 @@ def _swin(prefix: str) -> list[Rule]:
     return rules
 
 
+def heads() -> dict[str, tuple[str, ...]]:
+    """What weights can be converted into -> names of it that only the same detector has weights for."""
+    return {**targets("torchvision"), "backbone": ()}
+
+
 def rules_to(state: Mapping[str, Tensor], target: str) -> Sequence[Rule]:
-    """Rules for a state dict under our names; target is a key of HEADS."""
+    """Rules for a state dict under our names; target is a key of `heads()`."""
     bare = target == "backbone"
     if is_swin(state):
         backbone = _swin("features." if bare else "backbone.body.")
@@ -77,8 +73,8 @@ def rules_to(state: Mapping[str, Tensor], target: str) -> Sequence[Rule]:
         backbone = [("backbone.body.{rest}", "{rest}" if bare else "backbone.body.{rest}")]
     if bare:
         return backbone
-    head = _FRAMEWORK if framework_of(state)[0] == "torchvision" else _HEAD
-    return [*backbone, *_neck(2 if target in READS_P2 else 3), *head]
+    head = _FRAMEWORK if framework_of(state).project == "torchvision" else _HEAD
+    return [*backbone, *_neck(2 if reads_p2(target) else 3), *head]
 
 
 def rules_from(state: Mapping[str, Tensor]) -> Sequence[Rule]:
@@ -122,9 +118,9 @@ def needs(state: Mapping[str, Tensor], target: str) -> list[str]:
 
 def left_in_target(state: Mapping[str, Tensor], target: str) -> dict[str, str]:
     """What the target has and a state dict under torchvision's names does not."""
-    heads = [p for p in HEADS[target] if not any(key.startswith(p[:-1]) for key in state)]
-    missing = dict.fromkeys(heads, "of this framework only")
-    if target in READS_P2 and "backbone.fpn.inner_blocks.0.0.weight" not in state:
+    alone = [p for p in heads()[target] if not any(key.startswith(p[:-1]) for key in state)]
+    missing = dict.fromkeys(alone, "of this framework only")
+    if reads_p2(target) and "backbone.fpn.inner_blocks.0.0.weight" not in state:
         for blocks in ("inner_blocks", "layer_blocks"):
             missing[f"backbone.fpn.{blocks}.0.*"] = "no trained values for P2"
     if target == "backbone":
