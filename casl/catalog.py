@@ -24,14 +24,16 @@ class Metric:
 
     run: function of ground truth and predictions that gives {figure: percent}. labels: the kind of labels it is about;
     "entities" falls back to objects where a data set has no entities. form: what predictions become before it reads
-    them, a key of casl.stages.forms.FORMS. needs: what a data set must have, keys of casl.spec.profile.NEEDS. headline:
-    the figure that a table is about. interval: function that gives the headline on every draw of the bootstrap over
-    images, "" for none. beside: metric of masks that `casl score` adds where both files have masks, "" for none.
+    them, a key of casl.stages.forms.FORMS. symbol: how the paper writes it, "" for its name. needs: what a data set
+    must have, keys of casl.spec.profile.NEEDS. headline: the figure that a table is about. interval: function that
+    gives the headline on every draw of the bootstrap over images, "" for none. beside: metric of masks that `casl
+    score` adds where both files have masks, "" for none.
     """
 
     run: str
     labels: str = "objects"
     form: str = "boxes"
+    symbol: str = ""
     needs: tuple[str, ...] = ()
     headline: str = "AP"
     interval: str = ""
@@ -267,15 +269,16 @@ AUGMENTATIONS = {
     "weak": "casl.data.augment:weak",
 }
 
-_ENTITIES = Metric("casl.metrics.ap:ap_e", "entities", needs=("entities",), beside="ap_e_mask")
+_ENTITIES = Metric("casl.metrics.ap:ap_e", "entities", symbol="AP^e", needs=("entities",), beside="ap_e_mask")
 
 METRICS = {
-    "ap_det": Metric("casl.metrics.ap:ap_det", interval="casl.metrics.bootstrap:boxes"),
-    "ap_det_a": Metric("casl.metrics.ap:ap_det_a", interval="casl.metrics.bootstrap:agnostic_boxes"),
+    "ap_det": Metric("casl.metrics.ap:ap_det", symbol="AP^det", interval="casl.metrics.bootstrap:boxes"),
+    "ap_det_a": Metric("casl.metrics.ap:ap_det_a", symbol="AP^det-a", interval="casl.metrics.bootstrap:agnostic_boxes"),
     "ap_e": replace(_ENTITIES, interval="casl.metrics.bootstrap:agnostic_boxes"),
     "ap_e_mask": Metric(
         "casl.metrics.ap:ap_e_mask",
         "entities",
+        symbol="AP^e",
         needs=("entities", "masks"),
         interval="casl.metrics.bootstrap:entity_masks",
     ),
@@ -283,17 +286,29 @@ METRICS = {
         "casl.metrics.keypoints:ap_point",
         "keypoints",
         "keypoints",
+        symbol="AP^point",
         needs=("keypoints",),
         interval="casl.metrics.bootstrap:keypoints",
     ),
-    "ap_seg": Metric("casl.metrics.ap:ap_seg", form="masks", needs=("masks",), interval="casl.metrics.bootstrap:masks"),
+    "ap_seg": Metric(
+        "casl.metrics.ap:ap_seg",
+        form="masks",
+        symbol="AP^seg",
+        needs=("masks",),
+        interval="casl.metrics.bootstrap:masks",
+    ),
     "ap_seg_a": Metric(
-        "casl.metrics.ap:ap_seg_a", form="masks", needs=("masks",), interval="casl.metrics.bootstrap:agnostic_masks"
+        "casl.metrics.ap:ap_seg_a",
+        form="masks",
+        symbol="AP^seg-a",
+        needs=("masks",),
+        interval="casl.metrics.bootstrap:agnostic_masks",
     ),
     "pq": Metric(
         "casl.metrics.pq:pq_of_arrays",
         "panoptic",
         "panoptic",
+        symbol="PQ",
         needs=("stuff", "masks"),
         headline="PQ",
         interval="casl.metrics.bootstrap:pq_of_draws",

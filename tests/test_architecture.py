@@ -126,3 +126,32 @@ def test_no_spec_reads_paths_or_devices(path: Path) -> None:
         assert not {"os", "pathlib", "torch"} & {
             a.name for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Import) for a in n.names
         }
+
+
+def _tabled(node: ast.AST) -> list[ast.expr]:
+    """What a table, a comparison or a test of a beginning holds: where a fact about a name may hide."""
+    if isinstance(node, ast.Dict):
+        return [key for key in node.keys if key]
+    if isinstance(node, ast.Set | ast.Tuple | ast.List):
+        return node.elts
+    if isinstance(node, ast.Compare):
+        return [node.left, *node.comparators]
+    if isinstance(node, ast.MatchValue):
+        return [node.value]
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return node.args if node.func.attr in ("startswith", "endswith", "removeprefix", "partition") else []
+    return []
+
+
+@pytest.mark.parametrize("kind", ["metric", "detector", "backbone"])
+def test_facts_about_a_name_stand_in_its_row_of_the_catalog_and_nowhere_else(kind: str) -> None:
+    """No other file of the package has a table by such names, compares one or looks at how one begins."""
+    found = [
+        f"{path.relative_to(ROOT)}:{entry.lineno} {entry.value!r}"
+        for path in sorted((ROOT / "casl").rglob("*.py"))
+        if path.name != "catalog.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        for entry in _tabled(node)
+        if isinstance(entry, ast.Constant) and entry.value in catalog.CATALOGS[kind]
+    ]
+    assert not found, found

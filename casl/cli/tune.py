@@ -229,7 +229,9 @@ def describe(study: Study, question: Question, ledger: Ledger) -> Search:
     """All that is known of a search now."""
     cell = question.cells[0]
     metric = (
-        f"{cell.metric} {cell.figure}" if cell.figure != "AP" else {"ap_det": "AP^det"}.get(cell.metric, cell.metric)
+        f"{cell.metric} {cell.figure}"
+        if cell.figure != "AP"
+        else catalog.row("metric", cell.metric).symbol or cell.metric
     )
     return Search(
         name=ledger.name,

@@ -85,7 +85,7 @@ def convert_to(kind: str, state: Mapping[str, Tensor], wish: Wish) -> Converted:
         ledger.rename(renamer(rules), f"no such tensor in {kind}'s {into}")
         missing = detectron2.left_in_target(ledger.state, into)
     else:
-        ledger.needs += torchvision.needs(ledger.state, into)
+        ledger.needs += torchvision.needs(ledger.state)
         ledger.rename(renamer(torchvision.rules_to(ledger.state, into)), f"no such tensor in {kind}'s {into}")
         missing = torchvision.left_in_target(ledger.state, into)
     return _whole(ledger.state), ledger.report(missing)

@@ -151,7 +151,7 @@ def needs(state: Mapping[str, Tensor], target: str, own_names: bool, bgr: bool) 
     if not bgr:
         mean, std = "[123.675, 116.28, 103.53]", "[58.395, 57.12, 57.375]"
     said.append(f"INPUT.FORMAT {'BGR' if bgr else 'RGB'}, MODEL.PIXEL_MEAN {mean}, MODEL.PIXEL_STD {std}")
-    if "fpn.p6.weight" in state and target in ("fcos", "retinanet"):
+    if "fpn.p6.weight" in state:
         p6, c5 = state["fpn.p6.weight"].shape[1], state["fpn.output5.weight"].shape[0]
         if p6 == c5:
             said.append("P6 from P5, as LastLevelP6P7(in_feature='p5'); where it reads C5, its P6 does not fit")
