@@ -33,7 +33,7 @@ _SMALL_SHAPE = Model(
     mask_channels=32,
     ranges=(16, 32, 64, 128),
 )
-# A short ramp-up at this rate drives box distances below zero for good: see "Dead boxes" in CONTRIBUTING.md.
+# A short ramp-up at this rate drives box distances below zero for good: see "Dead boxes" in docs/decisions.md.
 _SMALL_RECIPE = Recipe(lr=1e-3, batch=16, sizes=(64,), max_size=96, weight_decay=0.05, ramp_iters=50)
 
 
@@ -65,7 +65,7 @@ MINI = Profile(
     test_size=(64, 96),
     photo_size=(128, 192),
     strong_sizes=(48, 64),
-    # The paper finds both ways equal (sec. 3.1). In a few hundred iterations at 1e-3 they are not: see CONTRIBUTING.md.
+    # The paper finds both ways equal (sec. 3.1). In a few hundred iterations at 1e-3 they are not: see docs/decisions.md.
     classifier="random",
     light=True,
     pretrain=_classifier_of(scenes=254, iters=250),

@@ -155,7 +155,7 @@ class DeadSides:
 
     Behind the ReLU a side at zero has no gradient: a training that loses one everywhere does not get it back, and hands
     it on. Counted are the locations that find something at all; a side is dead where fewer than 5 % of them move it.
-    The limit is ours: what was seen lies far from it, see "dead side" in CONTRIBUTING.md.
+    The limit is ours: what was seen lies far from it, see "dead side" in docs/decisions.md.
     """
 
     FOUND, SHARE = 0.05, 0.05  # class probability of a location that counts; of these
