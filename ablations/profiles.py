@@ -65,7 +65,7 @@ MINI = Profile(
     test_size=(64, 96),
     photo_size=(128, 192),
     strong_sizes=(48, 64),
-    # The paper finds both ways equal (sec. 3.1). In a few hundred iterations at 1e-3 they are not: see docs/decisions.md.
+    # The paper finds both equal (sec. 3.1). In a few hundred iterations at 1e-3 they are not: see docs/decisions.md.
     classifier="random",
     light=True,
     pretrain=_classifier_of(scenes=254, iters=250),
