@@ -68,7 +68,7 @@ bench: $(READY) ## ratios of every benchmark to its peers
 	@for b in planning engine sharing evaluation detector_step condinst_step labels loading prepare; do $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 docs: $(READY) ## write docs/cli.md anew from the parser, and results in README and docs from the reports
-	$(BIN)/python -m casl.cli.page docs/cli.md
+	$(BIN)/python -m casl.cli.reference docs/cli.md
 	$(BIN)/python -m casl.report.summary reports/mini README.md docs/results.md
 
 test: $(READY) lint ## all checks and tests, at most 15 minutes on 2 cores

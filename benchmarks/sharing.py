@@ -23,7 +23,7 @@ from measuring import adopt_orphans, arguments, ratio, report, spread, used_cpu,
 from casl import catalog
 from casl.runner.job import Placement, Resources
 from casl.runner.launch.local import Local
-from casl.runner.plan import DATA_KINDS, Plan, make_plan
+from casl.runner.plan import Plan, make_plan
 from casl.runner.schedule import execute
 from casl.runner.store import Store
 from casl.spec import Ablation, Cell, Profile, Train
@@ -82,7 +82,7 @@ def with_data(cells: list[Cell], folder: Path, jobs: int) -> Store:
     """A store that has the data and nothing else."""
     store = Store(folder / "store")
     plan = make_plan({"table4": cells}, store)
-    data = {name: node for name, node in plan.nodes.items() if node.stage.kind in DATA_KINDS}
+    data = {name: node for name, node in plan.nodes.items() if not node.stage.of_method}
     carry_out(replace(plan, nodes=data), store, jobs)
     return store
 

@@ -1,6 +1,6 @@
 """Command line, one file a group of verbs. The only room that reads environment variables.
 
-Exit codes are in docs/cli.md, which is made by casl/cli/page.py.
+Exit codes are in docs/cli.md, which is made by casl/cli/reference.py.
 """
 
 from __future__ import annotations

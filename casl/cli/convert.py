@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from casl.cli.browse import stage_name
 from casl.errors import DataError, SpecError, unknown
+from casl.runner.results import find_stage
 from casl.runner.store import Store
+from casl.spec.freeze import trainings_for_people
 
-TO = {"detectron2": ".pth", "torchvision": ".safetensors"}  # format -> suffix of a result nobody named
+TO = {"detectron2": ".pth", "torchvision": ".safetensors"}  # format -> suffix of a result that --out does not name
 FROM = ("detectron2", "timm", "torchvision")
 WEIGHTS = "model.safetensors"
 PARTS = "backbone, neck, head, classifier"
@@ -70,9 +71,9 @@ def _source(options: argparse.Namespace) -> Path:
         near = _near(path)
         raise DataError(f"no weights at {path}{near}" if not path.is_dir() else f"{path} has no {WEIGHTS}{near}")
     store = Store(Path(options.store))
-    found = store.folder(stage_name(store, options.source)) / WEIGHTS
+    found = store.folder(find_stage(store.names(), options.source)) / WEIGHTS
     if not found.is_file():
-        raise SpecError(f"{found.parent.name} has no weights: name a labeler, a warmup or a finetune.")
+        raise SpecError(f"{found.parent.name} has no weights: name {trainings_for_people()}.")
     return found
 
 

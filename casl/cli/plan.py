@@ -14,7 +14,7 @@ from casl.cli.study import Study, open_study, part_options
 from casl.errors import SpecError
 from casl.runner.cost import Estimate, Spent, estimate
 from casl.runner.moved import by_kind, moved, plan_without_moved, unrecorded
-from casl.runner.plan import DATA_KINDS, Plan
+from casl.runner.plan import Plan
 
 
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
@@ -103,7 +103,7 @@ def _everything(
             "basis": expected.basis[name],
             "why": why[name],
             "needs": list(plan.nodes[name].needs),
-            "feeds": list(plan.uses.get(name, ())),
+            "feeds": [str(use) for use in plan.uses.get(name, ())],
         }
         for name in plan.todo
     ]
@@ -143,7 +143,7 @@ def print_estimate(expected: Estimate, jobs: int) -> None:
 
 
 def print_warnings(plan: Plan, study: Study) -> None:
-    """What is done, but by other code; and results so old that nobody can tell."""
+    """Results of code that changed since, and how many are too old to have recorded their code."""
     for kind, (count, files) in by_kind(moved(plan, study.store)).items():
         shown = ", ".join(files[:4]) + (f" and {len(files) - 4} more" if len(files) > 4 else "")
         print(
@@ -180,7 +180,7 @@ def plan_counts(plan: Plan, study: Study) -> dict[str, Any]:
     iterations = {"naive": counts.naive_iters, "unique": counts.unique_iters, "shared": counts.shared_iters}
     epochs = {"naive": counts.naive_epochs, "unique": counts.unique_epochs, "shared": counts.shared_epochs}
     todo = [plan.nodes[n] for n in plan.todo]
-    method = [n for n in plan.nodes.values() if n.asked and n.stage.kind not in DATA_KINDS]
+    method = [n for n in plan.nodes.values() if n.asked and n.stage.of_method]
     return {
         "tables": list(study.tables),
         "profile": study.profile.name,
@@ -190,7 +190,7 @@ def plan_counts(plan: Plan, study: Study) -> dict[str, Any]:
         "stages": {
             "naive": sum(counts.naive_stages.values()),
             "unique": sum(counts.unique_stages.values()),
-            "shared": len([n for n in plan.nodes.values() if n.stage.kind not in DATA_KINDS]),
+            "shared": len([n for n in plan.nodes.values() if n.stage.of_method]),
             "by_kind": {"naive": dict(counts.naive_stages), "unique": dict(counts.unique_stages)},
         },
         "iterations": iterations,

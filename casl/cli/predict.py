@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from casl.cli.browse import stage_name
 from casl.errors import DataError, SpecError
 from casl.files import read_json
+from casl.runner.results import find_stage
 from casl.runner.store import Store
-from casl.spec.freeze import freeze, thaw
-from casl.spec.kinds import Evaluate, PseudoLabel, Train
+from casl.spec.freeze import freeze, thaw, trainings_for_people
+from casl.spec.kinds import Predict, Train
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif"))
 WEIGHTS = "model.safetensors"
@@ -109,7 +109,7 @@ def _open(options: argparse.Namespace) -> Any:
     if path.exists():
         return _open_result(folder.resolve(), device, options.size)
     store = Store(Path(options.store))
-    return _open_result(store.folder(stage_name(store, options.model)), device, options.size)
+    return _open_result(store.folder(find_stage(store.names(), options.model)), device, options.size)
 
 
 def _open_result(folder: Path, device: str, size: int) -> Any:
@@ -120,12 +120,11 @@ def _open_result(folder: Path, device: str, size: int) -> Any:
         raise DataError(f"{folder} is no finished stage and no model: it lacks result.json and detector.json.")
     stage = thaw(read_json(folder / "result.json")["stage"])
     sides = (size, 0)
-    if isinstance(stage, Evaluate | PseudoLabel):
-        sides = sides if size else (stage.size, stage.max_size)
-        trained = stage.model if isinstance(stage, Evaluate) else stage.labeler
-        folder, stage = folder.with_name(trained.name), trained
+    if isinstance(stage, Predict):
+        sides = sides if size else stage.sides
+        folder, stage = folder.with_name(stage.trained.name), stage.trained
     if not isinstance(stage, Train):
-        raise SpecError(f"{stage.name} is {stage.kind}, not a training: name a labeler, a warmup or a finetune.")
+        raise SpecError(f"{stage.name} is {stage.kind}, not a training: name {trainings_for_people()}.")
     data = taught_by(stage)[0].name
     known = folder.with_name(data) / "result.json"
     facts = {data: read_json(known).get("facts", {})} if known.exists() else {}

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import platform
 import sys
-from typing import Any
 
 from casl.errors import CaslError
-from casl.runner.cost import work_of
 from casl.runner.plan import Plan
 from casl.runner.probes import mark_of, read_probes, write_probes
 from casl.runner.store import Store
-from casl.spec.kinds import Evaluate, PseudoLabel, Train
-from casl.spec.stage import Stage
+from casl.spec.kinds import Predict, Train
 
 
 def probe(plan: Plan, store: Store, images: int | None) -> None:
@@ -28,7 +25,7 @@ def probe(plan: Plan, store: Store, images: int | None) -> None:
     name = torch.cuda.get_device_name() if device == "cuda" else f"one core of {platform.node()}"
     wanted = _kinds(plan)
     known = read_probes(store.root)
-    todo: dict[str, dict[str, Stage]] = {}
+    todo: dict[str, dict[str, Train | Predict]] = {}
     for mark, stage in wanted.items():
         if known.get(mark, {}).get("device") != name:
             todo.setdefault(_what(stage), {})[mark] = stage
@@ -45,27 +42,26 @@ def probe(plan: Plan, store: Store, images: int | None) -> None:
         write_probes(store.root, dict.fromkeys(stages, tried))
 
 
-def _kinds(plan: Plan) -> dict[str, Stage]:
+def _kinds(plan: Plan) -> dict[str, Train | Predict]:
     """One stage to run of each detector, backbone, image and batch size."""
-    found: dict[str, Stage] = {}
+    found: dict[str, Train | Predict] = {}
     for name in plan.todo:
         stage = plan.nodes[name].stage
-        if isinstance(stage, Train | PseudoLabel | Evaluate):
-            found.setdefault(mark_of(work_of(stage, 1).alike[1]), stage)
+        if isinstance(stage, Train | Predict):
+            found.setdefault(mark_of(stage.work(1).alike[1]), stage)
     return found
 
 
-def _what(stage: Any) -> str:
+def _what(stage: Train | Predict) -> str:
     if isinstance(stage, Train):
         return f"train {stage.model.detector} {stage.model.backbone}, {stage.recipe.max_size} px"
-    trained = stage.labeler if isinstance(stage, PseudoLabel) else stage.model
-    return f"predict with {trained.model.detector} {trained.model.backbone}, {stage.max_size} px"
+    model = stage.trained.model
+    return f"predict with {model.detector} {model.backbone}, {stage.sides[1]} px"
 
 
-def _seconds(stage: Any, device: str, images: int | None) -> float:
+def _seconds(stage: Train | Predict, device: str, images: int | None) -> float:
     from casl.stages.probe import predict_seconds, train_seconds
 
     if isinstance(stage, Train):
         return train_seconds(stage, device, images)
-    trained = stage.labeler if isinstance(stage, PseudoLabel) else stage.model
-    return predict_seconds(trained.model, stage.size, stage.max_size, device)
+    return predict_seconds(stage.trained.model, *stage.sides, device)

@@ -15,6 +15,7 @@ from casl.errors import SpecError, need_detectron2, unknown
 from casl.runner.plan import Plan, make_plan
 from casl.runner.store import Store
 from casl.spec.ablation import Ablation, Cell
+from casl.spec.kinds import Train
 from casl.spec.profile import PROVIDERS, Profile
 
 
@@ -111,9 +112,9 @@ def need_packages(plan: Plan) -> None:
         MissingPackageError: a stage to run needs detectron2, which is not installed.
     """
     for name in plan.todo:
-        detector = getattr(getattr(plan.nodes[name].stage, "model", None), "detector", "")
-        if detector.startswith(PROVIDERS["detectron2"]):
-            need_detectron2(f"detector {detector!r} of {name}")
+        stage = plan.nodes[name].stage
+        if isinstance(stage, Train) and stage.model.detector.startswith(PROVIDERS["detectron2"]):
+            need_detectron2(f"detector {stage.model.detector!r} of {name}")
 
 
 def study_options() -> argparse.ArgumentParser:

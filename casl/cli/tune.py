@@ -321,12 +321,13 @@ class _Mirrored:
     def _sync(self, found: Search, *, last: bool) -> None:
         """last: bring registered models up to date too."""
         from casl.report.search import headlines
+        from casl.spec.run import Use
         from casl.tracking.study import sync_search
 
-        uses: dict[str, list[str]] = {}
+        uses: dict[str, list[Use]] = {}
         for trial in found.trials:
             for name in trial.stages.values():
-                uses.setdefault(name, []).append(f"{found.slug}: {found.argument} {spoken(trial.value)}")
+                uses.setdefault(name, []).append(Use(found.slug, f"{found.argument} {spoken(trial.value)}"))
         self.refused = None
         try:
             self.mirror.sync(self._with_inputs(uses), uses, None, register=last)

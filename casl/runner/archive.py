@@ -27,6 +27,7 @@ from casl.runner.results import inputs_of, read_record, record_of, stage_of
 from casl.runner.source import digest_of
 from casl.runner.store import RESULT, Store
 from casl.spec.kinds import Train
+from casl.spec.stage import split_name
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -144,7 +145,7 @@ def _problem(folder: Path, name: str) -> str:
             raise KeyError(lacking[0])
     except (StoreError, KeyError, TypeError, ValueError) as error:
         return f"its record cannot be read ({error!r})"
-    if f"{name.partition('-')[0]}-{key[:16]}" != name:
+    if split_name(name).key != key[:16]:
         return f"its record is that of another stage, key {key[:16]}"
     found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
     del found[RESULT]

@@ -12,24 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from casl.runner.plan import DATA_KINDS, Node, Plan
+from casl.runner.plan import Node, Plan
 from casl.runner.probes import mark_of, read_probes
-from casl.runner.results import beginnings_of, iterations_of, records, stage_of
+from casl.runner.results import beginnings_of, iterations_of, kind_of, records, stage_of
 from casl.runner.store import Store
-from casl.spec.kinds import Evaluate, Model, Pretrain, PseudoLabel, Train
+from casl.spec.freeze import kind_named
+from casl.spec.kinds import Train
 from casl.spec.stage import Stage
 
 SAMPLE = 400  # other results read for their rates; names are hashes, so any part of them is a fair sample
 BASES = ("measured", "given", "probed", "guessed", "unknown")
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a stage does. units: iterations or images. alike: what results of the same rate have in common, from the
-    closest likeness to the widest."""
-
-    units: int
-    alike: tuple[tuple[Any, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -81,12 +73,12 @@ def estimate(plan: Plan, store: Store, rate: float = 0.0) -> Estimate:
     basis: dict[str, str] = {}
     for name in plan.todo:
         node = plan.nodes[name]
-        work = work_of(node.stage, node.iters)
+        work = node.stage.work(node.iters)
         known = [rates.get(a, 0.0) for a in work.alike]
         if known[0]:
             seconds[name], basis[name] = work.units * known[0], "measured"
         elif rate:
-            seconds[name], basis[name] = work.units / (rate * _batch(node.stage)), "given"
+            seconds[name], basis[name] = work.units / (rate * work.batch), "given"
         elif probed := probes.get(mark_of(work.alike[1])):
             seconds[name], basis[name] = work.units * float(probed["seconds"]), "probed"
         else:
@@ -95,49 +87,12 @@ def estimate(plan: Plan, store: Store, rate: float = 0.0) -> Estimate:
     return Estimate(seconds, basis, _longest_path(plan, seconds))
 
 
-def work_of(stage: Stage, iters: int) -> Work:
-    """What a stage does and what it is alike in.
-
-    Args:
-        iters: iterations trained, if it is a training.
-    """
-    kind = (stage.kind,)
-    if isinstance(stage, Train):
-        model, shape = stage.model, (stage.recipe.max_size, stage.recipe.batch)
-        near = ("train", model.detector, model.backbone, *shape)
-        return Work(iters, (("train", model, stage.recipe, stage.labels == "pseudo"), near, (*kind, *shape)))
-    if isinstance(stage, PseudoLabel | Evaluate):
-        model = _model(stage)
-        shape = (stage.size, stage.max_size)
-        what = (*kind, *shape, stage.metric if isinstance(stage, Evaluate) else "")
-        alike = ((*what, model), (*what, model.detector, model.backbone), (*kind, *shape))
-        return Work(_images(stage.data), alike)
-    if isinstance(stage, Pretrain):
-        return Work(stage.iters, ((*kind, stage.backbone, stage.size, stage.batch), kind))
-    return Work(_images(stage), ((*kind, getattr(stage, "size", 0)), kind))
-
-
-def _model(stage: PseudoLabel | Evaluate) -> Model:
-    return (stage.labeler if isinstance(stage, PseudoLabel) else stage.model).model
-
-
-def _batch(stage: Stage) -> float:
-    """Images that pass for one iteration; data sets cost nothing that an iteration's time could tell."""
-    if isinstance(stage, PseudoLabel | Evaluate):
-        return float((stage.labeler if isinstance(stage, PseudoLabel) else stage.model).recipe.batch)
-    return float("inf") if stage.kind in ("scenes", "folder") else 1.0
-
-
-def _images(data: Stage) -> int:
-    return int(getattr(data, "only_first", 0) or getattr(data, "count", 1))
-
-
 def _rates(plan: Plan, store: Store) -> dict[tuple[Any, ...], float]:
     """Likeness -> seconds a unit, the median over units of the results that share it."""
     seen: dict[tuple[Any, ...], list[tuple[float, int]]] = defaultdict(list)
     for stage, record in _measured(plan, store):
         total = stage.iters if isinstance(stage, Train) else 0
-        work = work_of(stage, iterations_of(record, total))
+        work = stage.work(iterations_of(record, total))
         if work.units > 0 and (seconds := float(record.get("seconds", 0.0))) > 0:
             for alike in work.alike:
                 seen[alike].append((seconds / work.units, work.units))
@@ -200,14 +155,14 @@ def spent(plan: Plan, store: Store) -> Spent:
     asked = {name: node for name, node in plan.nodes.items() if node.asked}
     known = _with_beginnings(asked, store)
     stages = {name: float(record.get("seconds", 0.0)) for name, record in known.items()}
-    method = [n for n, node in asked.items() if n in known and node.stage.kind not in DATA_KINDS]
+    method = [n for n, node in asked.items() if n in known and node.stage.of_method]
     entire = {n: _entire(asked[n], known[n]) for n in method}
     return Spent(
         stages=stages,
         tables=_by_table(plan, known, stages, store),
         naive=sum(seconds * plan.repeats.get(n, 1) for n, seconds in entire.items()),
         unique=sum(entire.values()),
-        shared=sum(seconds for n, seconds in stages.items() if n.partition("-")[0] not in DATA_KINDS),
+        shared=sum(seconds for n, seconds in stages.items() if kind_named(kind_of(known[n])).of_method),
         unfinished=len(asked) - len(asked.keys() & known.keys()),
     )
 
@@ -236,7 +191,7 @@ def _by_table(
 ) -> dict[str, float]:
     members: dict[str, set[str]] = defaultdict(set)
     for name, places in plan.uses.items():
-        for table in {place.partition(":")[0] for place in places}:
+        for table in {use.table for use in places}:
             waiting = [name]
             while waiting:
                 if (n := waiting.pop()) in known and n not in members[table]:

@@ -58,7 +58,7 @@ def remember_roots(store: Store, study: str, plan: Plan) -> None:
         study: whatever tells one study from another: tables, profile, data.
         plan: of all its tables and seeds.
     """
-    asked = {name: sorted({place.partition(":")[0] for place in places}) for name, places in plan.uses.items()}
+    asked = {name: sorted({use.table for use in places}) for name, places in plan.uses.items()}
     continued = {name for name, node in plan.nodes.items() if not node.asked}
     continued |= {node.resume.name for node in plan.nodes.values() if node.resume is not None and not node.done}
     record = {"study": study, "asked": asked, "continued": sorted(continued - asked.keys())}

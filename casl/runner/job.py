@@ -11,14 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from casl.catalog import load, row
+from casl.catalog import load
 from casl.errors import CaslError, DeviceMemoryError, PeerLostError, StageError, StoppedError, StoreError
 from casl.runner.lease import Lease
 from casl.runner.provenance import origin, provenance
 from casl.runner.store import Store
 from casl.spec.context import Context, Outcome, Progress
+from casl.spec.data_kinds import DataSet
 from casl.spec.freeze import freeze, thaw
-from casl.spec.kinds import PseudoLabel, Train
+from casl.spec.kinds import Train
 from casl.spec.stage import Stage
 from casl.tracking.usage import SYSTEM, Usage, usage
 
@@ -145,9 +146,6 @@ _ENDINGS: dict[type[Exception], str] = {
 }
 
 
-_WITHOUT_TORCH = ("scenes", "folder")  # a worker that only makes data starts in a fraction of the time
-
-
 def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[[str], None]) -> None:
     stage, placement = job.stage, job.placement
     started = datetime.now(UTC)
@@ -157,7 +155,7 @@ def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[
         folder=store.attempt(lease),
         inputs=inputs,
         roots={digest: Path(root) for digest, root in placement.roots.items()},
-        device="cpu" if stage.kind in _WITHOUT_TORCH else pick_device(placement.device, process.local_rank),
+        device=pick_device(placement.device, process.local_rank) if stage.needs_torch else "cpu",
         progress=process.progress,
         say=say,
         resume=job.resume,
@@ -170,7 +168,7 @@ def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[
         stopping=process.stopping,
         digests=store.root / "digests.json",
     )
-    if stage.kind not in _WITHOUT_TORCH:
+    if stage.needs_torch:
         fixed_arithmetic()
     made_by = origin(stage, job.resume, store.root) if process.rank == 0 else {}
     with usage(context.folder / SYSTEM) if process.rank == 0 else contextlib.nullcontext(Usage()) as used:
@@ -198,7 +196,7 @@ def _sentence(error: Exception) -> str:
 def _inputs(job: Job) -> list[Stage]:
     """Stages whose results the job may open: its inputs, the data behind them, and the state it continues from."""
     found = list(job.stage.inputs()) + ([job.resume] if job.resume else [])
-    return found + [s for parent in job.stage.inputs() for s in parent.inputs() if s.kind in ("scenes", "folder")]
+    return found + [s for parent in job.stage.inputs() for s in parent.inputs() if isinstance(s, DataSet)]
 
 
 def _check_inputs(job: Job, store: Store, checked: set[str]) -> None:
@@ -232,18 +230,10 @@ def fixed_arithmetic() -> None:
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010  mypy does not see it
 
 
-def ranks_for(stage: Stage, wanted: int) -> int:
-    """How many processes a stage is done by together: as many as wanted where that gives the same result, else one."""
-    shared = isinstance(stage, PseudoLabel) or (
-        isinstance(stage, Train) and row("detector", stage.model.detector).divisible
-    )
-    return min(wanted, stage.recipe.batch) if shared and isinstance(stage, Train) else wanted if shared else 1
-
-
 def placed(stage: Stage, placement: Placement) -> Placement:
     """The placement of one stage: several processes where that gives the same result, more nodes if it fills them."""
     wanted = placement.ranks * placement.nodes
-    count = ranks_for(stage, wanted)
+    count = stage.ranks(wanted)
     nodes = placement.nodes if count == wanted else 1
     return replace(placement, ranks=min(count, placement.ranks), nodes=nodes)
 

@@ -17,7 +17,7 @@ from casl.files import disk_errors, sync_folder
 from casl.runner.plan import Plan
 from casl.runner.results import changed_since, closure, records, stage_of, users
 from casl.runner.store import Store
-from casl.spec.stage import Stage
+from casl.spec.stage import Stage, split_name
 
 SUPERSEDED = "superseded"
 
@@ -41,8 +41,9 @@ def by_kind(found: Mapping[str, list[str]]) -> dict[str, tuple[int, list[str]]]:
     """Kind of stage -> how many of its results moved, and the files that changed."""
     kinds: dict[str, tuple[int, list[str]]] = {}
     for name, files in found.items():
-        count, known = kinds.get(name.partition("-")[0], (0, []))
-        kinds[name.partition("-")[0]] = (count + 1, sorted({*known, *files}))
+        kind = split_name(name).kind
+        count, known = kinds.get(kind, (0, []))
+        kinds[kind] = (count + 1, sorted({*known, *files}))
     return kinds
 
 

@@ -11,12 +11,10 @@ from dataclasses import dataclass, field, fields, replace
 from casl.runner.segments import beginnings, branch
 from casl.runner.store import Store
 from casl.spec.ablation import Cell
-from casl.spec.kinds import Evaluate, Train
-from casl.spec.run import Run
+from casl.spec.kinds import Train
+from casl.spec.run import Run, Use
 from casl.spec.schedule import is_trunk
 from casl.spec.stage import Stage
-
-DATA_KINDS = ("scenes", "folder", "pretrain")  # what stands for data sets and ImageNet: no stages of the method
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Plan:
 
     nodes: Mapping[str, Node]
     counts: Counts
-    uses: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    uses: Mapping[str, Sequence[Use]] = field(default_factory=dict)
     repeats: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -111,7 +109,7 @@ def _collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def _measured(cells: Iterable[Cell]) -> list[Evaluate]:
+def _measured(cells: Iterable[Cell]) -> list[Stage]:
     return [c.stage for c in cells if c.stage is not None]
 
 
@@ -249,7 +247,7 @@ def _counts(
     trees: Mapping[str, Tree],
     epochs: Callable[[Train], float],
 ) -> Counts:
-    method = [s for s in stages.values() if s.kind not in DATA_KINDS]
+    method = [s for s in stages.values() if s.of_method]
     unique = [s for s in method if isinstance(s, Train)]
     shared = _tree_iters(trees)
     naive: Counter[str] = Counter()
@@ -269,7 +267,7 @@ def _counts(
 
 
 def _tree_iters(trees: Mapping[str, Tree]) -> list[tuple[Train, int]]:
-    """States to commit, each with its own iterations, when each iteration is done once, whatever the store holds."""
+    """States to commit, each with its own iterations, when each iteration is done once and the store is empty."""
     return [
         (s, s.iters - (start.iters if start else 0))
         for states, starts in trees.values()
@@ -277,15 +275,15 @@ def _tree_iters(trees: Mapping[str, Tree]) -> list[tuple[Train, int]]:
     ]
 
 
-def _uses(tables: Mapping[str, Sequence[Cell]], chains: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def _uses(tables: Mapping[str, Sequence[Cell]], chains: Mapping[str, Sequence[str]]) -> dict[str, list[Use]]:
     """stage name -> the places of tables it feeds."""
-    uses: dict[str, list[str]] = {name: [] for name in chains}
+    uses: dict[str, list[Use]] = {name: [] for name in chains}
     for table, cells in tables.items():
         for cell in cells:
             if cell.stage is None:
                 continue
-            place = f"{table}: {cell.row} / {cell.column}"
+            use = Use(table, f"{cell.row} / {cell.column}")
             for name in chains[cell.stage.name]:
-                if uses[name][-1:] != [place]:
-                    uses[name].append(place)
+                if uses[name][-1:] != [use]:
+                    uses[name].append(use)
     return uses

@@ -20,6 +20,7 @@ from typing import Any
 
 from casl.files import read_json, write_atomic, write_json
 from casl.runner.source import PACKAGES, ROOT, source_of
+from casl.spec.kinds import Train
 from casl.spec.stage import Stage
 
 VERSIONS_OF = (
@@ -84,7 +85,7 @@ def provenance() -> dict[str, Any]:
     return {"commit": code().commit, "dirty": bool(code().diff), "versions": versions, "host": socket.gethostname()}
 
 
-def origin(stage: Stage, resume: Stage | None, store_root: Path) -> dict[str, Any]:
+def origin(stage: Stage, resume: Train | None, store_root: Path) -> dict[str, Any]:
     """What a stage is made of and by: fields of its record beside `provenance`. Called before the stage is worked on.
 
     Args:
@@ -108,7 +109,7 @@ def origin(stage: Stage, resume: Stage | None, store_root: Path) -> dict[str, An
         "version": stage.VERSION,
         "inputs": [parent.name for parent in stage.inputs()],
         "resume": resume.name if resume else "",
-        "begins_at": int(getattr(resume, "iters", 0)),
+        "begins_at": resume.iters if resume else 0,
     }
 
 

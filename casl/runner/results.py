@@ -20,7 +20,7 @@ from casl.runner.store import RESULT, Store
 from casl.spec.freeze import thaw
 from casl.spec.kinds import Train
 from casl.spec.schedule import is_beginning
-from casl.spec.stage import Stage
+from casl.spec.stage import Stage, split_name
 
 LOST = "(which files, the store does not know any more)"
 
@@ -89,6 +89,11 @@ def stage_of(record: Mapping[str, Any]) -> Stage | None:
     return stage if isinstance(stage, Stage) else None
 
 
+def kind_of(record: Mapping[str, Any]) -> str:
+    """Name of the kind of the stage that a record is about."""
+    return str(record["stage"].get("type", "")).lower()
+
+
 def inputs_of(name: str, record: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Names of the stages a result was made from; None where neither its record nor its fields tell."""
     if "inputs" in record:
@@ -139,13 +144,13 @@ def find_stage(known: Iterable[str], asked: str) -> str:
         SpecError: none or several; the message names them, or those that look like it.
     """
     every = sorted(set(known))
-    matches = [n for n in every if n.startswith(asked) or n.partition("-")[2].startswith(asked)]
+    matches = [n for n in every if n.startswith(asked) or split_name(n).key.startswith(asked)]
     if asked in every or len(matches) == 1:
         return asked if asked in every else matches[0]
     if matches:
         shown = ", ".join(matches[:6]) + (" ..." if len(matches) > 6 else "")
         raise SpecError(f"{len(matches)} stages begin with {asked!r}: {shown}\n  give more of the name.")
-    by_key = {n.partition("-")[2][: len(asked)]: n for n in every}
+    by_key = {split_name(n).key[: len(asked)]: n for n in every}
     near = [by_key.get(n, n) for n in difflib.get_close_matches(asked, [*every, *by_key], n=3, cutoff=0.5)]
     meant = f"  did you mean {' or '.join(dict.fromkeys(near))}?\n" if near else ""
     raise SpecError(f"no stage {asked!r} among {len(every)}.\n{meant}  `casl store ls` lists them all.")

@@ -27,7 +27,7 @@ from casl.spec.freeze import freeze
 from casl.spec.kinds import Train
 from casl.spec.run import Run
 from casl.spec.schedule import Schedule
-from casl.spec.stage import Stage
+from casl.spec.stage import Stage, split_name
 
 SCHEMA = 1
 RESULT = "result.json"
@@ -124,7 +124,7 @@ class Store:
         Raises:
             StoreError: its record is damaged.
         """
-        kind, _, key = name.partition("-")
+        kind, key = split_name(name)
         marker = self.stages / name / RESULT
         if marker.exists():
             record = read_json(marker)

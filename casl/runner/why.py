@@ -9,7 +9,7 @@ from typing import Any
 
 from casl.runner.moved import SUPERSEDED
 from casl.runner.plan import Node, Plan
-from casl.runner.results import changed_since, inputs_of, readable, records
+from casl.runner.results import changed_since, inputs_of, kind_of, readable, records
 from casl.runner.store import RESULT, Store
 from casl.spec.freeze import freeze
 from casl.spec.stage import Stage, ancestors
@@ -42,7 +42,7 @@ def reasons(plan: Plan, store: Store, aside: Iterable[str] = ()) -> dict[str, st
     for name, record in every.items():
         if name in plan.nodes:  # another cell of the same tables, not an earlier form of a stage to run
             continue
-        stored.setdefault(name.partition("-")[0], []).append(comparable(name, record))
+        stored.setdefault(kind_of(record), []).append(comparable(name, record))
     asides = readable(_entries(store, SUPERSEDED)) | {name: every[name] for name in aside if name in every}
     damaged = _entries(store, "quarantine").keys()
     todo = set(plan.todo)
@@ -137,7 +137,7 @@ def _versions(name: str, every: Mapping[str, Mapping[str, Any]]) -> dict[str, in
         if record is None:
             continue
         if "version" in record:
-            found.setdefault(current.partition("-")[0], int(record["version"]))
+            found.setdefault(kind_of(record), int(record["version"]))
         inputs = [n for n in inputs_of(current, record) or () if n not in seen]
         seen.update(inputs)
         waiting += inputs

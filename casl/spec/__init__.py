@@ -1,17 +1,15 @@
 """What to compute: stages, cells, ablations and profiles. Standard library only."""
 
 from casl.spec.ablation import Ablation, Cell, quoted
+from casl.spec.data_kinds import Folder, Pretrain, Scenes
 from casl.spec.kinds import (
     PARTS,
     Evaluate,
     Finetune,
-    Folder,
     Labeler,
     Model,
-    Pretrain,
     PseudoLabel,
     Recipe,
-    Scenes,
     Train,
     Warmup,
 )

@@ -1,17 +1,31 @@
-"""Stages as JSON and back, so that a worker executes exactly the stage it was given and never plans again."""
+"""The list of stage kinds, and stages as JSON and back, so that a worker executes exactly the stage it was given."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
+from casl.catalog import STAGES
 from casl.errors import SpecError, unknown
-from casl.spec.kinds import Evaluate, Finetune, Folder, Labeler, Model, Pretrain, PseudoLabel, Recipe, Scenes, Warmup
+from casl.spec import kinds
+from casl.spec.kinds import Model, Recipe, Train
 from casl.spec.stage import Record, Stage
 
-TYPES: dict[str, type[Any]] = {
-    t.__name__: t for t in (Evaluate, Finetune, Folder, Labeler, Model, Pretrain, PseudoLabel, Recipe, Scenes, Warmup)
-}
+_CLASSES = {name.lower(): value for name, value in vars(kinds).items() if isinstance(value, type)}
+KINDS: Mapping[str, type[Stage]] = {name: _CLASSES[name] for name in _CLASSES if name in STAGES}
+TYPES: Mapping[str, type[Any]] = {t.__name__: t for t in (*KINDS.values(), Model, Recipe)}
+
+
+def kind_named(name: str) -> type[Stage]:
+    """The class of a kind. Where a newer version of casl made it, Stage itself, with the facts of an unknown kind."""
+    return KINDS.get(name, Stage)
+
+
+def trainings_for_people() -> str:
+    """The kinds that train a detector, for errors: "a labeler, a warmup or a finetune"."""
+    *names, last = [f"a {name}" for name, kind in KINDS.items() if issubclass(kind, Train)]
+    return f"{', '.join(names)} or {last}"
 
 
 def freeze(value: object) -> Any:

@@ -1,78 +1,28 @@
-"""The stage kinds of CA-SSL and the records they are made of.
+"""The stage kinds of CA-SSL with all facts about them, and the records they are made of.
 
-Data: Scenes, Folder. Method: Labeler -> PseudoLabel -> Warmup -> Finetune -> Evaluate (CA-SSL sec. 3.1).
+Data is in data_kinds.py. Method: Labeler -> PseudoLabel -> Warmup -> Finetune -> Evaluate (CA-SSL sec. 3.1).
 Every check here runs when a spec is written, before anything is planned or computed.
+
+A new kind is a class here, a line in the catalog's STAGES and a module in casl/stages. What other rooms must know of it
+it says itself, by the class variables and methods of Stage.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
 from casl.catalog import check_name, row
 from casl.errors import SpecError, unknown
+from casl.spec.data_kinds import DIGEST_LENGTH, DataSet, Folder, Pretrain, Scenes
 from casl.spec.schedule import Schedule, check_schedule, iterations
-from casl.spec.stage import Record, Stage, digest
+from casl.spec.stage import DataUse, Record, Stage, Work, check_choice, check_least, digest
 
 PARTS = ("backbone", "neck", "head", "classifier")
-SPLITS = ("labeled", "unlabeled", "val")
-LABELS = ("objects", "entities", "images", "keypoints", "panoptic")
 # fields of Model that only some detectors have (casl.catalog.Detector.settings) -> what stands for "left out"
 SETTINGS = {"entity_head": False, "head_norm": False, "keypoints": 0, "rois": 0, "stuff": 0, "towers": 4}
-
-
-def _choice(what: str, value: str, legal: tuple[str, ...]) -> None:
-    if value not in legal:
-        raise SpecError(unknown(what, value, legal))
-
-
-def _at_least(what: str, value: float, lowest: float) -> None:
-    if value < lowest:
-        raise SpecError(f"{what} must be at least {lowest}, got {value}")
-
-
-@dataclass(frozen=True)
-class Scenes(Stage):
-    """One split of the built-in synthetic data set; its bytes depend on these fields only.
-
-    split: "labeled", "unlabeled" or "val". count: images. size: side in pixels. seed: of the whole set.
-    """
-
-    classes: ClassVar[int] = 8  # facts of the generator, not choices
-    stuff: ClassVar[int] = 4
-    keypoints: ClassVar[int] = 7
-
-    split: str
-    count: int
-    size: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _choice("split", self.split, SPLITS)
-        _at_least("number of scenes", self.count, 1)
-        _at_least("scene size in pixels", self.size, 32)
-
-
-@dataclass(frozen=True)
-class Folder(Stage):
-    """One split of a data set on disk, named by content and never by path.
-
-    digest: sha256 over the annotation file and the image list with the images' contents. only_first: use so many
-    images from the beginning of the list; 0 for all.
-    """
-
-    split: str
-    labels: str
-    digest: str
-    classes: int
-    count: int
-    only_first: int = 0
-
-    def __post_init__(self) -> None:
-        _choice("label kind", self.labels, LABELS)
-        if not 0 <= self.only_first <= self.count:
-            raise SpecError(f"only_first must be 1 to {self.count} images, or 0 for all, got {self.only_first}")
 
 
 @dataclass(frozen=True)
@@ -110,10 +60,10 @@ class Model(Record):
 
     def __post_init__(self) -> None:
         self._check_settings()
-        _choice("clip of distances", self.clip, ("relu", "projected"))
+        check_choice("clip of distances", self.clip, ("relu", "projected"))
         check_name("backbone", self.backbone)
-        _at_least("number of classes", self.classes, 1)
-        _at_least("number of channels", self.channels, 1)
+        check_least("number of classes", self.classes, 1)
+        check_least("number of channels", self.channels, 1)
         if len(self.ranges) != 4 or list(self.ranges) != sorted(set(self.ranges)):
             raise SpecError(f"ranges are four rising object sizes in pixels, got {self.ranges}")
 
@@ -161,33 +111,13 @@ class Recipe(Record):
     def __post_init__(self) -> None:
         check_name("optimizer", self.optimizer)
         check_name("augmentation", self.augmentation)
-        _choice("precision", self.precision, ("float32", "mixed"))
-        _at_least("batch", self.batch, 1)
-        _at_least("ramp_iters", self.ramp_iters, 0)
+        check_choice("precision", self.precision, ("float32", "mixed"))
+        check_least("batch", self.batch, 1)
+        check_least("ramp_iters", self.ramp_iters, 0)
         if self.lr <= 0:
             raise SpecError(f"lr must be positive, got {self.lr}")
         if not self.sizes or min(self.sizes) < 32 or max(self.sizes) > self.max_size:
             raise SpecError(f"sizes are short sides of 32 px or more, max_size at least as large; got {self}")
-
-
-@dataclass(frozen=True)
-class Pretrain(Stage):
-    """Stage 0: a backbone that classifies crops of objects, where ImageNet's weights cannot be had.
-
-    data: scenes with objects, other ones than any detector sees. size: side of a crop in pixels.
-    """
-
-    backbone: str
-    data: Stage
-    size: int
-    batch: int
-    iters: int
-    lr: float
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_name("backbone", self.backbone)
-        _at_least("iterations", self.iters, 1)
 
 
 @dataclass(frozen=True)
@@ -212,10 +142,10 @@ class Train(Stage):
 
     def __post_init__(self) -> None:
         check_schedule(self.schedule)
-        _choice("label kind", self.labels, ("objects", "entities", "pseudo", "keypoints", "panoptic"))
-        _choice("classifier initialisation", self.classifier, ("replicate", "random"))
+        check_choice("label kind", self.labels, ("objects", "entities", "pseudo", "keypoints", "panoptic"))
+        check_choice("classifier initialisation", self.classifier, ("replicate", "random"))
         for part in self.parts:
-            _choice("part", part, PARTS)
+            check_choice("part", part, PARTS)
         known = getattr(self.data, "classes", None)
         if self.labels == "objects" and known is not None and self.model.classes not in (1, known):
             raise SpecError(f"the model has {self.model.classes} classes, its data {known}; 1 is class-agnostic")
@@ -235,20 +165,79 @@ class Train(Stage):
         payload = self.payload()
         return digest({**payload, "fields": {**payload["fields"], "schedule": [[1, 1]]}})
 
+    @property
+    def title(self) -> str:
+        words = [self.chain, f"{self.model.detector} {self.model.backbone}", *self._label_words()]
+        words += [self.recipe.augmentation] * (self.recipe.augmentation != "weak")
+        words += ["from " + ", ".join(self.parts)] * (self.init is not None and self.parts != PARTS)
+        return " · ".join([*words, f"seed {self.seed}"])
+
+    def _label_words(self) -> list[str]:
+        """What a title says of the labels."""
+        return []
+
+    @property
+    def brief(self) -> str:
+        return f"{self.kind} {self.iters} it"
+
+    @property
+    def chain(self) -> str:
+        """The training and those it starts from, last first: "finetune 120 it ← warmup 360 it"."""
+        return self.brief + (f" ← {self.init.chain}" if self.init else "")
+
+    def work(self, iters: int) -> Work:
+        model, shape = self.model, (self.recipe.max_size, self.recipe.batch)
+        near = ("train", model.detector, model.backbone, *shape)
+        return Work(iters, (("train", model, self.recipe, self.labels == "pseudo"), near, (self.kind, *shape)))
+
+    def ranks(self, wanted: int) -> int:
+        return min(wanted, self.recipe.batch) if row("detector", self.model.detector).divisible else 1
+
+    def reads(self) -> tuple[DataUse, ...]:
+        return self.data.read_by("training", self.labels)
+
 
 @dataclass(frozen=True)
 class Labeler(Train):
     """Stage 1: the pseudo labeler, trained on labeled data (eq. 1). model.classes is 1 when class-agnostic."""
 
     VERSION: ClassVar[int] = 1
+    plural: ClassVar[str] = "Labelers"
+    about: ClassVar[str] = "what labels the images"
+    has_default_model: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
-class PseudoLabel(Stage):
+class Predict(Stage, ABC):
+    """A trained detector applied to images at a test size. Kinds: PseudoLabel, Evaluate."""
+
+    @property
+    @abstractmethod
+    def trained(self) -> Train:
+        """The training whose detector predicts."""
+
+    @property
+    @abstractmethod
+    def sides(self) -> tuple[int, int]:
+        """Short and long side of the test image in pixels."""
+
+    def _work_on(self, data: Stage, metric: str = "") -> Work:
+        model, shape = self.trained.model, (self.kind, *self.sides)
+        what = (*shape, metric)
+        alike = ((*what, model), (*what, model.detector, model.backbone), shape)
+        images = data.images if isinstance(data, DataSet) else 1
+        return Work(images, alike, float(self.trained.recipe.batch))
+
+
+@dataclass(frozen=True)
+class PseudoLabel(Predict):
     """Stage 1b: the labeler's predictions on unlabeled images, with their scores (eq. 2 before the threshold).
 
     size, max_size: short and long side of the test image in pixels. non_overlap: each pixel to one entity only.
     """
+
+    plural: ClassVar[str] = "Pseudo labels"
+    about: ClassVar[str] = "with precision and recall, where the truth is known"
 
     labeler: Train
     data: Stage
@@ -256,6 +245,37 @@ class PseudoLabel(Stage):
     max_size: int
     non_overlap: bool = True
     detections: int = 100
+
+    @property
+    def trained(self) -> Train:
+        return self.labeler
+
+    @property
+    def title(self) -> str:
+        count = f" of {self.data.count} images" if isinstance(self.data, Scenes | Folder) else ""
+        return f"pseudo labels{count} ← {self.labeler.chain} · seed {self.labeler.seed}"
+
+    @property
+    def brief(self) -> str:
+        return "pseudo labels"
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        return self.size, self.max_size
+
+    def work(self, iters: int) -> Work:
+        return self._work_on(self.data)
+
+    def ranks(self, wanted: int) -> int:
+        return wanted
+
+    def reads(self) -> tuple[DataUse, ...]:
+        return self.data.read_by("labeling", "images")
+
+    def read_by(self, context: str, labels: str, threshold: float = 0.0) -> tuple[DataUse, ...]:
+        images = getattr(self.data, "count", 0)
+        profile = {"images": images, "threshold": threshold, "labeler": self.labeler.name}
+        return (DataUse("pseudo labels", self.key[:DIGEST_LENGTH], context, self.name, profile),)
 
 
 @dataclass(frozen=True)
@@ -266,6 +286,11 @@ class Warmup(Train):
     (eq. 3). It has no meaning, and stays at 0, when `data` is ground truth.
     """
 
+    plural: ClassVar[str] = "Warmups"
+    about: ClassVar[str] = "on which labels, for how long"
+    has_default_model: ClassVar[bool] = True
+    is_compared: ClassVar[bool] = True
+
     threshold: float = 0.0
 
     def __post_init__(self) -> None:
@@ -275,15 +300,26 @@ class Warmup(Train):
         if (self.labels == "pseudo") != isinstance(self.data, PseudoLabel):
             raise SpecError("labels='pseudo' goes with the data of a pseudolabel stage, and only with it")
 
+    def _label_words(self) -> list[str]:
+        return [f"δ {self.threshold:g}"] if self.labels == "pseudo" else []
+
+    def reads(self) -> tuple[DataUse, ...]:
+        return self.data.read_by("training", self.labels, self.threshold)
+
 
 @dataclass(frozen=True)
 class Finetune(Train):
     """Stage 3: the target detector trained on class-specific ground truth, starting from a warmup (eq. 5)."""
 
+    plural: ClassVar[str] = "Finetunes"
+    about: ClassVar[str] = "from which warmup"
+
 
 @dataclass(frozen=True)
-class Evaluate(Stage):
+class Evaluate(Predict):
     """One metric of one trained model on one split. size, max_size as in PseudoLabel."""
+
+    measures: ClassVar[bool] = True
 
     model: Train
     data: Stage
@@ -294,4 +330,26 @@ class Evaluate(Stage):
 
     def __post_init__(self) -> None:
         check_name("metric", self.metric)
-        _choice("label kind", self.labels, ("objects", "entities", "keypoints", "panoptic"))
+        check_choice("label kind", self.labels, ("objects", "entities", "keypoints", "panoptic"))
+
+    @property
+    def trained(self) -> Train:
+        return self.model
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        return self.size, self.max_size
+
+    @property
+    def title(self) -> str:
+        return f"evaluate {self.metric} · {self.model.chain} · seed {self.model.seed}"
+
+    @property
+    def figures_of(self) -> str:
+        return self.metric
+
+    def work(self, iters: int) -> Work:
+        return self._work_on(self.data, self.metric)
+
+    def reads(self) -> tuple[DataUse, ...]:
+        return self.data.read_by("evaluation", self.labels)

@@ -9,7 +9,8 @@ from typing import Any
 
 from casl.catalog import names, row
 from casl.errors import SpecError, unknown
-from casl.spec.kinds import Folder, Model, Pretrain, PseudoLabel, Recipe, Scenes, Train
+from casl.spec.data_kinds import Folder, Pretrain, Scenes
+from casl.spec.kinds import Model, PseudoLabel, Recipe, Train
 from casl.spec.schedule import RULES
 from casl.spec.stage import Stage
 

@@ -13,18 +13,16 @@ from typing import Any, TypeVar, cast
 
 from casl import catalog
 from casl.errors import SpecError
+from casl.spec.data_kinds import Folder, Pretrain, Scenes
 from casl.spec.kinds import (
     PARTS,
     SETTINGS,
     Evaluate,
     Finetune,
-    Folder,
     Labeler,
     Model,
-    Pretrain,
     PseudoLabel,
     Recipe,
-    Scenes,
     Train,
     Warmup,
 )

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 DRAWS = "draws.json"  # in the folder of an evaluation: its headline on each draw of the bootstrap over images, percent
 HEADLINES = ("AP", "PQ")  # the one figure of a metric that draws are about
 STATUSES = ("done", "running", "failed", "blocked", "not run")
+
+
+class Use(NamedTuple):
+    """What a stage is for: a table, and the place there whose number it leads to, such as "F 3x / W 5x"."""
+
+    table: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.place}"
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,7 @@ class Run:
     folder: where its files lie (result, or work in progress). error: what stopped a failed one.
     facts: anything else worth keeping, such as counts of images and labels; "note" is shown with the figure.
     source: digest of the code that made it.
-    attempts: one entry each time somebody worked on it: {"host", "started", "seconds"}.
+    attempts: one entry for each process that worked on it: {"host", "started", "seconds"}.
     """
 
     name: str

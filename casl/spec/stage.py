@@ -10,13 +10,14 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from casl.errors import SpecError
+from casl.errors import SpecError, unknown
 
+FINAL = "final"  # first part of the names of all figures in MLflow but those of a metric
 HASH_SCHEMA = 1  # raise when the recipe below changes: every key changes with it
 
 
@@ -30,20 +31,102 @@ class Record:
         return {name: canonical(value, f"{type(self).__name__}.{name}") for name, value in _set_fields(self)}
 
 
+class Work(NamedTuple):
+    """How much a stage does, for estimates of its time.
+
+    units: iterations of a training, images of anything else. alike: what stages with the same seconds a unit have in
+    common, from the closest likeness to the widest. batch: units that take about as long as one iteration of a
+    training; infinite where a unit takes next to no time.
+    """
+
+    units: int
+    alike: tuple[tuple[Any, ...], ...]
+    batch: float = 1.0
+
+
+@dataclass(frozen=True)
+class DataUse:
+    """A data set that a stage reads, as MLflow's column "Dataset" shows it.
+
+    digest: of its content. context: what it is used for: "training", "labeling" or "evaluation". stage: the stage that
+    stands for it in the store. profile: counts and sizes.
+    """
+
+    name: str
+    digest: str
+    context: str
+    stage: str
+    profile: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Stage:
     """Base of all stage kinds. A field that is a Stage is an edge of the graph.
 
     Fields may hold str, int, float, bool, None, tuples of these, Records and Stages. A field at its default is left out
     of the key, so a new field with a default leaves old keys unchanged; therefore a default must never change.
+
+    Class variables and methods are facts of the kind. Runner, tracking and command line ask a stage for them instead of
+    knowing the kinds; none of them is part of a key.
     """
 
     VERSION: ClassVar[int] = 1  # raise when the code of this kind gives other numbers for the same fields
+
+    of_method: ClassVar[bool] = True  # a stage of CA-SSL; False for what stands for data sets and ImageNet's weights
+    needs_torch: ClassVar[bool] = True
+    measures: ClassVar[bool] = False  # its figures are cells of tables, named after its metric
+    plural: ClassVar[str] = ""  # heading of a list of all stages of the kind; "" for no such list
+    about: ClassVar[str] = ""  # what that list shows
+    has_default_model: ClassVar[bool] = False  # the one that most cells were made with becomes a registered model
+    is_compared: ClassVar[bool] = False  # a table's page in MLflow compares its shortest with its longest training
 
     @property
     def kind(self) -> str:
         """Name of the stage kind: the class name in lower case."""
         return type(self).__name__.lower()
+
+    @property
+    def title(self) -> str:
+        """A name that tells stages apart in a list: "warmup 360 it · condinst resnet_micro · δ 0.3 · seed 0"."""
+        return self.name
+
+    @property
+    def brief(self) -> str:
+        """The kind in two or three words, with what matters most: "warmup 360 it"."""
+        return self.kind
+
+    @property
+    def figures_of(self) -> str:
+        """First part of the names of its figures in MLflow: "ap_det" in "ap_det/AP"."""
+        return FINAL
+
+    def work(self, iters: int) -> Work:
+        """How much it does.
+
+        Args:
+            iters: iterations to train, if it is a training.
+        """
+        return Work(1, ((self.kind,), (self.kind,)))
+
+    def ranks(self, wanted: int) -> int:
+        """How many processes may do it together with the same result, at most as many as wanted."""
+        del wanted
+        return 1
+
+    def reads(self) -> tuple[DataUse, ...]:
+        """The data sets that it reads itself, not those behind its other inputs."""
+        return ()
+
+    def read_by(self, context: str, labels: str, threshold: float = 0.0) -> tuple[DataUse, ...]:
+        """Itself as a data set that another stage reads; () if it is none.
+
+        Args:
+            context: what for, as in DataUse.
+            labels: kind of labels that are read.
+            threshold: scores that pseudo labels must exceed to be read.
+        """
+        del context, labels, threshold
+        return ()
 
     @cached_property
     def key(self) -> str:
@@ -73,11 +156,24 @@ class Stage:
         return tuple(v for v in values if isinstance(v, Stage))
 
 
+class Name(NamedTuple):
+    """The parts of a stage's name: its kind and the first digits of its key."""
+
+    kind: str
+    key: str
+
+
+def split_name(name: str) -> Name:
+    """The parts of a stage's name, for places where only the name of a folder tells them."""
+    kind, _, key = name.partition("-")
+    return Name(kind, key)
+
+
 _ENCODER = json.JSONEncoder(sort_keys=True)
 
 
 def digest(payload: dict[str, Any]) -> str:
-    """64 hex digits of JSON values, whatever their order."""
+    """64 hex digits of JSON values; the order of names does not matter."""
     return hashlib.sha256(_ENCODER.encode(payload).encode()).hexdigest()
 
 
@@ -110,7 +206,7 @@ def canonical(value: object, where: str) -> Any:
 def _canonical_float(value: float, where: str) -> int | float:
     if not math.isfinite(value):
         raise SpecError(f"field {where!r} is {value}: every number of a spec must be finite")
-    short = float(f"{value:.12g}")  # 0.1 + 0.25 and 0.35 are one value to a person, so to a key
+    short = float(f"{value:.12g}")  # 0.1 + 0.25 and 0.35 mean the same value and get the same key
     return int(short) if short.is_integer() else short
 
 
@@ -145,3 +241,13 @@ def ancestors(stage: Stage) -> Iterator[Stage]:
         yield node
 
     yield from walk(stage)
+
+
+def check_choice(what: str, value: str, legal: tuple[str, ...]) -> None:
+    if value not in legal:
+        raise SpecError(unknown(what, value, legal))
+
+
+def check_least(what: str, value: float, lowest: float) -> None:
+    if value < lowest:
+        raise SpecError(f"{what} must be at least {lowest}, got {value}")

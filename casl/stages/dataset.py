@@ -15,7 +15,7 @@ from casl.data.digest import digest
 from casl.data.layout import SplitFiles, find_splits
 from casl.errors import DataError
 from casl.files import read_json, write_json
-from casl.spec.kinds import Folder
+from casl.spec.data_kinds import Folder
 from casl.spec.profile import FolderData
 
 REQUIRED = ("labeled", "unlabeled", "val")

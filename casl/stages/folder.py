@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from casl.spec.context import Context, Outcome
-from casl.spec.kinds import Folder
+from casl.spec.data_kinds import Folder
 from casl.stages.sources import facts_of, open_split
 
 

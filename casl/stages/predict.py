@@ -29,8 +29,9 @@ from casl.errors import DataError, SpecError
 from casl.files import read_json
 from casl.metrics.panoptic_merge import MergeSettings, merge_panoptic
 from casl.spec.context import Context
+from casl.spec.data_kinds import Scenes
 from casl.spec.freeze import thaw
-from casl.spec.kinds import Finetune, Labeler, PseudoLabel, Scenes, Train, Warmup
+from casl.spec.kinds import Finetune, Labeler, PseudoLabel, Train, Warmup
 from casl.stages.detectors import BATCH, TestSettings, build_detector, coco_results, predict_split, to_prediction
 from casl.stages.forms import COCO_PIXELS
 from casl.stages.pictures import CONFIDENT

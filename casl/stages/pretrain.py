@@ -15,7 +15,7 @@ from casl.data.stream import generator_at, image_at
 from casl.files import write_atomic
 from casl.models.fcos import FCOSSettings
 from casl.spec.context import Context, Outcome
-from casl.spec.kinds import Pretrain
+from casl.spec.data_kinds import Pretrain
 from casl.stages.feed import Batch, image_tensor
 from casl.stages.sources import IMAGES, facts_of, open_split
 from casl.stages.training import CURVES, WEIGHTS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from casl.data.scenes import write_scenes
 from casl.spec.context import Context, Outcome
-from casl.spec.kinds import Scenes
+from casl.spec.data_kinds import Scenes
 
 
 def run(stage: Scenes, ctx: Context) -> Outcome:

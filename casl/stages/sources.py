@@ -15,7 +15,8 @@ from casl.data.layout import SplitFiles, find_splits
 from casl.data.pseudo import read_pseudo_labels
 from casl.errors import DataError
 from casl.spec.context import Context
-from casl.spec.kinds import Folder, PseudoLabel, Scenes, Warmup
+from casl.spec.data_kinds import Folder, Scenes
+from casl.spec.kinds import PseudoLabel, Warmup
 from casl.spec.stage import Stage
 
 LABELS = "labels"  # folder of a pseudolabel stage's result that holds the scored labels

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 from casl.tracking.server import TRAINING_MODE
 
 Address = tuple[str, str]  # experiment id, run id
+START = "attributes.start_time"
 
 
 def run_page(address: Address) -> str:
@@ -22,16 +23,21 @@ def experiment_page(experiment: str) -> str:
     return f"#/experiments/{experiment}/runs{TRAINING_MODE}"
 
 
-def view_page(experiment: str, view: str) -> str:
-    """A saved view: filter, order and columns. view: its key."""
-    return f"{experiment_page(experiment)}&viewStateShareKey={view}"
+def search_page(experiment: str, where: str, order: str = START, *, ascending: bool = True) -> str:
+    """The runs that a filter finds, in order.
+
+    Args:
+        where: in MLflow's language of filters, as its field of search takes it.
+        order: an attribute or a metric, as in filters.
+    """
+    wanted = {"searchFilter": where, "orderByKey": order, "orderByAsc": "true" if ascending else "false"}
+    return f"{experiment_page(experiment)}&{urlencode(wanted, quote_via=quote)}"
 
 
 def list_page(experiment: str, runs: Sequence[str]) -> str:
-    """Just these runs, oldest first. runs: at least one id."""
+    """These runs only, oldest first. runs: at least one id."""
     names = ",".join(f"'{run}'" for run in runs)
-    wanted = {"searchFilter": f"attributes.run_id IN ({names})", "orderByKey": "attributes.start_time"}
-    return f"{experiment_page(experiment)}&{urlencode(wanted, quote_via=quote)}&orderByAsc=true"
+    return search_page(experiment, f"attributes.run_id IN ({names})")
 
 
 def compare_page(addresses: Sequence[Address]) -> str:

@@ -1,6 +1,6 @@
 """Runs appear in MLflow while a plan still runs: a thread sends what has ended, a few at a time.
 
-It never makes the run wait and never fails it. Whatever it could not send, the sync at the end of the run sends, or any
+It never makes the run wait and never fails it. What it could not send, the sync at the end of the run sends, or any
 later one: the store remembers.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from casl.errors import CaslError
-from casl.spec.run import Run
+from casl.spec.run import Run, Use
 from casl.tracking.mirror import Mirror
 from casl.tracking.server import quiet_settings
 
@@ -24,7 +24,7 @@ GIVE_UP_S = 30.0
 
 @contextmanager
 def follow(
-    mirror: Mirror, look: Callable[[str], Run], uses: Mapping[str, Sequence[str]], every_s: float = EVERY_S
+    mirror: Mirror, look: Callable[[str], Run], uses: Mapping[str, Sequence[Use]], every_s: float = EVERY_S
 ) -> Iterator[Callable[[str], None]]:
     """Send stages as they end.
 
@@ -49,7 +49,7 @@ def follow(
 
 class _Sender(threading.Thread):
     def __init__(
-        self, mirror: Mirror, look: Callable[[str], Run], uses: Mapping[str, Sequence[str]], every_s: float
+        self, mirror: Mirror, look: Callable[[str], Run], uses: Mapping[str, Sequence[Use]], every_s: float
     ) -> None:
         super().__init__(daemon=True, name="mlflow")
         self.mirror, self.look, self.uses, self.every_s = mirror, look, uses, every_s
@@ -76,5 +76,5 @@ class _Sender(threading.Thread):
         try:
             self.mirror.sync([self.look(name) for name in names], self.uses, register=False)
         except CaslError:
-            return False  # the sync at the end says why, to somebody who reads
+            return False  # the sync at the end of the run tries again and prints why it fails
         return True

@@ -1,7 +1,7 @@
-"""What a store remembers of one MLflow server or database: one small file a run, one an experiment's page.
+"""What a store remembers of one MLflow server or database: one small file a run, one an experiment.
 
 <store>/mlflow/<uri>/<stage>.json     the run of a stage
-<store>/mlflow/<uri>/pages/<id>.json  description, views and models of an experiment
+<store>/mlflow/<uri>/pages/<id>.json  description and models of an experiment
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from casl.files import write_json
 from casl.tracking.address import Address
-from casl.tracking.page import Listed
+from casl.tracking.experiment import Listed
 from casl.tracking.server import default_uri, identity
 
 
@@ -46,8 +46,8 @@ class Entry:
 
 
 @dataclass
-class Page:
-    """What is known of an experiment. tags: of its page, as last set; models: see Registry.known."""
+class Experiment:
+    """What is known of an experiment. tags: as last set; models: see Registry.known."""
 
     experiment: str
     experiment_id: str
@@ -81,30 +81,30 @@ class Index:
         read = {name: self.read(name) for name in names}
         return {n: e for n, e in read.items() if e and e.experiment_id == experiment_id}
 
-    def page(self, experiment_id: str) -> Page | None:
+    def experiment(self, experiment_id: str) -> Experiment | None:
         """Of one experiment; None if nothing is known."""
         try:
-            page = Page(**json.loads(self._page_file(experiment_id).read_text()))
+            known = Experiment(**json.loads(self._experiment_file(experiment_id).read_text()))
         except (OSError, ValueError, TypeError):
             return None
-        return page if page.database == identity(self.uri) else None
+        return known if known.database == identity(self.uri) else None
 
-    def pages(self) -> Iterator[Page]:
+    def experiments(self) -> Iterator[Experiment]:
         """Every experiment that this store was sent to."""
         for path in sorted((self.folder / "pages").glob("*.json")):
-            if page := self.page(path.stem):
-                yield page
+            if known := self.experiment(path.stem):
+                yield known
 
-    def write_page(self, page: Page) -> None:
-        """Remember an experiment's page."""
-        write_json(self._page_file(page.experiment_id), dataclasses.asdict(page))
+    def write_experiment(self, known: Experiment) -> None:
+        """Remember an experiment."""
+        write_json(self._experiment_file(known.experiment_id), dataclasses.asdict(known))
 
-    def _page_file(self, experiment_id: str) -> Path:
+    def _experiment_file(self, experiment_id: str) -> Path:
         return self.folder / "pages" / f"{experiment_id}.json"
 
 
 def listed(entries: Mapping[str, Entry]) -> list[Listed]:
-    """Entries as a page shows them. Whole is a training that some other stage was made from."""
+    """Entries as a description lists them. Whole is a training that some other stage was made from."""
     used = {name for entry in entries.values() for name in entry.inputs}
     return [
         Listed(name, e.title, e.address, e.uses, e.figures, e.iters, name in used, e.failed)

@@ -1,8 +1,8 @@
-"""Mirror of a store in MLflow: every done or failed stage is one run, each logged once, under a page of searches.
+"""Mirror of a store in MLflow: every done or failed stage is one run, logged once, in an experiment that is described.
 
 The store on disk is the truth and never waits for MLflow. What was logged is remembered in one small file a run under
-<store>/mlflow/, written after the run is complete in MLflow; whatever is not there yet, the next sync sends. Delete
-that folder and the database, and a sync builds both again.
+<store>/mlflow/, written after the run is complete in MLflow; the next sync sends what is missing. Delete that folder
+and the database, and a sync builds both again.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from casl.errors import TrackingError
+from casl.spec.freeze import kind_named
 from casl.spec.kinds import Train
-from casl.spec.run import Run
+from casl.spec.run import Run, Use
 from casl.spec.schedule import is_beginning
-from casl.spec.stage import Stage, ancestors
+from casl.spec.stage import Stage, ancestors, split_name
 from casl.tracking.address import Address
-from casl.tracking.data import data_inputs
-from casl.tracking.index import Entry, Index, Page, listed
+from casl.tracking.experiment import NOTE_TAG, description
+from casl.tracking.index import Entry, Experiment, Index, listed
 from casl.tracking.models import Registry, data_facts, has_weights, wanted
-from casl.tracking.page import tags_of
 from casl.tracking.run import Writer
 from casl.tracking.server import (
     artifact_root,
@@ -62,18 +62,18 @@ class Mirror:
     def sync(
         self,
         runs: Iterable[Run],
-        uses: Mapping[str, Sequence[str]],
+        uses: Mapping[str, Sequence[Use]],
         on_run: Callable[[str], None] | None = None,
         *,
         register: bool = True,
     ) -> int:
-        """Log what is not there yet, update tags and note of what is, and bring the experiment's page up to date.
+        """Log what is not there yet, update tags and note of what is, and bring the experiment up to date.
 
         Args:
             runs: any runs of the store; only done and failed ones are logged. A result that replaces another
                 (a failed stage that is now done) replaces its run.
-            uses: stage name -> places it feeds, such as "table4: F 3x / W 5x". A table named here replaces what was
-                known of that table; other tables' places stay.
+            uses: stage name -> places it feeds. A table named here replaces what was known of that table; other
+                tables' places stay.
             on_run: called with the name of each stage logged.
             register: also bring the registered models up to date.
 
@@ -148,7 +148,7 @@ class Mirror:
         adopted = writer.adopt(run, content)
         if adopted:
             writer.retag(adopted[1], sheet.tags, {})
-        return adopted or writer.log(run, sheet, content, data_inputs(stage))
+        return adopted or writer.log(run, sheet, content, stage.reads() if stage else ())
 
     def _entry(
         self,
@@ -191,40 +191,43 @@ class Mirror:
         return sorted({entry.experiment_id for entry in entries if entry})
 
     def _present(self, experiment_id: str, ended: Ended, writer: Callable[[], Writer]) -> None:
-        """Bring description, views and models of an experiment up to date. ended: what models may be made of."""
+        """Bring description and models of an experiment up to date. ended: what models may be made of."""
         entries = self.known.entries(experiment_id)
-        page = self.known.page(experiment_id) or Page(self.experiment, experiment_id, identity(self.uri) or "")
-        before = dataclasses.asdict(page)
-        self._register(page, entries, ended, writer)
-        tags = tags_of(experiment_id, listed(entries), _models(page))
-        if tags != page.tags:
+        known = self.known.experiment(experiment_id)
+        known = known or Experiment(self.experiment, experiment_id, identity(self.uri) or "")
+        before = dataclasses.asdict(known)
+        self._register(known, entries, ended, writer)
+        tags = {NOTE_TAG: description(experiment_id, listed(entries), _models(known))}
+        if tags != known.tags:
             opened = writer()
             with tracking_errors(self.uri, self.store):
-                opened.present(experiment_id, tags, page.tags)
-            page.tags = tags
-        if dataclasses.asdict(page) != before:
-            self.known.write_page(page)
+                opened.present(experiment_id, tags, known.tags)
+            known.tags = tags
+        if dataclasses.asdict(known) != before:
+            self.known.write_experiment(known)
 
-    def _register(self, page: Page, entries: Mapping[str, Entry], ended: Ended, writer: Callable[[], Writer]) -> None:
+    def _register(
+        self, known: Experiment, entries: Mapping[str, Entry], ended: Ended, writer: Callable[[], Writer]
+    ) -> None:
         runs = {run.name: run for run, _ in ended}
         trained = {run.name: stage for run, stage in ended if isinstance(stage, Train)}
-        measured = {n: e.inputs[0] for n, e in entries.items() if n.startswith("evaluate") and e.inputs}
-        for want in wanted(page.experiment, listed(entries), measured):
+        measured = {n: e.inputs[0] for n, e in entries.items() if kind_named(split_name(n).kind).measures and e.inputs}
+        for want in wanted(known.experiment, listed(entries), measured):
             stage, name = trained.get(want.stage), f"{want.name}@{want.alias}"
-            if stage is None or page.models.get(name) == want.stage or not has_weights(runs[want.stage]):
+            if stage is None or known.models.get(name) == want.stage or not has_weights(runs[want.stage]):
                 continue
             opened = writer()
             with tracking_errors(self.uri, self.store):
                 local = self._artifacts() is not None
-                registry = Registry(opened.client, page.experiment_id, page.models, local=local)
+                registry = Registry(opened.client, known.experiment_id, known.models, local=local)
                 registry.register(want, runs[want.stage], entries[want.stage].run_id, stage, data_facts(stage, runs))
-            self.known.write_page(page)
+            self.known.write_experiment(known)
 
 
-def _models(page: Page) -> dict[str, str]:
+def _models(known: Experiment) -> dict[str, str]:
     """Registered name -> its aliases, for people."""
     found: dict[str, list[str]] = {}
-    for name in sorted(n for n in page.models if "@" in n):
+    for name in sorted(n for n in known.models if "@" in n):
         found.setdefault(name.partition("@")[0], []).append(name.partition("@")[2])
     return {name: ", ".join(f"`@{alias}`" for alias in aliases) for name, aliases in found.items()}
 
@@ -244,11 +247,11 @@ def _inputs_first(item: tuple[Run, Stage | None]) -> tuple[int, str, str]:
     return len(list(ancestors(stage))) if stage else 0, run.started, run.name
 
 
-def _by_table(places: Sequence[str]) -> dict[str, list[str]]:
+def _by_table(uses: Sequence[Use]) -> dict[str, list[str]]:
+    """Table -> places in it, as MLflow shows them."""
     tables: dict[str, list[str]] = {}
-    for place in places:
-        table, _, where = place.partition(": ")
-        tables.setdefault(table, []).append(where)
+    for use in uses:
+        tables.setdefault(use.table, []).append(use.place)
     return tables
 
 

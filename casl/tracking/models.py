@@ -21,11 +21,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from casl.errors import TrackingError, unknown
-from casl.spec.freeze import freeze
-from casl.spec.kinds import Folder, Train
+from casl.spec.data_kinds import DataSet
+from casl.spec.freeze import KINDS, freeze
+from casl.spec.kinds import Train
 from casl.spec.run import Run
 from casl.spec.stage import ancestors
-from casl.tracking.page import Listed, best, heading, headline, main_metric, tables_of
+from casl.tracking.experiment import Listed, best, heading, headline, main_metric, tables_of
 from casl.tracking.server import artifact_root, default_uri, open_client, quiet_mlflow, tracking_errors
 
 LOADER = "casl.stages.predict"  # and the two names below are what it reads
@@ -69,7 +70,7 @@ def wanted(experiment: str, runs: Sequence[Listed], trained: Mapping[str, str]) 
 
 def _defaults(experiment: str, runs: Sequence[Listed]) -> Iterator[Wanted]:
     """The labeler and the warmup that the most cells go through; of equal ones the longest."""
-    for kind in ("labeler", "warmup"):
+    for kind in (name for name, facts in KINDS.items() if facts.has_default_model):
         cells: Counter[str] = Counter()
         for run in runs:
             if run.kind == kind and run.whole and not run.failed:
@@ -223,7 +224,7 @@ def has_weights(run: Run) -> bool:
 
 def data_facts(stage: Train, runs: Mapping[str, Run]) -> dict[str, Any]:
     """Of each data set on disk behind a training: what its classes are called."""
-    sets = [s.name for s in ancestors(stage) if isinstance(s, Folder)]
+    sets = [s.name for s in ancestors(stage) if isinstance(s, DataSet) and s.names_classes]
     return {name: dict(runs[name].facts) for name in sets if name in runs}
 
 

@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 from casl.errors import TrackingError
 from casl.spec.run import Run
-from casl.tracking.data import DataInput
-from casl.tracking.page import NOTE_TAG
+from casl.spec.stage import DataUse
+from casl.tracking.experiment import NOTE_TAG
 from casl.tracking.text import ARTIFACTS, PICTURES, Sheet, legal
 from casl.tracking.usage import SYSTEM
 
@@ -57,7 +57,7 @@ class Writer:
                 self.client.delete_run(other.info.run_id)
         return (whole[0].info.experiment_id, whole[0].info.run_id) if whole else None
 
-    def log(self, run: Run, sheet: Sheet, content: str, data: Sequence[DataInput] = ()) -> tuple[str, str]:
+    def log(self, run: Run, sheet: Sheet, content: str, data: Sequence[DataUse] = ()) -> tuple[str, str]:
         """Write a new run; it counts as complete only by its final status, which comes last.
 
         Returns:
@@ -115,12 +115,12 @@ class Writer:
         while chunk := list(islice(metrics, CHUNK)):
             self.client.log_batch(run_id, metrics=chunk)
 
-    def _log_data(self, run_id: str, data: Sequence[DataInput]) -> None:
+    def _log_data(self, run_id: str, data: Sequence[DataUse]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         inputs = [
             DatasetInput(
-                Dataset(d.name, d.digest, "casl", d.source(), profile=json.dumps(dict(d.profile))),
+                Dataset(d.name, d.digest, "casl", json.dumps({"stage": d.stage}), profile=json.dumps(dict(d.profile))),
                 [InputTag("mlflow.data.context", d.context)],
             )
             for d in data
@@ -129,8 +129,14 @@ class Writer:
             self.client.log_inputs(run_id, datasets=inputs)
 
     def present(self, experiment_id: str, tags: Mapping[str, str], old: Mapping[str, str]) -> None:
-        """Set those tags of an experiment that changed; of a text too long for this server, its first paragraph."""
+        """Set those tags of an experiment that changed; of a text too long for this server, its first paragraph.
+
+        Tags that were set before and are no longer wanted are deleted.
+        """
         from mlflow.exceptions import MlflowException
+
+        for name in old.keys() - tags.keys():
+            self.client.delete_experiment_tag(experiment_id, name)
 
         for name, value in tags.items():
             if old.get(name) == value:

@@ -74,7 +74,7 @@ def _silent(logger: logging.Logger) -> Iterator[None]:
 
 @contextmanager
 def tracking_errors(uri: str, store: Path, *, reading: bool = False) -> Iterator[None]:
-    """Turn whatever MLflow, its database or the network raise into one TrackingError that says nothing is lost."""
+    """Turn errors of MLflow, its database and the network into one TrackingError that says that nothing is lost."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

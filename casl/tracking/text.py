@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from casl.errors import SpecError
+from casl.spec.data_kinds import DataSet
 from casl.spec.freeze import freeze, thaw
-from casl.spec.kinds import PARTS, Evaluate, Finetune, Folder, PseudoLabel, Scenes, Train, Warmup
+from casl.spec.kinds import Train
 from casl.spec.run import Run
-from casl.spec.stage import Record, Stage, ancestors
+from casl.spec.stage import FINAL, Record, Stage, ancestors
 from casl.tracking.address import Address, list_page, run_page
 
 PARAM_LENGTH = 5000  # MLflow refuses longer values: 6000 characters for a parameter, 8000 for a tag
@@ -42,39 +43,6 @@ def stage_of(run: Run) -> Stage | None:
     return stage if isinstance(stage, Stage) else None
 
 
-def title(stage: Stage) -> str:
-    """A name that tells stages apart in a list of runs: "warmup 360 it · condinst resnet_micro · δ 0.3 · seed 0"."""
-    match stage:
-        case Scenes():
-            return f"scenes {stage.split} · {stage.count} images · {stage.size} px · seed {stage.seed}"
-        case Folder():
-            return f"folder {stage.split} · {stage.labels} · {stage.count} images · {stage.digest[:8]}"
-        case PseudoLabel():
-            count = f" of {stage.data.count} images" if isinstance(stage.data, Scenes | Folder) else ""
-            return f"pseudo labels{count} ← {_chain(stage.labeler)} · seed {stage.labeler.seed}"
-        case Evaluate():
-            return f"evaluate {stage.metric} · {_chain(stage.model)} · seed {stage.model.seed}"
-        case Train():
-            return " · ".join([_chain(stage), *_details(stage), f"seed {stage.seed}"])
-    return stage.name
-
-
-def _chain(stage: Train) -> str:
-    start = f" ← {_chain(stage.init)}" if stage.init else ""
-    return f"{stage.kind} {stage.iters} it{start}"
-
-
-def _details(stage: Train) -> list[str]:
-    words = [f"{stage.model.detector} {stage.model.backbone}"]
-    if isinstance(stage, Warmup) and stage.labels == "pseudo":
-        words.append(f"δ {stage.threshold:g}")
-    if stage.recipe.augmentation != "weak":
-        words.append(stage.recipe.augmentation)
-    if isinstance(stage, Finetune) and stage.init and stage.parts != PARTS:
-        words.append("from " + ", ".join(stage.parts))
-    return words
-
-
 def describe(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], links: Mapping[str, Address]) -> Sheet:
     """Everything MLflow shall show of a run, apart from curves and files.
 
@@ -84,8 +52,10 @@ def describe(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], l
         uses: table -> places in it that this stage feeds.
         links: stage name -> experiment and run id, for what led to this stage and is in MLflow.
     """
-    name = title(stage) if stage else run.name
-    metrics = {legal(_figure(stage, figure)): float(value) for figure, value in run.metrics.items()}
+    name = stage.title if stage else run.name
+    metrics = {
+        legal(f"{stage.figures_of if stage else FINAL}/{figure}"): float(value) for figure, value in run.metrics.items()
+    }
     metrics |= {legal(f"system/{n}"): float(v) for n, v in dict(run.facts.get("system") or {}).items()}
     tags = {**_facts(run), **_data_tags(stage), **{legal(table): _places(places) for table, places in uses.items()}}
     tags["mlflow.note.content"] = _short(_note(run, stage, uses, links), TAG_LENGTH)
@@ -95,10 +65,6 @@ def describe(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], l
 def legal(name: str) -> str:
     """A name MLflow accepts: letters, digits and _ - . / space; anything else becomes an underscore."""
     return re.sub(r"[^\w\-./ ]", "_", name, flags=re.ASCII)
-
-
-def _figure(stage: Stage | None, figure: str) -> str:
-    return f"{stage.metric}/{figure}" if isinstance(stage, Evaluate) else f"final/{figure}"
 
 
 def _params(stage: Stage) -> dict[str, str]:
@@ -144,11 +110,12 @@ def _facts(run: Run) -> dict[str, str]:
 
 def _data_tags(stage: Stage | None) -> dict[str, str]:
     """Content of the data that reached this stage: digest of a folder, key of generated scenes."""
-    sets = [s for s in ancestors(stage) if isinstance(s, Scenes | Folder)] if stage else []
     tags: dict[str, str] = {}
-    for data in sets:
-        name = f"casl.data.{data.split}.{data.labels}" if isinstance(data, Folder) else f"casl.data.{data.split}"
-        value = data.digest if isinstance(data, Folder) else data.name
+    for data in ancestors(stage) if stage else ():
+        if not isinstance(data, DataSet):
+            continue
+        what, value = data.content
+        name = f"casl.data.{what}"
         tags[legal(name)] = f"{tags[name]}, {value}" if name in tags else value
     return tags
 
@@ -193,21 +160,10 @@ def _lineage(stage: Stage | None, links: Mapping[str, Address]) -> str:
     """One line with everything that led here: MLflow shows the beginning of a note and folds the rest."""
     if stage is None or not links:
         return ""
-    words = [f"[{_brief(s)}]({run_page(links[s.name])})" for s in ancestors(stage) if s.name in links]
+    words = [f"[{s.brief}]({run_page(links[s.name])})" for s in ancestors(stage) if s.name in links]
     experiment = next(iter(links.values()))[0]
     here = [run for known, run in links.values() if known == experiment]
     return f"{' → '.join(words)} → this · [all of it as a list]({list_page(experiment, here[:MOST_LISTED])})"
-
-
-def _brief(stage: Stage) -> str:
-    match stage:
-        case Train():
-            return f"{stage.kind} {stage.iters} it"
-        case Scenes() | Folder():
-            return f"{stage.split} images"
-        case PseudoLabel():
-            return "pseudo labels"
-    return stage.kind
 
 
 def _inputs(stage: Stage | None, links: Mapping[str, Address]) -> str:
@@ -223,7 +179,7 @@ def _inputs(stage: Stage | None, links: Mapping[str, Address]) -> str:
 
 
 def _line(stage: Stage, links: Mapping[str, Address]) -> str:
-    words = f"[{title(stage)}]({run_page(links[stage.name])})" if stage.name in links else title(stage)
+    words = f"[{stage.title}]({run_page(links[stage.name])})" if stage.name in links else stage.title
     return f"- {words} (`{stage.name}`)"
 
 

@@ -58,7 +58,7 @@ def window(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Br
 @pytest.fixture
 def page(window: Browser, server: str, store: Path) -> Browser:
     """Where `casl ui` sends people."""
-    (known,) = Index(store, None).pages()
+    (known,) = Index(store, None).experiments()
     window.go(f"{server}/{experiment_page(known.experiment_id)}")
     return window
 
@@ -116,10 +116,10 @@ def test_one_click_compares_the_shortest_and_the_longest_warmup(page: Browser) -
     assert "warmup 45 it" in text
 
 
-def test_searches_are_in_the_menu_of_views(page: Browser) -> None:
-    page.click("//button[contains(., 'Views')]")
-    page.click("//*[.='Table 4: cells, best first' and not(*)]")
-    page.find("//*[contains(., '25') and contains(., 'matching runs')]")
+def test_one_click_lists_every_warmup(page: Browser, store: Path) -> None:
+    page.click("//a[.='warmups']")
+    count = len(list((store / "stages").glob("warmup-*/result.json")))
+    page.find(f"//*[contains(., '{count}') and contains(., 'matching runs')]")
 
 
 def test_the_best_detector_is_in_the_registry(page: Browser) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from casl.cli import main, parser
-from casl.cli.page import page, verbs_of
 from casl.cli.parser import Parser
+from casl.cli.reference import reference, verbs_of
 
 ROOT = Path(__file__).resolve().parents[2]
 VERBS = [verb for verb, _ in verbs_of(parser())]
@@ -35,8 +35,8 @@ def test_every_option_says_what_it_is(verb: Parser) -> None:
     assert not silent
 
 
-def test_the_page_in_docs_is_that_of_the_parser() -> None:
-    assert (ROOT / "docs" / "cli.md").read_text() == page(parser()), "make docs"
+def test_the_reference_in_docs_is_that_of_the_parser() -> None:
+    assert (ROOT / "docs" / "cli.md").read_text() == reference(parser()), "make docs"
 
 
 @pytest.mark.parametrize(

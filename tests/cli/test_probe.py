@@ -10,7 +10,7 @@ import pytest
 
 from casl import catalog
 from casl.cli import main
-from casl.runner.cost import estimate, work_of
+from casl.runner.cost import estimate
 from casl.runner.probes import FILE, mark_of, read_probes, write_probes
 from casl.spec import Cell, evaluate, finetune
 from casl.stages.probe import predict_seconds, train_seconds
@@ -22,7 +22,7 @@ def test_probed_rates_give_an_estimate_and_a_given_one_goes_first(tmp_path: Path
     store = new_store(tmp_path)
     plan = planned([chain(NANO)], store)
     for name in plan.todo:
-        write_probes(store.root, {mark_of(work_of(plan.nodes[name].stage, 1).alike[1]): {"seconds": 0.5}})
+        write_probes(store.root, {mark_of(plan.nodes[name].stage.work(1).alike[1]): {"seconds": 0.5}})
     expected = estimate(plan, store)
     trainings = [n for n in plan.todo if plan.nodes[n].iters]
     assert {expected.basis[n] for n in trainings} == {"probed"}

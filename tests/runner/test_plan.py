@@ -117,7 +117,7 @@ def test_uses_name_every_cell_a_stage_feeds(tmp_path: Path) -> None:
     labeler = next(n for n in plan.uses if n.startswith("labeler"))
     assert len(plan.uses[labeler]) == 25
     last = table4("smoke")[-1]
-    assert plan.uses[last.evaluation.name] == ["table4: F 5x / W 5x"]
+    assert plan.uses[last.evaluation.name] == [("table4", "F 5x / W 5x")]
 
 
 def test_planning_reads_a_missing_store_without_writing_stages(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from casl.models.parts import part_of
 from casl.report.draws import read_draws
 from casl.runner.store import Store
 from casl.spec import Cell, SceneData, Scenes, evaluate, finetune, warmup_on_truth
-from casl.spec.kinds import Pretrain
+from casl.spec.data_kinds import Pretrain
 from casl.stages.training import TRANSFER, WEIGHTS
 from casl.train.checkpoint import load_weights
 from tests.runner.stores import NANO, run

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from casl.spec.run import Use
 from casl.tracking.follow import follow
 from casl.tracking.mirror import Mirror
 from casl.tracking.server import make_database, quiet_mlflow
@@ -47,7 +48,7 @@ def await_true(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
 
 def test_a_run_is_there_before_the_plan_ends(shelf: Shelf) -> None:
     mirror = Mirror(shelf.root)
-    with follow(mirror, shelf.run, {VAL.name: ["table4: a"]}, every_s=SOON_S) as tell:
+    with follow(mirror, shelf.run, {VAL.name: [Use("table4", "a")]}, every_s=SOON_S) as tell:
         shelf.commit(VAL)
         tell(VAL.name)
         assert await_true(lambda: mirror.run_id(VAL.name) is not None)
@@ -55,7 +56,9 @@ def test_a_run_is_there_before_the_plan_ends(shelf: Shelf) -> None:
         shelf.commit(LABELED)
         tell(LABELED.name)
         assert await_true(lambda: mirror.run_id(LABELED.name) is not None)
-    assert mirror.sync(shelf.runs.values(), {VAL.name: ["table4: a"]}) == 0, "the last sync finds nothing to send"
+    assert mirror.sync(shelf.runs.values(), {VAL.name: [Use("table4", "a")]}) == 0, (
+        "the last sync finds nothing to send"
+    )
     assert mirror.run_id(VAL.name) == first
 
 

@@ -19,10 +19,10 @@ import pytest
 
 from casl.errors import TrackingError
 from casl.spec import Folder
+from casl.spec.run import Use
 from casl.tracking.mirror import Mirror
 from casl.tracking.run import read_curves
 from casl.tracking.server import database, make_database, quiet_mlflow, ui_command
-from casl.tracking.text import title
 from tests.tracking.shelf import EVALUATE, FINETUNE, LABELED, LABELER, PSEUDO, VAL, WARMUP, Shelf
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,13 +62,13 @@ def active(mirror: Mirror) -> list[Any]:
 
 
 def test_names_say_what_a_stage_is() -> None:
-    assert title(WARMUP) == "warmup 360 it · condinst resnet_micro · δ 0.3 · seed 0"
-    assert title(PSEUDO) == "pseudo labels of 246 images ← labeler 216 it · seed 0"
-    assert title(EVALUATE) == "evaluate ap_det · finetune 216 it ← warmup 360 it · seed 0"
-    assert title(replace(FINETUNE, parts=("backbone", "neck"), seed=2)) == (
+    assert WARMUP.title == "warmup 360 it · condinst resnet_micro · δ 0.3 · seed 0"
+    assert PSEUDO.title == "pseudo labels of 246 images ← labeler 216 it · seed 0"
+    assert EVALUATE.title == "evaluate ap_det · finetune 216 it ← warmup 360 it · seed 0"
+    assert replace(FINETUNE, parts=("backbone", "neck"), seed=2).title == (
         "finetune 216 it ← warmup 360 it · fcos resnet_micro · from backbone, neck · seed 2"
     )
-    assert title(Folder("val", "objects", "0123456789abcdef", 3, 70)) == "folder val · objects · 70 images · 01234567"
+    assert Folder("val", "objects", "0123456789abcdef", 3, 70).title == "folder val · objects · 70 images · 01234567"
 
 
 def test_each_ended_stage_becomes_one_run_and_only_once(store: Shelf) -> None:
@@ -100,7 +100,7 @@ def test_a_run_shows_fields_figures_curves_data_note_and_files(store: Shelf, tmp
     }
     runs = [store.commit(VAL), store.commit(FINETUNE, files), store.commit(EVALUATE, metrics={"AP": 31.5})]
     mirror = Mirror(store.root, experiment="casl mini scenes")
-    mirror.sync(runs, {EVALUATE.name: ["table4: F 3x / W 5x", "table6: 0.3"]})
+    mirror.sync(runs, {EVALUATE.name: [Use("table4", "F 3x / W 5x"), Use("table6", "0.3")]})
     flow = client(mirror)
 
     tuned = flow.get_run(mirror.run_id(FINETUNE.name))
@@ -141,9 +141,9 @@ def test_a_failed_run_says_why_in_its_note(store: Shelf) -> None:
 
 def test_a_new_table_changes_tags_of_the_same_run_and_keeps_other_tables(store: Shelf) -> None:
     runs, mirror = [store.commit(VAL)], Mirror(store.root)
-    mirror.sync(runs, {VAL.name: ["table4: F 1x / W 1x"]})
+    mirror.sync(runs, {VAL.name: [Use("table4", "F 1x / W 1x")]})
     first = mirror.run_id(VAL.name)
-    assert mirror.sync(runs, {VAL.name: ["table3: 1x", "table3: 2x"]}) == 0
+    assert mirror.sync(runs, {VAL.name: [Use("table3", "1x"), Use("table3", "2x")]}) == 0
     assert mirror.sync(runs, {}) == 0
     (run,) = active(mirror)
     assert run.info.run_id == first
@@ -153,7 +153,7 @@ def test_a_new_table_changes_tags_of_the_same_run_and_keeps_other_tables(store: 
 
 def test_a_failed_stage_that_is_done_later_has_one_finished_run(store: Shelf) -> None:
     mirror = Mirror(store.root)
-    mirror.sync([store.fail(WARMUP, "out of memory")], {WARMUP.name: ["table4: a"]})
+    mirror.sync([store.fail(WARMUP, "out of memory")], {WARMUP.name: [Use("table4", "a")]})
     assert mirror.sync([store.commit(WARMUP)], {}) == 1
     (run,) = active(mirror)
     assert (run.info.status, run.data.tags["table4"]) == ("FINISHED", "a")
@@ -165,7 +165,7 @@ def test_a_crash_before_the_index_leaves_no_second_run(store: Shelf) -> None:
     mirror.sync(runs, {})
     first = mirror.run_id(VAL.name)
     shutil.rmtree(store.root / "mlflow")
-    mirror.sync(runs, {VAL.name: ["table4: late"]})
+    mirror.sync(runs, {VAL.name: [Use("table4", "late")]})
     assert [(r.info.run_id, r.data.tags["table4"]) for r in active(mirror)] == [(first, "late")]
 
 
@@ -184,7 +184,7 @@ def test_a_run_deleted_in_mlflow_or_with_its_database_is_logged_again(store: She
     runs, mirror = [store.commit(VAL)], Mirror(store.root)
     mirror.sync(runs, {})
     client(mirror).delete_run(mirror.run_id(VAL.name))
-    assert mirror.sync(runs, {VAL.name: ["table4: a"]}) == 1
+    assert mirror.sync(runs, {VAL.name: [Use("table4", "a")]}) == 1
     database(mirror.uri).unlink()
     assert mirror.run_id(VAL.name) is None
     ui_command(store.root, None, 5000)  # makes an empty one

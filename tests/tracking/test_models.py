@@ -14,7 +14,7 @@ from PIL import Image
 from casl.cli import main
 from casl.errors import TrackingError
 from casl.spec import Evaluate, Finetune, Model
-from casl.spec.run import Run
+from casl.spec.run import Run, Use
 from casl.tracking.mirror import Mirror
 from casl.tracking.models import fetch
 from casl.tracking.server import make_database, quiet_mlflow
@@ -39,7 +39,7 @@ def trained(shelf: Shelf, stage: Finetune) -> Run:
 
 
 @pytest.fixture(scope="module")
-def synced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shelf, Mirror, dict[str, list[str]]]:
+def synced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shelf, Mirror, dict[str, list[Use]]]:
     root = tmp_path_factory.mktemp("models") / "store"
     shelf = Shelf(root)
     with quiet_mlflow():
@@ -48,7 +48,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shelf, Mirror, dic
     shelf.commit(VAL)
     trained(shelf, TRAINED)
     shelf.commit(evaluation(TRAINED), metrics={"AP": 10.0})
-    uses = {TRAINED.name: ["table4: F 1x / W 1x"], evaluation(TRAINED).name: ["table4: F 1x / W 1x"]}
+    uses = {TRAINED.name: [Use("table4", "F 1x / W 1x")], evaluation(TRAINED).name: [Use("table4", "F 1x / W 1x")]}
     mirror = Mirror(root, experiment=EXPERIMENT)
     mirror.sync(shelf.runs.values(), uses)
     return shelf, mirror, uses
@@ -62,7 +62,7 @@ def client(mirror: Mirror) -> Any:
 
 
 def test_the_best_detector_loads_through_mlflow_and_takes_its_own_example(
-    synced: tuple[Shelf, Mirror, dict[str, list[str]]], tmp_path: Path
+    synced: tuple[Shelf, Mirror, dict[str, list[Use]]], tmp_path: Path
 ) -> None:
     _, mirror, _ = synced
     with quiet_mlflow():
@@ -81,7 +81,7 @@ def test_the_best_detector_loads_through_mlflow_and_takes_its_own_example(
 
 
 def test_the_run_links_to_its_model_and_weights_are_not_copied(
-    synced: tuple[Shelf, Mirror, dict[str, list[str]]],
+    synced: tuple[Shelf, Mirror, dict[str, list[Use]]],
 ) -> None:
     shelf, mirror, _ = synced
     run = client(mirror).get_run(mirror.run_id(TRAINED.name))
@@ -90,7 +90,7 @@ def test_the_run_links_to_its_model_and_weights_are_not_copied(
 
 
 def test_a_better_cell_takes_the_alias_over_and_nothing_is_registered_twice(
-    synced: tuple[Shelf, Mirror, dict[str, list[str]]], tmp_path: Path
+    synced: tuple[Shelf, Mirror, dict[str, list[Use]]], tmp_path: Path
 ) -> None:
     original, first, uses = synced
     shutil.copytree(original.root, tmp_path / "store", ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
@@ -104,7 +104,7 @@ def test_a_better_cell_takes_the_alias_over_and_nothing_is_registered_twice(
 
     trained(shelf, LONGER)
     shelf.commit(evaluation(LONGER), metrics={"AP": 20.0})
-    more = uses | {LONGER.name: ["table4: F 2x / W 1x"], evaluation(LONGER).name: ["table4: F 2x / W 1x"]}
+    more = uses | {LONGER.name: [Use("table4", "F 2x / W 1x")], evaluation(LONGER).name: [Use("table4", "F 2x / W 1x")]}
     mirror.sync(shelf.runs.values(), more)
     held = client(mirror).get_model_version_by_alias("again-table4", "best")
     assert held.tags["casl.name"] == LONGER.name
@@ -117,12 +117,12 @@ def test_a_training_whose_weights_were_cleared_away_is_not_registered(tmp_path: 
     shelf.commit(TRAINED)
     shelf.commit(evaluation(TRAINED), metrics={"AP": 1.0})
     mirror = Mirror(tmp_path, experiment="cleared")
-    assert mirror.sync(shelf.runs.values(), {evaluation(TRAINED).name: ["table4: a"]}) == 2
+    assert mirror.sync(shelf.runs.values(), {evaluation(TRAINED).name: [Use("table4", "a")]}) == 2
     assert "cleared-table4" not in {m.name for m in client(mirror).search_registered_models()}
 
 
 def test_an_unknown_model_or_alias_is_named_with_the_nearest(
-    synced: tuple[Shelf, Mirror, dict[str, list[str]]],
+    synced: tuple[Shelf, Mirror, dict[str, list[Use]]],
 ) -> None:
     shelf = synced[0]
     with (
@@ -135,7 +135,7 @@ def test_an_unknown_model_or_alias_is_named_with_the_nearest(
 
 
 def test_predict_takes_a_registered_model(
-    synced: tuple[Shelf, Mirror, dict[str, list[str]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    synced: tuple[Shelf, Mirror, dict[str, list[Use]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(np.full((48, 64, 3), 90, np.uint8)).save(tmp_path / "grey.png")
     options = ["--store", str(synced[0].root), "--out", str(tmp_path / "out"), "--threshold", "0", "--device", "cpu"]

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from casl.errors import TrackingError
+from casl.spec.run import Use
 from casl.tracking.mirror import Mirror
 from casl.tracking.models import fetch
 from casl.tracking.server import quiet_mlflow
@@ -84,7 +85,7 @@ def guarded(address: str) -> Iterator[str]:
         front.server_close()
 
 
-def chain(root: Path) -> tuple[Shelf, dict[str, list[str]]]:
+def chain(root: Path) -> tuple[Shelf, dict[str, list[Use]]]:
     """A trained detector, its data and its evaluation."""
     shelf = Shelf(root)
     shelf.commit(LABELED)
@@ -92,10 +93,10 @@ def chain(root: Path) -> tuple[Shelf, dict[str, list[str]]]:
     run = shelf.commit(FINETUNE, {"curves.csv": b"iteration,loss\n0,2.0\n1,1.0\n"})
     untrained(FINETUNE.model, run.folder / "model.safetensors")
     shelf.commit(EVALUATE, metrics={"AP": 12.5})
-    return shelf, {n: ["table4: F 1x / W 1x"] for n in shelf.runs}
+    return shelf, {n: [Use("table4", "F 1x / W 1x")] for n in shelf.runs}
 
 
-def check(shelf: Shelf, uses: dict[str, list[str]], address: str) -> None:
+def check(shelf: Shelf, uses: dict[str, list[Use]], address: str) -> None:
     """Everything a sync does, against a server: runs, curves, page, models; and nothing twice."""
     mirror = Mirror(shelf.root, address, experiment="over there")
     assert mirror.sync(shelf.runs.values(), uses) == 4

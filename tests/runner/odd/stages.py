@@ -9,7 +9,8 @@ import time
 
 from casl.errors import DeviceMemoryError
 from casl.spec.context import Context, Outcome
-from casl.spec.kinds import Labeler, Scenes
+from casl.spec.data_kinds import Scenes
+from casl.spec.kinds import Labeler
 
 FINE, HANGS, LEAVES_A_CHILD, HANGS_WITH_A_CHILD, DIES, STOPS_WHEN_ASKED = range(6)
 PIECES_THAT_FIT = 4

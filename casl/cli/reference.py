@@ -1,4 +1,4 @@
-"""docs/cli.md, made from the parser: `python -m casl.cli.page docs/cli.md`."""
+"""docs/cli.md, made from the parser: `python -m casl.cli.reference docs/cli.md`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ to a beginning that only one has. Stages are named by any beginning of their nam
 """
 
 
-def page(root: Parser) -> str:
+def reference(root: Parser) -> str:
     """Every verb with what it does and its examples, as Markdown."""
     parts = [HEAD, "## Verbs\n\n| verb | does |\n|---|---|"]
     every = list(verbs_of(root))
@@ -48,12 +48,12 @@ def verbs_of(parser: Parser) -> Iterator[tuple[Parser, str]]:
 
 
 def main() -> None:
-    """Write the page into the file named on the command line."""
+    """Write the reference into the file named on the command line."""
     from casl.cli import parser
 
     root = parser()
     assert isinstance(root, Parser)
-    Path(sys.argv[1]).write_text(page(root))
+    Path(sys.argv[1]).write_text(reference(root))
 
 
 if __name__ == "__main__":

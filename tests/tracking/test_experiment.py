@@ -1,4 +1,4 @@
-"""The page of an experiment: what its description, its saved views and its models are about."""
+"""What an experiment shows: its description, its searches and its models."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from urllib.parse import parse_qs, unquote
 
 from casl.tracking.address import compare_page, list_page
+from casl.tracking.experiment import Listed, best, compared_pair, description, main_metric, searches, tables_of
 from casl.tracking.models import wanted
-from casl.tracking.page import NOTE_TAG, VIEW_TAG, Listed, best, main_metric, tables_of, tags_of, warmup_pair
 
 
 def cell(name: str, place: str, ap: float, table: str = "table4", metric: str = "ap_det") -> Listed:
@@ -45,46 +45,54 @@ def test_tables_are_in_the_order_of_their_numbers() -> None:
 
 
 def test_the_shortest_and_longest_warmup_are_compared_and_no_beginnings_of_others() -> None:
-    pair = warmup_pair("table4", RUNS)
+    pair = compared_pair("table4", RUNS)
     assert pair is not None
     assert [r.iters for r in pair] == [12, 60]
-    assert warmup_pair("table4", RUNS[:4]) is None
+    assert compared_pair("table4", RUNS[:4]) is None
+
+
+def links_of(text: str) -> dict[str, str]:
+    return dict(re.findall(r"\[([^\]]+)\]\(([^)]+)\)", text))
+
+
+def asked(link: str) -> dict[str, str]:
+    """What an address asks MLflow's pages for."""
+    return {name: values[0] for name, values in parse_qs(link.partition("?")[2]).items()}
 
 
 def test_the_first_line_leads_to_the_table_its_best_run_and_a_comparison() -> None:
-    first, *rest = tags_of("7", RUNS, {})[NOTE_TAG].splitlines()
-    links = dict(re.findall(r"\[([^\]]+)\]\(([^)]+)\)", first))
-    assert "viewStateShareKey=casl-table4" in links["Table 4"]
-    assert "viewStateShareKey=casl-table4-all" in links["all its runs"]
+    first, *rest = description("7", RUNS, {}).splitlines()
+    links = links_of(first)
     assert "/runs/run_high?" in links["F 3x / W 5x: 31.5 ap_det/AP"]
-    asked = parse_qs(links["two warmups compared"].partition("?")[2])
-    assert links["two warmups compared"].startswith("#/compare-runs?runs="), "MLflow finds them in front only"
-    assert json.loads(asked["runs"][0]) == ["run_short", "run_long"]
-    assert json.loads(asked["experiments"][0]) == ["7"]
+    compared = links["two warmups compared"]
+    assert compared.startswith("#/compare-runs?runs="), "MLflow finds them in front only"
+    assert json.loads(asked(compared)["runs"]) == ["run_short", "run_long"]
+    assert json.loads(asked(compared)["experiments"]) == ["7"]
+    assert asked(links["all its runs"])["searchFilter"] == "tags.`table4` LIKE '%'"
+    assert asked(links["warmups"])["searchFilter"] == "tags.`casl.kind` = 'warmup'"
     assert rest[0] == "", "MLflow shows the first paragraph and folds the rest"
 
 
-def test_every_view_named_in_the_description_exists_and_every_address_says_the_mode() -> None:
-    tags = tags_of("7", RUNS, {"casl-table4": "`@best`"})
-    links = re.findall(r"\]\((#[^)]+)\)", tags[NOTE_TAG])
-    named = set(re.findall(r"viewStateShareKey=([\w-]+)", tags[NOTE_TAG]))
-    assert named
-    assert {f"{VIEW_TAG}{key}" for key in named} <= set(tags)
-    assert all("workflowType=machine_learning" in link for link in links)
-    assert any(link.startswith("#/models/casl-table4") for link in links)
+def test_the_link_of_a_table_filters_its_cells_and_puts_the_best_first() -> None:
+    wanted = asked(links_of(description("7", RUNS, {}))["Table 4"])
+    assert wanted["searchFilter"] == "tags.`table4` LIKE '%' AND tags.`casl.kind` = 'evaluate'"
+    assert (wanted["orderByKey"], wanted["orderByAsc"]) == ("metrics.`ap_det/AP`", "false")
 
 
-def test_a_view_filters_orders_and_chooses_columns() -> None:
-    view = json.loads(tags_of("7", RUNS, {})[f"{VIEW_TAG}casl-table4"])
-    state = json.loads(view["state"])
-    assert view["name"] == "Table 4: cells, best first"
-    assert state["searchFilter"] == "tags.`table4` LIKE '%' AND tags.`casl.kind` = 'evaluate'"
-    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`ap_det/AP`", False)
-    assert state["selectedColumns"] == ["tags.`table4`", "metrics.`ap_det/AP`", "metrics.`ap_e/AP`"]
+def test_every_address_says_the_mode_and_models_have_one() -> None:
+    links = links_of(description("7", RUNS, {"casl-table4": "`@best`"}))
+    assert all("workflowType=machine_learning" in link for link in links.values())
+    assert links["casl-table4"].startswith("#/models/casl-table4")
 
 
-def test_an_unchanged_experiment_has_an_unchanged_page() -> None:
-    assert tags_of("7", RUNS, {}) == tags_of("7", list(RUNS), {})
+def test_searches_are_two_a_table_one_a_kind_and_what_failed() -> None:
+    assert [search.name for search in searches(RUNS)] == [
+        *("table4", "table4-all", "labelers", "pseudolabels", "warmups", "finetunes", "failed")
+    ]
+
+
+def test_an_unchanged_experiment_has_an_unchanged_description() -> None:
+    assert description("7", RUNS, {}) == description("7", list(RUNS), {})
 
 
 def test_addresses_survive_quoting() -> None:

@@ -1,0 +1,147 @@
+"""The stage kinds that stand for what the method is given: data sets, and the weights that ImageNet gives elsewhere."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from casl.catalog import check_name
+from casl.errors import SpecError
+from casl.spec.stage import DataUse, Stage, Work, check_choice, check_least
+
+DIGEST_LENGTH = 32  # of a data set in MLflow, which takes 36
+SPLITS = ("labeled", "unlabeled", "val")
+LABELS = ("objects", "entities", "images", "keypoints", "panoptic")
+
+
+@dataclass(frozen=True)
+class DataSet(Stage, ABC):
+    """One split of a data set. Kinds: Scenes, Folder. Beside it, what is known of every split."""
+
+    of_method: ClassVar[bool] = False
+    needs_torch: ClassVar[bool] = False  # a worker that only makes data starts in a fraction of the time
+    names_classes: ClassVar[bool] = False  # its classes are named by its result, not by the program
+
+    split: str
+
+    @property
+    def brief(self) -> str:
+        return f"{self.split} images"
+
+    @property
+    @abstractmethod
+    def images(self) -> int:
+        """How many are used."""
+
+    @property
+    @abstractmethod
+    def content(self) -> tuple[str, str]:
+        """What to call it in tags of MLflow, and what tells its content from another's."""
+
+    def work(self, iters: int) -> Work:
+        return Work(self.images, ((self.kind, getattr(self, "size", 0)), (self.kind,)), float("inf"))
+
+
+@dataclass(frozen=True)
+class Scenes(DataSet):
+    """One split of the built-in synthetic data set; its bytes depend on these fields only.
+
+    split: "labeled", "unlabeled" or "val". count: images. size: side in pixels. seed: of the whole set.
+    """
+
+    classes: ClassVar[int] = 8  # facts of the generator, not choices
+    stuff: ClassVar[int] = 4
+    keypoints: ClassVar[int] = 7
+
+    count: int
+    size: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("split", self.split, SPLITS)
+        check_least("number of scenes", self.count, 1)
+        check_least("scene size in pixels", self.size, 32)
+
+    @property
+    def title(self) -> str:
+        return f"scenes {self.split} · {self.count} images · {self.size} px · seed {self.seed}"
+
+    @property
+    def images(self) -> int:
+        return self.count
+
+    @property
+    def content(self) -> tuple[str, str]:
+        return self.split, self.name
+
+    def read_by(self, context: str, labels: str, threshold: float = 0.0) -> tuple[DataUse, ...]:
+        profile = {"images": self.count, "size_px": self.size, "labels": labels}
+        return (DataUse(f"scenes {self.split}", self.key[:DIGEST_LENGTH], context, self.name, profile),)
+
+
+@dataclass(frozen=True)
+class Folder(DataSet):
+    """One split of a data set on disk, named by content and never by path.
+
+    digest: sha256 over the annotation file and the image list with the images' contents. only_first: use so many
+    images from the beginning of the list; 0 for all.
+    """
+
+    names_classes: ClassVar[bool] = True
+
+    labels: str
+    digest: str
+    classes: int
+    count: int
+    only_first: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("label kind", self.labels, LABELS)
+        if not 0 <= self.only_first <= self.count:
+            raise SpecError(f"only_first must be 1 to {self.count} images, or 0 for all, got {self.only_first}")
+
+    @property
+    def title(self) -> str:
+        return f"folder {self.split} · {self.labels} · {self.count} images · {self.digest[:8]}"
+
+    @property
+    def images(self) -> int:
+        return self.only_first or self.count
+
+    @property
+    def content(self) -> tuple[str, str]:
+        return f"{self.split}.{self.labels}", self.digest
+
+    def read_by(self, context: str, labels: str, threshold: float = 0.0) -> tuple[DataUse, ...]:
+        profile = {"images": self.images, "classes": self.classes, "labels": self.labels}
+        content = self.key if self.only_first else self.digest
+        return (DataUse(f"{self.split} {self.labels}", content[:DIGEST_LENGTH], context, self.name, profile),)
+
+
+@dataclass(frozen=True)
+class Pretrain(Stage):
+    """Stage 0: a backbone that classifies crops of objects, where ImageNet's weights cannot be had.
+
+    data: scenes with objects, other ones than any detector sees. size: side of a crop in pixels.
+    """
+
+    of_method: ClassVar[bool] = False
+
+    backbone: str
+    data: Stage
+    size: int
+    batch: int
+    iters: int
+    lr: float
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_name("backbone", self.backbone)
+        check_least("iterations", self.iters, 1)
+
+    def work(self, iters: int) -> Work:
+        return Work(self.iters, ((self.kind, self.backbone, self.size, self.batch), (self.kind,)))
+
+    def reads(self) -> tuple[DataUse, ...]:
+        return self.data.read_by("training", "objects")
