@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 from casl import catalog
+from casl.spec.freeze import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAVES = {"errors", "files", "codes"}
@@ -113,6 +115,57 @@ def test_planning_and_reporting_import_neither_torch_nor_mlflow(tmp_path: Path) 
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+WITHOUT_KINDS = {"runner", "tracking", "cli"}  # they ask a stage for what they must know of its kind
+CONCRETE = {kind.__name__ for kind in KINDS.values()}
+
+
+def of_kinds(tree: ast.AST) -> Iterator[str]:
+    """What a module says of single stage kinds: imports of their classes, and their names in comparisons."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"imports {a.name}" for a in node.names if (node.module or "").startswith("casl.spec"))
+        elif isinstance(node, ast.Attribute):
+            yield f"imports {node.attr}"  # as kinds.Warmup
+        compared = isinstance(node, ast.Compare | ast.MatchValue)
+        compared |= isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("startswith", "removeprefix")
+        for inner in ast.walk(node) if compared else ():
+            if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                yield f"compares {inner.value.rstrip('-')}"
+
+
+ABOUT_KINDS = {f"imports {name}" for name in CONCRETE} | {f"compares {name}" for name in KINDS}
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in sources() if room_of(module_name(p)) in WITHOUT_KINDS], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_runner_tracking_and_command_line_know_no_single_kind(path: Path) -> None:
+    found = ABOUT_KINDS.intersection(of_kinds(ast.parse(path.read_text())))
+    assert not found, (
+        f"{path.name} {', '.join(sorted(found))}: a fact of a kind stands in its class, casl/spec/kinds.py"
+    )
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from casl.spec.kinds import Warmup",
+        "from casl.spec import Evaluate",
+        "isinstance(stage, kinds.PseudoLabel)",
+        "stage.kind == 'warmup'",
+        "stage.kind in ('scenes', 'folder')",
+        "name.startswith('evaluate')",
+        "match kind:\n    case 'finetune':\n        pass",
+    ],
+)
+def test_knowledge_of_a_single_kind_is_found(code: str) -> None:
+    assert ABOUT_KINDS.intersection(of_kinds(ast.parse(code)))
+
+
+def test_the_catalog_and_the_classes_name_the_same_kinds() -> None:
+    assert set(KINDS) == set(catalog.STAGES)
 
 
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in catalog.CATALOGS.items() for n in names])

@@ -11,14 +11,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from casl.errors import TrackingError
-from casl.spec import Folder
 from casl.spec.run import Use
 from casl.tracking.mirror import Mirror
 from casl.tracking.run import read_curves
@@ -59,16 +57,6 @@ def client(mirror: Mirror) -> Any:
 def active(mirror: Mirror) -> list[Any]:
     found = client(mirror)
     return list(found.search_runs([e.experiment_id for e in found.search_experiments()]))
-
-
-def test_names_say_what_a_stage_is() -> None:
-    assert WARMUP.title == "warmup 360 it · condinst resnet_micro · δ 0.3 · seed 0"
-    assert PSEUDO.title == "pseudo labels of 246 images ← labeler 216 it · seed 0"
-    assert EVALUATE.title == "evaluate ap_det · finetune 216 it ← warmup 360 it · seed 0"
-    assert replace(FINETUNE, parts=("backbone", "neck"), seed=2).title == (
-        "finetune 216 it ← warmup 360 it · fcos resnet_micro · from backbone, neck · seed 2"
-    )
-    assert Folder("val", "objects", "0123456789abcdef", 3, 70).title == "folder val · objects · 70 images · 01234567"
 
 
 def test_each_ended_stage_becomes_one_run_and_only_once(store: Shelf) -> None:
