@@ -1,4 +1,4 @@
-"""Verbs `ui` and `show`: look at results."""
+"""Verbs `ui` and `show`: MLflow's pages over a store, and one stage as JSON."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
 
 
 def ui_command(options: argparse.Namespace) -> int:
-    """Serve MLflow's UI on this machine, and say where to look."""
+    """Serve MLflow's UI on this machine, and print its addresses."""
     from casl.tracking.server import ui_command as server
 
     store = Store(Path(options.store))

@@ -29,7 +29,7 @@ def add(verbs: Any) -> None:
 
 
 def complete_command(options: argparse.Namespace) -> int:
-    """Print what a shell has to read once."""
+    """Print the script that a shell reads once to complete names."""
     if options.shell not in SHELLS:
         raise SpecError(unknown("shell", options.shell, SHELLS))
     if util.find_spec("argcomplete") is None:

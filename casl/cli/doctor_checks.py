@@ -1,4 +1,4 @@
-"""What `doctor` can tell at once: versions, cores, MLflow, and what is optional."""
+"""Checks of `doctor` that are quick: versions, cores, MLflow, optional packages."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def tracking(store: Path, uri: str) -> Finding:
 
 
 def optional() -> Iterator[Finding]:
-    """What nothing needs here, but some work does."""
+    """Packages and programs that only some uses need: detectron2, Slurm, Ray."""
     if util.find_spec("detectron2"):
         yield Finding("detectron2", "ok", _version_of("detectron2"))
     else:

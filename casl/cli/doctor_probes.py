@@ -1,4 +1,4 @@
-"""What `doctor` cannot tell without importing something slow, tried in processes of their own, side by side."""
+"""Checks of `doctor` that import slow packages, each in a process of its own, side by side."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Probes:
             process.communicate()
 
     def findings(self) -> Iterator[Finding]:
-        """What they found."""
+        """The findings of all probes."""
         yield _pictures(*self._answer("pictures"))
         yield _gpus(*self._answer("torch"))
 
     def _answer(self, name: str) -> tuple[dict[str, Any], str]:
-        """What a probe printed, or nothing and why."""
+        """The JSON that a probe printed and ""; or {} and what went wrong."""
         process = self.running[name]
         try:
             out, err = process.communicate(timeout=PATIENCE_S)

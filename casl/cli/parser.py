@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         return [name for action in self._actions for name in action.option_strings]
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """As argparse's, but nothing stays unknown: a verb or an option that is not there ends the program."""
+        """As argparse's, but an unknown verb or option ends the program."""
         given = list(sys.argv[1:] if args is None else args)
         verb = next((a for a in given if not a.startswith("-")), None)
         if self.verbs and verb is not None and verb not in self.verbs:

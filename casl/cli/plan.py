@@ -46,7 +46,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
 
 
 def plan_command(options: argparse.Namespace) -> int:
-    """Say what a run would do; changes nothing."""
+    """Print what a run would do; changes nothing."""
     if options.rate < 0 or options.jobs < 0:
         raise SpecError(f"--rate and --jobs must not be negative, got {options.rate:g} and {options.jobs}")
     study = open_study(options)
@@ -201,7 +201,7 @@ def plan_counts(plan: Plan, study: Study) -> dict[str, Any]:
 
 
 def print_counts(counts: dict[str, Any]) -> None:
-    """The same for people."""
+    """Print counts of a plan for people."""
     stages, iterations, epochs = counts["stages"], counts["iterations"], counts["epochs"]
     print(f"{', '.join(counts['tables'])}: {counts['cells']} cells, profile {counts['profile']}, data {counts['data']}")
     print(f"  naive    {stages['naive']:5} stages  {iterations['naive']:10,} iterations  {epochs['naive']:8,g} epochs")

@@ -1,4 +1,4 @@
-"""Verbs `run` and `sync`: do what is missing, and tell MLflow."""
+"""Verbs `run` and `sync`: run the stages that are missing, and send results to MLflow."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
 
 
 def run_command(options: argparse.Namespace) -> int:
-    """Run what is missing, then tell MLflow."""
+    """Run the stages that are missing, then send results to MLflow."""
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
         ended = _run(options)
     if options.json:
@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace) -> dict[str, list[str]]:
 
 
 def carry_out(plan: Plan, study: Study, mirror: Mirror, options: argparse.Namespace) -> Summary:
-    """Let the chosen launcher do a plan, with Ctrl-C as people expect: once to save and stop, twice to stop now.
+    """Let the chosen launcher do a plan. Ctrl-C once saves and stops, twice stops now.
 
     Results appear in MLflow meanwhile.
     """
@@ -228,7 +228,7 @@ def _quarantine_damaged(study: Study) -> None:
 
 
 def send(mirror: Any, study: Study, plan: Plan) -> int | None:
-    """Tell MLflow of a plan's stages; how many were new there, None if it did not answer."""
+    """Send a plan's stages to MLflow; returns how many were new there, None if it did not answer."""
     runs = [study.store.run(name) for name in plan.nodes]
     try:
         logged = mirror.sync(runs, plan.uses, None)

@@ -1,4 +1,4 @@
-"""Verb `store`: ls and explain. What else is done with a store is in store_keep.py."""
+"""Verbs `store ls` and `store explain`; the others are in store_keep.py."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def ls_command(options: argparse.Namespace) -> int:
 
 
 def _all_names(store: Store) -> list[str]:
-    """Finished stages, and those that somebody began."""
+    """Finished stages, and those with unfinished work."""
     return sorted({*store.names(), *(p.name for p in store.working.iterdir())})
 
 

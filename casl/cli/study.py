@@ -1,4 +1,4 @@
-"""What most verbs share: which tables under which profile, on which data, in which store."""
+"""Study: the tables, profile, data and store that most verbs work on, and their options."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Study:
 
     @property
     def name(self) -> str:
-        """Of the command as a whole, for what the store remembers of it."""
+        """Name of the study, under which the store remembers it."""
         tables = "all" if len(self.tables) > 9 else "+".join(self.tables)
         part = [hashlib.sha256(self.part.encode()).hexdigest()[:8]] if self.part else []
         data, seeds = self.profile.data.name, str(self.profile.seeds)
@@ -49,7 +49,7 @@ class Study:
 
     @property
     def experiment(self) -> str:
-        """Of MLflow; says what was changed, so that tables of two providers or sizes are not taken for one."""
+        """Name of the experiment in MLflow; says what was changed, so that two providers or sizes have one each."""
         return " ".join(["casl", self.profile.name, self.profile.data.name, *self.profile.variant])
 
 
@@ -98,7 +98,7 @@ def _at(table: str, cells: tuple[Cell, ...], row: str, column: str) -> tuple[Cel
 
 
 def part_options(parser: argparse.ArgumentParser) -> None:
-    """Which part of the tables, where a verb can do with a part."""
+    """Options for a part of the tables: one cell, one repetition."""
     parser.add_argument(
         "--cell", dest="only_cell", nargs=2, metavar=("ROW", "COLUMN"), help="only what one cell of each table needs"
     )
@@ -106,7 +106,7 @@ def part_options(parser: argparse.ArgumentParser) -> None:
 
 
 def need_packages(plan: Plan) -> None:
-    """Whether what is to run can run here, before anything does.
+    """Check that optional packages which stages to run need are installed, before any stage runs.
 
     Raises:
         MissingPackageError: a stage to run needs detectron2, which is not installed.
@@ -131,7 +131,7 @@ def study_options() -> argparse.ArgumentParser:
 
 
 def recipe_options(parser: argparse.ArgumentParser) -> None:
-    """What may differ from the profile's recipe."""
+    """Options for what may differ from the profile's recipe."""
     parser.add_argument(
         "--rule", default="", help="where learning rates drop: A as detectron2, B as EntitySeg, C as mmdetection"
     )

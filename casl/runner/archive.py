@@ -95,7 +95,7 @@ def write_archive(
 
 @dataclass
 class Imported:
-    """What came of an archive: names of stages by outcome, and why the damaged ones are."""
+    """Names of an archive's stages by outcome. damaged: name -> what is wrong with it."""
 
     added: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
@@ -106,8 +106,8 @@ def read_archive(store: Store, archive: Path, progress: Progress = lambda done, 
     """Take over every stage of an archive that the store lacks.
 
     Raises:
-        StoreError: no archive, one of another version, or one with a member that has no business there; the store is
-            as before then.
+        StoreError: no archive, one of another version, or one with a member that no export writes; the store is as
+            before then.
     """
     incoming = store.root / "incoming" / uuid.uuid4().hex[:8]
     with disk_errors("unpack into", incoming):
@@ -249,7 +249,7 @@ def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
 
 
 def _info(name: str, size: int) -> tarfile.TarInfo:
-    """A plain file of nobody's, so that equal stages make equal archives."""
+    """A plain file without owner and time, so that equal stages make equal archives."""
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o644
     return info

@@ -1,4 +1,4 @@
-"""Cost of a plan: estimated before a run from rates that the store has seen, and counted after it.
+"""Cost of a plan: estimated before a run from the rates of finished stages, and counted after it.
 
 A rate is seconds per unit of work: an iteration of a training, an image of a labelling or an evaluation. It is taken
 from results that are alike: same model and recipe, else same detector and backbone, else same kind. Images and batches
@@ -110,7 +110,7 @@ def _median(rates: Sequence[tuple[float, int]]) -> float:
 
 
 def _measured(plan: Plan, store: Store) -> Iterator[tuple[Stage, Mapping[str, Any]]]:
-    """Some finished stages of the plan and some others of the store, with their records."""
+    """A sample of finished stages, of the plan and of the rest of the store, with their records."""
     own = _some([name for name, node in plan.nodes.items() if node.done])
     for name, record in records(store, own).items():
         yield plan.nodes[name].stage, record

@@ -1,8 +1,8 @@
-"""Garbage collection: what no study asks for is removed, and what any study needs stays.
+"""Garbage collection: results that no study needs are removed, and those that a study needs stay.
 
 A study is remembered when it is run or reported: roots/<study>.json holds the stages its tables ask for, of every seed,
 finished or not. Everything reachable from those is kept: their inputs, and the shared beginnings they came from. Losing
-anything else can cost time and never a wrong number, since whatever is missing is computed again.
+anything else can cost time and never a wrong number, since a missing result is computed again.
 
 Removal renames into trash/ first and looks at the roots once more, so that a study that starts meanwhile gets its
 results back whole.
@@ -43,7 +43,10 @@ class Root:
 
 @dataclass(frozen=True)
 class Garbage:
-    """Something nobody needs. why: "unasked", "beginning", "unfinished", "quarantine", "superseded" or "trash"."""
+    """A folder that no study needs.
+
+    why: "unasked", "beginning", "unfinished", "quarantine", "superseded" or "trash".
+    """
 
     name: str
     why: str
@@ -55,7 +58,7 @@ def remember_roots(store: Store, study: str, plan: Plan) -> None:
     """Note what a study's tables ask for, before anything of it is read or run. Replaces what it asked for before.
 
     Args:
-        study: whatever tells one study from another: tables, profile, data.
+        study: name made of all that tells one study from another: tables, profile, data.
         plan: of all its tables and seeds.
     """
     asked = {name: sorted({use.table for use in places}) for name, places in plan.uses.items()}
@@ -68,7 +71,7 @@ def remember_roots(store: Store, study: str, plan: Plan) -> None:
 
 
 def forget_roots(store: Store, study: str) -> None:
-    """Need a study's results no more.
+    """Forget a study, so that its results are no longer kept for it.
 
     Raises:
         StoreError: no such study; the message lists them.
@@ -111,7 +114,7 @@ def find(store: Store, *, segments: bool = False, leftovers: bool = False) -> li
     Args:
         segments: also finished beginnings that no table asks for and no unfinished training of a study waits for.
             Longer trainings that come later start at their first iteration then.
-        leftovers: also unfinished work that nobody does and no study asks for, quarantine and superseded results.
+        leftovers: also unfinished work that no process holds and no study asks for, quarantine and superseded results.
 
     Raises:
         StoreError: no study is remembered, so everything would go.
@@ -137,7 +140,7 @@ def remove(store: Store, garbage: Iterable[Garbage], *, segments: bool = False) 
         What was removed.
 
     Raises:
-        StoreError: a stage is in progress that no remembered study asks for, so nobody knows what it reads.
+        StoreError: a stage is in progress that no remembered study asks for, so what it reads is not known.
     """
     wanted = _kept(store, roots(store), segments=segments)
     if stray := in_progress(store, but=wanted):
@@ -184,7 +187,7 @@ def _is_result(item: Garbage) -> bool:
 
 
 def _to_trash(store: Store, item: Garbage) -> Path | None:
-    """Where a thing went; None if it was gone, or somebody began to work on it."""
+    """Where the folder went; None if it was gone, or a process began to work on the stage."""
     place = store.root / TRASH / f"{item.name}.{uuid.uuid4().hex[:8]}"
     if item.why == "trash":
         return item.path
@@ -204,7 +207,7 @@ def _to_trash(store: Store, item: Garbage) -> Path | None:
 
 
 def _give_back(place: Path, target: Path) -> None:
-    with suppress(OSError):  # it was computed again meanwhile; then ours is a copy that nobody needs
+    with suppress(OSError):  # it was computed again meanwhile, and this copy is not needed
         place.rename(target)
         return
     shutil.rmtree(place, ignore_errors=True)
@@ -233,6 +236,6 @@ def _root_path(store: Store, study: str) -> Path:
 def _size(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # somebody else removed it
+        with suppress(FileNotFoundError):  # another process removed it
             total += path.stat().st_size if path.is_file() else 0
     return total

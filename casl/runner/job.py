@@ -1,4 +1,4 @@
-"""Job: a frozen stage with its placement, as a launcher receives it; and how any process carries one out."""
+"""Job: a stage with its placement, as a launcher receives it, and the code by which any process carries it out."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Resources:
 
 @dataclass(frozen=True)
 class Job:
-    """One stage to have, and the earlier state of the same training to continue from."""
+    """A stage to do, and the earlier state of the same training to continue from."""
 
     stage: Stage
     resume: Train | None = None
@@ -186,7 +186,7 @@ def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[
 
 
 def _sentence(error: Exception) -> str:
-    """What a person is told: our own errors as they are, any other with its type and place."""
+    """The message for people: casl's own errors as they are, any other with its type and place."""
     if isinstance(error, CaslError):
         return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
@@ -248,7 +248,7 @@ def pick_device(name: str, rank: int = 0) -> str:
 
 
 def _quiet(text: str) -> None:
-    """Of several ranks the first keeps the log."""
+    """The log of all ranks but the first: none."""
 
 
 def _logger(path: Path) -> Callable[[str], None]:

@@ -1,8 +1,8 @@
 """Leases: who works on a stage now, on a folder that any number of processes and machines may share.
 
 leases/<stage>/<number> is one attempt. Its first line says who makes it; every heartbeat appends a dot; a last line
-is written when it ends. Numbers only rise: whoever makes the next one, which only one process can, has the stage, and
-the one before has lost it. Nothing here compares clocks of two machines, or trusts one that may jump: an owner is dead
+is written when it ends. Numbers only rise: only one process can make the next number; it then has the stage, and the
+owner before has lost it. Nothing here compares clocks of two machines, or trusts one that may jump: an owner is dead
 if it is on this machine and its process is gone, or if no heartbeat was seen for `stale_s` by this process's own
 monotonic clock. Appending keeps the file itself, so that NFS shows a new heartbeat to everyone who opens it.
 """
@@ -43,13 +43,13 @@ class Lease:
         return self.folder / str(self.number)
 
     def is_ours(self) -> bool:
-        """Whether nobody took the stage over. Asked before a result is committed."""
+        """Whether no other process took the stage over. Asked before a result is committed."""
         return _numbers(self.folder)[-1:] == [self.number]
 
     def beat(self) -> bool:
-        """Say that the owner lives; whether the lease is still ours."""
+        """Append a heartbeat; returns whether the lease is still ours."""
         try:
-            with self.path.open("r+b", buffering=0) as file:  # never makes a file that somebody removed
+            with self.path.open("r+b", buffering=0) as file:  # never makes a file anew that was removed
                 file.seek(0, os.SEEK_END)
                 file.write(b".")
         except FileNotFoundError:
@@ -57,7 +57,7 @@ class Lease:
         return self.is_ours()
 
     def release(self) -> None:
-        """Say that this attempt has ended, finished or not."""
+        """Write the last line: this attempt has ended, finished or not."""
         with contextlib.suppress(FileNotFoundError), self.path.open("r+b", buffering=0) as file:
             file.seek(0, os.SEEK_END)
             file.write(b"\n" + json.dumps({"seconds": round(time.monotonic() - self.began, 3)}).encode() + b"\n")
@@ -67,7 +67,7 @@ class Lease:
         """Beat in a thread while the block runs, then release.
 
         Args:
-            on_lost: called once from that thread when somebody else has the stage.
+            on_lost: called once from that thread when another process has the stage.
         """
         over = threading.Event()
 
@@ -105,7 +105,7 @@ class Leases:
         self._seen: dict[Path, tuple[int, float]] = {}
 
     def acquire(self, name: str) -> Lease | None:
-        """A lease on a stage, or None while somebody else has it."""
+        """A lease on a stage, or None while another process has it."""
         folder = self.root / name
         numbers = _numbers(folder)
         if numbers and not self._is_over(folder / str(numbers[-1])):
@@ -125,7 +125,7 @@ class Leases:
         return Lease(folder, number, time.monotonic())
 
     def is_held(self, name: str) -> bool:
-        """Whether somebody works on the stage, as far as this process knows."""
+        """Whether a process works on the stage, as far as this one knows."""
         folder = self.root / name
         numbers = _numbers(folder)
         return bool(numbers) and not self._is_over(folder / str(numbers[-1]))
@@ -161,7 +161,7 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], int, dict[str, Any] | None]:
-    """Who, heartbeats, and how it ended if it did. Of a damaged file nothing is known but that it may still grow."""
+    """The owner, the heartbeats and the last line, if there is one. A damaged file gives only a size that may grow."""
     lines = path.read_text(errors="replace").split("\n")
     try:
         ended = json.loads(lines[2]) if len(lines) > 2 and lines[2] else None

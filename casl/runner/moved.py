@@ -1,7 +1,7 @@
-"""Results that other code made: the files of a stage changed since, and its VERSION did not.
+"""Moved results: stages whose source files changed since their result was made, while their VERSION did not.
 
-Nobody but the author of a change knows whether it moves numbers. So such results stay valid, are said, and are set
-aside when that is asked for. A result that recorded no source, from an earlier version, is never counted.
+Only the author of a change knows whether it moves numbers. So moved results stay valid, are listed, and are set aside
+on request (`--rerun-moved`). A result that recorded no source, from an earlier version of casl, is never counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SUPERSEDED = "superseded"
 
 
 def moved(plan: Plan, store: Store) -> dict[str, list[str]]:
-    """Finished stages of a plan, and the stored beginnings it continues from, that other code made.
+    """Finished stages of a plan, and the stored beginnings it continues from, whose source changed since.
 
     Returns:
         name -> the files that changed, sorted; what depends on these stages is not listed.
@@ -69,7 +69,7 @@ def set_aside(names: Iterable[str], store: Store) -> list[str]:
 
 
 def in_progress(store: Store, but: Collection[str] = ()) -> list[str]:
-    """Stages that somebody works on now, other than some.
+    """Stages that a process works on now, apart from those in `but`.
 
     A machine that died leaves its leases behind. They are told from live ones by a missing heartbeat, so this may take
     as long as the store waits for one.
@@ -83,7 +83,7 @@ def in_progress(store: Store, but: Collection[str] = ()) -> list[str]:
 
 
 class Without(Store):
-    """A store as it would be without some results; to plan with."""
+    """A view of a store in which some results count as not done, for planning."""
 
     def __init__(self, store: Store, hidden: Iterable[str]) -> None:
         super().__init__(store.root)
@@ -95,7 +95,7 @@ class Without(Store):
 
 
 def plan_without_moved(make: Callable[[Store], Plan], store: Store) -> tuple[Plan, dict[str, list[str]]]:
-    """The plan that would be left after setting aside all results that other code made.
+    """The plan that would be left after setting aside all moved results.
 
     Args:
         make: plans with a store.

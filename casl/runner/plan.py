@@ -19,7 +19,7 @@ from casl.spec.stage import Stage
 
 @dataclass(frozen=True)
 class Node:
-    """One stage to have. resume: an earlier state of the same training to continue from.
+    """One stage of a plan. resume: an earlier state of the same training to continue from.
 
     needs: names of the stages that must be done first. iters: iterations to train here, 0 for other kinds.
     asked: whether a cell's chain names this stage; otherwise it is a shared beginning of some that are.
@@ -99,7 +99,7 @@ def make_plan(
 
 @contextmanager
 def _collector_paused() -> Iterator[None]:
-    """A plan of many thousand objects holds no cycles; looking for some again and again takes a quarter of the time."""
+    """Pause the garbage collector: plans hold no cycles, and looking for some takes a quarter of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Rates tried on a device for a few steps, kept in the store beside what finished stages took."""
+"""Probes: seconds a unit of work that a device took in a few steps of `casl plan --probe`, kept in the store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = "probes.json"
 
 
 def mark_of(alike: tuple[Any, ...]) -> str:
-    """A short name for what stages of one rate have in common."""
+    """A short name for what stages with the same rate have in common, a part of `Work.alike`."""
     return hashlib.sha256(repr(alike).encode()).hexdigest()[:24]
 
 
@@ -28,5 +28,5 @@ def read_probes(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def write_probes(root: Path, probes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Keep these and what was there."""
+    """Add rates to those in the file; of equal marks the new ones stay."""
     write_json(root / FILE, {**read_probes(root), **probes})

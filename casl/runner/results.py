@@ -1,4 +1,4 @@
-"""What the records of committed stages say beyond Run: inputs, beginning, version, source. Reads, never writes.
+"""Reading the records of committed stages: inputs, beginning, version and source, which Run does not have.
 
 Results of earlier versions recorded none of these; what can be found from their fields is, the rest is unknown.
 """

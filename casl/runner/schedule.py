@@ -25,8 +25,8 @@ class Launcher(Protocol):
 
     Made from a store and `Resources`. Events are {"event": ..., "name": stage}, where an event is "begun", "progress"
     (with "done", "total", "rate", "loss"), or how a job ended: "done", "failed", "memory", "damaged", "stopped", "busy"
-    (another process has the stage), "lost" (whatever did the job is gone, with a "code"), "dropped" (it will not start,
-    since a stage before it did not end well).
+    (another process has the stage), "lost" (the process that did it is gone, with a "code"), "dropped" (it will not
+    start, since a stage before it did not end well).
 
     slots: how many jobs it takes at once. ahead: it takes a stage before those it needs are done, keeps the order, and
     goes on without the runner; its `farewell` says how to watch and cancel what it has.
@@ -55,7 +55,7 @@ class Summary:
 
 
 class Watcher(Protocol):
-    """Told what happens, for people to see."""
+    """Shows people what happens."""
 
     def progress(self, event: Mapping[str, Any]) -> None: ...
 
@@ -113,7 +113,7 @@ def hand_over(plan: Plan, launcher: Launcher, placement: Placement) -> int:
 
 
 class _Run:
-    """What is going on while a plan is carried out."""
+    """The state of a plan that is carried out: stages that wait, run and ended, and attempts so far."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class _Run:
         for name in [n for n, when in self.elsewhere.items() if when <= now and self.store.is_done(n)]:
             self._settle(name, "done")  # by the other process
         if (room := self.launcher.slots - len(self.running)) <= 0:
-            return  # and do not sort thousands that wait
+            return  # sorting thousands that wait would take long
         ready = [n for n in self._ready() if self.elsewhere.get(n, 0.0) <= now and not self._is_busy(n, now)]
         for name in ready[:room]:
             node = self.waiting.pop(name)
@@ -164,7 +164,7 @@ class _Run:
         return ready
 
     def _is_busy(self, name: str, now: float) -> bool:
-        """Of a stage that another process had: whether it still has it. Looked at here, where what was seen is kept."""
+        """Whether a stage that another process had is still held by it; free stages leave `elsewhere`."""
         if name not in self.elsewhere:
             return False
         if self.store.leases.is_held(name):
@@ -174,7 +174,7 @@ class _Run:
         return False
 
     def handle(self, event: Mapping[str, Any]) -> None:
-        """Take note of an event."""
+        """Update the state with an event of the launcher."""
         if event["event"] == "begun":
             if self.ahead:
                 self.watcher.started(event["name"])
@@ -220,13 +220,13 @@ class _Run:
         return False
 
     def _opened(self, name: str) -> list[str]:
-        """Everything a stage may have opened: what it needs, and what that needed."""
+        """Names of all stages whose results a stage may have opened: those it needs, and those that these need."""
         needs = self.plan.nodes[name].needs
         further = [n for need in needs if need in self.plan.nodes for n in self.plan.nodes[need].needs]
         return [*needs, *further]
 
     def _make_anew(self, name: str) -> None:
-        """A result was moved out of the way: it counts as not done."""
+        """Queue a stage again whose damaged result was moved to quarantine."""
         node = self.plan.nodes[name]
         self.have.discard(name)
         self.have.update(n for n in node.needs if self.store.is_done(n))

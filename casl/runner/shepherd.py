@@ -1,9 +1,9 @@
-"""The shepherd: one small process above every worker, whatever launched it.
+"""The shepherd: one small process above every worker, the same under every launcher.
 
-It takes the lease on a stage, hands the job to its worker, keeps the heartbeat, and sees to it that nothing outlives
-the stage: when the worker dies, runs out of time, loses the lease, or when the shepherd is told to stop, every process
-of the worker's tree is killed, those in sessions of their own included. They are found by an environment variable that
-all inherit. What a shepherd that was killed itself leaves behind, the next one on this machine and store sweeps away.
+It takes the lease on a stage, hands the job to its worker and keeps the heartbeat. When the worker dies, runs out of
+time or loses the lease, or when the shepherd is told to stop, every process of the worker's tree is killed, those in
+sessions of their own included. They are found by an environment variable that all of them inherit. What a shepherd
+leaves behind that was itself killed, the next one on this machine and store kills.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Shepherd:
     def do(self, request: Mapping[str, Any]) -> str:
         """Carry out {"job": ...}; tells how it ended as an event, and returns that.
 
-        Endings are those of `carry_out`, and "busy" when somebody else works on the stage, "lost" when the worker died.
+        Endings are those of `carry_out`, "busy" when another process works on the stage, "lost" when the worker died.
         """
         job = Job.from_json(request["job"])
         name = job.stage.name
@@ -118,7 +118,7 @@ class Shepherd:
             send(self.events, event)
 
     def wait_and_do(self, request: Mapping[str, Any]) -> str:
-        """The same, but wait while somebody else works on the stage, and cut batches where memory is too small."""
+        """As `do`, but wait while another process works on the stage, and cut batches where memory is too small."""
         while True:
             status = self.do(request)
             if status == "memory" and (smaller := in_smaller_pieces(Job.from_json(request["job"]))):
@@ -137,7 +137,7 @@ class Shepherd:
         name = job.stage.name
         lost = threading.Event()
         with lease.kept(lost.set, min(BEAT_S, self.store.leases.stale_s / 12)):
-            if self.store.is_done(name):  # between the question and the lease
+            if self.store.is_done(name):  # it was done between the look above and the lease
                 status: dict[str, Any] = {"event": "done"}
             else:
                 self.store.begin(lease)
@@ -162,14 +162,14 @@ class Shepherd:
                 return {"event": "lost", "code": _TAKEN} if taken else event
             if worker.is_gone:
                 ending = "stopped" if self.told_to_stop.is_set() else "lost"
-                return self._bury({"event": ending, "code": worker.code})
+                return self._end_with({"event": ending, "code": worker.code})
             if lost.is_set():
-                return self._bury({"event": "lost", "code": _TAKEN})
+                return self._end_with({"event": "lost", "code": _TAKEN})
             if watch.is_over():
                 self.store.fail(job.stage, f"stopped by the time limit of {limit:g} s; its log ends where it hung")
-                return self._bury({"event": "failed"})
+                return self._end_with({"event": "failed"})
             if self.told_to_stop.is_set() and watch.grace_is_over():
-                return self._bury({"event": "stopped"})
+                return self._end_with({"event": "stopped"})
 
     def _start(self, job: Job, lease: Lease) -> _Worker:
         request = {"job": job.to_json(), "attempt": lease.number}
@@ -185,20 +185,20 @@ class Shepherd:
         return self._worker
 
     def _after(self, job: Job) -> None:
-        """What a job leaves behind beside the worker itself has no business any more."""
+        """End the processes that a finished job left behind, all but a warm worker."""
         assert self._worker is not None
         if _has_ranks(job):
             self.close()
-        elif _has_company(self._worker.process.pid):
+        elif _has_other_children(self._worker.process.pid):
             kill_tree(self.mark, but=self._worker.process.pid)
 
-    def _bury(self, ending: dict[str, Any]) -> dict[str, Any]:
+    def _end_with(self, ending: dict[str, Any]) -> dict[str, Any]:
         self.close()
         return ending
 
 
 class _Watch:
-    """When to give up. limit_s: of the stage itself, 0 for none; its worker may take `START_S` to start."""
+    """Deadlines of one attempt. limit_s: of the stage itself, 0 for none; its worker may take `START_S` to start."""
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
@@ -260,7 +260,7 @@ class _Worker:
             self.process.terminate()
 
     def events(self, timeout_s: float) -> Iterator[dict[str, Any]]:
-        """What it said meanwhile; `is_gone` once it can say nothing more."""
+        """Its events since the last call; `is_gone` once it has ended."""
         if not self._selector.select(timeout_s):
             return
         data = os.read(self.answers.fileno(), 1 << 16)
@@ -285,7 +285,7 @@ def _has_ranks(job: Job) -> bool:
     return job.placement.ranks * job.placement.nodes > 1
 
 
-def _has_company(worker: int) -> bool:
+def _has_other_children(worker: int) -> bool:
     """Whether this process has another descendant than its worker: orphans are its children, since it adopts them.
 
     The kernel's own lists of children, which may miss one while others end; what is missed is found at the next stage,

@@ -8,7 +8,7 @@
     quarantine/                damaged results, moved out of the way
 
 Readers take no lease. Work happens in work/, and one rename of the folder commits it. An attempt that takes over from
-one that died goes on in that one's folder under its own number, so that an owner who only slept cannot write there.
+one that died goes on in that one's folder under its own number, so that an owner that only slept cannot write there.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Store:
             )
 
     def check_writable(self) -> None:
-        """Find out now rather than after the first stage.
+        """Write a file and remove it, so that a store that cannot be written fails before the first stage.
 
         Raises:
             StoreError: the folder is read-only, or full.
@@ -176,10 +176,10 @@ class Store:
         Args:
             stage: what was computed.
             record: the fields of Run except files and stage, which are taken here.
-            lease: of the caller; without one nobody else may work on the stage.
+            lease: of the caller; without one the caller must know that no other process works on the stage.
 
         Raises:
-            StoreError: somebody else took the stage over meanwhile.
+            StoreError: another process took the stage over meanwhile.
         """
         work = self.attempt(lease) if lease else self.work(stage.name)
         with disk_errors("commit", work):
@@ -187,7 +187,8 @@ class Store:
             files = {str(p.relative_to(work)): p for p in sorted(work.rglob("*")) if p.is_file() and p.name != RESULT}
             entries = {n: {"sha256": sha256(p), "bytes": p.stat().st_size} for n, p in files.items()}
             result = {**record, "key": stage.key, "files": entries, "stage": freeze(stage)}
-            (work / RESULT).write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")  # nobody reads it before
+            text = json.dumps(result, indent=1, sort_keys=True) + "\n"
+            (work / RESULT).write_text(text)  # not yet where readers look: the rename below puts it there
             sync_all([*files.values(), work / RESULT, work])
             if lease and not lease.is_ours():
                 raise StoreError(f"{stage.name} was taken over by another process, whose result will count")

@@ -28,7 +28,7 @@ class Stored:
 
 
 def reasons(plan: Plan, store: Store, aside: Iterable[str] = ()) -> dict[str, str]:
-    """For each stage to run, one sentence.
+    """Why each stage of a plan has to run, in one sentence each.
 
     Args:
         aside: results that would be set aside first, because their code moved.
@@ -85,7 +85,7 @@ def describe(stage: Stage) -> dict[str, Any]:
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested frozen stages as dotted names."""
+    """Fields of nested frozen stages by dotted name."""
     if isinstance(value, dict):
         found: dict[str, Any] = {}
         for name, inner in value.items():

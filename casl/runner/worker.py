@@ -39,11 +39,11 @@ def main(arguments: list[str]) -> None:
     if len(arguments) > 3:
         _become_torchrun(arguments[0], arguments[2], int(arguments[3]), int(arguments[4]))
     events = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever libraries print goes to the log, not into the events
+    os.dup2(2, 1)  # what libraries print goes to the log, not into the events
     store = Store(Path(arguments[0]))
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the runner, which tells us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the runner, which passes it on as SIGTERM
     rank, world, local = (int(os.environ.get(n, d)) for n, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
     process = Process(lambda *_: None, stopping=stop.is_set, rank=rank, world=world, local_rank=local)
     for request in _requests(arguments[2] if len(arguments) > 2 else None):
@@ -86,7 +86,7 @@ def _requests(file: str | None) -> Iterator[dict[str, Any]]:
 
 
 class _Reporter:
-    """Sends progress, but not more often than anyone reads it."""
+    """Sends progress events, at most one in EVENTS_S."""
 
     def __init__(self, events: TextIO, name: str) -> None:
         self.events, self.name = events, name

@@ -1,1 +1,1 @@
-"""MLflow: a mirror of the store there, and all that it says. MLflow itself is imported inside functions only."""
+"""The mirror of a store in MLflow, which is imported inside functions only."""

@@ -13,18 +13,18 @@ START = "attributes.start_time"
 
 
 def run_page(address: Address) -> str:
-    """One run."""
+    """Address of one run."""
     experiment, run = address
     return f"#/experiments/{experiment}/runs/{run}{TRAINING_MODE}"
 
 
 def experiment_page(experiment: str) -> str:
-    """All runs of an experiment, under its description."""
+    """Address of all runs of an experiment, under its description."""
     return f"#/experiments/{experiment}/runs{TRAINING_MODE}"
 
 
 def search_page(experiment: str, where: str, order: str = START, *, ascending: bool = True) -> str:
-    """The runs that a filter finds, in order.
+    """Address of the runs that a filter finds, in order.
 
     Args:
         where: in MLflow's language of filters, as its field of search takes it.
@@ -35,13 +35,13 @@ def search_page(experiment: str, where: str, order: str = START, *, ascending: b
 
 
 def list_page(experiment: str, runs: Sequence[str]) -> str:
-    """These runs only, oldest first. runs: at least one id."""
+    """Address of a list of given runs, oldest first. runs: at least one id."""
     names = ",".join(f"'{run}'" for run in runs)
     return search_page(experiment, f"attributes.run_id IN ({names})")
 
 
 def compare_page(addresses: Sequence[Address]) -> str:
-    """Runs side by side: parameters that differ, figures, curves."""
+    """Address of a comparison: parameters that differ, figures, curves."""
     runs = json.dumps([run for _, run in addresses])
     experiments = json.dumps(sorted({experiment for experiment, _ in addresses}))
     asked = urlencode({"runs": runs, "experiments": experiments}, quote_via=quote)  # MLflow finds runs in front only
@@ -49,5 +49,5 @@ def compare_page(addresses: Sequence[Address]) -> str:
 
 
 def model_page(name: str) -> str:
-    """A registered model."""
+    """Address of a registered model."""
     return f"#/models/{quote(name)}{TRAINING_MODE}"

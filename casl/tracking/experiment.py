@@ -1,6 +1,6 @@
-"""What an experiment shows first: a description with links to its tables, best runs, comparisons and searches.
+"""The description of an experiment, with links to its tables, best runs, comparisons and searches, as Markdown.
 
-Words only: no MLflow here. A search is a filter and an order; its address carries both, MLflow stores nothing of it.
+No MLflow here. A search is a filter and an order; its address carries both, MLflow stores nothing of it.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class Listed:
 
     @property
     def facts(self) -> type[Stage]:
-        """What is known of that kind."""
+        """The class of that kind, with its facts."""
         return kind_named(self.kind)
 
 
 @dataclass(frozen=True)
 class Search:
-    """Runs that people look for. name: for `casl ui --search`. where, order: see `search_page`."""
+    """A filter and an order over the runs of an experiment, as in `search_page`. name: for `casl ui --search`."""
 
     name: str
     heading: str

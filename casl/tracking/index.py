@@ -21,7 +21,7 @@ from casl.tracking.server import default_uri, identity
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known to be in MLflow.
+    """A run that is known to be in MLflow.
 
     database: which one; content: digest of the result; tags: as last set; figures: final ones; inputs: stages it was
     made from; iters: of a training.
@@ -57,14 +57,14 @@ class Experiment:
 
 
 class Index:
-    """The files of one store about one MLflow. Reading opens no MLflow."""
+    """The files in which one store remembers one MLflow. Reading them does not open MLflow."""
 
     def __init__(self, store: Path, uri: str | None) -> None:
         self.uri = uri.rstrip("/") if uri else default_uri(store)
         self.folder = store.resolve() / "mlflow" / hashlib.sha256(self.uri.encode()).hexdigest()[:16]
 
     def read(self, name: str) -> Entry | None:
-        """Of one stage; a damaged or older entry counts as none, since an adopted run replaces it."""
+        """The entry of a stage. A damaged or older one counts as none: the next sync adopts the run that MLflow has."""
         try:
             entry = Entry(**json.loads((self.folder / f"{name}.json").read_text()))
         except (OSError, ValueError, TypeError):
@@ -76,13 +76,13 @@ class Index:
         write_json(self.folder / f"{name}.json", dataclasses.asdict(entry))
 
     def entries(self, experiment_id: str) -> dict[str, Entry]:
-        """Every stage in an experiment."""
+        """Entries of all stages in an experiment, by name."""
         names = sorted(p.stem for p in self.folder.glob("*.json") if not p.name.startswith("."))
         read = {name: self.read(name) for name in names}
         return {n: e for n, e in read.items() if e and e.experiment_id == experiment_id}
 
     def experiment(self, experiment_id: str) -> Experiment | None:
-        """Of one experiment; None if nothing is known."""
+        """What is known of an experiment; None if nothing is."""
         try:
             known = Experiment(**json.loads(self._experiment_file(experiment_id).read_text()))
         except (OSError, ValueError, TypeError):

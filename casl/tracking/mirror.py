@@ -98,7 +98,11 @@ class Mirror:
 
     @contextmanager
     def _session(self) -> Iterator[Callable[[], Writer]]:
-        """One sync a store at a time. Yields what opens MLflow at its first call: often nothing is to be sent."""
+        """Hold the lock of a sync: one at a time a store.
+
+        Yields:
+            A function that opens MLflow at its first call, since often there is nothing to send.
+        """
         opened: list[Writer] = []
         with ExitStack() as stack:
             try:
@@ -174,7 +178,7 @@ class Mirror:
         )
 
     def _links(self, stage: Stage | None, kin: Mapping[str, Sequence[Train]]) -> dict[str, Address]:
-        """Where everything is that led to a stage, the shared beginnings of its trainings included."""
+        """Addresses of all stages that led to a stage, shared beginnings of its trainings included."""
         found: dict[str, Address] = {}
         for each in ancestors(stage) if stage else ():
             beginnings = kin.get(each.family, ()) if isinstance(each, Train) else ()
@@ -186,7 +190,7 @@ class Mirror:
         return found
 
     def _experiments(self, ended: Ended) -> list[str]:
-        """Where this store's runs are, of those given."""
+        """Ids of the experiments that have the runs of given stages."""
         entries = [self.known.read(run.name) for run, _ in ended]
         return sorted({entry.experiment_id for entry in entries if entry})
 
@@ -242,7 +246,7 @@ def _families(ended: Ended) -> dict[str, list[Train]]:
 
 
 def _inputs_first(item: tuple[Run, Stage | None]) -> tuple[int, str, str]:
-    """An input has fewer ancestors than what is made from it; its run must exist to be linked."""
+    """Sort key by which inputs come before stages made from them, since a run must exist to be linked."""
     run, stage = item
     return len(list(ancestors(stage))) if stage else 0, run.started, run.name
 
@@ -256,6 +260,6 @@ def _by_table(uses: Sequence[Use]) -> dict[str, list[str]]:
 
 
 def _digest(run: Run) -> str:
-    """Of everything a run says, so that another result, or another failure, is seen as one. Not of where it lies."""
+    """Digest of all that is known of a run but its folder: it tells another result or failure from the one sent."""
     fields = dataclasses.asdict(dataclasses.replace(run, folder=Path()))
     return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()

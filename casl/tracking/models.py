@@ -1,4 +1,4 @@
-"""Registered models: the few detectors of a store that people look for, ready to load.
+"""Registered models: the best detectors of a store and its default labeler and warmup, ready to load.
 
 One registered model a table, whose alias `best` is the detector of the table's best cell, with `best-<metric>` for each
 further metric; and the labeler and the warmup that most cells were made with, as alias `default`. A model is a folder
@@ -39,7 +39,7 @@ ABOUT_BEST = "The detectors of a table's best cells; `best` goes by the metric t
 
 @dataclass(frozen=True)
 class Wanted:
-    """A stage that shall be known as <name>@<alias>. what: a sentence for people."""
+    """A stage whose detector is to be registered as <name>@<alias>. what: a sentence for people."""
 
     name: str
     alias: str
@@ -48,7 +48,7 @@ class Wanted:
 
 
 def wanted(experiment: str, runs: Sequence[Listed], trained: Mapping[str, str]) -> list[Wanted]:
-    """The models people look for.
+    """The models to register.
 
     Args:
         experiment: its name; registered names begin with it.
@@ -69,7 +69,7 @@ def wanted(experiment: str, runs: Sequence[Listed], trained: Mapping[str, str]) 
 
 
 def _defaults(experiment: str, runs: Sequence[Listed]) -> Iterator[Wanted]:
-    """The labeler and the warmup that the most cells go through; of equal ones the longest."""
+    """For each kind with a default model, the stage that most cells go through; of equal ones the longest."""
     for kind in (name for name, facts in KINDS.items() if facts.has_default_model):
         cells: Counter[str] = Counter()
         for run in runs:
@@ -159,7 +159,7 @@ class Registry:
 
 
 def _link(weights: Path, target: Path) -> None:
-    """The same bytes in a second place: a second name where the disk allows, else a copy."""
+    """Put weights in a second place: a hard link where the disk allows, else a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(weights, target)
@@ -223,7 +223,7 @@ def has_weights(run: Run) -> bool:
 
 
 def data_facts(stage: Train, runs: Mapping[str, Run]) -> dict[str, Any]:
-    """Of each data set on disk behind a training: what its classes are called."""
+    """Facts of each data set on disk behind a training, with the names of its classes."""
     sets = [s.name for s in ancestors(stage) if isinstance(s, DataSet) and s.names_classes]
     return {name: dict(runs[name].facts) for name in sets if name in runs}
 

@@ -40,7 +40,7 @@ class Writer:
         self.experiment_id = _experiment(client, experiment, artifacts)
 
     def adopt(self, run: Run, content: str) -> tuple[str, str] | None:
-        """Settle what an earlier sync left of a run before it could remember it.
+        """Find a run that an interrupted sync wrote and could not remember, and delete what is half written.
 
         Returns:
             Experiment and run id of a complete one with this very content; None if there is none. Every other run

@@ -1,4 +1,4 @@
-"""Reaching MLflow: a database made once and whole, a server asked briefly, and errors a person can act on.
+"""Connections to MLflow: databases are made whole, servers are asked with short waits, errors say what to do.
 
 MLflow is imported inside functions only: it takes over a second, and nothing but a sync or `make ui` needs it.
 """
@@ -41,7 +41,7 @@ _BRIEF = {
 
 @contextmanager
 def quiet_settings() -> Iterator[None]:
-    """MLflow's variables for short waits and no chatter; those the user set win, and all is undone afterwards."""
+    """Set MLflow's variables for short waits and little output, unless the user set them, and undo it afterwards."""
     added = {name: value for name, value in (_QUIET | _BRIEF).items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -53,7 +53,7 @@ def quiet_settings() -> Iterator[None]:
 
 @contextmanager
 def quiet_mlflow() -> Iterator[None]:
-    """Short waits and no chatter while MLflow works."""
+    """Short waits and no log lines while MLflow works."""
     with quiet_settings(), ExitStack() as stack:
         import mlflow  # noqa: F401  sets its loggers' levels on import, so import before silencing them
 
@@ -177,11 +177,11 @@ def _check_up(uri: str) -> None:
         with urllib.request.urlopen(f"{uri}/health", timeout=PATIENCE_S):
             pass
     except urllib.error.HTTPError:
-        return  # something answers; what it thinks of us, MLflow will say
+        return  # a server answers; MLflow itself reports what is wrong
 
 
 def ui_command(store: Path, uri: str | None, port: int) -> tuple[list[str], dict[str, str]]:
-    """How to serve a store's MLflow pages on this machine; call after a sync.
+    """The command that serves a store's MLflow pages on this machine; call after a sync.
 
     Args:
         store: the store's folder. uri: None, or the database that `Mirror` was given.

@@ -1,4 +1,4 @@
-"""What a mirrored run says: its readable name, parameters, tags and note. Words only: no MLflow here."""
+"""The readable name, parameters, tags and note of a mirrored run, as text. No MLflow here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_LISTED = 40  # runs in one address
 
 @dataclass(frozen=True)
 class Sheet:
-    """One run as MLflow shall show it. tags include the note; metrics are the final figures."""
+    """One run as MLflow shows it. tags include the note; metrics are the final figures."""
 
     title: str
     params: Mapping[str, str]
@@ -44,7 +44,7 @@ def stage_of(run: Run) -> Stage | None:
 
 
 def describe(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], links: Mapping[str, Address]) -> Sheet:
-    """Everything MLflow shall show of a run, apart from curves and files.
+    """Everything that MLflow shows of a run, apart from curves and files.
 
     Args:
         run: done or failed.

@@ -1,4 +1,4 @@
-"""What a stage costs its machine: processor, memory and GPU, sampled while it works.
+"""Use of processor, memory and GPU by a stage, sampled while it works.
 
 A thread writes a line every few seconds into a file beside the curves; the mirror shows it as system metrics of MLflow.
 Nothing here can change a result, and nothing that cannot be measured stops a stage.
@@ -29,7 +29,7 @@ class Usage:
         self._last = (time.monotonic(), _cpu_seconds())
 
     def sample(self) -> None:
-        """Take one."""
+        """Add one sample."""
         now, spent = time.monotonic(), _cpu_seconds()
         before, spent_before = self._last
         self._last = (now, spent)

@@ -19,7 +19,7 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.ending: dict[str, Any] = {}  # the last event that told how an attempt ended
-        self.code: int | None = None  # exit status of whatever started the shepherd, if it wrote one
+        self.code: int | None = None  # exit status that the script above the shepherd wrote, if it did
         self._offset = 0
 
     @property

@@ -96,7 +96,7 @@ class Local:
             self._selector.register(shepherd.events, selectors.EVENT_READ, number)
 
     def _free_place(self) -> int | None:
-        """A place nobody uses, those with a warm worker first."""
+        """A place without a running job, those with a warm worker first."""
         for number in sorted(self._free, key=lambda n: n not in self._shepherds):
             if self._locks.take(self._places[number].gpus):
                 self._free.remove(number)
@@ -181,7 +181,7 @@ class GpuLocks:
         if gpu not in self._handles:
             path = self.folder / f"casl-gpu-{gpu.replace('/', '_')}.lock"
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            with contextlib.suppress(PermissionError):  # somebody else's file, and already open to all
+            with contextlib.suppress(PermissionError):  # another user's file, which that user opened to all
                 path.chmod(0o666)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -35,7 +35,7 @@ OPTIONS = {"address": "auto"}
 
 @dataclass
 class _Task:
-    """A stage that Ray has."""
+    """A stage that was submitted to Ray."""
 
     name: str
     log: EventLog

@@ -64,7 +64,7 @@ class Options:
 
     @staticmethod
     def read(options: Mapping[str, str]) -> Options:
-        """From "slurm.NAME" -> value; names of other launchers are theirs.
+        """From "slurm.NAME" -> value; options of other launchers are skipped.
 
         Raises:
             SpecError: an option that casl sets itself, or a value that is no number.
@@ -82,7 +82,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Files:
-    """What belongs to one submission of one stage."""
+    """The files of one submission of one stage."""
 
     script: Path
     job: Path
@@ -91,7 +91,7 @@ class Files:
 
     @staticmethod
     def fresh(folder: Path, name: str) -> Files:
-        """Names nobody has used: a second submission in the same run has a number."""
+        """Names that are not taken: a second submission in the same run has a number."""
         number, stem = 1, name
         while (folder / f"{stem}.sh").exists():
             number += 1

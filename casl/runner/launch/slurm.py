@@ -1,4 +1,4 @@
-"""Launcher `slurm`: one batch job a stage, all handed to Slurm at once; it keeps their order and needs nobody to watch.
+"""Launcher `slurm`: one batch job a stage, all handed to Slurm at once; it keeps their order without the runner.
 
     slurm/<run>/<stage>.sh     the script that was submitted
                 <stage>.json   the job as the shepherd reads it
@@ -35,7 +35,7 @@ GONE_S = 60.0  # a file server may show what a job wrote so much later
 
 @dataclass
 class _Queued:
-    """A stage that Slurm has, or had."""
+    """A stage that was submitted to Slurm."""
 
     job: Job
     number: str
@@ -50,7 +50,7 @@ class _Queued:
 
 
 class Slurm:
-    """Submits stages, and tells what became of them.
+    """Submits stages to Slurm and reports how they end.
 
     Args:
         store: on a folder that all nodes have under the same path.
@@ -209,7 +209,7 @@ def needs(job: Job) -> list[str]:
 
 
 class _Queue:
-    """Ids of this user's jobs that Slurm has not finished with, asked not too often."""
+    """Ids of this user's jobs that Slurm has not finished with; Slurm is asked once in `poll_s`."""
 
     def __init__(self, poll_s: float) -> None:
         self.poll_s = poll_s
@@ -217,7 +217,7 @@ class _Queue:
         self._asked = 0.0
 
     def now(self) -> set[str]:
-        """Of the last look, at most `poll_s` old; older while Slurm does not answer."""
+        """The ids as of the last answer, which is at most `poll_s` old, and older while Slurm does not answer."""
         if time.monotonic() - self._asked > self.poll_s:
             with contextlib.suppress(StageError):  # its controller restarts: nothing is known to have changed
                 self.look()
