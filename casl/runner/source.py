@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from casl import catalog
-from casl.spec.kinds import Model
+from casl.spec.records import Model
 from casl.spec.stage import Record, Stage
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that holds PACKAGES: a checkout, a snapshot, site-packages

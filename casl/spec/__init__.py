@@ -7,14 +7,13 @@ from casl.spec.kinds import (
     Evaluate,
     Finetune,
     Labeler,
-    Model,
     PseudoLabel,
-    Recipe,
     Train,
     Warmup,
 )
 from casl.spec.profile import FolderData, PlannedData, Profile, SceneData
 from casl.spec.recipe import evaluate, finetune, labeler, pseudo_label, warmup, warmup_on_truth
+from casl.spec.records import Model, Recipe
 from casl.spec.stage import Record, Stage, ancestors
 
 __all__ = [

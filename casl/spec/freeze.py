@@ -9,7 +9,8 @@ from typing import Any
 from casl.catalog import STAGES
 from casl.errors import SpecError, unknown
 from casl.spec import kinds
-from casl.spec.kinds import Model, Recipe, Train
+from casl.spec.kinds import Train
+from casl.spec.records import Model, Recipe
 from casl.spec.stage import Record, Stage
 
 _CLASSES = {name.lower(): value for name, value in vars(kinds).items() if isinstance(value, type)}

@@ -10,7 +10,8 @@ from typing import Any
 from casl.catalog import names, row
 from casl.errors import SpecError, unknown
 from casl.spec.data_kinds import Folder, Pretrain, Scenes
-from casl.spec.kinds import Model, PseudoLabel, Recipe, Train
+from casl.spec.kinds import PseudoLabel, Train
+from casl.spec.records import Model, Recipe
 from casl.spec.schedule import RULES
 from casl.spec.stage import Stage
 

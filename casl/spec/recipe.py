@@ -16,17 +16,15 @@ from casl.errors import SpecError
 from casl.spec.data_kinds import Folder, Pretrain, Scenes
 from casl.spec.kinds import (
     PARTS,
-    SETTINGS,
     Evaluate,
     Finetune,
     Labeler,
-    Model,
     PseudoLabel,
-    Recipe,
     Train,
     Warmup,
 )
 from casl.spec.profile import Profile
+from casl.spec.records import SETTINGS, Model, Recipe
 from casl.spec.schedule import times
 from casl.spec.stage import Stage
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 DRAWS = "draws.json"  # in the folder of an evaluation: its headline on each draw of the bootstrap over images, percent
-HEADLINES = ("AP", "PQ")  # the one figure of a metric that draws are about
 STATUSES = ("done", "running", "failed", "blocked", "not run")
 
 

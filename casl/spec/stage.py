@@ -100,6 +100,12 @@ class Stage:
         """First part of the names of its figures in MLflow: "ap_det" in "ap_det/AP"."""
         return FINAL
 
+    @classmethod
+    def is_headline(cls, figure: str) -> bool:
+        """Whether a figure, such as "ap_det/AP", is the one that stands for a stage of this kind in tables."""
+        del figure
+        return False
+
     def work(self, iters: int) -> Work:
         """How much it does.
 

@@ -20,7 +20,7 @@ from casl.data.pseudo import Prediction
 from casl.errors import DataError, SpecError, StageError, StoppedError
 from casl.models.detect import InferenceSettings
 from casl.spec.context import Context, Progress
-from casl.spec.kinds import Model
+from casl.spec.records import Model
 from casl.stages.feed import image_tensor
 from casl.stages.sources import IMAGES
 from casl.train.memory import is_out_of_memory

@@ -14,7 +14,7 @@ from casl.data.augment import Sample
 from casl.data.coco import CocoSplit
 from casl.data.stream import generator_at, image_at
 from casl.errors import DataError, StageError
-from casl.spec.kinds import Recipe
+from casl.spec.records import Recipe
 from casl.stages.sources import IMAGES
 from casl.train.distributed import ALONE, Peers, portion
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from casl.catalog import load
 from casl.spec.context import Context
-from casl.spec.kinds import Model, Train
+from casl.spec.kinds import Train
+from casl.spec.records import Model
 from casl.stages.detectors import build_detector
 
 OBJECTS = 7  # an image; COCO has 7.3

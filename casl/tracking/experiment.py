@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from casl.spec.freeze import KINDS, kind_named
-from casl.spec.run import HEADLINES
 from casl.spec.stage import Stage, split_name
 from casl.tracking.address import START, Address, compare_page, model_page, run_page, search_page
 
@@ -76,7 +75,7 @@ def main_metric(table: str, runs: Iterable[Listed]) -> str | None:
 
 def headline(run: Listed) -> list[str]:
     """Of an evaluation the one figure that stands for it; of another run none."""
-    return [f for f in run.figures if run.facts.measures and f.partition("/")[2] in HEADLINES]
+    return [figure for figure in run.figures if run.facts.is_headline(figure)]
 
 
 def best(table: str, figure: str, runs: Iterable[Listed]) -> Listed | None:

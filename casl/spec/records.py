@@ -1,0 +1,107 @@
+"""The records inside stages: what a detector is, and how it is optimised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from casl.catalog import check_name, row
+from casl.errors import SpecError, unknown
+from casl.spec.stage import Record, check_choice, check_least
+
+# fields of Model that only some detectors have (casl.catalog.Detector.settings) -> what stands for "left out"
+SETTINGS = {"entity_head": False, "head_norm": False, "keypoints": 0, "rois": 0, "stuff": 0, "towers": 4}
+
+
+@dataclass(frozen=True)
+class Model(Record):
+    """Architecture of a detector (method reference sec. 1 and 2).
+
+    channels: of neck and head. ranges: upper object sizes in pixels of levels P3..P6. weights: "random" or the name of
+    a file with pretrained backbone weights. frozen_stages: ResNet stem and stages kept fixed, with all batch norms, as
+    detectron2's FREEZE_AT. entity_head: the EntitySeg controller, kernel bank and overlap loss. rois: regions an R-CNN
+    draws from an image, 0 for as many as suit its size. clip: how FCOS keeps box distances above zero, "relu" as the
+    reference or "projected", which differs in gradients only and loses no side for good. head_norm: group norms in
+    RetinaNet's towers. options: further settings of the detector, (name, value) sorted by name.
+
+    Raises:
+        SpecError: a value out of range, an option the detector does not know, or a setting that it lacks.
+    """
+
+    detector: str
+    backbone: str
+    classes: int
+    channels: int = 256
+    mask_channels: int = 128
+    towers: int = 4
+    ranges: tuple[int, ...] = (64, 128, 256, 512)
+    weights: str = "random"
+    drop_path: float = 0.0
+    frozen_stages: int = 0
+    entity_head: bool = False
+    stuff: int = 0
+    keypoints: int = 0
+    rois: int = 0
+    clip: str = "relu"
+    head_norm: bool = False
+    options: tuple[tuple[str, str | int | float | bool], ...] = ()
+
+    def __post_init__(self) -> None:
+        self._check_settings()
+        check_choice("clip of distances", self.clip, ("relu", "projected"))
+        check_name("backbone", self.backbone)
+        check_least("number of classes", self.classes, 1)
+        check_least("number of channels", self.channels, 1)
+        if len(self.ranges) != 4 or list(self.ranges) != sorted(set(self.ranges)):
+            raise SpecError(f"ranges are four rising object sizes in pixels, got {self.ranges}")
+
+    def _check_settings(self) -> None:
+        known = row("detector", self.detector).settings
+        for name, default in SETTINGS.items():
+            if name not in known and getattr(self, name) != default:
+                theirs = ", ".join(n for n in known if n in SETTINGS) or "none of these settings"
+                raise SpecError(
+                    f"detector {self.detector!r} has no {name}, got {getattr(self, name)!r}; it has {theirs}.\n"
+                    f"  leave {name} out, or choose another detector: it would change the key and nothing else."
+                )
+        names = [name for name, _ in self.options]
+        for name in names:
+            if name in SETTINGS or name not in known:
+                options = [n for n in known if n not in SETTINGS]
+                raise SpecError(unknown(f"option of detector {self.detector!r}", name, options))
+        if names != sorted(set(names)):
+            raise SpecError(f"options are sorted by name and each is given once, got {', '.join(names)}")
+
+    def predicts(self, output: str) -> bool:
+        """Whether the detector gives "masks", "entities" (one a pixel), "keypoints" or "semantic" beside boxes."""
+        return output in row("detector", self.detector).outputs
+
+
+@dataclass(frozen=True)
+class Recipe(Record):
+    """How a detector is optimised, without its length.
+
+    lr is the rate after ramp-up; at iteration i < ramp_iters it is lr x (ramp_factor + (1 - ramp_factor) i/ramp_iters).
+    sizes: short sides in pixels to choose from. precision: "float32" or "mixed".
+    """
+
+    lr: float
+    batch: int
+    sizes: tuple[int, ...]
+    max_size: int
+    optimizer: str = "adamw"
+    weight_decay: float = 0.05
+    ramp_iters: int = 0
+    ramp_factor: float = 0.001
+    augmentation: str = "weak"
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        check_name("optimizer", self.optimizer)
+        check_name("augmentation", self.augmentation)
+        check_choice("precision", self.precision, ("float32", "mixed"))
+        check_least("batch", self.batch, 1)
+        check_least("ramp_iters", self.ramp_iters, 0)
+        if self.lr <= 0:
+            raise SpecError(f"lr must be positive, got {self.lr}")
+        if not self.sizes or min(self.sizes) < 32 or max(self.sizes) > self.max_size:
+            raise SpecError(f"sizes are short sides of 32 px or more, max_size at least as large; got {self}")
