@@ -15,6 +15,7 @@ from casl.spec.profile import FolderData, PlannedData, Profile, SceneData
 from casl.spec.recipe import evaluate, finetune, labeler, pseudo_label, warmup, warmup_on_truth
 from casl.spec.records import Model, Recipe
 from casl.spec.stage import Record, Stage, ancestors
+from casl.spec.varied import varied
 
 __all__ = [
     "PARTS",
@@ -43,6 +44,7 @@ __all__ = [
     "labeler",
     "pseudo_label",
     "quoted",
+    "varied",
     "warmup",
     "warmup_on_truth",
 ]
