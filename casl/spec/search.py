@@ -9,6 +9,9 @@ from statistics import fmean
 STATES = ("done", "pruned", "failed", "running")
 FINAL, WARMUP, PROXY = "final", "warmup", "proxy"
 OBJECTIVES = (FINAL, WARMUP, PROXY)
+GRID = "grid"
+SAMPLERS = (GRID, "tpe", "gp", "random")
+PRUNERS = ("none", "median", "halving")
 
 Value = int | float | str
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import reduce
 from types import UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -123,12 +123,13 @@ def resolve(name: str, end: Stage, profile: Profile | None = None) -> Argument:
 
 def _fields(owner: Stage | Record, before: str = "") -> Iterator[tuple[str, Any]]:
     """Paths and values of all fields, of those in records, and of the pairs in fields of pairs."""
+    hints = get_type_hints(type(owner))
     for f in dataclasses.fields(owner):
         path, value = f"{before}{f.name}", getattr(owner, f.name)
         yield path, value
         if isinstance(value, Record):
             yield from _fields(value, f"{path}.")
-        elif _holds_pairs(type(owner), f.name):
+        elif _is_pairs(hints[f.name]):
             yield from ((f"{path}.{name}", inner) for name, inner in value)
 
 
@@ -147,10 +148,8 @@ def _new_pair(stage: Stage, rest: str, fields: Mapping[str, Any]) -> str | None:
     if found is None:
         return None
     *records, last = found.split(".")
-    owner: Any = stage
-    for record in records:
-        owner = getattr(owner, record)
-    return f"{found}.{name}" if isinstance(owner, Stage | Record) and _holds_pairs(type(owner), last) else None
+    owner = reduce(getattr, records, stage)
+    return f"{found}.{name}" if _is_pairs(get_type_hints(type(owner))[last]) else None
 
 
 def _shortest(fields: Mapping[str, Any]) -> list[str]:
@@ -161,7 +160,7 @@ def _shortest(fields: Mapping[str, Any]) -> list[str]:
 
 def _with(owner: Stage | Record, path: Sequence[str], value: Any) -> Stage | Record:
     first, *rest = path
-    hint, old = _hints(type(owner))[first], getattr(owner, first)
+    hint, old = get_type_hints(type(owner))[first], getattr(owner, first)
     if not rest:
         return replace(owner, **{first: _fitting(value, hint, old)})
     if isinstance(old, Record):
@@ -193,13 +192,8 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) if isinstance(hint, type) else True
 
 
-@cache
-def _hints(owner: Any) -> dict[str, Any]:
-    return get_type_hints(owner)
-
-
-def _holds_pairs(owner: type, name: str) -> bool:
+def _is_pairs(hint: Any) -> bool:
     """Whether a field is declared as a tuple of (name, value) pairs."""
-    inner = get_args(_hints(owner)[name])
+    inner = get_args(hint)
     pair = get_args(inner[0]) if inner[1:] == (...,) else ()
     return len(pair) == 2 and pair[0] is str

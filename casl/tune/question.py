@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from casl.errors import SpecError
 from casl.spec.ablation import Cell
@@ -20,7 +20,7 @@ from casl.spec.recipe import evaluate
 from casl.spec.schedule import iterations, times
 from casl.spec.search import FINAL, PROXY, WARMUP
 from casl.spec.stage import Stage, ancestors
-from casl.tune.argument import Argument
+from casl.spec.varied import Argument
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,14 @@ class Chain:
     scoring: Evaluate | None
     labels: PseudoLabel | None
     threshold: float
+
+    def measured(self, role: str) -> Evaluate | None:
+        """The evaluation behind an objective, "warmup" or "final"."""
+        return self.warm if role == WARMUP else self.final
+
+    def evaluations(self) -> list[Evaluate]:
+        """All evaluations; their chains hold every stage of this one."""
+        return [s for s in (self.scoring, *self.rungs.values(), self.warm, self.final) if s]
 
 
 @dataclass(frozen=True)
@@ -100,9 +108,27 @@ class Question:
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
 
-def _scoring(profile: Profile, labels: PseudoLabel) -> Evaluate:
-    """The labeler on held-out labeled images, judged against the kind of labels that it learned."""
-    return evaluate(profile, labels.labeler, "ap_e" if labels.labeler.labels == "entities" else "ap_det_a")
+class Labels(Protocol):
+    """What can be known of labels above a threshold without any training."""
+
+    def quality(self, scoring: Evaluate, threshold: float) -> Mapping[str, float]:
+        """ "precision", "recall" and "f1" of held-out labels, in percent."""
+
+    def counts(self, scored: PseudoLabel, threshold: float) -> tuple[int, int]:
+        """Images and labels that are left to warm up on."""
+
+
+def label_figures(chains: Sequence[Chain], labels: Labels) -> dict[str, Any]:
+    """Proxy, precision, recall, and images and labels left, one number a seed; {} without pseudo labels."""
+    figures: dict[str, Any] = {}
+    for chain in chains:
+        if chain.scoring is None or chain.labels is None:
+            return {}
+        quality = labels.quality(chain.scoring, chain.threshold)
+        left = dict(zip(("images", "labels"), labels.counts(chain.labels, chain.threshold), strict=True))
+        for name, value in {PROXY: quality["f1"], **{n: quality[n] for n in ("precision", "recall")}, **left}.items():
+            figures.setdefault(name, []).append(value)
+    return figures
 
 
 def stages_of(chains: Sequence[Chain], objective: str) -> dict[str, Stage]:
@@ -116,3 +142,8 @@ def stages_of(chains: Sequence[Chain], objective: str) -> dict[str, Stage]:
             roles["final"] = chain.final
         found |= {f"{role}, seed {seed}": stage for role, stage in roles.items() if stage}
     return found
+
+
+def _scoring(profile: Profile, labels: PseudoLabel) -> Evaluate:
+    """The labeler on held-out labeled images, judged against the kind of labels that it learned."""
+    return evaluate(profile, labels.labeler, "ap_e" if labels.labeler.labels == "entities" else "ap_det_a")

@@ -1,35 +1,28 @@
-"""Which value to try next. Every proposal is a function of the seed, the trial's number and the trials before it.
+"""Which value to try next, from Optuna's samplers: a function of the seed, the trial's number and the trials before it.
 
-So a search that was killed goes on as if it had not been: no sampler's state has to survive. Samplers propose in a copy
-of the study in memory; a value that is taken already is answered there and another one asked for.
+So no sampler's state has to survive a kill. A sampler proposes in a copy of the study in memory; a value that a trial
+has already is answered there, and another one asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
-from casl.spec.search import Value
+from casl.spec.search import GRID, Value
 from casl.tune.space import Space
 
 STARTUP = 5  # random trials before a model is trusted; Optuna's ten would be most of a short search
 ATTEMPTS = 50
-SAMPLERS: dict[str, Callable[[int], BaseSampler] | None] = {
+MODELS: Mapping[str, Callable[[int], BaseSampler]] = {
     "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=STARTUP),
-    "grid": None,  # our own order, from coarse to fine: Optuna's is random, and a grid that is cut short has holes
     "random": lambda seed: RandomSampler(seed=seed),
     "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=STARTUP),
 }
@@ -50,44 +43,32 @@ def propose(name: str, sampler: str, seed: int, space: Space, trials: Sequence[F
     """A value that no trial has; None if all are taken, or the sampler finds no other one.
 
     Args:
-        name: of the parameter. sampler: one of SAMPLERS. trials: of the study so far, in any state.
+        name: of the parameter. sampler: one of casl.spec.search.SAMPLERS. trials: of the study so far, in any state.
     """
-    taken = {space.snap(t.params[name]) for t in trials if name in t.params}
-    free = [v for v in space.grid() if v not in taken]
-    make = SAMPLERS[sampler]
-    if make is None:
+    taken = {space.snap(t.params[name]): t for t in reversed(trials)}
+    if sampler == GRID:
         return _spread(space.grid(), taken)
+    free = [v for v in space.grid() if v not in taken] if space.finite else []
     if space.finite and not free:
         return None
-    copy = optuna.create_study(direction="maximize", sampler=make(_mixed(seed, len(trials))))
-    copy.add_trials([_copied(t) for t in trials if t.state != TrialState.FAIL and name in t.params])
+    copy = optuna.create_study(direction="maximize", sampler=MODELS[sampler](_mixed(seed, len(trials))))
+    copy.add_trials(t for t in trials if t.state != TrialState.FAIL)
     for _ in range(ATTEMPTS):
         trial = copy.ask({name: distribution(space)})
         value = space.snap(trial.params[name])
         if value not in taken:
             return value
-        copy.tell(trial, *_known(value, name, space, trials))
-    return min(free, key=lambda v: _distance(space, v, value)) if space.finite else None
+        done = taken[value].state == TrialState.COMPLETE
+        copy.tell(trial, taken[value].values if done else None, TrialState.COMPLETE if done else TrialState.FAIL)
+    place = space.grid().index
+    return min(free, key=lambda v: abs(place(v) - place(value)), default=None)
 
 
-def _copied(trial: FrozenTrial) -> FrozenTrial:
-    return create_trial(
-        state=trial.state,
-        values=trial.values,
-        params=trial.params,
-        distributions=trial.distributions,
-        intermediate_values=trial.intermediate_values,
-    )
+def _spread(grid: Sequence[Value], taken: Collection[Value]) -> Value | None:
+    """The free value farthest from any taken one, so a grid from coarse to fine.
 
-
-def _known(value: Value, name: str, space: Space, trials: Sequence[FrozenTrial]) -> tuple[Any, TrialState]:
-    """What the study knows of a value that was proposed again."""
-    same = next(t for t in trials if name in t.params and space.snap(t.params[name]) == value)
-    return (same.values, TrialState.COMPLETE) if same.state == TrialState.COMPLETE else (None, TrialState.FAIL)
-
-
-def _spread(grid: Sequence[Value], taken: set[Value]) -> Value | None:
-    """The free value farthest from any taken one: a grid from coarse to fine."""
+    Optuna's GridSampler shuffles its values: a grid that is cut short has holes.
+    """
     used = [i for i, v in enumerate(grid) if v in taken]
     free = [i for i, v in enumerate(grid) if v not in taken]
     if not free:
@@ -95,11 +76,6 @@ def _spread(grid: Sequence[Value], taken: set[Value]) -> Value | None:
     if not used:
         return grid[len(grid) // 2]
     return grid[max(free, key=lambda i: (min(abs(i - j) for j in used), -i))]
-
-
-def _distance(space: Space, a: Value, b: Value) -> float:
-    grid = space.grid()
-    return abs(grid.index(a) - grid.index(b))
 
 
 def _mixed(seed: int, number: int) -> int:

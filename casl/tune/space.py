@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from casl.errors import SpecError
-from casl.spec.kinds import Evaluate
+from casl.spec.profile import Profile
 from casl.spec.search import Value, spoken
-from casl.tune.argument import Argument
+from casl.spec.stage import Stage
+from casl.spec.varied import Argument, resolve
+from casl.tune.asked import Asked
 
 # 0.15 keeps all labels of the built-in profiles (candidates have a class probability above 0.05, and scores are the
 # root of its product with centre-ness); above 0.7 a fifth of them is left. Twelve values.
 DELTA = (0.15, 0.7, 0.05)
+DATA = ("scenes", "folder")  # what is measured on: numbers of different data cannot be compared
+MEASURED = ("labels", "metric", "classes")  # what is measured
 
 
 @dataclass(frozen=True)
@@ -64,26 +68,32 @@ class Space:
         return f"{spoken(self.low)} to {spoken(self.high)}{steps}{', logarithmic' if self.log else ''}"
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """What a person asked for; None and () where nothing was said."""
+def searched(name: str, end: Stage, profile: Profile) -> Argument:
+    """The argument that a path stands for, if one can search over it.
 
-    low: float | None = None
-    high: float | None = None
-    step: float | None = None
-    log: bool = False
-    points: int = 12
-    choices: tuple[str, ...] = ()
+    Raises:
+        SpecError: no such argument, or its values cannot be compared; the message says why.
+    """
+    argument = resolve(name, end, profile)
+    if argument.path[-1] == "seed":
+        raise SpecError(f"{argument.target} is not searched over: --seeds repeats every trial with other seeds")
+    if argument.kind in DATA or argument.path[-1] in MEASURED:
+        raise SpecError(
+            f"{argument.target} is not searched over: it says what is measured, so values could not compare"
+        )
+    if not isinstance(argument.current, int | float | str | tuple):
+        raise SpecError(f"{argument.target} is not searched over: it holds neither numbers nor names")
+    return argument
 
 
-def make_space(argument: Argument, bounds: Bounds, end: Evaluate) -> Space:
+def make_space(argument: Argument, asked: Asked, end: Stage) -> Space:
     """The values to search, every end of them tried on the chain.
 
     Raises:
         SpecError: the argument takes no numbers and no choices were given, a number is not of its type, the range is
             empty, or a stage refuses a value.
     """
-    space = _chosen(argument, bounds) if bounds.choices else _range(argument, bounds)
+    space = _chosen(argument, asked) if asked.values else _range(argument, asked)
     tried = space.choices or (space.grid()[0], space.grid()[-1])
     for value in tried:
         argument.put(end, parse(argument, value))
@@ -116,21 +126,21 @@ def _type(like: Any) -> str:
     return {"int": "a whole number", "float": "a number"}.get(type(like).__name__, "a text")
 
 
-def _chosen(argument: Argument, bounds: Bounds) -> Space:
-    if bounds.low is not None or bounds.high is not None:
+def _chosen(argument: Argument, asked: Asked) -> Space:
+    if asked.low is not None or asked.high is not None:
         raise SpecError("give either --choices or --low and --high")
-    if len(set(bounds.choices)) < len(bounds.choices) or len(bounds.choices) < 2:
-        raise SpecError(f"--choices are two or more different values, got {','.join(bounds.choices)}")
-    return Space(choices=bounds.choices)
+    if len(set(asked.values)) < len(asked.values) or len(asked.values) < 2:
+        raise SpecError(f"--choices are two or more different values, got {','.join(asked.values)}")
+    return Space(choices=asked.values)
 
 
-def _range(argument: Argument, bounds: Bounds) -> Space:
+def _range(argument: Argument, asked: Asked) -> Space:
     if isinstance(argument.current, bool | str | tuple):
         raise SpecError(
             f"{argument.target} is not a number but {argument.current!r}: name the values to compare, --choices A,B.\n"
             "  parts of a tuple are joined by +: --choices backbone,backbone+neck"
         )
-    low, high, step = _ends(argument, bounds)
+    low, high, step = _ends(argument, asked)
     whole = isinstance(argument.current, int)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise SpecError(f"--low must be below --high, both finite; got {low:g} and {high:g}")
@@ -138,19 +148,19 @@ def _range(argument: Argument, bounds: Bounds) -> Space:
         raise SpecError(f"{argument.target} takes whole numbers; got --low {low:g} --high {high:g} --step {step:g}")
     if step < 0 or step > (high - low) * (1 + 1e-9):
         raise SpecError(f"--step must be positive and fit between {low:g} and {high:g}, got {step:g}")
-    if bounds.log and (low <= 0 or step > (1 if whole else 0)):
+    if asked.log and (low <= 0 or step > (1 if whole else 0)):
         raise SpecError("--log needs a positive --low and no --step: its values have equal ratios, not equal distances")
-    if bounds.points < 2:
-        raise SpecError(f"--points must be at least 2, got {bounds.points}")
-    return Space(low, high, step, bounds.log, whole, bounds.points)
+    if asked.points < 2:
+        raise SpecError(f"--points must be at least 2, got {asked.points}")
+    return Space(low, high, step, asked.log, whole, asked.points)
 
 
-def _ends(argument: Argument, bounds: Bounds) -> tuple[float, float, float]:
-    low, high, step = bounds.low, bounds.high, bounds.step
+def _ends(argument: Argument, asked: Asked) -> tuple[float, float, float]:
+    low, high, step = asked.low, asked.high, asked.step
     if argument.name == "delta":
         low = DELTA[0] if low is None else low
         high = DELTA[1] if high is None else high
-        step = DELTA[2] if step is None and not bounds.log else step
+        step = DELTA[2] if step is None and not asked.log else step
     if low is None or high is None:
         raise SpecError(
             f"{argument.target} is a number, {spoken(argument.current)} now: say where to search, --low and --high;\n"

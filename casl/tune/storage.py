@@ -5,7 +5,11 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from pathlib import Path
-from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import SQLAlchemyError
 
 from casl.errors import StoreError
 from casl.files import disk_errors
@@ -21,7 +25,7 @@ def default_url(store: Path) -> str:
     return f"{SQLITE}{store.resolve() / 'optuna.db'}"
 
 
-def open_storage(url: str) -> Any:
+def open_storage(url: str) -> BaseStorage:
     """An Optuna storage.
 
     Args:
@@ -30,18 +34,14 @@ def open_storage(url: str) -> Any:
     Raises:
         StoreError: it cannot be opened; the message says why.
     """
-    import optuna
-    from sqlalchemy.exc import SQLAlchemyError
-
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         if "://" not in url:
             return _journal(url)
-        if url.startswith(SQLITE):
-            _make_sqlite(Path(url.removeprefix(SQLITE)))
-            engine: dict[str, Any] = {"connect_args": {"timeout": PATIENCE_S}}
-            return optuna.storages.RDBStorage(url, engine_kwargs=engine)
-        return optuna.storages.RDBStorage(url)
+        if not url.startswith(SQLITE):
+            return RDBStorage(url)
+        _make_sqlite(Path(url.removeprefix(SQLITE)))
+        return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": PATIENCE_S}})
     except (SQLAlchemyError, sqlite3.Error, ImportError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise StoreError(
@@ -50,10 +50,7 @@ def open_storage(url: str) -> Any:
         ) from error
 
 
-def _journal(path: str) -> Any:
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
+def _journal(path: str) -> BaseStorage:
     if not path.endswith(JOURNALS):
         raise ValueError(f"neither an address with :// nor a journal file ending in {' or '.join(JOURNALS)}")
     with disk_errors("write", Path(path)):
@@ -64,10 +61,8 @@ def _journal(path: str) -> Any:
 def _make_sqlite(path: Path) -> None:
     """Make a database with Optuna's tables, aside and then whole into its place, one process at a time.
 
-    On an empty file, processes that start together break it, and a killed one leaves half of it.
+    Optuna makes them in the file itself: processes that start together break it, and a killed one leaves half of it.
     """
-    from optuna.storages import RDBStorage
-
     with disk_errors("make", path), exclusive(path.with_name(f".{path.name}.lock")):
         if path.exists():
             return

@@ -12,9 +12,10 @@ from casl import catalog
 from casl.cli import tune
 from casl.cli.study import store_option
 from casl.errors import CaslError
-from casl.tune.ledger import Ledger, Terms
+from casl.tune.asked import Asked
 from casl.tune.space import Space
 from casl.tune.storage import default_url, open_storage
+from casl.tune.trials import Trials
 
 TENTHS = Space(low=0.1, high=0.9, step=0.1)
 
@@ -34,13 +35,10 @@ def casl_tune(*arguments: str) -> int:
         return 2
 
 
-def ledger(root: Path, name: str = "study", **changes: Any) -> Ledger:
+def trials(root: Path, name: str = "study", measures: str = "m", **changes: Any) -> Trials:
     """A study of tenths in an SQLite file."""
-    known: dict[str, Any] = {
-        "parameter": "delta", "measures": "m", "space": TENTHS, "sampler": "grid", "seed": 0, "batch": 2, "limit": 9,
-        "settings": {},
-    }  # fmt: skip
-    return Ledger(open_storage(default_url(root)), name, root / "studies" / "s", Terms(**(known | changes)))
+    asked = Asked(**({"batch": 2, "trials": 9} | changes))
+    return Trials(open_storage(default_url(root)), name, root / "studies" / "s", asked, TENTHS, measures, {})
 
 
 def result(reports: Path, profile: str = "nano", argument: str = "finetune.lr") -> dict[str, Any]:

@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from casl.spec.search import Value
-from casl.tune.sampling import SAMPLERS, distribution, propose
+from casl.spec.search import SAMPLERS, Value
+from casl.tune.sampling import distribution, propose
 from casl.tune.space import Space
 
 TWELVE = Space(low=0.15, high=0.7, step=0.05)

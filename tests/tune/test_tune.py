@@ -31,7 +31,7 @@ def outcome(record: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def offline(tmp_path: Path) -> list[str]:
-    """Nobody listens there: searches must do without MLflow."""
+    """An address where no MLflow answers: searches must do without."""
     return ["--mlflow", "http://127.0.0.1:9", "--launcher", "inline"]
 
 
@@ -123,7 +123,7 @@ def test_a_wrong_command_is_explained_before_anything_runs(
 
 def test_the_verb_costs_no_import_of_optuna_torch_or_mlflow() -> None:
     script = (
-        "import sys, argparse; from casl.cli import tune; import casl.tune.argument, casl.tune.space\n"
+        "import sys, argparse; from casl.cli import tune; import casl.tune.asked, casl.tune.space\n"
         "tune.add(argparse.ArgumentParser().add_subparsers(), argparse.ArgumentParser(add_help=False))\n"
         "loaded = {'optuna', 'torch', 'mlflow', 'numpy'} & set(sys.modules)\n"
         "assert not loaded, loaded"

@@ -1,4 +1,4 @@
-"""Who works on which trial: several processes, dead owners, trials that failed."""
+"""Which process works on which trial: several at once, dead ones, trials that failed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ import pytest
 
 from casl.errors import SpecError, StoreError
 from casl.spec.search import Trial
-from casl.tune.owner import owner
-from casl.tune.pruning import losers
+from casl.tune.search import losers
 from casl.tune.storage import default_url, open_storage
-from tests.tune.searches import ledger
+from tests.tune.searches import trials
 
 
 def take_all(root: str, values: Any) -> None:
     """Work on a study until nothing is left, telling which values were had."""
-    book = ledger(Path(root))
-    with owner(book.folder) as me:
+    book = trials(Path(root))
+    with book.working() as me:
         while cohort := book.take(me, new=True):
             for trial in cohort:
                 values.put(trial.value)
@@ -46,19 +45,18 @@ def test_processes_on_one_study_never_have_the_same_value(tmp_path: Path) -> Non
 
 
 def test_trials_of_a_killed_process_are_taken_up_and_those_of_a_living_one_are_not(tmp_path: Path) -> None:
-    book = ledger(tmp_path)
+    book = trials(tmp_path)
     script = (
-        "import sys, time; from pathlib import Path; from tests.tune.searches import ledger\n"
-        "from casl.tune.owner import owner\n"
-        "book = ledger(Path(sys.argv[1]))\n"
-        "with owner(book.folder) as me:\n"
+        "import sys, time; from pathlib import Path; from tests.tune.searches import trials\n"
+        "book = trials(Path(sys.argv[1]))\n"
+        "with book.working() as me:\n"
         "    book.take(me, new=True); print('taken', flush=True); time.sleep(600)"
     )
     other = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
     try:
         assert other.stdout is not None and other.stdout.readline() == b"taken\n"
-        theirs = [t.value for t in book.trials()]
-        with owner(book.folder) as me:
+        theirs = [t.value for t in book.all()]
+        with book.working() as me:
             mine = [t.value for t in book.take(me, new=True)]
             assert len(theirs) == len(mine) == 2 and not set(theirs) & set(mine)
             assert book.take(me, new=False) == []
@@ -68,43 +66,43 @@ def test_trials_of_a_killed_process_are_taken_up_and_those_of_a_living_one_are_n
     finally:
         other.kill()
         other.wait()
-    assert len(book.trials()) == 4
+    assert len(book.all()) == 4
 
 
 def test_a_cohort_that_was_being_chosen_is_chosen_to_its_end(tmp_path: Path) -> None:
-    peaceful, killed = ledger(tmp_path / "a", batch=3), ledger(tmp_path / "b", batch=3)
-    with owner(peaceful.folder) as me:
+    peaceful, killed = trials(tmp_path / "a", batch=3), trials(tmp_path / "b", batch=3)
+    with peaceful.working() as me:
         expected = [t.value for t in peaceful.take(me, new=True)]
-    half = ledger(tmp_path / "b", batch=3, limit=2)
-    with owner(half.folder) as me:
+    half = trials(tmp_path / "b", batch=3, trials=2)
+    with half.working() as me:
         assert len(half.take(me, new=True)) == 2
-    with owner(killed.folder) as me:
+    with killed.working() as me:
         assert [t.value for t in killed.take(me, new=True)] == expected
 
 
 def test_what_failed_is_tried_again_by_the_next_run_and_not_by_the_same(tmp_path: Path) -> None:
-    book = ledger(tmp_path, limit=2)
-    with owner(book.folder) as me:
+    book = trials(tmp_path, trials=2)
+    with book.working() as me:
         values = {t.value for t in book.take(me, new=True)}
-        for trial in book.trials():
+        for trial in book.all():
             book.end(trial.number, "failed", reason="disk full")
         assert book.take(me, new=True) == []
-    with owner(book.folder) as me:
+    with book.working() as me:
         assert {t.value for t in book.take(me, new=True)} == values
 
 
 def test_a_study_that_measures_something_else_is_refused(tmp_path: Path) -> None:
-    ledger(tmp_path, measures="AP of one thing")
+    trials(tmp_path, measures="AP of one thing")
     with pytest.raises(SpecError, match="measures something else"):
-        ledger(tmp_path, measures="AP of another")
+        trials(tmp_path, measures="AP of another")
 
 
-def test_a_study_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_study_that_casl_did_not_make_is_refused(tmp_path: Path) -> None:
     storage = open_storage(default_url(tmp_path))
     optuna.create_study(storage=storage, study_name="theirs").enqueue_trial({"delta": 0.1})
     optuna.load_study(storage=storage, study_name="theirs").ask({"delta": optuna.distributions.FloatDistribution(0, 1)})
     with pytest.raises(SpecError, match="not made by casl"):
-        ledger(tmp_path, "theirs")
+        trials(tmp_path, "theirs")
 
 
 @pytest.mark.parametrize("url", ["nowhere", "nonsense://host/name", "sqlite:////proc/nowhere/study.db"])

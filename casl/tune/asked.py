@@ -1,0 +1,71 @@
+"""What a search is asked for: every option of `casl tune` that decides which trials come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from casl.errors import SpecError, unknown
+from casl.spec.search import FINAL, GRID, OBJECTIVES, PRUNERS, SAMPLERS
+
+DEFAULT_CELLS = {"table4": "F 3x / W 5x"}  # the paper's default setting
+
+
+def _option(default: Any, said: str) -> Any:
+    """A field that is an option of the command line too, with what is said of it there."""
+    return field(default=default, metadata={"help": said})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A search. Empty texts and None stand for what is not said; lists are separated by commas.
+
+    Raises:
+        SpecError: a name that does not exist, or a number that is too small.
+    """
+
+    argument: str = "delta"
+    table: str = _option("table4", "table whose cell is varied (default table4)")
+    cell: str = _option("", f"'ROW / COLUMN' of it (default of table4: {DEFAULT_CELLS['table4']})")
+    low: float | None = _option(None, "lowest value")
+    high: float | None = _option(None, "highest value")
+    step: float | None = _option(None, "distance of values; delta: 0.05")
+    points: int = _option(12, "values of a grid over a range without --step (default 12)")
+    log: bool = _option(False, "search on the logarithm")
+    choices: str = _option("", "values to compare, A,B,C, where they are no numbers")
+    objective: str = _option(
+        FINAL, "final: the cell's metric, AP^det in table4; warmup: AP^e of the warmup; proxy: F1 of held-out labels"
+    )
+    trials: int = _option(12, "trials of the study in all (default 12)")
+    timeout: float = _option(0.0, "begin no trials after so many seconds; 0 for none")
+    sampler: str = _option(GRID, f"{', '.join(SAMPLERS)} (default grid)")
+    sampler_seed: int = _option(0, "of the sampler (default 0)")
+    batch: int = _option(4, "trials chosen and judged together (default 4)")
+    pruner: str = _option("median", f"{', '.join(PRUNERS)} (default median)")
+    rungs: str = _option("1,3", "lengths of the warmup in x at which to prune (default 1,3)")
+    study: str = _option("", "name of the study; default: made from what is searched, and how")
+    storage: str = _option("", "Optuna storage; default: optuna.db in the store")
+
+    def __post_init__(self) -> None:
+        for what, known in (("objective", OBJECTIVES), ("sampler", SAMPLERS), ("pruner", PRUNERS)):
+            if getattr(self, what) not in known:
+                raise SpecError(unknown(what, getattr(self, what), known))
+        for name, least in (("trials", 1), ("batch", 1), ("timeout", 0)):
+            if getattr(self, name) < least:
+                raise SpecError(f"--{name} must be at least {least}, got {getattr(self, name)}")
+        if not all(part.isdigit() and int(part) > 0 for part in _parts(self.rungs)):
+            raise SpecError(f"--rungs are lengths in x, such as 1,3; got {self.rungs!r}")
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The choices, one by one."""
+        return _parts(self.choices)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The rungs as numbers, shorter first."""
+        return tuple(sorted(set(map(int, _parts(self.rungs)))))
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

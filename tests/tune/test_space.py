@@ -1,0 +1,75 @@
+"""Which arguments can be searched over, and which values are tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from casl.errors import SpecError
+from casl.spec import Finetune
+from casl.tune.asked import Asked
+from casl.tune.space import make_space, parse, searched
+from tests.runner.stores import NANO, chain
+
+END = chain(NANO, warm=3, fine=2).evaluation
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("delte", "did you mean 'delta'"),
+        ("finetune.seed", "finetune.seed is not searched over: --seeds repeats"),
+        ("scenes.count", "scenes.count is not searched over: it says what is measured"),
+        ("evaluate.metric", "it says what is measured"),
+        ("finetune.data", "it holds neither numbers nor names"),
+        ("finetune.model", "it holds neither numbers nor names"),
+    ],
+)
+def test_what_cannot_be_searched_over_is_said(name: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        searched(name, END, NANO)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "message"),
+    [
+        ("finetune.lr", Asked(), "say where to search, --low and --high"),
+        ("finetune.lr", Asked(low=0.1, high=0.01), "--low must be below --high"),
+        ("finetune.lr", Asked(low=-1.0, high=1.0), "lr must be positive"),
+        ("finetune.lr", Asked(low=0.0, high=1.0, log=True), "--log needs a positive --low"),
+        ("finetune.batch", Asked(low=1.5, high=4), "takes whole numbers"),
+        ("delta", Asked(high=1.5), r"probability in \[0, 1\]"),
+        ("delta", Asked(step=2.0), "--step must be positive and fit"),
+        ("finetune.classifier", Asked(low=0, high=1), "is not a number but 'replicate'"),
+        ("finetune.classifier", Asked(choices="replicate,randon"), "did you mean 'random'"),
+        ("finetune.classifier", Asked(choices="random"), "two or more different"),
+        ("finetune.batch", Asked(choices="2,many"), "takes a whole number.*got 'many'"),
+        ("finetune.lr", Asked(low=0.1, choices="0.1,0.2"), "either --choices or"),
+    ],
+)
+def test_types_and_ranges_are_checked_before_anything_runs(name: str, asked: Asked, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        make_space(searched(name, END, NANO), asked, END)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "grid"),
+    [
+        ("delta", Asked(), [0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7]),
+        ("finetune.batch", Asked(low=2, high=5), [2, 3, 4, 5]),
+        ("finetune.lr", Asked(low=0.01, high=0.03, step=0.02), [0.01, 0.03]),  # 0.03 - 0.01 < 0.02 in binary
+        ("finetune.lr", Asked(low=1e-3, high=1e-1, log=True, points=3), [1e-3, 1e-2, 1e-1]),
+        ("finetune.lr", Asked(low=1.0, high=2.0, points=2), [1.0, 2.0]),
+        ("finetune.classifier", Asked(choices="random,replicate"), ["random", "replicate"]),
+    ],
+)
+def test_a_grid_has_these_values(name: str, asked: Asked, grid: list[object]) -> None:
+    assert make_space(searched(name, END, NANO), asked, END).grid() == grid
+
+
+def test_parts_of_a_tuple_are_joined_by_plus() -> None:
+    argument = searched("finetune.parts", END, NANO)
+    value: Any = parse(argument, "backbone+neck")
+    assert value == ("backbone", "neck")
+    assert isinstance(changed := argument.put(END, value).model, Finetune) and changed.parts == value
