@@ -16,7 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -210,10 +210,8 @@ def version() -> str:
 
 def _touch(path: Path, stop: threading.Event) -> None:
     while not stop.wait(BEAT_S):
-        try:
+        with suppress(OSError):  # a file server that is away for a moment
             os.utime(path)
-        except OSError:
-            return
 
 
 def _cohort(trial: FrozenTrial) -> int:

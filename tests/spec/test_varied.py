@@ -105,6 +105,11 @@ def test_a_pair_is_set_or_added_in_order(path: str) -> None:
     assert varied(fit, "fit.weight", 3).head.options == (("assign", "all"), ("weight", 3)), "short where it is there"
 
 
+def test_an_option_of_a_detector_is_checked_by_the_detector() -> None:
+    with pytest.raises(SpecError, match=r"finetune\.model\.options\.nonsense cannot be 'topn'"):
+        varied(CELL, "finetune.model.options.nonsense", "topn")
+
+
 def test_all_stages_of_a_kind_are_changed_and_one_read_twice_stays_one() -> None:
     first = Fit(Head(), Head())
     changed = varied(Fit(Head(), Head(), first), "fit.head.width", 7)

@@ -1,4 +1,4 @@
-"""Proposals: never a value twice, the same ones from the same seed, and whatever can be covered is."""
+"""Proposals: no value twice, the same ones from the same seed, and every value of a finite space."""
 
 from __future__ import annotations
 

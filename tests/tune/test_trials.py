@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from casl.errors import SpecError, StoreError
 from casl.spec.search import Trial
@@ -89,6 +91,34 @@ def test_what_failed_is_tried_again_by_the_next_run_and_not_by_the_same(tmp_path
         assert book.take(me, new=True) == []
     with book.working() as me:
         assert {t.value for t in book.take(me, new=True)} == values
+
+
+def test_a_study_is_read_by_the_names_that_studies_in_stores_have(tmp_path: Path) -> None:
+    """A database as a killed search leaves it; if a name moves, the trials in users' stores are lost."""
+    storage = open_storage(default_url(tmp_path))
+    theirs = optuna.create_study(storage=storage, study_name="study", direction="maximize")
+    theirs.set_user_attr("casl.measures", "m")
+    kept: dict[str, Any] = {"cohort": 0, "owner": {"token": "0" * 16, "host": socket.gethostname(), "pid": 1}}
+    grid = {"delta": optuna.distributions.FloatDistribution(0.1, 0.9, step=0.1)}
+    done = {"rung 1": [3.0], "figures": {"final": [4.0]}, "stages": {"final, seed 0": "evaluate-1"}, "reason": "why"}
+    states = [(0.5, TrialState.COMPLETE, done), (0.1, TrialState.RUNNING, {})]
+    for value, state, attributes in states:
+        theirs.add_trial(
+            optuna.trial.create_trial(
+                state=state,
+                value=4.0 if attributes else None,
+                params={"delta": value},
+                distributions=grid,
+                user_attrs=kept | attributes,
+                intermediate_values={1: 3.0} if attributes else {},
+            )
+        )
+    book = trials(tmp_path)
+    with book.working() as me:
+        assert [(t.number, t.value) for t in book.take(me, new=True)] == [(1, 0.1)]
+    first = book.all()[0]
+    assert (first.state, first.cohort, first.reason, first.rungs) == ("done", 0, "why", {1: (3.0,)})
+    assert (first.figures, first.stages) == ({"final": (4.0,)}, {"final, seed 0": "evaluate-1"})
 
 
 def test_a_study_that_measures_something_else_is_refused(tmp_path: Path) -> None:
