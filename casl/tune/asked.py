@@ -12,7 +12,7 @@ DEFAULT_CELLS = {"table4": "F 3x / W 5x"}  # the paper's default setting
 
 
 def _option(default: Any, said: str) -> Any:
-    """A field that is an option of the command line too, with what is said of it there."""
+    """A field that is an option of the command line too, with what is said of it there, in argparse's terms."""
     return field(default=default, metadata={"help": said})
 
 
@@ -25,24 +25,24 @@ class Asked:
     """
 
     argument: str = "delta"
-    table: str = _option("table4", "table whose cell is varied (default table4)")
+    table: str = _option("table4", "table whose cell is varied (default %(default)s)")
     cell: str = _option("", f"'ROW / COLUMN' of it (default of table4: {DEFAULT_CELLS['table4']})")
     low: float | None = _option(None, "lowest value")
     high: float | None = _option(None, "highest value")
     step: float | None = _option(None, "distance of values; delta: 0.05")
-    points: int = _option(12, "values of a grid over a range without --step (default 12)")
+    points: int = _option(12, "values of a grid over a range without --step (default %(default)s)")
     log: bool = _option(False, "search on the logarithm")
     choices: str = _option("", "values to compare, A,B,C, where they are no numbers")
     objective: str = _option(
         FINAL, "final: the cell's metric, AP^det in table4; warmup: AP^e of the warmup; proxy: F1 of held-out labels"
     )
-    trials: int = _option(12, "trials of the study in all (default 12)")
+    trials: int = _option(12, "trials of the study in all (default %(default)s)")
     timeout: float = _option(0.0, "begin no trials after so many seconds; 0 for none")
-    sampler: str = _option(GRID, f"{', '.join(SAMPLERS)} (default grid)")
-    sampler_seed: int = _option(0, "of the sampler (default 0)")
-    batch: int = _option(4, "trials chosen and judged together (default 4)")
-    pruner: str = _option("median", f"{', '.join(PRUNERS)} (default median)")
-    rungs: str = _option("1,3", "lengths of the warmup in x at which to prune (default 1,3)")
+    sampler: str = _option(GRID, f"{', '.join(SAMPLERS)} (default %(default)s)")
+    sampler_seed: int = _option(0, "of the sampler (default %(default)s)")
+    batch: int = _option(4, "trials chosen and judged together (default %(default)s)")
+    pruner: str = _option("median", f"{', '.join(PRUNERS)} (default %(default)s)")
+    rungs: str = _option("1,3", "lengths of the warmup in x at which to prune (default %(default)s)")
     study: str = _option("", "name of the study; default: made from what is searched, and how")
     storage: str = _option("", "Optuna storage; default: optuna.db in the store")
 
