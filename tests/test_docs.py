@@ -15,7 +15,7 @@ import pytest
 from casl import catalog
 from casl.cli import parser
 from casl.errors import DataError
-from casl.report.paired import LEVEL
+from casl.report.significance import LEVEL
 from casl.report.summary import MAIN, long, placed, short
 from casl.runner.plan import make_plan
 from casl.runner.store import Store

@@ -13,7 +13,7 @@ from PIL import Image
 
 from casl.look.questions import Left
 from casl.metrics.errors import KINDS, Errors
-from casl.report.figure import draw
+from casl.report.figure import picture
 from casl.report.table import Table
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def plot_curves(
 
 def plot_table(table: Table) -> Image.Image:
     """A table's own picture, as `casl report` writes it."""
-    return Image.open(io.BytesIO(draw(table)))
+    return Image.open(io.BytesIO(picture(table)))
 
 
 def plot_left(left: Sequence[Left]) -> Image.Image:

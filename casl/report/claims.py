@@ -18,9 +18,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from casl.report.draws import interval
 from casl.report.layout import positions
-from casl.report.paired import LEVEL, Paired, paired
+from casl.report.significance import LEVEL, Paired, interval, paired
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.spec.claim import Claim, Gap, Place, Term
 

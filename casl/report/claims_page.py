@@ -6,14 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from html import escape
 from typing import Any
 
-from casl.report import markdown
+from casl.report.blocks import Block, Group, Heading, Link, Marked, Page, Paragraph, Raised, Rows, Text, caution
 from casl.report.claims import VERDICTS, Evidence, Verdict
-from casl.report.heading import tagged
-from casl.report.page import page, rows_of, warned
-from casl.report.paired import TEST
+from casl.report.significance import TEST
 from casl.report.table import SMALL
 from casl.report.wording import chance, number
 from casl.spec.claim import Gap, Place, Term
@@ -23,48 +20,50 @@ _HEADS = ("ours", "difference", "p", "95 % over images", "paper's difference")
 
 def to_json(verdicts: Sequence[Verdict]) -> str:
     """One object: the test, counts of verdicts and a list `claims`; differences in percent, null without one."""
-    small = not all(v.tests_paper for v in verdicts)
-    head = {"test": TEST, "warning": SMALL if small else "", "counts": counts(verdicts)}
+    head = {"test": TEST, "warning": "" if _test_the_paper(verdicts) else SMALL, "counts": counts(verdicts)}
     return json.dumps({**head, "claims": [_record(v) for v in verdicts]}, indent=1, allow_nan=False) + "\n"
 
 
-def to_markdown(verdicts: Sequence[Verdict]) -> str:
-    """One section a claim: the sentence, the verdict, the comparisons."""
-    parts = ["# The paper's claims"]
-    parts += [f"> **{line}**" for line in _caution(verdicts)]
-    parts += [markdown.plain(line) for line in _preface(verdicts)]
-    for v in verdicts:
-        words = markdown.plain(f"{verdict_words(v)}: {v.reason}")
-        parts += [f"## {markdown.plain(v.claim.text)}", f"{markdown.plain(v.claim.source)}. **{words}**"]
-        parts.append(markdown.rows_of([_heads(v), *(_line(e, markdown.heading) for e in v.evidence)], words=2))
-    return "\n\n".join(parts) + "\n"
+def page(verdicts: Sequence[Verdict]) -> Page:
+    """Counts and the test, an overview, then each claim with its comparisons."""
+    warning = "" if _test_the_paper(verdicts) else f"{SMALL}. Verdicts below are about this profile only."
+    top = Group([Paragraph(Link("All tables", "index.html"))], "html")
+    sections = [block for n, v in enumerate(verdicts, start=1) for block in _section(n, v)]
+    overviewed = Group([overview(verdicts)], "html")
+    return Page("The paper's claims", [top, *caution(warning), *_preface(verdicts), overviewed, *sections])
 
 
-def to_html(verdicts: Sequence[Verdict]) -> str:
-    """The page: an overview, then each claim with its comparisons."""
-    parts = ['<p><a href="index.html">All tables</a></p>', *map(warned, _caution(verdicts))]
-    parts += [f"<p>{escape(line)}</p>" for line in _preface(verdicts)]
-    parts.append(overview(verdicts))
-    for n, v in enumerate(verdicts, start=1):
-        parts += [f'<h2 id="claim{n}">{n}. {escape(v.claim.text)}</h2>']
-        parts += [f"<p>{badge(v)} {escape(v.reason)}. <small>{escape(v.claim.source)}.</small></p>"]
-        parts.append(rows_of(_heads(v), [_line(e, tagged, links=True) for e in v.evidence], "list words"))
-    return page("The paper's claims", parts)
-
-
-def overview(verdicts: Sequence[Verdict], page_name: str = "") -> str:
-    """One line a claim with its verdict; page_name: the page that holds the sections linked to."""
+def overview(verdicts: Sequence[Verdict], file: str = "") -> Rows:
+    """One line a claim with its verdict; file: of the page that holds the sections linked to."""
     lines = [
-        [str(n), f'<a href="{page_name}#claim{n}">{escape(v.claim.text)}</a>', badge(v), escape(v.claim.source)]
+        (str(n), Link(v.claim.text, f"{file}#claim{n}"), _badge(v), v.claim.source)
         for n, v in enumerate(verdicts, start=1)
     ]
-    return rows_of(("", "claim", "verdict", "source"), lines, "list words")
+    return Rows(("", "claim", "verdict", "source"), lines, breaks=True)
+
+
+def _section(n: int, v: Verdict) -> list[Block]:
+    """A claim: the sentence, the verdict, the comparisons."""
+    source: Text = Marked("small", f"{v.claim.source}.")
+    found = Marked("strong", f"{verdict_words(v)}: {v.reason}")
+    within = v.claim.within
+    sides = ("said to be higher", "than") if within is None else (f"said to be within {within}", "of")
+    return [
+        Group([Heading(f"{n}. {v.claim.text}", f"claim{n}"), Paragraph((_badge(v), f" {v.reason}. ", source))], "html"),
+        Group([Heading(v.claim.text), Paragraph((f"{v.claim.source}. ", found))], "markdown"),
+        Rows((*sides, *_HEADS), [_line(e) for e in v.evidence], words=2, breaks=True),
+    ]
 
 
 def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
     """How many of each verdict."""
     found = Counter(v.verdict for v in verdicts)
     return {name: found[name] for name in VERDICTS}
+
+
+def counted(verdicts: Sequence[Verdict]) -> str:
+    """The same in words: "1 supported, 2 not supported, ..."."""
+    return ", ".join(f"{n} {name}" for name, n in counts(verdicts).items())
 
 
 def verdict_words(verdict: Verdict) -> str:
@@ -76,59 +75,49 @@ def verdict_words(verdict: Verdict) -> str:
     )
 
 
-def badge(verdict: Verdict) -> str:
+def _badge(verdict: Verdict) -> Text:
     """The verdict in its colour."""
-    style = verdict.verdict.replace(" ", "-")
-    return f'<span class="verdict v-{style}">{escape(verdict_words(verdict))}</span>'
+    return Marked(verdict.verdict, verdict_words(verdict))
 
 
-def _caution(verdicts: Sequence[Verdict]) -> list[str]:
-    if all(v.tests_paper for v in verdicts):
-        return []
-    return [f"{SMALL}. Verdicts below are about this profile only."]
+def _test_the_paper(verdicts: Sequence[Verdict]) -> bool:
+    return all(v.tests_paper for v in verdicts)
 
 
-def _preface(verdicts: Sequence[Verdict]) -> list[str]:
-    found = ", ".join(f"{n} {name}" for name, n in counts(verdicts).items())
+def _preface(verdicts: Sequence[Verdict]) -> list[Block]:
     return [
-        f"{len(verdicts)} claims: {found}.",
-        f"Test: {TEST}. Supported: every comparison of a claim is significant its way. Not supported: one is "
-        "significant against it, at the level divided by the number of comparisons. With one seed nothing can be "
-        "tested: undecided. Equality within a margin: two one-sided tests. Over images: paired bootstrap, the same "
-        "draws of the val images for both sides; it takes no part in the verdict.",
+        Paragraph(f"{len(verdicts)} claims: {counted(verdicts)}."),
+        Paragraph(
+            f"Test: {TEST}. Supported: every comparison of a claim is significant its way. Not supported: one is "
+            "significant against it, at the level divided by the number of comparisons. With one seed nothing can be "
+            "tested: undecided. Equality within a margin: two one-sided tests. Over images: paired bootstrap, the same "
+            "draws of the val images for both sides; it takes no part in the verdict."
+        ),
     ]
 
 
-def _heads(verdict: Verdict) -> tuple[str, ...]:
-    within = verdict.claim.within
-    return ("said to be higher", "than", *_HEADS) if within is None else (f"said to be within {within}", "of", *_HEADS)
-
-
-def _line(evidence: Evidence, text: Any, *, links: bool = False) -> list[str]:
-    better, worse = (_term(term, text, links=links) for term in (evidence.better, evidence.worse))
-    paper = number(evidence.paper, signed=True)
-    if evidence.difference is None:
-        return [better, worse, text(f"– ({evidence.missing})"), "–", "–", "–", paper]
+def _line(evidence: Evidence) -> list[Text]:
+    d, paper = evidence.difference, number(evidence.paper, signed=True)
+    sides = [_term(evidence.better), _term(evidence.worse)]
+    if d is None:
+        return [*sides, Raised(f"– ({evidence.missing})"), "–", "–", "–", paper]
     values = f"{number(evidence.better_value)} against {number(evidence.worse_value)}"
-    d = evidence.difference
-    spread = f"{number(d.mean, signed=True)}" + (
-        f" ± {number(d.std)}, {d.n} seeds" if d.std is not None else ", 1 seed"
-    )
+    spread = f" ± {number(d.std)}, {d.n} seeds" if d.std is not None else ", 1 seed"
     untested = "no spread" if d.n > 1 else "–"
     p = untested if evidence.p is None else chance(evidence.p).removeprefix("p ")
     images = "–" if evidence.images is None else " to ".join(number(v, signed=True) for v in evidence.images)
-    return [better, worse, *(text(t).replace(" ", "\N{NO-BREAK SPACE}") for t in (values, spread, p, images)), paper]
+    numbers = (values, f"{number(d.mean, signed=True)}{spread}", p, images)
+    return [*sides, *(Marked("unbroken", text) for text in numbers), paper]
 
 
-def _term(term: Term, text: Any, *, links: bool) -> str:
+def _term(term: Term) -> Text:
     if isinstance(term, Gap):
-        return f"{_place(term.of, text, links=links)} <i>minus</i> {_place(term.over, text, links=links)}"
-    return _place(term, text, links=links)
+        return (_place(term.of), " ", Marked("word", "minus"), " ", _place(term.over))
+    return _place(term)
 
 
-def _place(place: Place, text: Any, *, links: bool) -> str:
-    name = f'<a href="{escape(place.table, quote=True)}.html">{text(place.table)}</a>' if links else text(place.table)
-    return f"{name}: {text(str(place).removeprefix(f'{place.table}: '))}"
+def _place(place: Place) -> Text:
+    return (Link(Raised(place.table), f"{place.table}.html"), ": ", Raised(place.cell))
 
 
 def _record(verdict: Verdict) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from casl.report.heading import in_picture
+from casl.report.canvas import in_picture
 from casl.report.layout import Panel, gains, panels
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.wording import has_paper, number, ours

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from casl.report.heading import in_picture
+from casl.report.canvas import in_picture
 from casl.report.layout import Panel, panels
 from casl.report.table import Table, TableCell
 from casl.report.wording import has_paper

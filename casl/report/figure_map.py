@@ -6,7 +6,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING
 
-from casl.report.heading import in_picture
+from casl.report.canvas import RED, in_picture
 from casl.report.layout import positions, quantity
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.wording import best, has_paper, number, ours
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GAP = "#e6e6e6"
-FRAME = "#b3261e"
 _LABELS = {"not run": "not\nrun"}
 
 
@@ -122,4 +121,4 @@ def _annotate(axes: Axes, place: tuple[int, int], text: str, shade: float, *, be
     axes.text(*place, text, ha="center", va="center", color=colour, fontsize=points, fontweight=weight, fontstyle=slant)
     if best:
         corner = (place[0] - 0.46, place[1] - 0.46)
-        axes.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor=FRAME, linewidth=2.2))
+        axes.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor=RED, linewidth=2.2))

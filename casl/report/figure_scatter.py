@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from casl.errors import SpecError
-from casl.report.heading import in_picture
+from casl.report.canvas import in_picture
 from casl.report.layout import positions
 from casl.report.table import Table, TableCell
 from casl.report.wording import has_paper

@@ -1,184 +1,143 @@
-"""A Table as one self-contained page: coloured grid, picture, and where every number comes from."""
+"""Blocks as an HTML page: one file, no script, nothing loaded from elsewhere but pictures that lie beside it."""
 
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Iterable
 from html import escape
+from typing import assert_never
 
-from casl.report.heading import tagged
-from casl.report.layout import Gain, column_groups, comparable, gains, positions, quantity
-from casl.report.page import listed, page, rows_of, run_address, run_link, warned
-from casl.report.table import PUBLISHED, Repetition, Table, TableCell
-from casl.report.wording import (
-    best,
-    commands,
-    difference_label,
-    has_paper,
-    headline,
-    missing,
-    number,
-    ours,
-    quoted,
-    tested,
-    together,
-)
+from casl.report import blocks
+from casl.report.claims import VERDICTS
 
-
-@dataclass(frozen=True)
-class _View:
-    """A table with what its cells need to know of each other. top: best cells; groups: comparable ones."""
-
-    table: Table
-    top: set[int]
-    groups: list[int]
-    gains: dict[int, Gain]
-    mlflow_page: str
-
-
-def to_html(table: Table, picture: bytes, mlflow_page: str) -> str:
-    """The page.
-
-    Args:
-        picture: the table's PNG, embedded.
-        mlflow_page: address of MLflow's pages; links to runs start with it.
-    """
-    title = f"{table.title} ({table.name})"
-    image = base64.b64encode(picture).decode()
-    view = _View(table, best(table)[0], comparable(table), gains(table), mlflow_page)
-    return page(
-        title,
-        [
-            warned(table.warning),
-            *(f"<p>{escape(line)}</p>" for line in headline(table) if line),
-            _grid(view),
-            f"<p><small>{escape(_legend(table))}</small></p>",
-            listed("Missing or to be noted", missing(table)),
-            listed("Quoted, not measured", quoted(table)),
-            "<h2>Again</h2>",
-            *(f"<p>{escape(what)}: <code>{escape(command)}</code></p>" for what, command in commands(table)),
-            f'<h2>Picture</h2><img alt="{escape(title)}" src="data:image/png;base64,{image}">',
-            "<h2>Where each number comes from</h2>",
-            sources(table, mlflow_page),
-        ],
-    )
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; color: #1c1c1c; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: .4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
+p { margin: .2rem 0; } .warning { background: #b3261e; color: #fff; font-weight: 600; padding: .5rem .8rem;
+border-radius: .3rem; margin: .6rem 0; display: inline-block; }
+.scroll { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; }
+th { font-weight: 600; padding: .3rem .7rem; text-align: left; } thead th { text-align: center; }
+sup, sub { font-size: .7em; line-height: 0; } .grid tbody th { white-space: nowrap; }
+.grid td { padding: .45rem .8rem; text-align: center; border: 2px solid #fff; min-width: 6.5rem; }
+.grid small { display: block; font-size: .75rem; opacity: .85; } .grid td.gap { background: #eee; color: #666; }
+.grid th.group { border-bottom: 2px solid #555; } .quoted, .grid td.quoted { color: #777; font-style: italic; }
+.grid td.quoted { background: repeating-linear-gradient(135deg, #fff, #fff 6px, #f4f4f4 6px, #f4f4f4 12px); }
+.grid b { font-size: 1.1rem; font-weight: 500; white-space: nowrap; }
+.grid td.quoted b { font-size: 1rem; font-weight: 400; }
+.grid .best { font-weight: 800; border: 2px solid; border-radius: .3rem; padding: 0 .35rem; }
+.grid a { color: inherit; text-decoration: none; } .grid a:hover { text-decoration: underline; }
+.list td, .list th { border-bottom: 1px solid #ddd; padding: .2rem .6rem; font-size: .85rem; text-align: left; }
+.list td:not(:last-child) { white-space: nowrap; } .list.words td { white-space: normal; vertical-align: top; }
+code { font-size: .8rem; } img { max-width: 100%; } td.n, th.n { text-align: right !important; }
+.verdict { display: inline-block; border-radius: .3rem; padding: .05rem .55rem; font-weight: 600; white-space: nowrap; }
+.v-supported { background: #d9efdd; color: #14532d; } .v-not-supported { background: #f8d7d3; color: #7f1d1d; }
+.v-undecided { background: #fdf0cf; color: #713f12; } .v-not-run { background: #e8e8e8; color: #444; }
+summary { cursor: pointer; margin: .5rem 0; }
+"""
 
 
-def _legend(table: Table) -> str:
-    words = ["Large: ours, linked to its run in MLflow (start the pages with: make ui).", "Framed: best."]
-    if has_paper(table):
-        words.append(f"In brackets after the paper's number: {difference_label(table).lower()}.")
-    if table.baseline:
-        words.append(f"Gain: over {table.baseline}{', paired by seed' if table.seeds > 1 else ''}.")
-    if table.measurable < len(table.cells):
-        words.append("Grey italics on stripes: published figures that are only quoted, not measured here.")
-    if any(not positions(table, row, column) for row in table.rows for column in table.columns):
-        words.append("Empty: no number in this table.")
-    return " ".join(words)
+_MARKS = {
+    "code": ("<code>", "</code>"),
+    "strong": ("<b>", "</b>"),
+    "best": ('<b class="best">', "</b>"),
+    "word": ("<i>", "</i>"),
+    "small": ("<small>", "</small>"),
+    **{verdict: (f'<span class="verdict v-{verdict.replace(" ", "-")}">', "</span>") for verdict in VERDICTS},
+}
 
 
-def _grid(view: _View) -> str:
-    table = view.table
-    lines = ['<div class="scroll"><table class="grid"><thead>', *_heads(table), "</thead><tbody>"]
-    for row in table.rows:
-        places = "".join(_place(view, positions(table, row, column)) for column in table.columns)
-        lines.append(f"<tr><th>{tagged(row)}</th>{places}</tr>")
-    return "\n".join([*lines, "</tbody></table></div>"])
+def write(page: blocks.Page) -> str:
+    """A whole file."""
+    title = escape(page.title)
+    head = f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head><body>'
+    parts = ["<!DOCTYPE html>", head, f"<h1>{title}</h1>", _blocks(page.blocks), "</body></html>\n"]
+    return "\n".join(part for part in parts if part)
 
 
-def _heads(table: Table) -> list[str]:
-    """One line of column headings, or two where columns share their first word."""
-    corner = escape(f"{table.row_axis} / {table.column_axis}")
-    groups = column_groups(table)
-    if not any(word for word, _ in groups):
-        return [f"<tr><th>{corner}</th>{''.join(f'<th>{tagged(c)}</th>' for c in table.columns)}</tr>"]
-    upper, lower = [f'<th rowspan="2">{corner}</th>'], []
-    for word, columns in groups:
-        if word:
-            upper.append(f'<th class="group" colspan="{len(columns)}">{escape(word)}</th>')
-            lower += [f"<th>{tagged(column.removeprefix(word).strip())}</th>" for column in columns]
-        else:
-            upper += [f'<th rowspan="2">{tagged(column)}</th>' for column in columns]
-    return [f"<tr>{''.join(upper)}</tr>", f"<tr>{''.join(lower)}</tr>"]
+def _blocks(parts: Iterable[blocks.Block], separator: str = "\n") -> str:
+    return separator.join(text for part in parts if (text := _block(part)))
 
 
-def _place(view: _View, at: list[int]) -> str:
-    """All numbers of one place, then the paper's and the gains."""
-    if not at:
-        return "<td></td>"
-    cells = [view.table.cells[i] for i in at]
-    numbers = together([_number(view, i) for i in at])
-    small = "".join(f"<small>{line}</small>" for line in (_paper(cells), _gain(view, at)) if line)
-    hover = escape("\n".join(_hover(view.table, cell) for cell in cells), quote=True)
-    return f'<td title="{hover}" {_style(view, at[0])}>{numbers}{small}</td>'
+def _block(block: blocks.Block) -> str:
+    """ "" for what Markdown alone shows."""
+    match block:
+        case blocks.Heading():
+            anchor = f' id="{escape(block.anchor)}"' if block.anchor else ""
+            return f"<h2{anchor}>{_text(block.text)}</h2>"
+        case blocks.Caution():
+            return f'<p class="warning">{escape(block.text)}</p>'
+        case blocks.Paragraph():
+            return f"<p>{_text(block.text)}</p>"
+        case blocks.Lines():
+            return "\n".join(f"<p>{_text(line)}</p>" for line in block.texts)
+        case blocks.Bullets():
+            return f"<ul>{''.join(f'<li>{_text(line)}</li>' for line in block.texts)}</ul>"
+        case blocks.Rows():
+            return _rows(block)
+        case blocks.Picture():
+            return _picture(block)
+        case blocks.Preformatted():
+            return f"<pre>{escape(block.text)}</pre>"
+        case blocks.Grid():
+            return _grid(block)
+        case blocks.Group():
+            return "" if block.only == "markdown" else _group(block)
+    assert_never(block)
 
 
-def _number(view: _View, i: int) -> str:
-    cell = view.table.cells[i]
-    text = escape(ours(cell, view.table.seeds))
-    if cell.mlflow_run_id:
-        text = f'<a href="{run_address(view.mlflow_page, cell.mlflow_run_id)}">{text}</a>'
-    return f'<b class="best">{text}</b>' if i in view.top else f"<b>{text}</b>"
+def _group(group: blocks.Group) -> str:
+    separator = "" if group.one_line else "\n"
+    if not group.summary:
+        return _blocks(group.blocks, separator)
+    opened = f"<details><summary>{escape(group.summary)}</summary>"
+    return separator.join([opened, _blocks(group.blocks, separator), "</details>"])
 
 
-def _paper(cells: list[TableCell]) -> str:
-    cells = [c for c in cells if c.status != PUBLISHED]
-    if all(c.paper is None for c in cells):
-        return ""
-    apart = [number(c.difference, signed=True) for c in cells]
-    known = any(c.difference is not None for c in cells)
-    words = together([number(c.paper) for c in cells])
-    return f"paper {words}" + (f" ({', '.join(apart)})" if known else "")
+def _picture(picture: blocks.Picture) -> str:
+    """Beside the page, where it is loaded when scrolled to, or within it."""
+    if isinstance(picture.png, str):
+        source = f'{escape(picture.png)}" loading="lazy'
+    else:
+        source = f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
+    image = f'<img alt="{escape(picture.alt)}" src="{source}">'
+    return f'<a href="{escape(picture.link)}">{image}</a>' if picture.link else image
 
 
-def _gain(view: _View, at: list[int]) -> str:
-    found = [view.gains[i] for i in at if i in view.gains]
-    if not found or all(g.ours is None and g.paper is None for g in found):
-        return ""
-    paper = together([number(g.paper, signed=True) for g in found])
-    if all(g.ours is None for g in found):
-        return f"paper's gain {paper}"
-    text = together([escape(tested(g.ours)) if g.ours else "–" for g in found])
-    return f"gain {text}" + (f", paper {paper}" if any(g.paper is not None for g in found) else "")
+def _rows(rows: blocks.Rows) -> str:
+    heads = [blocks.Cell(head, "th") for head in rows.heads]
+    lines = [heads, *([blocks.Cell(entry) for entry in line] for line in rows.lines)]
+    opened = f'<div class="scroll"><table class="{"list words" if rows.breaks else "list"}">'
+    return "\n".join([opened, *map(_line, lines), "</table></div>"])
 
 
-def _hover(table: Table, cell: TableCell) -> str:
-    parts = [f"{quantity(cell)}: {ours(cell, table.seeds)}"]
-    if cell.paper is not None and cell.status != PUBLISHED:
-        parts.append(f"paper {number(cell.paper)}")
-    if cell.difference is not None:
-        parts.append(f"{difference_label(table).lower()}: {number(cell.difference, signed=True)}")
-    if cell.name:
-        parts += [f"seeds {cell.seeds}", cell.name]
-    return ", ".join([*parts, *([cell.note] if cell.note else [])])
+def _grid(grid: blocks.Grid) -> str:
+    opened, middle = '<div class="scroll"><table class="grid"><thead>', "</thead><tbody>"
+    return "\n".join([opened, *map(_line, grid.heads), middle, *map(_line, grid.lines), "</tbody></table></div>"])
 
 
-def _style(view: _View, i: int) -> str:
-    """Light to dark blue over comparable numbers; a class for what has none."""
-    cell = view.table.cells[i]
-    if cell.status == PUBLISHED:
-        return 'class="quoted"'
-    if cell.value is None:
-        return 'class="gap"'
-    pairs = zip(view.table.cells, view.groups, strict=True)
-    same = [c.value for c, group in pairs if group == view.groups[i] and c.value is not None]
-    low, high = min(same), max(same)
-    share = (cell.value - low) / (high - low) if high > low else 0.5
-    pale, deep = (237, 244, 252), (24, 91, 158)
-    shade = ", ".join(str(round(a + (b - a) * share)) for a, b in zip(pale, deep, strict=True))
-    return f'style="background: rgb({shade}); color: {"#fff" if share > 0.55 else "#111"}"'
+def _line(cells: Iterable[blocks.Cell]) -> str:
+    return f"<tr>{''.join(map(_cell, cells))}</tr>"
 
 
-def sources(table: Table, mlflow_page: str) -> str:
-    """One line for each seed of each measured cell: value, status, stage, run, commit."""
-    heads = ("row", "column", "metric", "seed", "value", "status", "stage", "MLflow", "commit", "note")
-    lines = [_source(cell, one, mlflow_page) for cell in table.cells for one in cell.repetitions]
-    return rows_of(heads, lines) if lines else "<p>Nothing here is measured.</p>"
+def _cell(cell: blocks.Cell) -> str:
+    attributes = "".join(f' {name}="{escape(value)}"' for name, value in cell.attributes.items())
+    return f"<{cell.tag}{attributes}>{_text(cell.text)}</{cell.tag}>"
 
 
-def _source(cell: TableCell, one: Repetition, mlflow_page: str) -> list[str]:
-    commit = escape(one.commit[:10]) + (" + changes" if one.dirty else "")
-    value = "–" if one.value is None else f"{one.value:.2f}"
-    texts = [tagged(cell.row), tagged(cell.column), escape(quantity(cell)), str(one.seed), value, escape(one.status)]
-    link = run_link(mlflow_page, one.mlflow_run_id)
-    return [*texts, f"<code>{escape(one.name)}</code>", link, f"<code>{commit}</code>", escape(one.note)]
+def _text(text: blocks.Text) -> str:
+    match text:
+        case str():
+            return escape(text)
+        case tuple():
+            return "".join(map(_text, text))
+        case blocks.Raised():
+            return blocks.tagged(text.text, escape)
+        case blocks.Verbatim():
+            return text.text
+        case blocks.Link():
+            return f'<a href="{escape(text.address)}">{_text(text.text)}</a>'
+        case blocks.Marked("unbroken"):
+            return _text(text.text).replace(" ", "\N{NO-BREAK SPACE}")
+        case blocks.Marked():
+            return _text(text.text).join(_MARKS[text.style])
+    assert_never(text)

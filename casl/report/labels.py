@@ -6,20 +6,23 @@ Matching is class-agnostic for every labeler, also a class-specific one, so that
 
 from __future__ import annotations
 
-import io
 import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from casl.files import write_atomic
 from casl.report import markdown
-from casl.report.figure import DPI
+from casl.report.blocks import Page, Paragraph, Rows, caution
+from casl.report.canvas import painted
+from casl.report.render import write_files
 from casl.report.table import SMALL
 from casl.report.wording import number
 from casl.spec.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 NAME = "labels"
 FIGURES = ("precision", "recall", "f1")
@@ -67,14 +70,8 @@ def write_labels(runs: Mapping[str, Run], folder: Path, small: bool) -> list[Pat
     """
     if not (found := qualities(runs)):
         return []
-    contents = {
-        "md": to_markdown(found, small).encode(),
-        "json": to_json(found, small).encode(),
-        "png": _draw(found, small),
-    }
-    for suffix, content in contents.items():
-        write_atomic(folder / f"{NAME}.{suffix}", content)
-    return [folder / f"{NAME}.{suffix}" for suffix in contents]
+    text, record, png = markdown.write(page(found, small)), to_json(found, small), _picture(found, small)
+    return write_files(folder, {f"{NAME}.md": text, f"{NAME}.json": record, f"{NAME}.png": png})
 
 
 def to_json(found: Sequence[Quality], small: bool) -> str:
@@ -90,22 +87,17 @@ def to_json(found: Sequence[Quality], small: bool) -> str:
     return json.dumps({"warning": SMALL if small else "", "labels": records}, indent=1, allow_nan=False) + "\n"
 
 
-def to_markdown(found: Sequence[Quality], small: bool) -> str:
+def page(found: Sequence[Quality], small: bool) -> Page:
     """One line a labeler and split."""
     deltas = found[0].deltas
     heads = ["labeler", "images", *(f"{figure}, δ {delta}" for figure in FIGURES for delta in deltas)]
-    lines = [
-        [markdown.plain(q.what), f"{q.images:,}", *(_spread(q, f, d) for f in FIGURES for d in deltas)] for q in found
-    ]
-    parts = ["# How good the pseudo labels are"]
-    parts += [f"> **{SMALL}.**"] if small else []
-    parts += [
+    lines = [[q.what, f"{q.images:,}", *(_spread(q, f, d) for f in FIGURES for d in deltas)] for q in found]
+    how = Paragraph(
         "Boxes against the hidden truth of the unlabeled images, which the method never sees; percent, mean over IoU "
         ".50:.05:.95, class-agnostic matching for all. Labelers of entities are compared with entities, those of "
-        "objects with objects.",
-        markdown.rows_of([heads, *lines]),
-    ]
-    return "\n\n".join(parts) + "\n"
+        "objects with objects."
+    )
+    return Page("How good the pseudo labels are", [*caution(SMALL if small else ""), how, Rows(heads, lines)])
 
 
 def _what(labeler: Mapping[str, Any]) -> str:
@@ -126,14 +118,8 @@ def _spread(quality: Quality, figure: str, delta: str) -> str:
     return number(statistics.fmean(values)) + spread
 
 
-def _draw(found: Sequence[Quality], small: bool) -> bytes:
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with style.context("default"):
-        figure = Figure(figsize=(7.6, 4.8), dpi=DPI, layout="constrained")
-        FigureCanvasAgg(figure)
+def _picture(found: Sequence[Quality], small: bool) -> bytes:
+    def paint(figure: Figure) -> None:
         axes = figure.subplots()
         for n, quality in enumerate(found):
             means = [[statistics.fmean(quality.values[f, d]) for d in quality.deltas] for f in ("recall", "precision")]
@@ -145,6 +131,5 @@ def _draw(found: Sequence[Quality], small: bool) -> bytes:
         axes.set_title("Pseudo labels against hidden truth, at each δ" + (f"\n{SMALL}" if small else ""), fontsize=10)
         axes.grid(color="#e0e0e0")
         axes.legend(fontsize=6.5)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", metadata={"Software": None})
-        return file.getvalue()
+
+    return painted((7.6, 4.8), paint)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from casl.report.heading import typeset
+from casl.report.blocks import typeset
 from casl.report.layout import Gain, column_groups, gains, positions
-from casl.report.paired import LEVEL, TEST
+from casl.report.significance import LEVEL, TEST
 from casl.report.table import PUBLISHED, Table
 from casl.report.wording import (
     best,
@@ -23,7 +23,7 @@ from casl.report.wording import (
 )
 
 _GAP = 4  # points on each side of a column
-_PAGE_PT = 345  # width of the text of LaTeX's article class
+_WIDTH_PT = 345  # of the text of LaTeX's article class
 _TYPES = ((r"\small", 4.7), (r"\footnotesize", 4.3), (r"\scriptsize", 3.9))  # and points a letter takes, roughly
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -115,7 +115,7 @@ def _size(lines: Sequence[str]) -> str:
     widest = max(len(row) for row in rows)
     columns = zip(*(row for row in rows if len(row) == widest), strict=True)
     letters = sum(max(len(re.sub(r"\\[a-z]+|[{}$\\]", "", text)) for text in column) for column in columns)
-    room = _PAGE_PT - 2 * _GAP * widest
+    room = _WIDTH_PT - 2 * _GAP * widest
     return next((size for size, wide in _TYPES if letters * wide <= room), _TYPES[-1][0])
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from casl.report.draws import interval
-from casl.report.paired import Paired, paired
+from casl.report.significance import Paired, interval, paired
 from casl.report.table import Table, TableCell
 
 

@@ -1,98 +1,112 @@
-"""A Table as Markdown, for a README or a pull request."""
+"""Blocks as Markdown, for a README or a pull request."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import assert_never
 
-from casl.report.heading import tagged
-from casl.report.layout import Gain, gains, positions
-from casl.report.table import PUBLISHED, Table
-from casl.report.wording import (
-    best,
-    commands,
-    difference,
-    difference_label,
-    entry,
-    gain_label,
-    gained,
-    has_paper,
-    headline,
-    missing,
-    number,
-    quoted,
-    together,
-)
+from casl.report import blocks
 
-
-def to_markdown(table: Table) -> str:
-    """Grids: ours with the paper's number in brackets, the gains over the baseline, the difference to the paper."""
-    compared = [r for r in table.rows if any(c.row == r and c.status != PUBLISHED for c in table.cells)]
-    parts = [f"# {plain(table.title)} ({plain(table.name)})"]
-    parts += [f"> **{table.warning}.**"] if table.warning else []
-    parts += ["\n".join(f"{plain(line)}  " for line in headline(table) if line)]
-    parts += [f"## {'Ours (paper)' if has_paper(table) else 'Ours'}", _ours(table)]
-    if found := gains(table):
-        parts += [f"## {plain(gain_label(table))}: ours (paper)", _gains(table, found)]
-    if has_paper(table) and compared:
-        parts += [
-            f"## {difference_label(table)}",
-            _grid(table, compared, table.columns, lambda at: difference(table, at)),
-        ]
-    if lines := missing(table):
-        parts += ["## Missing or to be noted", listed(lines)]
-    if lines := quoted(table):
-        parts += ["## Quoted, not measured (in italics)", listed(lines)]
-    parts += ["## Again", "\n".join(f"- {what}: `{command}`" for what, command in commands(table))]
-    return "\n\n".join(parts) + "\n"
+_MARKS = {
+    **dict.fromkeys(("strong", "best"), ("**", "**")),
+    "quoted": ("*", "*"),
+    "word": ("<i>", "</i>"),
+}
 
 
 def plain(text: str) -> str:
-    """Text that Markdown shall show as it is, on one line."""
+    """Text that Markdown shows as it is, on one line and without spaces at its ends."""
     return re.sub(r"([\\`*_{}\[\]<>#|^~])", r"\\\1", " ".join(text.split()))
 
 
-def heading(text: str) -> str:
-    """Text with raised and lowered letters, which Markdown shows through HTML's tags."""
-    return tagged(text, plain)
+def spaced(text: str) -> str:
+    """The same, with the spaces at its ends."""
+    words = plain(text)
+    return f"{' ' * text[:1].isspace()}{words}{' ' * (text[-1:].isspace() and bool(words))}"
 
 
-def listed(lines: Sequence[str]) -> str:
-    """A list of lines."""
-    return "\n".join(f"- {heading(line)}" for line in lines)
+@dataclass(frozen=True)
+class Dialect:
+    """How Markdown is written.
+
+    escaped: any text. beside: text beside raised letters. narrow: tables have narrow rules and no side for numbers.
+    """
+
+    escaped: Callable[[str], str] = spaced
+    beside: Callable[[str], str] = plain  # so "AP^e of" loses its space: reports have always been written so
+    narrow: bool = False
 
 
-def rows_of(lines: Sequence[Sequence[str]], words: int = 1) -> str:
-    """A table of texts that are Markdown already; the first line is its head, the first `words` columns hold words."""
-    head, *body = lines
-    rule = ["---" if i < words else "--:" for i in range(len(head))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, rule, *body])
+REPORT = Dialect()
+SEARCH = Dialect(beside=spaced)
+PROSE = Dialect(escaped=str, beside=str, narrow=True)  # for pages whose source people read
 
 
-def _ours(table: Table) -> str:
-    top, _ = best(table)
-
-    def mark(i: int, text: str) -> str:
-        if table.cells[i].status == PUBLISHED:
-            return f"*{text}*"
-        return f"**{text}**" if i in top else text
-
-    return _grid(table, table.rows, table.columns, lambda at: entry(table, at, mark))
+def write(page: blocks.Page, dialect: Dialect = REPORT) -> str:
+    """A whole file."""
+    return f"# {dialect.escaped(page.title)}\n\n{write_blocks(page.blocks, dialect)}\n"
 
 
-def _gains(table: Table, found: dict[int, Gain]) -> str:
-    columns = [c for c in table.columns if any(table.cells[i].column == c for i in found)]
-    rows = [r for r in table.rows if any(table.cells[i].row == r for i in found)]
-
-    def text(i: int) -> str:
-        if table.cells[i].status == PUBLISHED:
-            return f"*{number(found[i].paper, signed=True)} ({PUBLISHED})*"
-        return gained(found[i])
-
-    return _grid(table, rows, columns, lambda at: together([text(i) for i in at if i in found]))
+def write_blocks(parts: Iterable[blocks.Block], dialect: Dialect = REPORT) -> str:
+    """Blocks, an empty line between any two."""
+    return "\n\n".join(text for part in parts if (text := _block(part, dialect)) is not None)
 
 
-def _grid(table: Table, rows: Sequence[str], columns: Sequence[str], text: Callable[[list[int]], str]) -> str:
-    lines = [[heading(f"{table.row_axis} / {table.column_axis}"), *map(heading, columns)]]
-    lines += [[heading(row), *(text(positions(table, row, column)) for column in columns)] for row in rows]
-    return rows_of(lines)
+def _block(block: blocks.Block, dialect: Dialect) -> str | None:
+    """None for what HTML alone shows."""
+
+    def text(it: blocks.Text) -> str:
+        return _text(it, dialect)
+
+    match block:
+        case blocks.Heading():
+            return f"## {text(block.text)}"
+        case blocks.Caution():
+            return f"> **{text(block.text).removesuffix('.')}.**"
+        case blocks.Paragraph():
+            return text(block.text)
+        case blocks.Bullets() | blocks.Lines(bullets=True):
+            return "\n".join(f"- {text(line)}" for line in block.texts)
+        case blocks.Lines():
+            return "\n".join(f"{text(line)}  " for line in block.texts)
+        case blocks.Rows():
+            return _rows(block, dialect)
+        case blocks.Picture():
+            return f"![{text(block.alt)}]({block.png})" if isinstance(block.png, str) else None
+        case blocks.Preformatted():
+            return f"```\n{block.text}\n```"
+        case blocks.Group():
+            return None if block.only == "html" else write_blocks(block.blocks, dialect)
+        case blocks.Grid():
+            return None
+    assert_never(block)
+
+
+def _rows(rows: blocks.Rows, dialect: Dialect) -> str:
+    lines = [f"| {' | '.join(_text(entry, dialect) for entry in line)} |" for line in (rows.heads, *rows.lines)]
+    sides = ["---" if i < rows.words else "--:" for i in range(len(rows.heads))]
+    lines.insert(1, f"|{'---|' * len(sides)}" if dialect.narrow else f"| {' | '.join(sides)} |")
+    return "\n".join(lines)
+
+
+def _text(text: blocks.Text, dialect: Dialect) -> str:
+    match text:
+        case str():
+            return dialect.escaped(text)
+        case tuple():
+            return "".join(_text(part, dialect) for part in text)
+        case blocks.Raised():
+            return blocks.tagged(text.text, dialect.beside)
+        case blocks.Verbatim():
+            return text.text
+        case blocks.Link():
+            return _text(text.text, dialect)
+        case blocks.Marked("code", str(name)):
+            return f"`{name}`"  # nothing is escaped within
+        case blocks.Marked("unbroken"):
+            return _text(text.text, dialect).replace(" ", "\N{NO-BREAK SPACE}")
+        case blocks.Marked():
+            return _text(text.text, dialect).join(_MARKS.get(text.style, ("", "")))
+    assert_never(text)

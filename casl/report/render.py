@@ -9,80 +9,58 @@ import csv
 import dataclasses
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from casl.files import write_atomic
-from casl.report.figure import draw
-from casl.report.html import to_html
+from casl.report.figure import picture
 from casl.report.latex import to_latex
 from casl.report.layout import Gain, gains
-from casl.report.markdown import to_markdown
-from casl.report.page import MLFLOW_PAGE
 from casl.report.table import Table, TableCell
+from casl.report.table_page import MLFLOW, to_html, to_markdown
 
 _CELL_FIELDS = (
-    "row",
-    "column",
-    "metric",
-    "figure",
-    "paper",
-    "value",
-    "std",
-    "difference",
-    "seeds",
-    "values",
-    "status",
-    "note",
-    "key",
-    "name",
-    "mlflow_run_id",
-    "commit",
-    "dirty",
+    *("row", "column", "metric", "figure", "paper", "value", "std", "difference", "seeds", "values", "status", "note"),
+    *("key", "name", "mlflow_run_id", "commit", "dirty"),
 )
 _GAIN_FIELDS = ("gain", "gain_std", "gain_p", "gain_images", "paper_gain")
 _TABLE_FIELDS = (
-    "name",
-    "title",
-    "source",
-    "profile",
-    "profile_title",
-    "data",
-    "small",
-    "warning",
-    "seeds",
-    "notes",
-    "options",
-    "folder",
-    "rows",
-    "columns",
-    "figure",
-    "baseline",
+    *("name", "title", "source", "profile", "profile_title", "data", "small", "warning", "seeds", "notes", "options"),
+    *("folder", "rows", "columns", "figure", "baseline"),
 )
 
 
-def write_table(table: Table, folder: Path, mlflow_page: str = MLFLOW_PAGE) -> list[Path]:
+def write_table(table: Table, folder: Path, mlflow: str = MLFLOW) -> list[Path]:
     """Write <folder>/<name>.json, .csv, .md, .tex, .png and .html; each file is whole or as it was.
 
     Args:
-        mlflow_page: address that links to runs start with.
+        mlflow: address that links to runs start with.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    picture = draw(table)
-    contents = {
-        "json": to_json(table).encode(),
-        "csv": to_csv(table).encode(),
-        "md": to_markdown(table).encode(),
-        "tex": to_latex(table).encode(),
-        "png": picture,
-        "html": to_html(table, picture, mlflow_page).encode(),
+    png = picture(table)
+    contents: dict[str, str | bytes] = {
+        "json": to_json(table),
+        "csv": to_csv(table),
+        "md": to_markdown(table),
+        "tex": to_latex(table),
+        "png": png,
+        "html": to_html(table, png, mlflow),
     }
-    paths = [folder / f"{table.name}.{suffix}" for suffix in contents]
-    for path, content in zip(paths, contents.values(), strict=True):
-        write_atomic(path, content)
-    return paths
+    return write_files(folder, {f"{table.name}.{suffix}": content for suffix, content in contents.items()})
+
+
+def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> list[Path]:
+    """Write files by name; each is whole or as it was.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    for name, content in contents.items():
+        write_atomic(folder / name, content.encode() if isinstance(content, str) else content)
+    return [folder / name for name in contents]
 
 
 def to_json(table: Table) -> str:

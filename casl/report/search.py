@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import stdev
 
-from casl.report.paired import LEVEL, NO_SPREAD, paired, two_sided
-from casl.report.rank import Rank, spearman
+from casl.report.significance import LEVEL, NO_SPREAD, Rank, critical, paired, roughness, spearman
 from casl.spec.search import FINAL, OBJECTIVES, PROXY, WARMUP, Search, Trial, Value, spoken
 
 LEAST = 5  # points needed to tell noise from shape
@@ -104,31 +103,6 @@ def _undecided(best: Trial, other: Trial, figure: str) -> bool:
     pairs = zip(best.figures[figure], other.figures[figure], strict=True)
     test = paired([a - b for a, b in pairs])
     return test.mean <= NO_SPREAD if test.p is None else test.p >= LEVEL
-
-
-def roughness(points: Sequence[tuple[float, float]]) -> float:
-    """Standard deviation of a point about a smooth curve, from each point's distance to the line of its neighbours.
-
-    Args:
-        points: (place, height), places rising, three or more.
-
-    Source: Gasser, Sroka and Jennen-Steinmetz, Residual variance and residual pattern in nonlinear regression,
-        Biometrika 73 (1986).
-    """
-    total = 0.0
-    for (x0, y0), (x1, y1), (x2, y2) in zip(points, points[1:], points[2:], strict=False):
-        a, b = (x2 - x1) / (x2 - x0), (x1 - x0) / (x2 - x0)
-        total += (a * y0 + b * y2 - y1) ** 2 / (a * a + b * b + 1)
-    return math.sqrt(total / (len(points) - 2))
-
-
-def critical(freedom: int) -> float:
-    """The t that |T| exceeds with probability LEVEL, by bisection."""
-    low, high = 0.0, 1000.0
-    while high - low > 1e-9:
-        middle = (low + high) / 2
-        low, high = (middle, high) if two_sided(middle, freedom) > LEVEL else (low, middle)
-    return high
 
 
 def trusts(search: Search) -> list[Trust]:

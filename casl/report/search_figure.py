@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from casl.report.heading import in_picture
+from casl.report.canvas import RED, headed, in_picture, wrapped
 from casl.report.search import headlines, measured, objectives, shown, verdict
 from casl.spec.search import PROXY, Search, Trial, spoken
 
@@ -17,31 +15,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = {"final": "#185b9e", "warmup": "#3f9e8c", "proxy": "#c8641b"}
-DPI = 140
 WIDE, HIGH = 4.6, 3.4
 
 
-def draw_search(search: Search, warning: str = "") -> bytes:
+def search_picture(search: Search, warning: str = "") -> bytes:
     """PNG. One panel an objective with a dot a seed, one for counts, one for precision and recall."""
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     drawn = objectives(search)
     has_labels = bool(measured(search, "labels"))
     count = max(1, len(drawn) + 2 * has_labels)
     across = min(3, count)
     down = math.ceil(count / across)
-    with style.context("default"):
-        lines = [line for text in headlines(search) for line in textwrap.wrap(text, int(across * WIDE * 13))]
-        lines = [warning, *lines] if warning else lines
-        head = 0.24 * len(lines) + 0.6
-        whole = HIGH * down + head
-        layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - head / whole), w_pad=0.08, h_pad=0.08)
-        figure = Figure(figsize=(WIDE * across, whole), dpi=DPI, layout=layout)
-        FigureCanvasAgg(figure)
-        _write_head(figure, search, lines, warns=bool(warning))
+
+    def paint(figure: Figure) -> None:
         grid = figure.subplots(down, across, squeeze=False).ravel()
         for axes, name in zip(grid, drawn, strict=False):
             _objective(axes, search, name)
@@ -50,20 +35,10 @@ def draw_search(search: Search, warning: str = "") -> bytes:
             _rates(grid[len(drawn) + 1], search)
         for axes in grid[count:]:
             axes.set_axis_off()
-        file = io.BytesIO()
-        figure.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
 
-
-def _write_head(figure: Figure, search: Search, lines: Sequence[str], *, warns: bool) -> None:
-    height = figure.get_size_inches()[1]
     title = f"Search over {search.argument}: {search.cell}, profile {search.profile}"
-    figure.text(0.02, 1 - 0.16 / height, title, fontsize=14, fontweight="bold", va="top")
-    for i, line in enumerate(lines):
-        red = warns and i == 0
-        colour, weight = ("#b3261e", "bold") if red else ("#333333", "normal")
-        place = 1 - (0.53 + 0.24 * i) / height
-        figure.text(0.02, place, in_picture(line), fontsize=9, va="top", color=colour, fontweight=weight)
+    lines = [in_picture(line) for line in wrapped(headlines(search), WIDE * across)]
+    return headed(title, warning, lines, (WIDE * across, HIGH * down), paint)
 
 
 def _places(axes: Axes, search: Search, trials: Sequence[Trial]) -> list[float]:
@@ -100,7 +75,7 @@ def _objective(axes: Axes, search: Search, name: str) -> None:
             *zip(*close, strict=True), "o", markersize=11, fillstyle="none", color="#777777", label="within noise"
         )
         top = next((x, y) for x, y, t in zip(places, means, trials, strict=True) if t.value == found.best.value)
-        axes.plot(*top, "*", markersize=15, color="#b3261e", label="best")
+        axes.plot(*top, "*", markersize=15, color=RED, label="best")
         axes.legend(fontsize=8)
     if not isinstance(search.current, str) and search.settings.get("choices", "") == "":
         axes.axvline(float(search.current), color="#bbbbbb", linestyle=":", zorder=0)

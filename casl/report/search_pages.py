@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from casl.files import write_atomic
-from casl.report import markdown
-from casl.report.heading import tagged
-from casl.report.page import MLFLOW_PAGE, listed, page, rows_of, run_link, warned
+from casl.report import html, markdown
+from casl.report.blocks import (
+    Block,
+    Group,
+    Heading,
+    Lines,
+    Page,
+    Paragraph,
+    Picture,
+    Preformatted,
+    Raised,
+    Rows,
+    caution,
+    section,
+)
+from casl.report.render import write_files
 from casl.report.search import headlines, line_to_paste, notes, objectives, shown, trusts, verdict
-from casl.report.search_figure import draw_search
+from casl.report.search_figure import search_picture
+from casl.report.table_page import MLFLOW, run_link
 from casl.spec.search import Search, Trial, spoken
 
 WARNING = "Profile {} is small: this shows which value suits it, and says nothing about the paper's scale"
@@ -24,27 +35,27 @@ _COLUMNS = {"labels": "labels left", "images": "images left", "precision": "prec
 
 
 def write_search(
-    search: Search, folder: Path, runs: Mapping[int, str] | None = None, mlflow_page: str = MLFLOW_PAGE
+    search: Search, folder: Path, runs: Mapping[int, str] | None = None, mlflow: str = MLFLOW
 ) -> list[Path]:
     """Write <folder>/search-<argument>.json, .md, .html and .png; each file is whole or as it was.
 
     Args:
-        runs: number of a trial -> id of its run in MLflow. mlflow_page: address that links to runs start with.
+        runs: number of a trial -> id of its run in MLflow. mlflow: address that links to runs start with.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    picture = draw_search(search, _warning(search))
-    contents = {
-        "json": search_json(search).encode(),
-        "md": _markdown(search).encode(),
-        "png": picture,
-        "html": _html(search, picture, runs or {}, mlflow_page).encode(),
-    }
-    paths = [folder / f"{search.slug}.{suffix}" for suffix in contents]
-    for path, content in zip(paths, contents.values(), strict=True):
-        write_atomic(path, content)
-    return paths
+    png = search_picture(search, _warning(search))
+    made = page(search, png, runs or {}, mlflow)
+    return write_files(
+        folder,
+        {
+            f"{search.slug}.json": search_json(search),
+            f"{search.slug}.md": markdown.write(made, markdown.SEARCH),
+            f"{search.slug}.png": png,
+            f"{search.slug}.html": html.write(made),
+        },
+    )
 
 
 def search_json(search: Search) -> str:
@@ -74,63 +85,44 @@ def _title(search: Search) -> str:
     return f"Search over {search.argument} ({search.cell}, profile {search.profile}, data {search.data})"
 
 
-def _markdown(search: Search) -> str:
-    plain = _marked
-    parts = [f"# {markdown.plain(_title(search))}"]
-    parts += [f"> **{_warning(search)}.**"] if search.small else []
-    parts += [_bullets(headlines(search))]
-    if found := verdict(search):
-        paste = line_to_paste(search, found.best.value)
-        parts += [f"To use it, write into the profile (ablations/profiles.py):\n\n```\n{paste}\n```"]
-    parts += [f"![Objectives and labels against {markdown.plain(search.argument)}]({search.slug}.png)"]
-    heads, lines = _table(search)
-    parts += [markdown.rows_of([[plain(h) for h in heads], *([plain(c) for c in line] for line in lines)], words=2)]
-    parts += ["## To be noted", _bullets(notes(search))]
-    parts += ["## Settings", _bullets([f"{name}: {value}" for name, value in _settings(search)])]
-    return "\n\n".join(parts) + "\n"
-
-
-def _bullets(lines: Sequence[str]) -> str:
-    return "\n".join(f"- {_marked(line)}" for line in lines)
-
-
-def _marked(text: str) -> str:
-    """Markdown with raised letters as tags, and the spaces around them kept."""
-
-    def plain(piece: str) -> str:
-        before, after = piece[: len(piece) - len(piece.lstrip())], piece[len(piece.rstrip()) :]
-        return f"{before}{markdown.plain(piece)}{after if piece.strip() else ''}"
-
-    return tagged(text, plain)
-
-
-def _html(search: Search, picture: bytes, runs: Mapping[int, str], mlflow_page: str) -> str:
-    heads, lines = _table(search)
-    numbers = [t.number for t in shown(search)]
-    rows = [
-        [*(tagged(c) for c in line), run_link(mlflow_page, runs.get(number))]
-        for number, line in zip(numbers, lines, strict=True)
-    ]
-    found = verdict(search)
-    paste = (
-        f"<p>To use it, in the profile:</p><pre>{escape(line_to_paste(search, found.best.value))}</pre>"
-        if found
-        else ""
-    )
-    image = base64.b64encode(picture).decode()
-    return page(
+def page(search: Search, png: bytes, runs: Mapping[int, str], mlflow: str) -> Page:
+    """The answer, how to use it, the picture, every value, what is to be noted, the settings."""
+    lines = [Raised(line) for line in headlines(search)]
+    alt = f"Objectives and labels against {search.argument}"
+    return Page(
         _title(search),
         [
-            warned(_warning(search)),
-            *(f"<p>{tagged(line)}</p>" for line in headlines(search)),
-            paste,
-            f'<img alt="{escape(_title(search))}" src="data:image/png;base64,{image}">',
-            "<h2>Every value</h2>",
-            rows_of([*heads, "MLflow"], rows),
-            listed("To be noted", notes(search)),
-            listed("Settings", [f"{name}: {value}" for name, value in _settings(search)]),
+            *caution(_warning(search)),
+            Lines(lines, bullets=True),
+            *_to_paste(search),
+            Group([Picture(alt, f"{search.slug}.png")], "markdown"),
+            Group([Picture(_title(search), png), Heading("Every value")], "html"),
+            *_values(search, runs, mlflow),
+            *section("To be noted", notes(search)),
+            *section("Settings", [f"{name}: {value}" for name, value in _settings(search)]),
         ],
     )
+
+
+def _to_paste(search: Search) -> list[Block]:
+    if (found := verdict(search)) is None:
+        return []
+    line = Preformatted(line_to_paste(search, found.best.value))
+    return [
+        Group([Paragraph("To use it, in the profile:"), line], "html", one_line=True),
+        Group([Paragraph("To use it, write into the profile (ablations/profiles.py):"), line], "markdown"),
+    ]
+
+
+def _values(search: Search, runs: Mapping[int, str], mlflow: str) -> list[Block]:
+    """The table of trials; in HTML, whose heads are plain, with links to their runs."""
+    heads, lines = _table(search)
+    entries = [[Raised(entry) for entry in line] for line in lines]
+    linked = [[*e, run_link(mlflow, runs.get(t.number))] for e, t in zip(entries, shown(search), strict=True)]
+    return [
+        Group([Rows([*heads, "MLflow"], linked)], "html"),
+        Group([Rows([Raised(head) for head in heads], entries, words=2)], "markdown"),
+    ]
 
 
 def _table(search: Search) -> tuple[list[str], list[list[str]]]:

@@ -1,6 +1,6 @@
 """Sentences of result for README and docs, written from the shipped JSON reports and from nothing else.
 
-`make docs` puts them between two marks, and a test compares: a page cannot say what its reports do not.
+`make docs` puts them between two marks, and a test compares: a document cannot say what its reports do not.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from casl.errors import DataError
+from casl.report import markdown
+from casl.report.blocks import Block, Bullets, Heading, Marked, Paragraph, Rows, caution
 from casl.report.labels import FIGURES
-from casl.report.paired import LEVEL
+from casl.report.significance import LEVEL
 from casl.report.table import PUBLISHED
 from casl.report.wording import number
 
@@ -37,52 +39,57 @@ def short(folder: Path) -> str:
     chosen = [claim for text in MAIN for claim in claims["claims"] if claim["text"].startswith(text)]
     if len(chosen) != len(MAIN):
         raise DataError(f"{folder / 'claims.json'} lacks some of the {len(MAIN)} main claims; write the reports anew")
-    return _claims(chosen)
+    return _prose([_claims(chosen)])
 
 
 def long(folder: Path) -> str:
-    """All claims with every comparison, then the quality of pseudo labels, for a page of its own."""
+    """All claims with every comparison, then the quality of pseudo labels, for a document of its own."""
     claims = _read(folder / "claims.json")
-    parts = [_counts(claims), f"Test: {claims['test']}.", _claims(claims["claims"])]
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in claims["counts"].items())
+    parts = [*caution(claims["warning"]), Paragraph(f"{len(claims['claims'])} claims: {counted}.")]
+    parts += [Paragraph(f"Test: {claims['test']}."), _claims(claims["claims"])]
     for claim in claims["claims"]:
-        parts += [f"**{claim['text']}** ({claim['source']}) {claim['verdict'].capitalize()}: {claim['reason']}."]
+        said = f" ({claim['source']}) {claim['verdict'].capitalize()}: {claim['reason']}."
+        parts.append(Paragraph((Marked("strong", claim["text"]), said)))
         if lines := [_evidence(e) for e in claim["evidence"] if e["difference"] is not None]:
-            parts.append("\n".join(f"- {line}" for line in lines))
+            parts.append(Bullets(lines))
     if (reasons := folder / "reasons.json").is_file():
-        parts += ["## Suspects, taken away one at a time", _pairs(_read(reasons))]
+        parts += [Heading("Suspects, taken away one at a time"), _pairs(_read(reasons))]
     if (labels := folder / "labels.json").is_file():
-        parts += ["## Quality of pseudo labels", _labels(_read(labels)["labels"])]
+        parts += [Heading("Quality of pseudo labels"), _labels(_read(labels)["labels"])]
     for other in sorted(folder.parent.glob(f"{folder.name}-*")):
         tables = [_read(path) for path in sorted(other.glob("table*.json"))]
-        parts += [f"## Real images: {tables[0]['data']}", *(part for table in tables for part in _gains(table))]
-    return "\n\n".join(parts)
+        parts += [Heading(f"Real images: {tables[0]['data']}"), *(part for table in tables for part in _gains(table))]
+    return _prose(parts)
 
 
-def placed(page: str, folder: str, text: str) -> str:
-    """A page with the text between its marks.
+def _prose(parts: Sequence[Block]) -> str:
+    return markdown.write_blocks(parts, markdown.PROSE)
+
+
+def placed(document: str, folder: str, text: str) -> str:
+    """A document with the text between its marks.
 
     Raises:
-        DataError: the page lacks the marks.
+        DataError: the document lacks the marks.
     """
     begin = BEGIN.format(folder=folder)
-    before, opened, rest = page.partition(begin)
+    before, opened, rest = document.partition(begin)
     _, closed, after = rest.partition(END)
     if not opened or not closed:
-        raise DataError(f"the page has no lines {begin!r} and {END!r} to write results between")
+        raise DataError(f"the document has no lines {begin!r} and {END!r} to write results between")
     return f"{before}{begin}\n\n{text}\n\n{END}{after}"
 
 
-def _claims(claims: Sequence[Mapping[str, Any]]) -> str:
-    lines = ["| the paper says | here | seeds | comparisons its way | differences | in the paper |"]
-    lines += ["|---|---|---|---|---|---|"]
+def _claims(claims: Sequence[Mapping[str, Any]]) -> Rows:
+    lines = []
     for claim in claims:
         measured = [e for e in claim["evidence"] if e["difference"] is not None]
         papers = [e["paper_difference"] for e in claim["evidence"] if e["paper_difference"] is not None]
         seeds = str(min((e["seeds"] for e in measured), default="–"))
         differences = _range([e["difference"] for e in measured])
-        cells = [claim["text"], claim["verdict"], seeds, _way(claim, measured), differences, _range(papers)]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([claim["text"], claim["verdict"], seeds, _way(claim, measured), differences, _range(papers)])
+    return Rows(["the paper says", "here", "seeds", "comparisons its way", "differences", "in the paper"], lines)
 
 
 def _way(claim: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> str:
@@ -93,12 +100,6 @@ def _way(claim: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> str
     tested = any(e["p"] is not None for e in measured)
     sure = f", {sum(e['p'] is not None and e['p'] < LEVEL for e in pointing)} significant" if tested else ""
     return f"{len(pointing)} of {len(measured)}{sure}"
-
-
-def _counts(claims: Mapping[str, Any]) -> str:
-    counted = ", ".join(f"{count} {verdict}" for verdict, count in claims["counts"].items())
-    warning = f"> **{claims['warning']}.**\n\n" if claims["warning"] else ""
-    return f"{warning}{len(claims['claims'])} claims: {counted}."
 
 
 def _range(values: Sequence[float]) -> str:
@@ -126,31 +127,30 @@ def _term(places: Sequence[Mapping[str, str]]) -> str:
     return f"[{' minus '.join(names)}]"
 
 
-def _pairs(table: Mapping[str, Any]) -> str:
+def _pairs(table: Mapping[str, Any]) -> Rows:
     """A table of two columns, the second the baseline, by their differences."""
     first, second = table["columns"]
-    lines = [f"| {table['title']} | {first} | {second} | difference |", "|---|---|---|---|"]
     cells = {(c["row"], c["column"]): c for c in table["cells"]}
-    for row in table["rows"]:
-        here, there = cells[row, first], cells[row, second]
-        lines.append(f"| {row} | {_value(here)} | {_value(there)} | {_gain(here)} |")
-    return "\n".join(lines)
+    lines = [
+        [row, _value(cells[row, first]), _value(cells[row, second]), _gain(cells[row, first])] for row in table["rows"]
+    ]
+    return Rows([table["title"], first, second, "difference"], lines)
 
 
-def _gains(table: Mapping[str, Any]) -> list[str]:
+def _gains(table: Mapping[str, Any]) -> list[Block]:
     """A table's measured cells, one line each, with their gains over the baseline where it has one."""
     seeds = f"{table['seeds']} seed{'s' if table['seeds'] != 1 else ''}"
     heads = ["ours", f"gain over {table['baseline']}", "paper's gain"] if table["baseline"] else ["ours", "paper"]
-    lines = [f"| {' | '.join([table['name'], '', *heads])} |", f"|{'---|' * (2 + len(heads))}"]
+    lines = []
     for cell in table["cells"]:
         if cell["value"] is not None:
             paper = number(cell["paper_gain"], signed=True) if table["baseline"] else number(cell["paper"])
-            said = [_value(cell), *([_gain(cell)] if table["baseline"] else []), paper]
-            lines.append(f"| {' | '.join([cell['row'], cell['column'], *said])} |")
+            gain = [_gain(cell)] if table["baseline"] else []
+            lines.append([cell["row"], cell["column"], _value(cell), *gain, paper])
     asked = [cell for cell in table["cells"] if cell["status"] != PUBLISHED]
     measured = f"{sum(cell['value'] is not None for cell in asked)} of {len(asked)} cells measured"
-    heading = "; ".join([f"{table['title']}, {seeds}, {measured}", *table["notes"]])
-    return [f"{heading}.", "\n".join(lines)]
+    said = "; ".join([f"{table['title']}, {seeds}, {measured}", *table["notes"]])
+    return [Paragraph(f"{said}."), Rows([table["name"], "", *heads], lines)]
 
 
 def _value(cell: Mapping[str, Any]) -> str:
@@ -171,15 +171,13 @@ def _spread(std: float | None) -> str:
     return "" if std is None else f" ± {number(std)}"
 
 
-def _labels(labels: Sequence[Mapping[str, Any]]) -> str:
-    deltas = list(labels[0][FIGURES[0]])
-    heads = ["labeler", "images", *(f"{figure} at {delta}" for figure in FIGURES for delta in deltas)]
-    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+def _labels(labels: Sequence[Mapping[str, Any]]) -> Rows:
+    places = [(figure, delta) for figure in FIGURES for delta in labels[0][figure]]
+    lines = []
     for label in labels:
-        values = [label[figure][delta] for figure in FIGURES for delta in deltas]
-        cells = [label["labeler"], f"{label['images']:,}", *(number(sum(v) / len(v)) for v in values)]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        values = [label[figure][delta] for figure, delta in places]
+        lines.append([label["labeler"], f"{label['images']:,}", *(number(sum(v) / len(v)) for v in values)])
+    return Rows(["labeler", "images", *(f"{figure} at {delta}" for figure, delta in places)], lines)
 
 
 def _read(path: Path) -> Any:
@@ -190,10 +188,10 @@ def _read(path: Path) -> Any:
 
 
 def main() -> None:
-    """Write two pages anew: `python -m casl.report.summary reports/mini README.md docs/results.md`."""
+    """Write two documents anew: `python -m casl.report.summary reports/mini README.md docs/results.md`."""
     folder, readme, results = map(Path, sys.argv[1:])
-    for page, text in ((readme, short(folder)), (results, long(folder))):
-        page.write_text(placed(page.read_text(), str(folder), text))
+    for document, text in ((readme, short(folder)), (results, long(folder))):
+        document.write_text(placed(document.read_text(), str(folder), text))
 
 
 if __name__ == "__main__":

@@ -6,20 +6,21 @@ that only quote the paper have a status of their own and count neither as measur
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from casl.errors import SpecError, unknown
-from casl.report.draws import read_draws
+from casl.report.significance import UNDEFINED
 from casl.spec.ablation import Ablation, Cell
 from casl.spec.kinds import Evaluate
 from casl.spec.profile import Profile
-from casl.spec.run import Run
+from casl.spec.run import DRAWS, Run
 from casl.spec.stage import Stage, ancestors
 
-UNDEFINED = -1.0  # pycocotools: no ground truth to measure on, such as no object of that size
 SMALL = "SMALL PROFILE: does not test the paper's claim"
 PUBLISHED = "published"  # status of a cell that quotes the paper and measures nothing
 _WORST_FIRST = ("failed", "blocked", "running", "not run")
@@ -296,6 +297,15 @@ def _repetition(cell: Cell, stage: Evaluate, runs: Mapping[str, Run], run_ids: M
         dirty=bool(run and run.dirty),
         draws=read_draws(run.folder) if run and value is not None and cell.is_headline else (),
     )
+
+
+def read_draws(folder: Path) -> tuple[float, ...]:
+    """The draws of an evaluation, percent; none where it left none, as metrics without a bootstrap do."""
+    try:
+        values = json.loads((folder / DRAWS).read_bytes())
+        return tuple(float(value) for value in values)
+    except (OSError, ValueError, TypeError):  # absent, or damaged, which `casl store verify` names
+        return ()
 
 
 def _figure(cell: Cell, run: Run) -> float | None:

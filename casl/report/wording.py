@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 
 from casl.report.layout import Gain, comparable, positions, quantity
-from casl.report.paired import Paired
+from casl.report.significance import Paired
 from casl.report.table import PUBLISHED, Table, TableCell
 
 MADE = ("reasons",)  # targets of the Makefile that are no table

@@ -18,9 +18,14 @@ class Place:
     metric: str
     figure: str = "AP"
 
-    def __str__(self) -> str:
+    @property
+    def cell(self) -> str:
+        """The place within its table, in words."""
         what = self.metric if self.figure == "AP" else f"{self.metric} {self.figure}"
-        return f"{self.table}: {self.row}, {self.column} ({what})"
+        return f"{self.row}, {self.column} ({what})"
+
+    def __str__(self) -> str:
+        return f"{self.table}: {self.cell}"
 
 
 @dataclass(frozen=True)

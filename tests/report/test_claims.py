@@ -11,8 +11,9 @@ import pytest
 
 from ablations.claims import CLAIMS
 from casl import catalog
+from casl.report import html, markdown
 from casl.report.claims import Verdict, judge
-from casl.report.claims_page import to_html, to_json, to_markdown
+from casl.report.claims_page import page, to_json
 from casl.report.layout import gains
 from casl.report.render import to_json as table_json
 from casl.report.table import Repetition, Table, build_table
@@ -144,11 +145,12 @@ def test_a_run_is_not_compared_with_itself() -> None:
 def test_a_small_profile_says_that_it_does_not_test_the_paper() -> None:
     a, b = [10.0, 11.0, 12.0], [15.0, 16.1, 16.9]
     small, whole = ([verdict(CLAIM, table(small=size, a=a, b=b))] for size in (True, False))
-    for render in (to_html, to_markdown, to_json):
+    renders = (lambda found: html.write(page(found)), lambda found: markdown.write(page(found)), to_json)
+    for render in renders:
         assert SMALL in render(small).replace("&#x27;", "'").replace("\\", "")
         assert SMALL not in render(whole).replace("&#x27;", "'").replace("\\", "")
-    assert "supported in mini" in to_html(small)
-    assert "supported in mini" not in to_html(whole)
+    assert "supported in mini" in html.write(page(small))
+    assert "supported in mini" not in html.write(page(whole))
     record = json.loads(to_json(small))
     assert (record["claims"][0]["verdict"], record["claims"][0]["tests_paper_claim"]) == ("supported", False)
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from casl.errors import SpecError
-from casl.report.figure import draw
+from casl.report.figure import picture
 from casl.report.figure_scatter import points
 from casl.report.layout import panels
 from casl.report.table import Table
@@ -40,21 +40,21 @@ def pixels(picture: bytes, colour: tuple[int, int, int]) -> int:
 @pytest.mark.parametrize("figure", FIGURES)
 @pytest.mark.parametrize("ours", [FULL, [20.0, None], [None, None], None], ids=["full", "partial", "empty", "quoted"])
 def test_every_kind_of_picture_can_be_drawn(figure: str, ours: list[float | None] | None) -> None:
-    picture = Image.open(io.BytesIO(draw(made(figure, ours))))
-    assert picture.format == "PNG"
-    assert picture.width > 600 and picture.height > 400
+    drawn = Image.open(io.BytesIO(picture(made(figure, ours))))
+    assert drawn.format == "PNG"
+    assert drawn.width > 600 and drawn.height > 400
 
 
 @pytest.mark.parametrize(("figure", "drawn"), [("curves", 1000), ("scatter", 150)])
 def test_ours_and_the_papers_points_have_their_colours_and_a_gap_draws_none(figure: str, drawn: int) -> None:
-    full, empty = draw(made(figure)), draw(made(figure, [None, None]))
+    full, empty = picture(made(figure)), picture(made(figure, [None, None]))
     assert pixels(full, BLUE) > pixels(empty, BLUE) + drawn / 2
     assert pixels(full, ORANGE) == pytest.approx(pixels(empty, ORANGE), rel=0.2)
     assert pixels(full, ORANGE) > drawn
 
 
 def test_pictures_are_the_same_bytes_every_time() -> None:
-    assert [draw(made(f)) for f in FIGURES] == [draw(made(f)) for f in FIGURES]
+    assert [picture(made(f)) for f in FIGURES] == [picture(made(f)) for f in FIGURES]
 
 
 def test_a_scatter_has_one_point_a_heading_with_both_numbers() -> None:
@@ -66,7 +66,7 @@ def test_a_scatter_has_one_point_a_heading_with_both_numbers() -> None:
 def test_a_scatter_of_three_by_three_is_refused() -> None:
     spots: dict[Spot, Numbers] = {(r, c, "ap_e", "AP"): ([1.0], None) for r in "abc" for c in "xyz"}
     with pytest.raises(SpecError, match=r"odd has 3 rows and 3 columns"):
-        draw(tabled("odd", spots, figure="scatter"))
+        picture(tabled("odd", spots, figure="scatter"))
 
 
 def test_an_unknown_kind_of_picture_is_named_with_the_known_ones() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import pytest
 
-from casl.report.heading import in_picture, tagged
+from casl.report.blocks import tagged
+from casl.report.canvas import in_picture
 from casl.report.layout import column_groups, gains
 from casl.report.table import Table
 from casl.report.wording import best, missing, quantities, quoted
@@ -79,4 +82,4 @@ def test_figures_of_one_metric_are_listed_together() -> None:
     ],
 )
 def test_headings_raise_only_what_follows_a_name(text: str, html: str, mathtext: str) -> None:
-    assert (tagged(text), in_picture(text)) == (html, mathtext)
+    assert (tagged(text, escape), in_picture(text)) == (html, mathtext)

@@ -19,12 +19,11 @@ import pytest
 from PIL import Image
 
 from casl.errors import StoreError
-from casl.report.figure import draw
-from casl.report.html import to_html
+from casl.report.figure import picture
 from casl.report.latex import escape, to_latex
-from casl.report.markdown import to_markdown
 from casl.report.render import to_csv, to_json, write_table
 from casl.report.table import Table
+from casl.report.table_page import to_html, to_markdown
 from casl.report.wording import best, missing, number, ours
 from tests.report.sample import cells, done, full, gappy, stage_of, table, tabled
 
@@ -266,10 +265,10 @@ def test_latex_compiles(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("made", [full(), gappy(), pairs(), spread(), literature(), table([cells()], [])])
 def test_every_table_can_be_drawn(made: Table) -> None:
-    picture = Image.open(io.BytesIO(draw(made)))
-    assert picture.format == "PNG"
-    assert picture.width > picture.height > 300
-    assert len(set(picture.convert("RGB").resize((60, 40)).getdata())) > 20
+    opened = Image.open(io.BytesIO(picture(made)))
+    assert opened.format == "PNG"
+    assert opened.width > opened.height > 300
+    assert len(set(opened.convert("RGB").resize((60, 40)).getdata())) > 20
 
 
 def test_reports_are_imported_without_matplotlib_mlflow_or_torch() -> None:

@@ -1,18 +1,15 @@
-"""What a search says: the best value, how sure, whether the proxy serves. Oracles: scipy, tables, arithmetic."""
+"""What a search says: the best value, how sure, whether the proxy serves."""
 
 from __future__ import annotations
 
 import json
-import math
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from casl.report.rank import ranks, spearman
-from casl.report.search import critical, headlines, line_to_paste, roughness, trusts, verdict
+from casl.report.search import headlines, line_to_paste, trusts, verdict
 from casl.report.search_pages import write_search
 from casl.spec.search import Search, Trial
 
@@ -39,39 +36,6 @@ def search(finals: Sequence[tuple[float, ...]], proxies: list[float] | None = No
         labels={"final": "AP^det", "warmup": "AP^e of the warmup", "proxy": "proxy F1"},
     )  # fmt: skip
     return replace(known, **changes)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("n", [5, 9, 20])
-def test_rank_correlation_is_scipys(n: int) -> None:
-    stats = pytest.importorskip("scipy.stats")
-    source = random.Random(n)
-    a = [float(source.randrange(8)) for _ in range(n)]  # with ties
-    b = [x + source.gauss(0, 3) for x in a]
-    found = spearman(a, b)
-    assert found is not None and found.rho == pytest.approx(stats.spearmanr(a, b).statistic)
-    assert ranks(a) == list(stats.rankdata(a))
-    assert found.p == pytest.approx(stats.spearmanr(a, b, alternative="greater").pvalue, abs=0.06)
-    assert found.low is not None and found.high is not None and found.low < found.rho < found.high
-
-
-def test_rank_correlation_of_too_little_is_none_and_of_equal_orders_has_no_interval() -> None:
-    assert spearman([1, 2], [1, 2]) is None
-    assert spearman([1, 2, 3], [5, 5, 5]) is None
-    found = spearman([1, 2, 3, 4, 5], [2, 3, 5, 7, 11])
-    assert found is not None and (found.rho, found.low, found.high) == (1.0, None, None)
-    assert found.p == pytest.approx(1 / math.factorial(5))
-
-
-def test_the_critical_t_is_the_tables() -> None:
-    assert [critical(n) for n in (1, 4, 10)] == pytest.approx([12.706, 2.776, 2.228], abs=1e-3)
-
-
-def test_noise_about_a_smooth_curve_is_found_and_the_curve_is_not_taken_for_noise() -> None:
-    source = random.Random(0)
-    places = sorted(source.random() for _ in range(4000))
-    noisy = [(x, math.sin(3 * x) + source.gauss(0, 0.2)) for x in places]
-    assert roughness(noisy) == pytest.approx(0.2, rel=0.05)
-    assert roughness([(x, 3 * x - 1) for x in places]) == pytest.approx(0, abs=1e-9)
 
 
 def test_with_seeds_a_value_is_as_good_unless_paired_differences_say_otherwise() -> None:

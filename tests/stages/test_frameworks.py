@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from casl.models.parts import part_of
-from casl.report.draws import read_draws
+from casl.report.table import read_draws
 from casl.runner.store import Store
 from casl.spec import Cell, SceneData, Scenes, evaluate, finetune, warmup_on_truth
 from casl.spec.data_kinds import Pretrain

@@ -1,12 +1,13 @@
-"""The paired test, against printed tables of Student's t and hand calculation."""
+"""Tests, intervals and ranks. Oracles: printed tables of Student's t, scipy, hand calculation."""
 
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
-from casl.report.paired import paired, two_sided
+from casl.report.significance import critical, paired, ranks, roughness, spearman, two_sided
 
 # two-sided 5 % points as printed in any textbook
 CRITICAL = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 10: 2.228, 30: 2.042}
@@ -50,3 +51,36 @@ def test_equality_within_a_margin_by_two_one_sided_tests() -> None:
     assert beyond.p_beyond(0.5) == pytest.approx(1 - t / math.sqrt(2 + t * t))
     assert beyond.p_within(0.5) == pytest.approx(1 - (1 - t / math.sqrt(2 + t * t)) / 2)
     assert paired([-1.2, -1.1, -1.0]).p_beyond(0.5) == pytest.approx(beyond.p_beyond(0.5) or 0)
+
+
+@pytest.mark.parametrize("n", [5, 9, 20])
+def test_rank_correlation_is_scipys(n: int) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    generator = random.Random(n)
+    a = [float(generator.randrange(8)) for _ in range(n)]  # with ties
+    b = [x + generator.gauss(0, 3) for x in a]
+    found = spearman(a, b)
+    assert found is not None and found.rho == pytest.approx(stats.spearmanr(a, b).statistic)
+    assert ranks(a) == list(stats.rankdata(a))
+    assert found.p == pytest.approx(stats.spearmanr(a, b, alternative="greater").pvalue, abs=0.06)
+    assert found.low is not None and found.high is not None and found.low < found.rho < found.high
+
+
+def test_rank_correlation_of_too_little_is_none_and_of_equal_orders_has_no_interval() -> None:
+    assert spearman([1, 2], [1, 2]) is None
+    assert spearman([1, 2, 3], [5, 5, 5]) is None
+    found = spearman([1, 2, 3, 4, 5], [2, 3, 5, 7, 11])
+    assert found is not None and (found.rho, found.low, found.high) == (1.0, None, None)
+    assert found.p == pytest.approx(1 / math.factorial(5))
+
+
+def test_the_critical_t_is_the_tables() -> None:
+    assert [critical(n) for n in (1, 4, 10)] == pytest.approx([12.706, 2.776, 2.228], abs=1e-3)
+
+
+def test_noise_about_a_smooth_curve_is_found_and_the_curve_is_not_taken_for_noise() -> None:
+    generator = random.Random(0)
+    places = sorted(generator.random() for _ in range(4000))
+    noisy = [(x, math.sin(3 * x) + generator.gauss(0, 0.2)) for x in places]
+    assert roughness(noisy) == pytest.approx(0.2, rel=0.05)
+    assert roughness([(x, 3 * x - 1) for x in places]) == pytest.approx(0, abs=1e-9)

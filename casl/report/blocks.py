@@ -1,0 +1,187 @@
+r"""What a page of a report holds, as blocks of text. Only their writers, html.py and markdown.py, escape.
+
+Letters that the paper raises and lowers ("AP^e_50" is AP with e above and 50 below) become tags in HTML and Markdown,
+\textsuperscript in LaTeX and mathtext in pictures; `typeset` finds them for all four.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+_RAISED = re.compile(r"(?<=\w)\^([A-Za-z0-9-]+)(?:_([A-Za-z0-9]+))?")  # a lone underscore is part of a name
+
+
+@dataclass(frozen=True)
+class Raised:
+    """Text whose raised and lowered letters are set as such; a plain str keeps its "^"."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Verbatim:
+    """Text that no writer escapes: numbers and words of casl's own that hold no markup, never a user's."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Text set off. style: "code", "strong", "best" of its kind, "quoted" from the paper, "word" between two terms,
+    "small", "unbroken" over lines, or one of casl.report.claims.VERDICTS."""
+
+    style: str
+    text: Text
+
+
+@dataclass(frozen=True)
+class Link:
+    """Text that leads to an address. Markdown, which is pasted elsewhere, shows the text alone."""
+
+    text: Text
+    address: str
+
+
+Text = str | Raised | Verbatim | Marked | Link | tuple["Text", ...]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Of a section. anchor: what links lead to it by."""
+
+    text: Text
+    anchor: str = ""
+
+
+@dataclass(frozen=True)
+class Caution:
+    """What the page of a small profile says first."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Running text."""
+
+    text: Text
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Short lines one below another, paragraphs in HTML. bullets: Markdown lists them instead of breaking lines."""
+
+    texts: Sequence[Text]
+    bullets: bool = False
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list."""
+
+    texts: Sequence[Text]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A plain table. words: how many columns from the left hold words, not numbers. breaks: long entries may break."""
+
+    heads: Sequence[Text]
+    lines: Sequence[Sequence[Text]]
+    words: int = 1
+    breaks: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG: the name of a file beside the page, or its content, which HTML alone shows. link: the page it leads to."""
+
+    alt: str
+    png: str | bytes
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Preformatted:
+    """Lines to copy."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A place of a grid. tag, attributes: HTML's."""
+
+    text: Text
+    tag: str = "td"
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A coloured table. HTML alone shows it."""
+
+    heads: Sequence[Sequence[Cell]]
+    lines: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Blocks that belong together. only: the writer that shows them, "html" or "markdown", "" for both.
+
+    summary: what HTML shows until a click opens them. one_line: HTML's source has no line break between them.
+    """
+
+    blocks: Sequence[Block]
+    only: str = ""
+    summary: str = ""
+    one_line: bool = False
+
+
+Block = Heading | Caution | Paragraph | Lines | Bullets | Rows | Picture | Preformatted | Grid | Group
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole file."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+def caution(warning: str) -> list[Block]:
+    """The warning, where there is one."""
+    return [Caution(warning)] if warning else []
+
+
+def section(heading: str, lines: Sequence[str], only: str = "") -> list[Block]:
+    """A heading over a list, where there are lines."""
+    parts = (Heading(heading), Bullets([Raised(line) for line in lines]))
+    return [Group(parts, only, one_line=True)] if lines else []
+
+
+def between(texts: Sequence[Text], separator: str) -> tuple[Text, ...]:
+    """Texts with a separator between any two."""
+    return tuple(chain.from_iterable((separator, text) for text in texts))[1:]
+
+
+def typeset(text: str, plain: Callable[[str], str], raised: Callable[[str, str], str]) -> str:
+    """Text piece by piece.
+
+    Args:
+        plain: how text in line is written.
+        raised: (above, below) -> how letters above, and below them, are written; below may be "".
+    """
+    pieces, end = [], 0
+    for found in _RAISED.finditer(text):
+        pieces += [plain(text[end : found.start()]), raised(found[1], found[2] or "")]
+        end = found.end()
+    return "".join([*pieces, plain(text[end:])])
+
+
+def tagged(text: str, plain: Callable[[str], str]) -> str:
+    """Text with the tags that HTML and Markdown have for raised and lowered letters."""
+    return typeset(text, plain, lambda up, down: f"<sup>{up}</sup>" + (f"<sub>{down}</sub>" if down else ""))

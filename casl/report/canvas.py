@@ -1,0 +1,86 @@
+"""What all pictures share: a canvas, and title, warning and sentences above what is painted on it.
+
+Without pyplot and with matplotlib's own defaults, so that a user's settings change no byte.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from casl.report.blocks import typeset
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RED = "#b3261e"
+DPI = 140
+
+
+def headed(
+    title: str, warning: str, lines: Sequence[str], size: tuple[float, float], paint: Callable[[Figure], None]
+) -> bytes:
+    """PNG with a head from the top left corner down: the title, the warning in red, the lines.
+
+    Args:
+        title, lines: mathtext.
+        size: inches of what is painted below the head.
+    """
+    lines = [warning, *lines] if warning else lines
+    head = 0.24 * len(lines) + 0.6
+    whole = size[1] + head
+
+    def with_head(figure: Figure) -> None:
+        figure.text(0.02, 1 - 0.16 / whole, title, fontsize=14, fontweight="bold", va="top")
+        for i, line in enumerate(lines):
+            colour, weight = (RED, "bold") if warning and i == 0 else ("#333333", "normal")
+            place = 1 - (0.53 + 0.24 * i) / whole
+            figure.text(0.02, place, line, fontsize=9, va="top", color=colour, fontweight=weight)
+        paint(figure)
+
+    return painted((size[0], whole), with_head, head=head)
+
+
+def painted(size: tuple[float, float], paint: Callable[[Figure], None], *, dpi: int = DPI, head: float = 0.0) -> bytes:
+    """PNG.
+
+    Args:
+        size: inches.
+        head: inches at the top that axes leave free.
+    """
+    from matplotlib import style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    with style.context("default"):
+        layout = ConstrainedLayoutEngine()
+        if head:
+            layout.set(rect=(0, 0, 1, 1 - head / size[1]), w_pad=0.08, h_pad=0.08)
+        figure = Figure(figsize=size, dpi=dpi, layout=layout)
+        FigureCanvasAgg(figure)
+        paint(figure)
+        file = io.BytesIO()
+        figure.savefig(file, format="png", metadata={"Software": None})
+        return file.getvalue()
+
+
+def wrapped(sentences: Sequence[str], inches: float) -> list[str]:
+    """Lines of a head that is so wide."""
+    return [line for sentence in sentences for line in textwrap.wrap(sentence, int(inches * 13))]
+
+
+def as_it_is(text: str) -> str:
+    """Text in which matplotlib finds no mathtext."""
+    return text.replace("$", r"\$")
+
+
+def in_picture(text: str) -> str:
+    """Mathtext with raised and lowered letters."""
+
+    def raised(up: str, down: str) -> str:
+        return rf"$^{{\text{{{up}}}}}" + (rf"_{{\text{{{down}}}}}$" if down else "$")
+
+    return typeset(text, as_it_is, raised)

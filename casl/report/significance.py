@@ -1,0 +1,209 @@
+"""How sure reports are: of a difference between two models, of an order of values, of a peak. Standard library only.
+
+A difference is tested over seeds: the same seed gives both sides the same data order and, where they share stages, the
+same models, so the differences vary less than either side and are what a paired t-test tests. Beside it stands a paired
+bootstrap over the images of val, from draws that evaluations leave: draw r is the same images for every model measured
+on a split (casl.metrics.bootstrap), so differences are taken draw by draw, and with several seeds averaged over them.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+LEVEL = 0.05
+TEST = f"paired t-test over seeds, two-sided, level {LEVEL}"
+NO_SPREAD = 1e-9  # percent; below it seeds agree to rounding, and a test would divide by nothing
+COVERAGE = 0.95  # of an interval over draws of the images
+UNDEFINED = -1.0  # a figure that has nothing to be measured on, as pycocotools writes it
+EXACT = 7  # a rank test tries all orders of so many things; of more, so many random ones
+SHUFFLES = 5000
+ENOUGH = 4  # an interval of a rank correlation needs more things than this
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Differences of two sides, one a seed, in percent.
+
+    std: sample standard deviation, None below two seeds. p: two-sided, of a t-test with n - 1 degrees of freedom
+    against no difference; None below two seeds, or where every seed gives the same difference.
+    """
+
+    mean: float
+    std: float | None
+    n: int
+    p: float | None
+
+    def p_within(self, margin: float) -> float | None:
+        """Of two one-sided t-tests: how likely such differences are if the true one is beyond +-margin; None as p."""
+        sides = [self._above(-margin), self._below(margin)]
+        return None if None in sides else max(p for p in sides if p is not None)
+
+    def p_beyond(self, margin: float) -> float | None:
+        """How likely such differences are if the true one is within +-margin, two-sided; None as p."""
+        sides = [self._above(margin), self._below(-margin)]
+        return None if None in sides else min(1.0, 2 * min(p for p in sides if p is not None))
+
+    def _above(self, bound: float) -> float | None:
+        """One-sided p against a true difference of at most `bound`."""
+        if self.p is None or self.std is None:
+            return None
+        t = (self.mean - bound) * math.sqrt(self.n) / self.std
+        half = two_sided(t, self.n - 1) / 2
+        return half if t > 0 else 1 - half
+
+    def _below(self, bound: float) -> float | None:
+        above = self._above(bound)
+        return None if above is None else 1 - above
+
+
+def paired(differences: Sequence[float]) -> Paired:
+    """Mean, spread and test of differences, at least one."""
+    mean, n = statistics.fmean(differences), len(differences)
+    if n < 2:
+        return Paired(mean, None, n, None)
+    std = statistics.stdev(differences)
+    p = two_sided(mean * math.sqrt(n) / std, n - 1) if std > NO_SPREAD else None
+    return Paired(mean, std, n, p)
+
+
+def two_sided(t: float, freedom: int) -> float:
+    """P(|T| >= |t|) of Student's t distribution, in closed form for a whole number of degrees of freedom.
+
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
+    """
+    angle = math.atan2(abs(t), math.sqrt(freedom))
+    cosine, odd = math.cos(angle), freedom % 2
+    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
+    for k in range(1 + odd, freedom, 2):  # k: 1, 3, 5 ... or 2, 4, 6 ...
+        total += term
+        term *= cosine * cosine * k / (k + 1)
+    inside = math.sin(angle) * total
+    if odd:
+        inside = 2 / math.pi * (angle + inside)
+    return max(0.0, 1 - inside)
+
+
+def interval(signed: Sequence[tuple[float, Mapping[int, Sequence[float]]]]) -> tuple[float, float] | None:
+    """The middle 95 % of a difference over draws of the images.
+
+    Args:
+        signed: (sign, seed -> draws) of each cell that enters the difference, +1 or -1.
+
+    Returns:
+        (low, high) in percent over the seeds that all have; None where a side has no draws, or other ones.
+    """
+    seeds = sorted(set.intersection(*(set(draws) for _, draws in signed)))
+    sides = [(sign, draws[seed]) for sign, draws in signed for seed in seeds]
+    lengths = {len(draws) for _, draws in sides}
+    if len(lengths) != 1 or 0 in lengths:
+        return None
+    drawn = zip(*(draws for _, draws in sides), strict=True)
+    signs = [sign for sign, _ in sides]
+    values = sorted(
+        sum(sign * value for sign, value in zip(signs, row, strict=True)) / len(seeds)
+        for row in drawn
+        if UNDEFINED not in row
+    )
+    return (_quantile(values, (1 - COVERAGE) / 2), _quantile(values, (1 + COVERAGE) / 2)) if values else None
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Between the two nearest values, as numpy.quantile."""
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
+@dataclass(frozen=True)
+class Rank:
+    """rho in [-1, 1]; low, high: 95 % interval, None where n is small or the orders are equal; p: one-sided, how often
+    a random order agrees at least as well."""
+
+    rho: float
+    n: int
+    low: float | None
+    high: float | None
+    p: float
+
+
+def spearman(a: Sequence[float], b: Sequence[float]) -> Rank | None:
+    """Rank correlation of two measures of the same things, ties sharing their ranks.
+
+    Returns:
+        None with fewer than three things, or where one measure says the same of all.
+
+    Source: Bonett and Wright, Sample size requirements for estimating Pearson, Kendall and Spearman correlations,
+        Psychometrika 65 (2000), for the interval; a permutation test for p.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} and {len(b)} numbers: one of each for every thing")
+    x, y = ranks(a), ranks(b)
+    rho = _correlation(x, y)
+    if len(a) < 3 or rho is None:
+        return None
+    low = high = None
+    if len(a) > ENOUGH and abs(rho) < 1 - 1e-12:
+        spread = math.sqrt((1 + rho**2 / 2) / (len(a) - 3)) * statistics.NormalDist().inv_cdf(0.975)
+        low, high = math.tanh(math.atanh(rho) - spread), math.tanh(math.atanh(rho) + spread)
+    return Rank(rho, len(a), low, high, _p(x, y, rho))
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """1 for the smallest; equal values share the mean of their ranks."""
+    order = sorted(values)
+    return [order.index(v) + (order.count(v) + 1) / 2 for v in values]
+
+
+def _correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
+    if not x:
+        return None
+    mx, my = statistics.fmean(x), statistics.fmean(y)
+    xx, yy = sum((v - mx) ** 2 for v in x), sum((v - my) ** 2 for v in y)
+    if xx == 0 or yy == 0:
+        return None
+    r = sum((v - mx) * (w - my) for v, w in zip(x, y, strict=True)) / math.sqrt(xx * yy)
+    return max(-1.0, min(1.0, r))
+
+
+def _p(x: Sequence[float], y: Sequence[float], rho: float) -> float:
+    """Share of orders of y that agree with x at least as well."""
+    reached = rho - 1e-9
+    if len(x) <= EXACT:
+        results = [_correlation(x, order) or 0.0 for order in permutations(y)]
+        return sum(r >= reached for r in results) / len(results)
+    generator, order, hits = random.Random(0), list(y), 0
+    for _ in range(SHUFFLES):
+        generator.shuffle(order)
+        hits += (_correlation(x, order) or 0.0) >= reached
+    return (hits + 1) / (SHUFFLES + 1)
+
+
+def roughness(points: Sequence[tuple[float, float]]) -> float:
+    """Standard deviation of a point about a smooth curve, from each point's distance to the line of its neighbours.
+
+    Args:
+        points: (place, height), places rising, three or more.
+
+    Source: Gasser, Sroka and Jennen-Steinmetz, Residual variance and residual pattern in nonlinear regression,
+        Biometrika 73 (1986).
+    """
+    total = 0.0
+    for (x0, y0), (x1, y1), (x2, y2) in zip(points, points[1:], points[2:], strict=False):
+        a, b = (x2 - x1) / (x2 - x0), (x1 - x0) / (x2 - x0)
+        total += (a * y0 + b * y2 - y1) ** 2 / (a * a + b * b + 1)
+    return math.sqrt(total / (len(points) - 2))
+
+
+def critical(freedom: int) -> float:
+    """The t that |T| exceeds with probability LEVEL, by bisection."""
+    low, high = 0.0, 1000.0
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        low, high = (middle, high) if two_sided(middle, freedom) > LEVEL else (low, middle)
+    return high

@@ -1,0 +1,283 @@
+"""A Table as Markdown, and as one self-contained page: coloured grid, picture, and where every number comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from casl.report import html, markdown
+from casl.report.blocks import (
+    Block,
+    Cell,
+    Grid,
+    Group,
+    Heading,
+    Lines,
+    Link,
+    Marked,
+    Page,
+    Paragraph,
+    Picture,
+    Raised,
+    Rows,
+    Text,
+    Verbatim,
+    between,
+    caution,
+    section,
+)
+from casl.report.layout import Gain, column_groups, comparable, gains, positions, quantity
+from casl.report.table import PUBLISHED, Repetition, Table, TableCell
+from casl.report.wording import (
+    best,
+    commands,
+    difference,
+    difference_label,
+    gain_label,
+    gained,
+    has_paper,
+    headline,
+    missing,
+    number,
+    ours,
+    quoted,
+    tested,
+    together,
+)
+
+PALE, DEEP = (237, 244, 252), (24, 91, 158)  # ends of the colour scale
+MLFLOW = "http://127.0.0.1:5000"  # where `make ui` serves its pages
+
+
+def to_markdown(table: Table) -> str:
+    """Grids: ours with the paper's number in brackets, the gains over the baseline, the difference to the paper."""
+    return markdown.write(_page(table, _plain_grids(table), []))
+
+
+def to_html(table: Table, picture: bytes, mlflow: str) -> str:
+    """One file.
+
+    Args:
+        picture: the table's PNG, embedded.
+        mlflow: address of MLflow's pages; links to runs start with it.
+    """
+    view = _View(table, best(table)[0], comparable(table), gains(table), mlflow)
+    grid: list[Block] = [_grid(view), Paragraph(Marked("small", _legend(table)))]
+    shown = Group([Heading("Picture"), Picture(_title(table), picture)], one_line=True)
+    return html.write(_page(table, grid, [shown, Heading("Where each number comes from"), measurements(table, mlflow)]))
+
+
+def _page(table: Table, grids: Sequence[Block], end: Sequence[Block]) -> Page:
+    """Headline, the numbers, what is missing, what is only quoted, how to make the table again, and the end."""
+    unmeasured = quoted(table)
+    again = [(f"{what}: ", Marked("code", command)) for what, command in commands(table)]
+    return Page(
+        _title(table),
+        [
+            *caution(table.warning),
+            Lines([line for line in headline(table) if line]),
+            *grids,
+            *section("Missing or to be noted", missing(table)),
+            *section("Quoted, not measured (in italics)", unmeasured, "markdown"),
+            *section("Quoted, not measured", unmeasured, "html"),
+            Heading("Again"),
+            Lines(again, bullets=True),
+            *end,
+        ],
+    )
+
+
+def measurements(table: Table, mlflow: str) -> Block:
+    """One line for each seed of each measured cell: value, status, stage, run, commit."""
+    heads = ("row", "column", "metric", "seed", "value", "status", "stage", "MLflow", "commit", "note")
+    lines = [_measurement(cell, one, mlflow) for cell in table.cells for one in cell.repetitions]
+    return Rows(heads, lines) if lines else Paragraph("Nothing here is measured.")
+
+
+def run_link(mlflow: str, run_id: str | None) -> Text:
+    """A link to a run, or a dash."""
+    return Link("run", _address(mlflow, run_id)) if run_id else "–"
+
+
+def _address(mlflow: str, run_id: str) -> str:
+    return f"{mlflow.rstrip('/')}/#/runs/{run_id}"
+
+
+def _title(table: Table) -> str:
+    return f"{table.title} ({table.name})"
+
+
+def _together(texts: Sequence[Text]) -> Text:
+    """Numbers of one place as `wording.together` writes them."""
+    return ("(", *between(texts, ", "), ")") if len(texts) > 1 else tuple(texts)
+
+
+def _plain_grids(table: Table) -> list[Block]:
+    top, found = best(table)[0], gains(table)
+    parts: list[Block] = [Heading("Ours (paper)" if has_paper(table) else "Ours")]
+    parts.append(_plain_grid(table, table.rows, table.columns, lambda at: _entry(table, at, top)))
+    if found:
+        columns = [c for c in table.columns if any(table.cells[i].column == c for i in found)]
+        rows = [r for r in table.rows if any(table.cells[i].row == r for i in found)]
+        parts.append(Heading(f"{gain_label(table)}: ours (paper)"))
+        parts.append(_plain_grid(table, rows, columns, lambda at: _gains(table, at, found)))
+    compared = [r for r in table.rows if any(c.row == r and c.status != PUBLISHED for c in table.cells)]
+    if has_paper(table) and compared:
+        parts.append(Heading(difference_label(table)))
+        parts.append(_plain_grid(table, compared, table.columns, lambda at: difference(table, at)))
+    return parts
+
+
+def _plain_grid(table: Table, rows: Sequence[str], columns: Sequence[str], text: Callable[[list[int]], Text]) -> Block:
+    """text: what stands at a place, given the positions of its numbers in table.cells."""
+    lines = [[Raised(row), *(text(positions(table, row, column)) for column in columns)] for row in rows]
+    return Rows([Raised(f"{table.row_axis} / {table.column_axis}"), *map(Raised, columns)], lines)
+
+
+def _entry(table: Table, at: list[int], top: set[int]) -> Text:
+    """One place: "31.2 (45.3)", several numbers as "(31.2, 52.0), paper (45.3, 66.1)", empty without any."""
+
+    def mark(i: int) -> Text:
+        text = Verbatim(ours(table.cells[i], table.seeds))
+        if table.cells[i].status == PUBLISHED:
+            return Marked("quoted", text)
+        return Marked("best", text) if i in top else text
+
+    cells = [table.cells[i] for i in at]
+    text = _together([mark(i) for i in at])
+    if all(c.paper is None or c.status == PUBLISHED for c in cells):
+        return text
+    paper = together([number(c.paper) for c in cells])
+    return (text, f", paper {paper}" if len(at) > 1 else f" ({paper})")
+
+
+def _gains(table: Table, at: list[int], found: dict[int, Gain]) -> Text:
+    """The gains of one place over the baseline."""
+
+    def text(i: int) -> Text:
+        if table.cells[i].status == PUBLISHED:
+            return Marked("quoted", f"{number(found[i].paper, signed=True)} ({PUBLISHED})")
+        return Verbatim(gained(found[i]))
+
+    return _together([text(i) for i in at if i in found])
+
+
+@dataclass(frozen=True)
+class _View:
+    """A table with what its cells need to know of each other. top: best cells; groups: comparable ones."""
+
+    table: Table
+    top: set[int]
+    groups: list[int]
+    gains: dict[int, Gain]
+    mlflow: str
+
+
+def _legend(table: Table) -> str:
+    words = ["Large: ours, linked to its run in MLflow (start the pages with: make ui).", "Framed: best."]
+    if has_paper(table):
+        words.append(f"In brackets after the paper's number: {difference_label(table).lower()}.")
+    if table.baseline:
+        words.append(f"Gain: over {table.baseline}{', paired by seed' if table.seeds > 1 else ''}.")
+    if table.measurable < len(table.cells):
+        words.append("Grey italics on stripes: published figures that are only quoted, not measured here.")
+    if any(not positions(table, row, column) for row in table.rows for column in table.columns):
+        words.append("Empty: no number in this table.")
+    return " ".join(words)
+
+
+def _grid(view: _View) -> Grid:
+    table = view.table
+    lines = [[_head(Raised(r)), *(_place(view, positions(table, r, c)) for c in table.columns)] for r in table.rows]
+    return Grid(_heads(table), lines)
+
+
+def _head(text: Text, **attributes: object) -> Cell:
+    return Cell(text, "th", {name.rstrip("_"): str(value) for name, value in attributes.items()})
+
+
+def _heads(table: Table) -> list[list[Cell]]:
+    """One line of column headings, or two where columns share their first word."""
+    corner, groups = f"{table.row_axis} / {table.column_axis}", column_groups(table)
+    if not any(word for word, _ in groups):
+        return [[_head(corner), *(_head(Raised(column)) for column in table.columns)]]
+    upper, lower = [_head(corner, rowspan=2)], []
+    for word, columns in groups:
+        if word:
+            upper.append(_head(word, class_="group", colspan=len(columns)))
+            lower += [_head(Raised(column.removeprefix(word).strip())) for column in columns]
+        else:
+            upper += [_head(Raised(column), rowspan=2) for column in columns]
+    return [upper, lower]
+
+
+def _place(view: _View, at: list[int]) -> Cell:
+    """All numbers of one place, then the paper's and the gains; under the pointer everything about them."""
+    if not at:
+        return Cell("")
+    cells = [view.table.cells[i] for i in at]
+    small = tuple(Marked("small", line) for line in (_paper(cells), _gain(view, at)) if line)
+    hover = "\n".join(_hover(view.table, cell) for cell in cells)
+    text = (_together([_number(view, i) for i in at]), *small)
+    return Cell(text, attributes={"title": hover, **_look(view, at[0])})
+
+
+def _number(view: _View, i: int) -> Text:
+    cell = view.table.cells[i]
+    text: Text = ours(cell, view.table.seeds)
+    if cell.mlflow_run_id:
+        text = Link(text, _address(view.mlflow, cell.mlflow_run_id))
+    return Marked("best" if i in view.top else "strong", text)
+
+
+def _paper(cells: list[TableCell]) -> str:
+    cells = [c for c in cells if c.status != PUBLISHED]
+    if all(c.paper is None for c in cells):
+        return ""
+    apart = [number(c.difference, signed=True) for c in cells]
+    known = any(c.difference is not None for c in cells)
+    words = together([number(c.paper) for c in cells])
+    return f"paper {words}" + (f" ({', '.join(apart)})" if known else "")
+
+
+def _gain(view: _View, at: list[int]) -> Text:
+    found = [view.gains[i] for i in at if i in view.gains]
+    if not found or all(g.ours is None and g.paper is None for g in found):
+        return ""
+    paper = together([number(g.paper, signed=True) for g in found])
+    if all(g.ours is None for g in found):
+        return Verbatim(f"paper's gain {paper}")
+    text = together([tested(g.ours) if g.ours else "–" for g in found])
+    return f"gain {text}" + (f", paper {paper}" if any(g.paper is not None for g in found) else "")
+
+
+def _hover(table: Table, cell: TableCell) -> str:
+    parts = [f"{quantity(cell)}: {ours(cell, table.seeds)}"]
+    if cell.paper is not None and cell.status != PUBLISHED:
+        parts.append(f"paper {number(cell.paper)}")
+    if cell.difference is not None:
+        parts.append(f"{difference_label(table).lower()}: {number(cell.difference, signed=True)}")
+    if cell.name:
+        parts += [f"seeds {cell.seeds}", cell.name]
+    return ", ".join([*parts, *([cell.note] if cell.note else [])])
+
+
+def _look(view: _View, i: int) -> dict[str, str]:
+    """Light to dark blue over comparable numbers; a class for what has none."""
+    cell = view.table.cells[i]
+    if cell.status == PUBLISHED or cell.value is None:
+        return {"class": "quoted" if cell.status == PUBLISHED else "gap"}
+    pairs = zip(view.table.cells, view.groups, strict=True)
+    same = [c.value for c, group in pairs if group == view.groups[i] and c.value is not None]
+    low, high = min(same), max(same)
+    share = (cell.value - low) / (high - low) if high > low else 0.5
+    shade = ", ".join(str(round(a + (b - a) * share)) for a, b in zip(PALE, DEEP, strict=True))
+    return {"style": f"background: rgb({shade}); color: {'#fff' if share > 0.55 else '#111'}"}
+
+
+def _measurement(cell: TableCell, one: Repetition, mlflow: str) -> tuple[Text, ...]:
+    commit = one.commit[:10] + (" + changes" if one.dirty else "")
+    value = "–" if one.value is None else f"{one.value:.2f}"
+    run = run_link(mlflow, one.mlflow_run_id)
+    place = (Raised(cell.row), Raised(cell.column), quantity(cell))
+    return (*place, str(one.seed), value, one.status, Marked("code", one.name), run, Marked("code", commit), one.note)
