@@ -69,6 +69,7 @@ def scales(column: str, metric: str) -> list[Term]:
 def transfers() -> Claim:
     rows = FRAMEWORKS.items()
     return Claim(
+        "helps-every-framework",
         "One warmed-up model helps every framework and task: detection, instances, entities, keypoints, panoptic.",
         "Sec. 4.1, Table 10",
         better=tuple(Place("table10", row, "ours", *what) for row, what in rows),
@@ -88,12 +89,14 @@ CA_SSL_BASE, CA_SSL_LARGE, CA_SSL_HTC = (
 
 CLAIMS = (
     Claim(
+        "agnostic-labels-cost-less",
         "Class-agnostic pseudo labels are closer to ground truth than class-specific ones: they cost less AP.",
         "Sec. 3.1, Table 1",
         better=(label_loss("class-agnostic", "ap_det_a"),),
         worse=(label_loss("class-specific", "ap_det"),),
     ),
     Claim(
+        "warmup-helps",
         "Warming up on pseudo labels beats starting from ImageNet weights.",
         "Sec. 4.1, Table 2",
         better=(
@@ -108,44 +111,56 @@ CLAIMS = (
         ),
     ),
     Claim(
+        "new-images-beat-truth",
         "Warming up on pseudo labels of new images beats warming up on ground truth of the images finetuned on.",
         "Sec. 4.1, Table 2",
         better=tuple(t2(row, "AP^det", "ap_det") for row in PSEUDO),
         worse=tuple(t2("Objects (G, A)", "AP^det", "ap_det") for _ in PSEUDO),
     ),
     Claim(
+        "agnostic-beats-specific",
         "Class-agnostic beats class-specific pseudo labels.",
         "Sec. 4.1, Table 2: 48.1 against 47.1",
         better=(t2("Objects (P, A)", "AP^det", "ap_det"),),
         worse=(t2("Objects (P, S)", "AP^det", "ap_det"),),
     ),
     Claim(
+        "entities-raise-pq",
         "Entities, with their stuff regions, raise panoptic quality over objects.",
         "Sec. 4.1, Table 2: 43.7 against 42.5",
         better=(t2("Entities (P, A)", "PQ", "pq", "PQ"),),
         worse=(t2("Objects (P, A)", "PQ", "pq", "PQ"),),
     ),
     Claim(
+        "entities-help-objects",
         "Entities help detection and instance segmentation too, though these are about objects.",
         "Sec. 3.2, Table 2",
         better=(t2("Entities (P, A)", "AP^det", "ap_det"), t2("Entities (P, A)", "AP^seg", "ap_seg")),
         worse=(t2("Objects (P, A)", "AP^det", "ap_det"), t2("Objects (P, A)", "AP^seg", "ap_seg")),
     ),
-    rising("A longer warmup is better, from 12 to 48 epochs.", "Sec. 4.1, Table 3", warmup_epochs(1, 2, 3, 4)),
+    rising(
+        "longer-warmup-helps",
+        "A longer warmup is better, from 12 to 48 epochs.",
+        "Sec. 4.1, Table 3",
+        warmup_epochs(1, 2, 3, 4),
+    ),
     Claim(
+        "warmup-saturates",
         "The warmup saturates: 60 epochs are within 0.2 of 48 (the paper gives no margin; 0.2 is ours).",
         "Sec. 4.1, Table 3",
         better=tuple(warmup_epochs(5)),
         worse=tuple(warmup_epochs(4)),
         within=0.2,
     ),
-    highest("60 epochs of warmup with 36 of finetuning are best.", "Sec. 4.1, Table 4", BEST, OTHERS),
+    highest("best-schedule", "60 epochs of warmup with 36 of finetuning are best.", "Sec. 4.1, Table 4", BEST, OTHERS),
     rising(
+        "better-labeler-helps",
         "A better pseudo labeler makes a better warmed-up detector.",
         "Sec. 4.1, Table 5",
         [Place("table5", "warmed-up target", backbone, "ap_e") for backbone in BACKBONES],
     ),
     Claim(
+        "strong-augmentation-helps",
         "Strong augmentation helps in each stage alone.",
         "Sec. 4.1, Table 6",
         better=(
@@ -156,6 +171,7 @@ CLAIMS = (
         worse=(t6("F weak", "W weak", "ap_e"), *(t6("F weak", "W weak", "ap_det") for _ in range(2))),
     ),
     highest(
+        "strong-in-both-is-best",
         "Strong augmentation in both stages is best.",
         "Sec. 4.1, Table 6: 49.1 against 48.2 with none",
         t6("F strong", "W strong", "ap_det"),
@@ -164,47 +180,67 @@ CLAIMS = (
             for row, column in (("F weak", "W weak"), ("F weak", "W strong"), ("F strong", "W weak"))
         ],
     ),
-    rising("More unlabeled data makes a better warmed-up model.", "Sec. 4.1, Table 7", WARMED),
-    rising("More unlabeled data makes a better finetuned model.", "Sec. 4.1, Table 7", FINETUNED),
+    rising("scale-helps-warmup", "More unlabeled data makes a better warmed-up model.", "Sec. 4.1, Table 7", WARMED),
+    rising(
+        "scale-helps-finetune", "More unlabeled data makes a better finetuned model.", "Sec. 4.1, Table 7", FINETUNED
+    ),
     Claim(
+        "warmup-foretells-finetune",
         "The warmed-up model's quality foretells the finetuned one's: both rise with every step of scale.",
         "Sec. 4.1, Table 7",
         better=(*WARMED[1:], *FINETUNED[1:]),
         worse=(*WARMED[:-1], *FINETUNED[:-1]),
     ),
     Claim(
+        "unlabeled-helps-strong-baseline",
         "Unlabeled images help a strong baseline: 4.0 with 1.74M, 4.7 with 3.66M.",
         "Sec. 4.1, Table 8",
         better=(CA_SSL_BASE.of, CA_SSL_LARGE.of),
         worse=(CA_SSL_BASE.over, CA_SSL_LARGE.over),
     ),
     Claim(
+        "scale-does-not-saturate",
         "No saturation yet: 3.66M images add more than 1.74M.",
         "Sec. 4.1, Table 8",
         better=(CA_SSL_LARGE,),
         worse=(CA_SSL_BASE,),
     ),
     Claim(
+        "helps-advanced-detector",
         "CA-SSL helps an advanced detector, HTC++ with Swin-L.",
         "Sec. 4.1, Table 8",
         better=(CA_SSL_HTC.of,),
         worse=(CA_SSL_HTC.over,),
     ),
     Claim(
+        "beats-soft-teacher",
         "CA-SSL gains more than Soft Teacher with the same detector and similar unlabeled images.",
         "Sec. 4.1, Table 8",
         better=(CA_SSL_BASE, CA_SSL_HTC),
         worse=(gain(RIVALS[-2]), gain(RIVALS[-1])),
     ),
-    highest("CA-SSL gains more than any other method.", "Sec. 4.1, Table 8", CA_SSL_LARGE, [gain(r) for r in RIVALS]),
+    highest(
+        "beats-every-method",
+        "CA-SSL gains more than any other method.",
+        "Sec. 4.1, Table 8",
+        CA_SSL_LARGE,
+        [gain(r) for r in RIVALS],
+    ),
     Claim(
+        "backbone-gains-most",
         "Most of the gain comes from the backbone: it adds more than all other parts together.",
         "Sec. 4.1, Table 9",
         better=(Gap(BACKBONE, NONE),),
         worse=(Gap(ALL, BACKBONE),),
     ),
-    rising("Neck and head each add a smaller improvement.", "Sec. 4.1, Table 9", [BACKBONE, NECK, HEAD]),
+    rising(
+        "neck-and-head-add",
+        "Neck and head each add a smaller improvement.",
+        "Sec. 4.1, Table 9",
+        [BACKBONE, NECK, HEAD],
+    ),
     Claim(
+        "classifier-start-is-indifferent",
         "How the classifier starts makes no difference: within 0.2 (the paper says similar; 0.2 is ours).",
         "Sec. 3.1, Table 9",
         better=(ALL,),

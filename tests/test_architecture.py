@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "stages": {"spec", "data", "models", "train", "metrics", "catalog", *LEAVES},
     "tracking": {"spec", *LEAVES},
     "runner": {"tracking", "spec", "catalog", *LEAVES},
-    "report": {"tracking", "spec", *LEAVES},
+    "report": {"tracking", "spec", "catalog", *LEAVES},
     "tune": {"runner", "report", "tracking", "spec", "catalog", *LEAVES},
     "look": {"runner", "report", "tracking", "stages", "data", "metrics", "spec", "catalog", *LEAVES},
     "cli": {"tune", "runner", "report", "tracking", "spec", "catalog", *LEAVES},

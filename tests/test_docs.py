@@ -14,9 +14,9 @@ import pytest
 
 from casl import catalog
 from casl.cli import parser
-from casl.errors import DataError
+from casl.errors import DataError, SpecError
 from casl.report.significance import LEVEL
-from casl.report.summary import MAIN, long, placed, short
+from casl.report.summary import judged_claim, long, placed, short
 from casl.runner.plan import make_plan
 from casl.runner.store import Store
 from casl.spec import Train, labeler, warmup, warmup_on_truth
@@ -58,9 +58,12 @@ def test_a_page_without_marks_is_refused() -> None:
         placed("# Results\n", "reports/mini", "text")
 
 
-def test_every_main_claim_is_a_claim_of_the_registry() -> None:
-    texts = [claim.text for claim in catalog.load("claims", "paper")]
-    assert [sum(text.startswith(main) for text in texts) for main in MAIN] == [1] * len(MAIN)
+def test_a_claim_that_is_not_there_is_named_by_its_id(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="did you mean 'warmup-helps'"):
+        judged_claim(SHIPPED, "warmup-help")
+    (tmp_path / "claims.json").write_text('{"claims": []}')
+    with pytest.raises(DataError, match="does not judge the claim warmup-helps"):
+        short(tmp_path)
 
 
 def test_no_number_of_a_result_stands_in_a_page_outside_the_marks() -> None:
@@ -141,11 +144,9 @@ def test_the_shipped_claims_are_about_the_shipped_tables() -> None:
             assert evidence["better_value"] in (pytest.approx(cell["value"]), *map(pytest.approx, cell["values"]))
 
 
-def claim(beginning: str) -> list[dict[str, float | None]]:
-    """Evidence of the shipped claim that begins so."""
-    claims = shipped("mini/claims")["claims"]
-    (found,) = (c for c in claims if c["text"].startswith(beginning))
-    evidence: list[dict[str, float | None]] = found["evidence"]
+def claim(name: str) -> list[dict[str, float | None]]:
+    """Evidence of the shipped claim with an id."""
+    evidence: list[dict[str, float | None]] = judged_claim(SHIPPED, name)["evidence"]
     return evidence
 
 
@@ -157,17 +158,17 @@ def gain_of(row: str) -> tuple[float, bool]:
 
 
 def test_what_is_said_to_show_shows() -> None:
-    for text in ("Warming up on pseudo labels beats starting", "One warmed-up model helps every framework"):
-        assert all(e["difference"] > 0 for e in claim(text)), text  # type: ignore[operator]
-    for text in ("More unlabeled data makes a better warmed-up", "More unlabeled data makes a better finetuned"):
-        first, *later = claim(text)
+    for name in ("warmup-helps", "helps-every-framework"):
+        assert all(e["difference"] > 0 for e in claim(name)), name  # type: ignore[operator]
+    for name in ("scale-helps-warmup", "scale-helps-finetune"):
+        first, *later = claim(name)
         assert first["difference"] > 0 and first["p"] < LEVEL  # type: ignore[operator]
         assert all(abs(e["difference"]) < 1.0 for e in later)  # type: ignore[arg-type]
-    backbone = claim("Most of the gain comes from the backbone")[0]
+    backbone = claim("backbone-gains-most")[0]
     assert backbone["difference"] > 0 and backbone["p"] < LEVEL  # type: ignore[operator]
-    first, *later = claim("A longer warmup is better")
+    first, *later = claim("longer-warmup-helps")
     assert first["difference"] > 0 and first["p"] < LEVEL  # type: ignore[operator]
-    assert all(abs(e["difference"]) < 0.5 for e in (*later, *claim("The warmup saturates")))  # type: ignore[arg-type]
+    assert all(abs(e["difference"]) < 0.5 for e in (*later, *claim("warmup-saturates")))  # type: ignore[arg-type]
     table = shipped("mini/table5")
     values = {(c["row"], c["column"]): c["value"] for c in table["cells"] if c["metric"] == "ap_e"}
     weakest = [min((v, column) for (r, column), v in values.items() if r == row)[1] for row in table["rows"]]
@@ -201,7 +202,7 @@ def test_what_is_said_of_suspects_is_so() -> None:
         values = {c["row"]: c["value"] for c in table["cells"] if c["column"] == column}
         assert values["F 4x"] > values["F 3x"] and abs(values["F 5x"] - values["F 4x"]) < 1, column
 
-    neck, head = claim("Neck and head each add")
+    neck, head = claim("neck-and-head-add")
     assert neck["difference"] < 0 and neck["p"] < LEVEL < head["p"] and head["difference"] > 0  # type: ignore[operator]
 
     mini = catalog.load("profile", "mini")

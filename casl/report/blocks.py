@@ -163,7 +163,7 @@ def section(heading: str, lines: Sequence[str], only: str = "") -> list[Block]:
     return [Group(parts, only, one_line=True)] if lines else []
 
 
-def between(texts: Sequence[Text], separator: str) -> tuple[Text, ...]:
+def between(texts: Sequence[Text], separator: Text) -> tuple[Text, ...]:
     """Texts with a separator between any two."""
     return tuple(chain.from_iterable((separator, text) for text in texts))[1:]
 

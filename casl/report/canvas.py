@@ -6,6 +6,7 @@ Without pyplot and with matplotlib's own defaults, so that a user's settings cha
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from casl.report.blocks import typeset
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 RED = "#b3261e"
@@ -65,6 +67,14 @@ def painted(size: tuple[float, float], paint: Callable[[Figure], None], *, dpi: 
         file = io.BytesIO()
         figure.savefig(file, format="png", metadata={"Software": None})
         return file.getvalue()
+
+
+def panels(figure: Figure, count: int, across: int) -> list[Axes]:
+    """Axes in a grid so many wide; places that are left stay blank."""
+    grid = figure.subplots(math.ceil(count / across), across, squeeze=False).ravel()
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return list(grid[:count])
 
 
 def wrapped(sentences: Sequence[str], inches: float) -> list[str]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from casl.report.layout import positions
 from casl.report.significance import LEVEL, Paired, interval, paired
 from casl.report.table import PUBLISHED, Table, TableCell
-from casl.spec.claim import Claim, Gap, Place, Term
+from casl.spec.claim import Claim, Place, Term, by_id
 
 VERDICTS = ("supported", "not supported", "undecided", "not run")
 
@@ -72,9 +72,12 @@ def judge(claims: Sequence[Claim], tables: Sequence[Table]) -> list[Verdict]:
 
     Args:
         tables: those at hand, all of one profile; comparisons with cells of other tables count as not run.
+
+    Raises:
+        SpecError: two claims have one id.
     """
     by_name = {table.name: table for table in tables}
-    return [_judge(claim, by_name) for claim in claims]
+    return [_judge(claim, by_name) for claim in by_id(claims).values()]
 
 
 def _judge(claim: Claim, tables: Mapping[str, Table]) -> Verdict:
@@ -140,10 +143,6 @@ def _compare(better: Term, worse: Term, within: float | None, tables: Mapping[st
     return Evidence(better, worse, means[0], means[1], difference, p, against, paper, "", over_images)
 
 
-def _places(term: Term) -> tuple[Place, ...]:
-    return (term.of, term.over) if isinstance(term, Gap) else (term,)
-
-
 def _cell(place: Place, tables: Mapping[str, Table]) -> TableCell | None:
     if (table := tables.get(place.table)) is None:
         return None
@@ -153,7 +152,7 @@ def _cell(place: Place, tables: Mapping[str, Table]) -> TableCell | None:
 
 def _by_seed(term: Term, tables: Mapping[str, Table]) -> dict[int, float]:
     """Value of each seed that all of the term's cells have."""
-    sides = [cell.by_seed if (cell := _cell(place, tables)) else {} for place in _places(term)]
+    sides = [cell.by_seed if (cell := _cell(place, tables)) else {} for place in term.places]
     if len(sides) == 1:
         return sides[0]
     return {seed: value - sides[1][seed] for seed, value in sides[0].items() if seed in sides[1]}
@@ -161,26 +160,26 @@ def _by_seed(term: Term, tables: Mapping[str, Table]) -> dict[int, float]:
 
 def _draws(term: Term, sign: float, tables: Mapping[str, Table]) -> list[tuple[float, dict[int, tuple[float, ...]]]]:
     """The draws of each of the term's cells by seed, with the sign that the cell has in the difference."""
-    cells = [(n, cell) for n, place in enumerate(_places(term)) if (cell := _cell(place, tables))]
+    cells = [(n, cell) for n, place in enumerate(term.places) if (cell := _cell(place, tables))]
     return [(-sign if n else sign, cell.draws) for n, cell in cells]
 
 
 def _published(term: Term, tables: Mapping[str, Table]) -> float | None:
-    numbers = [cell.paper if (cell := _cell(place, tables)) else None for place in _places(term)]
+    numbers = [cell.paper if (cell := _cell(place, tables)) else None for place in term.places]
     known = [n for n in numbers if n is not None]
     return None if len(known) < len(numbers) else known[0] - sum(known[1:])
 
 
 def _same_run(better: Term, worse: Term, tables: Mapping[str, Table]) -> str:
     """Small profiles may stand one model for two of the paper's; comparing a run with itself says nothing."""
-    high, low = ([cell.key for p in _places(t) if (cell := _cell(p, tables))] for t in (better, worse))
+    high, low = ([cell.key for p in t.places if (cell := _cell(p, tables))] for t in (better, worse))
     return f"{better} and {worse} are the same run in this profile" if high == low else ""
 
 
 def _missing(terms: Sequence[Term], tables: Mapping[str, Table]) -> str:
     """What is not there, each thing once."""
     words: dict[str, None] = {}
-    for place in (p for term in terms for p in _places(term)):
+    for place in (p for term in terms for p in term.places):
         cell = _cell(place, tables)
         if place.table not in tables:
             words[f"{place.table} is not in this report"] = None

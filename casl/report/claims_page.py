@@ -8,12 +8,25 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from casl.report.blocks import Block, Group, Heading, Link, Marked, Page, Paragraph, Raised, Rows, Text, caution
+from casl.report.blocks import (
+    Block,
+    Group,
+    Heading,
+    Link,
+    Marked,
+    Page,
+    Paragraph,
+    Raised,
+    Rows,
+    Text,
+    between,
+    caution,
+)
 from casl.report.claims import VERDICTS, Evidence, Verdict
 from casl.report.significance import TEST
 from casl.report.table import SMALL
-from casl.report.wording import chance, number
-from casl.spec.claim import Gap, Place, Term
+from casl.report.wording import chance, low_to_high, number, plus_minus
+from casl.spec.claim import Place, Term
 
 _HEADS = ("ours", "difference", "p", "95 % over images", "paper's difference")
 
@@ -102,18 +115,17 @@ def _line(evidence: Evidence) -> list[Text]:
     if d is None:
         return [*sides, Raised(f"– ({evidence.missing})"), "–", "–", "–", paper]
     values = f"{number(evidence.better_value)} against {number(evidence.worse_value)}"
-    spread = f" ± {number(d.std)}, {d.n} seeds" if d.std is not None else ", 1 seed"
+    seeds = f", {d.n} seeds" if d.n > 1 else ", 1 seed"
     untested = "no spread" if d.n > 1 else "–"
     p = untested if evidence.p is None else chance(evidence.p).removeprefix("p ")
-    images = "–" if evidence.images is None else " to ".join(number(v, signed=True) for v in evidence.images)
-    numbers = (values, f"{number(d.mean, signed=True)}{spread}", p, images)
+    images = low_to_high(evidence.images) if evidence.images else "–"
+    numbers = (values, number(d.mean, signed=True) + plus_minus(d.std) + seeds, p, images)
     return [*sides, *(Marked("unbroken", text) for text in numbers), paper]
 
 
 def _term(term: Term) -> Text:
-    if isinstance(term, Gap):
-        return (_place(term.of), " ", Marked("word", "minus"), " ", _place(term.over))
-    return _place(term)
+    minus = (" ", Marked("word", "minus"), " ")
+    return between([_place(place) for place in term.places], minus)
 
 
 def _place(place: Place) -> Text:
@@ -137,8 +149,8 @@ def _record(verdict: Verdict) -> dict[str, Any]:
 def _evidence(evidence: Evidence) -> dict[str, Any]:
     d = evidence.difference
     return {
-        "better": _places(evidence.better),
-        "worse": _places(evidence.worse),
+        "better": [asdict(place) for place in evidence.better.places],
+        "worse": [asdict(place) for place in evidence.worse.places],
         "better_value": evidence.better_value,
         "worse_value": evidence.worse_value,
         "difference": d.mean if d else None,
@@ -149,8 +161,3 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         "paper_difference": evidence.paper,
         "missing": evidence.missing,
     }
-
-
-def _places(term: Term) -> list[dict[str, str]]:
-    """One place, or of a gap the first minus the second."""
-    return [asdict(place) for place in ((term.of, term.over) if isinstance(term, Gap) else (term,))]

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from casl.report import canvas
 from casl.report.canvas import in_picture
 from casl.report.layout import Panel, gains, panels
 from casl.report.table import PUBLISHED, Table, TableCell
@@ -45,14 +46,10 @@ def size(table: Table) -> tuple[float, float]:
 def paint(figure: Figure, table: Table) -> None:
     """Draw into a figure of that size."""
     drawn = panels(table)
-    across = _across(drawn)
-    grid = figure.subplots(math.ceil(len(drawn) / across), across, squeeze=False).ravel()
     slots = max(len(_rows(panel)) for panel in drawn)
-    for axes, panel in zip(grid, drawn, strict=False):
+    for axes, panel in zip(canvas.panels(figure, len(drawn), _across(drawn)), drawn, strict=True):
         _panel(axes, table, panel, slots)
     _legend(figure, table, drawn[0])
-    for axes in grid[len(drawn) :]:
-        axes.set_axis_off()
 
 
 def _across(drawn: list[Panel]) -> int:

@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from casl.report import canvas
 from casl.report.canvas import in_picture
 from casl.report.layout import Panel, panels
 from casl.report.table import Table, TableCell
@@ -37,11 +38,8 @@ def paint(figure: Figure, table: Table) -> None:
     """Draw into a figure of that size."""
     drawn = panels(table)
     across = max(2, min(_ACROSS, len(drawn)))
-    grid = figure.subplots(math.ceil(len(drawn) / across), across, squeeze=False).ravel()
-    for axes, panel in zip(grid, drawn, strict=False):
+    for axes, panel in zip(canvas.panels(figure, len(drawn), across), drawn, strict=True):
         _panel(axes, table, panel)
-    for axes in grid[len(drawn) :]:
-        axes.set_axis_off()
 
 
 def _panel(axes: Axes, table: Table, panel: Panel) -> None:

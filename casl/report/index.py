@@ -6,25 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from casl.report import claims_page, html, labels, markdown
-from casl.report.blocks import (
-    Block,
-    Bullets,
-    Group,
-    Heading,
-    Lines,
-    Link,
-    Marked,
-    Page,
-    Paragraph,
-    Picture,
-    Raised,
-    Rows,
-    Text,
-    Verbatim,
-    between,
-    caution,
-)
+from casl.report import blocks, claims_page, html, labels, markdown
 from casl.report.claims import Verdict, judge
 from casl.report.render import write_files
 from casl.report.table import PUBLISHED, Table, TableCell
@@ -59,32 +41,32 @@ def write_index(tables: Sequence[Table], claims: Sequence[Claim], folder: Path, 
     )
 
 
-def page(tables: Sequence[Table], verdicts: Sequence[Verdict], folder: Path, mlflow: str) -> Page:
+def page(tables: Sequence[Table], verdicts: Sequence[Verdict], folder: Path, mlflow: str) -> blocks.Page:
     """The page; `folder` is looked at only to link files that exist."""
     profiles = list(dict.fromkeys(f"{t.profile} ({t.profile_title}), data {t.data}" for t in tables))
     seeds = max((t.seeds for t in tables), default=0)
-    parts = caution(next((t.warning for t in tables if t.warning), ""))
-    parts += [Paragraph(f"Profile {words}, {seeds} {'seed' if seeds == 1 else 'seeds'}.") for words in profiles]
+    parts = blocks.caution(next((t.warning for t in tables if t.warning), ""))
+    parts += [blocks.Paragraph(f"Profile {words}, {seeds} {'seed' if seeds == 1 else 'seeds'}.") for words in profiles]
     parts.append(_links(tables, folder))
     if verdicts:
-        evidence = Paragraph((Link("With the evidence", "claims.html"), f": {claims_page.counted(verdicts)}."))
-        every = Group([claims_page.overview(verdicts, "claims.html")], summary=f"{len(verdicts)} claims")
-        parts += [Heading(Verbatim("The paper's claims"), "claims"), evidence, every]
+        evidence = (blocks.Link("With the evidence", "claims.html"), f": {claims_page.counted(verdicts)}.")
+        every = blocks.Group([claims_page.overview(verdicts, "claims.html")], summary=f"{len(verdicts)} claims")
+        parts += [blocks.Heading(blocks.Verbatim("The paper's claims"), "claims"), blocks.Paragraph(evidence), every]
     if (folder / f"{labels.NAME}.png").is_file():
-        parts.append(Heading(Link("How good the pseudo labels are", "labels.md"), "labels"))
-        parts.append(Picture("precision against recall of pseudo labels", "labels.png"))
+        parts.append(blocks.Heading(blocks.Link("How good the pseudo labels are", "labels.md"), "labels"))
+        parts.append(blocks.Picture("precision against recall of pseudo labels", "labels.png"))
     if (folder / "reasons.html").is_file():
         words = "Where it differs from the paper, and what was suspected"
-        parts.append(Heading(Link(words, "reasons.html"), "reasons"))
+        parts.append(blocks.Heading(blocks.Link(words, "reasons.html"), "reasons"))
     sections = [block for table in tables for block in _section(table, folder, mlflow)]
-    return Page("casl: all tables", [*parts, *sections])
+    return blocks.Page("casl: all tables", [*parts, *sections])
 
 
-def _links(tables: Sequence[Table], folder: Path) -> Rows:
+def _links(tables: Sequence[Table], folder: Path) -> blocks.Rows:
     heads = ("table", "title", "measured", "other cells", "commit", "files")
     lines = [
         (
-            Link(t.name, f"#{t.name}"),
+            blocks.Link(t.name, f"#{t.name}"),
             t.title,
             f"{t.measured} of {t.measurable}",
             states(t.cells) or "–",
@@ -93,7 +75,7 @@ def _links(tables: Sequence[Table], folder: Path) -> Rows:
         )
         for t in tables
     ]
-    return Rows(heads, lines)
+    return blocks.Rows(heads, lines)
 
 
 def states(cells: Sequence[TableCell]) -> str:
@@ -102,25 +84,26 @@ def states(cells: Sequence[TableCell]) -> str:
     return ", ".join(f"{n} {status}" for status, n in sorted(found.items()))
 
 
-def _commits(table: Table) -> Text:
-    return between([Marked("code", commit) for commit in table.commits], ", ") or "–"
+def _commits(table: Table) -> blocks.Text:
+    return blocks.between([blocks.Marked("code", commit) for commit in table.commits], ", ") or "–"
 
 
-def _files(table: Table, folder: Path) -> Text:
-    names = [(suffix, f"{table.name}.{suffix}") for suffix in FORMATS]
-    return between([Link(suffix, n) for suffix, n in names if (folder / n).is_file()], " ") or "not written yet"
+def _files(table: Table, folder: Path) -> blocks.Text:
+    there = [suffix for suffix in FORMATS if (folder / f"{table.name}.{suffix}").is_file()]
+    links = [blocks.Link(suffix, f"{table.name}.{suffix}") for suffix in there]
+    return blocks.between(links, " ") or "not written yet"
 
 
-def _section(table: Table, folder: Path, mlflow: str) -> list[Block]:
+def _section(table: Table, folder: Path, mlflow: str) -> list[blocks.Block]:
     title, file = f"{table.title} ({table.name})", f"{table.name}.png"
-    parts: list[Block] = [
-        Heading(Link(title, f"{table.name}.html"), table.name),
-        Lines([line for line in headline(table) if line]),
-        Paragraph(("Files: ", _files(table, folder), ". Commit: ", _commits(table), ".")),
+    parts: list[blocks.Block] = [
+        blocks.Heading(blocks.Link(title, f"{table.name}.html"), table.name),
+        blocks.Lines([line for line in headline(table) if line]),
+        blocks.Paragraph(("Files: ", _files(table, folder), ". Commit: ", _commits(table), ".")),
     ]
     if (folder / file).is_file():
-        parts.append(Picture(title, file, link=f"{table.name}.html"))
-    parts.append(Group([measurements(table, mlflow)], summary=f"{measured(table)}: runs"))
-    if notes := [*missing(table), *quoted(table)]:
-        parts.append(Group([Bullets([Raised(line) for line in notes])], summary="Notes", one_line=True))
+        parts.append(blocks.Picture(title, file, link=f"{table.name}.html"))
+    parts.append(blocks.Group([measurements(table, mlflow)], summary=f"{measured(table)}: runs"))
+    if notes := [blocks.Raised(line) for line in (*missing(table), *quoted(table))]:
+        parts.append(blocks.Group([blocks.Bullets(notes)], summary="Notes", one_line=True))
     return parts

@@ -18,7 +18,7 @@ from casl.report.blocks import Page, Paragraph, Rows, caution
 from casl.report.canvas import painted
 from casl.report.render import write_files
 from casl.report.table import SMALL
-from casl.report.wording import number
+from casl.report.wording import number, plus_minus
 from casl.spec.run import Run
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ def _spread(quality: Quality, figure: str, delta: str) -> str:
     values = quality.values.get((figure, delta), ())
     if not values:
         return "–"
-    spread = f" ± {number(statistics.stdev(values))}" if len(values) > 1 else ""
-    return number(statistics.fmean(values)) + spread
+    return number(statistics.fmean(values)) + plus_minus(statistics.stdev(values) if len(values) > 1 else None)
 
 
 def _picture(found: Sequence[Quality], small: bool) -> bytes:

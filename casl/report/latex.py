@@ -11,6 +11,7 @@ from casl.report.significance import LEVEL, TEST
 from casl.report.table import PUBLISHED, Table
 from casl.report.wording import (
     best,
+    compared_rows,
     difference_label,
     gain_label,
     has_paper,
@@ -18,6 +19,7 @@ from casl.report.wording import (
     missing,
     number,
     ours,
+    plus_minus,
     quoted,
     together,
 )
@@ -88,7 +90,6 @@ def _blocks(table: Table) -> list[str]:
     top, top_paper = best(table)
     found = gains(table)
     beside = found if table.baseline in table.columns else {}
-    compared = [r for r in table.rows if any(c.row == r and c.status != PUBLISHED for c in table.cells)]
     lines = _block(table, "Ours", table.rows, lambda i: _ours(table, i, top) + _beside(beside.get(i), paper=False))
     if found and not beside:
         lines += _block(table, gain_label(table), _rows_of(table, found), lambda i: _gain(found.get(i), paper=False))
@@ -99,7 +100,7 @@ def _blocks(table: Table) -> list[str]:
     if has_paper(table) and found and not beside:
         head = f"{gain_label(table)}, paper"
         lines += _block(table, head, _rows_of(table, found), lambda i: _gain(found.get(i), paper=True))
-    if has_paper(table) and compared:
+    if has_paper(table) and (compared := compared_rows(table)):
         difference = difference_label(table)
         lines += _block(table, difference, compared, lambda i: _figures(number(table.cells[i].difference, signed=True)))
     return lines
@@ -185,8 +186,7 @@ def _gain(gain: Gain | None, *, paper: bool) -> str:
         return "" if gain.paper is None else _figures(number(gain.paper, signed=True))
     if gain.ours is None:
         return _figures(number(None))
-    spread = "" if gain.ours.std is None else f" ± {number(gain.ours.std)}"
-    return _figures(f"{number(gain.ours.mean, signed=True)}{spread}") + _star(gain)
+    return _figures(number(gain.ours.mean, signed=True) + plus_minus(gain.ours.std)) + _star(gain)
 
 
 def _beside(gain: Gain | None, *, paper: bool) -> str:

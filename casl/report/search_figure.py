@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from casl.report.canvas import RED, headed, in_picture, wrapped
+from casl.report.canvas import RED, headed, in_picture, panels, wrapped
 from casl.report.search import headlines, measured, objectives, shown, verdict
 from casl.spec.search import PROXY, Search, Trial, spoken
 
@@ -27,14 +27,12 @@ def search_picture(search: Search, warning: str = "") -> bytes:
     down = math.ceil(count / across)
 
     def paint(figure: Figure) -> None:
-        grid = figure.subplots(down, across, squeeze=False).ravel()
+        grid = panels(figure, count, across)
         for axes, name in zip(grid, drawn, strict=False):
             _objective(axes, search, name)
         if has_labels:
-            _counts(grid[len(drawn)], search)
-            _rates(grid[len(drawn) + 1], search)
-        for axes in grid[count:]:
-            axes.set_axis_off()
+            _counts(grid[-2], search)
+            _rates(grid[-1], search)
 
     title = f"Search over {search.argument}: {search.cell}, profile {search.profile}"
     lines = [in_picture(line) for line in wrapped(headlines(search), WIDE * across)]

@@ -9,21 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from casl.report import html, markdown
-from casl.report.blocks import (
-    Block,
-    Group,
-    Heading,
-    Lines,
-    Page,
-    Paragraph,
-    Picture,
-    Preformatted,
-    Raised,
-    Rows,
-    caution,
-    section,
-)
+from casl.report import blocks, html, markdown
 from casl.report.render import write_files
 from casl.report.search import headlines, line_to_paste, notes, objectives, shown, trusts, verdict
 from casl.report.search_figure import search_picture
@@ -85,43 +71,44 @@ def _title(search: Search) -> str:
     return f"Search over {search.argument} ({search.cell}, profile {search.profile}, data {search.data})"
 
 
-def page(search: Search, png: bytes, runs: Mapping[int, str], mlflow: str) -> Page:
+def page(search: Search, png: bytes, runs: Mapping[int, str], mlflow: str) -> blocks.Page:
     """The answer, how to use it, the picture, every value, what is to be noted, the settings."""
-    lines = [Raised(line) for line in headlines(search)]
+    lines = [blocks.Raised(line) for line in headlines(search)]
     alt = f"Objectives and labels against {search.argument}"
-    return Page(
+    return blocks.Page(
         _title(search),
         [
-            *caution(_warning(search)),
-            Lines(lines, bullets=True),
+            *blocks.caution(_warning(search)),
+            blocks.Lines(lines, bullets=True),
             *_to_paste(search),
-            Group([Picture(alt, f"{search.slug}.png")], "markdown"),
-            Group([Picture(_title(search), png), Heading("Every value")], "html"),
+            blocks.Group([blocks.Picture(alt, f"{search.slug}.png")], "markdown"),
+            blocks.Group([blocks.Picture(_title(search), png), blocks.Heading("Every value")], "html"),
             *_values(search, runs, mlflow),
-            *section("To be noted", notes(search)),
-            *section("Settings", [f"{name}: {value}" for name, value in _settings(search)]),
+            *blocks.section("To be noted", notes(search)),
+            *blocks.section("Settings", [f"{name}: {value}" for name, value in _settings(search)]),
         ],
     )
 
 
-def _to_paste(search: Search) -> list[Block]:
+def _to_paste(search: Search) -> list[blocks.Block]:
     if (found := verdict(search)) is None:
         return []
-    line = Preformatted(line_to_paste(search, found.best.value))
+    line = blocks.Preformatted(line_to_paste(search, found.best.value))
+    short, long = "To use it, in the profile:", "To use it, write into the profile (ablations/profiles.py):"
     return [
-        Group([Paragraph("To use it, in the profile:"), line], "html", one_line=True),
-        Group([Paragraph("To use it, write into the profile (ablations/profiles.py):"), line], "markdown"),
+        blocks.Group([blocks.Paragraph(short), line], "html", one_line=True),
+        blocks.Group([blocks.Paragraph(long), line], "markdown"),
     ]
 
 
-def _values(search: Search, runs: Mapping[int, str], mlflow: str) -> list[Block]:
+def _values(search: Search, runs: Mapping[int, str], mlflow: str) -> list[blocks.Block]:
     """The table of trials; in HTML, whose heads are plain, with links to their runs."""
     heads, lines = _table(search)
-    entries = [[Raised(entry) for entry in line] for line in lines]
+    entries = [[blocks.Raised(entry) for entry in line] for line in lines]
     linked = [[*e, run_link(mlflow, runs.get(t.number))] for e, t in zip(entries, shown(search), strict=True)]
     return [
-        Group([Rows([*heads, "MLflow"], linked)], "html"),
-        Group([Rows([Raised(head) for head in heads], entries, words=2)], "markdown"),
+        blocks.Group([blocks.Rows([*heads, "MLflow"], linked)], "html"),
+        blocks.Group([blocks.Rows([blocks.Raised(head) for head in heads], entries, words=2)], "markdown"),
     ]
 
 

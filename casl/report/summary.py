@@ -11,35 +11,50 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from casl.errors import DataError
+from casl import catalog
+from casl.errors import DataError, SpecError, unknown
 from casl.report import markdown
 from casl.report.blocks import Block, Bullets, Heading, Marked, Paragraph, Rows, caution
 from casl.report.labels import FIGURES
 from casl.report.significance import LEVEL
 from casl.report.table import PUBLISHED
-from casl.report.wording import number
+from casl.report.wording import low_to_high, number, plus_minus
+from casl.spec.claim import by_id
 
 BEGIN, END = "<!-- results: made by `make docs` from {folder} -->", "<!-- end of results -->"
-# beginnings of the claims that a first screen shows
+# the claims that a first screen shows, by their ids
 MAIN = (
-    "Warming up on pseudo labels beats starting",
-    "Class-agnostic beats class-specific pseudo labels",
-    "A longer warmup is better",
-    "A better pseudo labeler",
-    "More unlabeled data makes a better warmed-up",
-    "More unlabeled data makes a better finetuned",
-    "Most of the gain comes from the backbone",
-    "One warmed-up model helps every framework",
+    "warmup-helps",
+    "agnostic-beats-specific",
+    "longer-warmup-helps",
+    "better-labeler-helps",
+    "scale-helps-warmup",
+    "scale-helps-finetune",
+    "backbone-gains-most",
+    "helps-every-framework",
 )
 
 
 def short(folder: Path) -> str:
     """The main claims in one table, for a README."""
-    claims = _read(folder / "claims.json")
-    chosen = [claim for text in MAIN for claim in claims["claims"] if claim["text"].startswith(text)]
-    if len(chosen) != len(MAIN):
-        raise DataError(f"{folder / 'claims.json'} lacks some of the {len(MAIN)} main claims; write the reports anew")
-    return _prose([_claims(chosen)])
+    return _prose([_claims([judged_claim(folder, name) for name in MAIN])])
+
+
+def judged_claim(folder: Path, name: str) -> Mapping[str, Any]:
+    """A claim of the registry as the reports in a folder judged it; name: its id.
+
+    Raises:
+        SpecError: the registry has no such claim.
+        DataError: the reports do not have it.
+    """
+    known = by_id(claim for registered in catalog.CLAIMS for claim in catalog.load("claims", registered))
+    if name not in known:
+        raise SpecError(unknown("claim", name, known))
+    path, text = folder / "claims.json", known[name].text
+    found: Mapping[str, Any] | None = next((c for c in _read(path)["claims"] if c["text"] == text), None)
+    if found is None:
+        raise DataError(f"{path} does not judge the claim {name} ({text!r}); `casl report all` writes it anew")
+    return found
 
 
 def long(folder: Path) -> str:
@@ -111,10 +126,10 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _evidence(evidence: Mapping[str, Any]) -> str:
-    spread = _spread(evidence["std"])
+    spread = plus_minus(evidence["std"])
     seeds = f"{evidence['seeds']} seed{'s' if evidence['seeds'] != 1 else ''}"
     images = evidence["images"]
-    over = f"; over images {' to '.join(number(v, signed=True) for v in images)}" if images else ""
+    over = f"; over images {low_to_high(images)}" if images else ""
     p = "" if evidence["p"] is None else f", p {evidence['p']:.2g}"
     return (
         f"{_term(evidence['better'])} over {_term(evidence['worse'])}: {number(evidence['difference'], signed=True)}"
@@ -154,7 +169,7 @@ def _gains(table: Mapping[str, Any]) -> list[Block]:
 
 
 def _value(cell: Mapping[str, Any]) -> str:
-    return "–" if cell["value"] is None else number(cell["value"]) + _spread(cell["std"])
+    return "–" if cell["value"] is None else number(cell["value"]) + plus_minus(cell["std"])
 
 
 def _gain(cell: Mapping[str, Any]) -> str:
@@ -162,13 +177,9 @@ def _gain(cell: Mapping[str, Any]) -> str:
         return "–"
     facts = [f"p {cell['gain_p']:.2g}"] if cell["gain_p"] is not None else []
     if cell["gain_images"]:
-        facts.append(f"over images {' to '.join(number(v, signed=True) for v in cell['gain_images'])}")
+        facts.append(f"over images {low_to_high(cell['gain_images'])}")
     words = f" ({'; '.join(facts)})" if facts else ""
-    return number(cell["gain"], signed=True) + _spread(cell["gain_std"]) + words
-
-
-def _spread(std: float | None) -> str:
-    return "" if std is None else f" ± {number(std)}"
+    return number(cell["gain"], signed=True) + plus_minus(cell["gain_std"]) + words
 
 
 def _labels(labels: Sequence[Mapping[str, Any]]) -> Rows:

@@ -5,33 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from casl.report import html, markdown
-from casl.report.blocks import (
-    Block,
-    Cell,
-    Grid,
-    Group,
-    Heading,
-    Lines,
-    Link,
-    Marked,
-    Page,
-    Paragraph,
-    Picture,
-    Raised,
-    Rows,
-    Text,
-    Verbatim,
-    between,
-    caution,
-    section,
-)
+from casl.report import blocks, html, markdown
 from casl.report.layout import Gain, column_groups, comparable, gains, positions, quantity
 from casl.report.table import PUBLISHED, Repetition, Table, TableCell
 from casl.report.wording import (
     best,
     commands,
-    difference,
+    compared_rows,
     difference_label,
     gain_label,
     gained,
@@ -62,41 +42,42 @@ def to_html(table: Table, picture: bytes, mlflow: str) -> str:
         mlflow: address of MLflow's pages; links to runs start with it.
     """
     view = _View(table, best(table)[0], comparable(table), gains(table), mlflow)
-    grid: list[Block] = [_grid(view), Paragraph(Marked("small", _legend(table)))]
-    shown = Group([Heading("Picture"), Picture(_title(table), picture)], one_line=True)
-    return html.write(_page(table, grid, [shown, Heading("Where each number comes from"), measurements(table, mlflow)]))
+    grid: list[blocks.Block] = [_grid(view), blocks.Paragraph(blocks.Marked("small", _legend(table)))]
+    shown = blocks.Group([blocks.Heading("Picture"), blocks.Picture(_title(table), picture)], one_line=True)
+    origin = [blocks.Heading("Where each number comes from"), measurements(table, mlflow)]
+    return html.write(_page(table, grid, [shown, *origin]))
 
 
-def _page(table: Table, grids: Sequence[Block], end: Sequence[Block]) -> Page:
+def _page(table: Table, grids: Sequence[blocks.Block], end: Sequence[blocks.Block]) -> blocks.Page:
     """Headline, the numbers, what is missing, what is only quoted, how to make the table again, and the end."""
     unmeasured = quoted(table)
-    again = [(f"{what}: ", Marked("code", command)) for what, command in commands(table)]
-    return Page(
+    again = [(f"{what}: ", blocks.Marked("code", command)) for what, command in commands(table)]
+    return blocks.Page(
         _title(table),
         [
-            *caution(table.warning),
-            Lines([line for line in headline(table) if line]),
+            *blocks.caution(table.warning),
+            blocks.Lines([line for line in headline(table) if line]),
             *grids,
-            *section("Missing or to be noted", missing(table)),
-            *section("Quoted, not measured (in italics)", unmeasured, "markdown"),
-            *section("Quoted, not measured", unmeasured, "html"),
-            Heading("Again"),
-            Lines(again, bullets=True),
+            *blocks.section("Missing or to be noted", missing(table)),
+            *blocks.section("Quoted, not measured (in italics)", unmeasured, "markdown"),
+            *blocks.section("Quoted, not measured", unmeasured, "html"),
+            blocks.Heading("Again"),
+            blocks.Lines(again, bullets=True),
             *end,
         ],
     )
 
 
-def measurements(table: Table, mlflow: str) -> Block:
+def measurements(table: Table, mlflow: str) -> blocks.Block:
     """One line for each seed of each measured cell: value, status, stage, run, commit."""
     heads = ("row", "column", "metric", "seed", "value", "status", "stage", "MLflow", "commit", "note")
     lines = [_measurement(cell, one, mlflow) for cell in table.cells for one in cell.repetitions]
-    return Rows(heads, lines) if lines else Paragraph("Nothing here is measured.")
+    return blocks.Rows(heads, lines) if lines else blocks.Paragraph("Nothing here is measured.")
 
 
-def run_link(mlflow: str, run_id: str | None) -> Text:
+def run_link(mlflow: str, run_id: str | None) -> blocks.Text:
     """A link to a run, or a dash."""
-    return Link("run", _address(mlflow, run_id)) if run_id else "–"
+    return blocks.Link("run", _address(mlflow, run_id)) if run_id else "–"
 
 
 def _address(mlflow: str, run_id: str) -> str:
@@ -107,41 +88,42 @@ def _title(table: Table) -> str:
     return f"{table.title} ({table.name})"
 
 
-def _together(texts: Sequence[Text]) -> Text:
+def _together(texts: Sequence[blocks.Text]) -> blocks.Text:
     """Numbers of one place as `wording.together` writes them."""
-    return ("(", *between(texts, ", "), ")") if len(texts) > 1 else tuple(texts)
+    return ("(", *blocks.between(texts, ", "), ")") if len(texts) > 1 else tuple(texts)
 
 
-def _plain_grids(table: Table) -> list[Block]:
+def _plain_grids(table: Table) -> list[blocks.Block]:
     top, found = best(table)[0], gains(table)
-    parts: list[Block] = [Heading("Ours (paper)" if has_paper(table) else "Ours")]
-    parts.append(_plain_grid(table, table.rows, table.columns, lambda at: _entry(table, at, top)))
+
+    def grid(rows: Sequence[str], columns: Sequence[str], text: Callable[[list[int]], blocks.Text]) -> blocks.Rows:
+        """text: what stands at a place, given the positions of its numbers in table.cells."""
+        lines = [[blocks.Raised(row), *(text(positions(table, row, column)) for column in columns)] for row in rows]
+        return blocks.Rows([blocks.Raised(h) for h in (f"{table.row_axis} / {table.column_axis}", *columns)], lines)
+
+    def apart(at: list[int]) -> str:
+        return together([number(table.cells[i].difference, signed=True) for i in at])
+
+    parts: list[blocks.Block] = [blocks.Heading("Ours (paper)" if has_paper(table) else "Ours")]
+    parts.append(grid(table.rows, table.columns, lambda at: _entry(table, at, top)))
     if found:
         columns = [c for c in table.columns if any(table.cells[i].column == c for i in found)]
         rows = [r for r in table.rows if any(table.cells[i].row == r for i in found)]
-        parts.append(Heading(f"{gain_label(table)}: ours (paper)"))
-        parts.append(_plain_grid(table, rows, columns, lambda at: _gains(table, at, found)))
-    compared = [r for r in table.rows if any(c.row == r and c.status != PUBLISHED for c in table.cells)]
-    if has_paper(table) and compared:
-        parts.append(Heading(difference_label(table)))
-        parts.append(_plain_grid(table, compared, table.columns, lambda at: difference(table, at)))
+        parts.append(blocks.Heading(f"{gain_label(table)}: ours (paper)"))
+        parts.append(grid(rows, columns, lambda at: _gains(table, at, found)))
+    if has_paper(table) and (compared := compared_rows(table)):
+        parts += [blocks.Heading(difference_label(table)), grid(compared, table.columns, apart)]
     return parts
 
 
-def _plain_grid(table: Table, rows: Sequence[str], columns: Sequence[str], text: Callable[[list[int]], Text]) -> Block:
-    """text: what stands at a place, given the positions of its numbers in table.cells."""
-    lines = [[Raised(row), *(text(positions(table, row, column)) for column in columns)] for row in rows]
-    return Rows([Raised(f"{table.row_axis} / {table.column_axis}"), *map(Raised, columns)], lines)
-
-
-def _entry(table: Table, at: list[int], top: set[int]) -> Text:
+def _entry(table: Table, at: list[int], top: set[int]) -> blocks.Text:
     """One place: "31.2 (45.3)", several numbers as "(31.2, 52.0), paper (45.3, 66.1)", empty without any."""
 
-    def mark(i: int) -> Text:
-        text = Verbatim(ours(table.cells[i], table.seeds))
+    def mark(i: int) -> blocks.Text:
+        text = blocks.Verbatim(ours(table.cells[i], table.seeds))
         if table.cells[i].status == PUBLISHED:
-            return Marked("quoted", text)
-        return Marked("best", text) if i in top else text
+            return blocks.Marked("quoted", text)
+        return blocks.Marked("best", text) if i in top else text
 
     cells = [table.cells[i] for i in at]
     text = _together([mark(i) for i in at])
@@ -151,13 +133,13 @@ def _entry(table: Table, at: list[int], top: set[int]) -> Text:
     return (text, f", paper {paper}" if len(at) > 1 else f" ({paper})")
 
 
-def _gains(table: Table, at: list[int], found: dict[int, Gain]) -> Text:
+def _gains(table: Table, at: list[int], found: dict[int, Gain]) -> blocks.Text:
     """The gains of one place over the baseline."""
 
-    def text(i: int) -> Text:
+    def text(i: int) -> blocks.Text:
         if table.cells[i].status == PUBLISHED:
-            return Marked("quoted", f"{number(found[i].paper, signed=True)} ({PUBLISHED})")
-        return Verbatim(gained(found[i]))
+            return blocks.Marked("quoted", f"{number(found[i].paper, signed=True)} ({PUBLISHED})")
+        return blocks.Verbatim(gained(found[i]))
 
     return _together([text(i) for i in at if i in found])
 
@@ -186,48 +168,51 @@ def _legend(table: Table) -> str:
     return " ".join(words)
 
 
-def _grid(view: _View) -> Grid:
+def _grid(view: _View) -> blocks.Grid:
     table = view.table
-    lines = [[_head(Raised(r)), *(_place(view, positions(table, r, c)) for c in table.columns)] for r in table.rows]
-    return Grid(_heads(table), lines)
+    lines = [
+        [_head(blocks.Raised(row)), *(_place(view, positions(table, row, column)) for column in table.columns)]
+        for row in table.rows
+    ]
+    return blocks.Grid(_heads(table), lines)
 
 
-def _head(text: Text, **attributes: object) -> Cell:
-    return Cell(text, "th", {name.rstrip("_"): str(value) for name, value in attributes.items()})
+def _head(text: blocks.Text, **attributes: object) -> blocks.Cell:
+    return blocks.Cell(text, "th", {name.rstrip("_"): str(value) for name, value in attributes.items()})
 
 
-def _heads(table: Table) -> list[list[Cell]]:
+def _heads(table: Table) -> list[list[blocks.Cell]]:
     """One line of column headings, or two where columns share their first word."""
     corner, groups = f"{table.row_axis} / {table.column_axis}", column_groups(table)
     if not any(word for word, _ in groups):
-        return [[_head(corner), *(_head(Raised(column)) for column in table.columns)]]
+        return [[_head(corner), *(_head(blocks.Raised(column)) for column in table.columns)]]
     upper, lower = [_head(corner, rowspan=2)], []
     for word, columns in groups:
         if word:
             upper.append(_head(word, class_="group", colspan=len(columns)))
-            lower += [_head(Raised(column.removeprefix(word).strip())) for column in columns]
+            lower += [_head(blocks.Raised(column.removeprefix(word).strip())) for column in columns]
         else:
-            upper += [_head(Raised(column), rowspan=2) for column in columns]
+            upper += [_head(blocks.Raised(column), rowspan=2) for column in columns]
     return [upper, lower]
 
 
-def _place(view: _View, at: list[int]) -> Cell:
+def _place(view: _View, at: list[int]) -> blocks.Cell:
     """All numbers of one place, then the paper's and the gains; under the pointer everything about them."""
     if not at:
-        return Cell("")
+        return blocks.Cell("")
     cells = [view.table.cells[i] for i in at]
-    small = tuple(Marked("small", line) for line in (_paper(cells), _gain(view, at)) if line)
+    small = tuple(blocks.Marked("small", line) for line in (_paper(cells), _gain(view, at)) if line)
     hover = "\n".join(_hover(view.table, cell) for cell in cells)
     text = (_together([_number(view, i) for i in at]), *small)
-    return Cell(text, attributes={"title": hover, **_look(view, at[0])})
+    return blocks.Cell(text, attributes={"title": hover, **_look(view, at[0])})
 
 
-def _number(view: _View, i: int) -> Text:
+def _number(view: _View, i: int) -> blocks.Text:
     cell = view.table.cells[i]
-    text: Text = ours(cell, view.table.seeds)
+    text: blocks.Text = ours(cell, view.table.seeds)
     if cell.mlflow_run_id:
-        text = Link(text, _address(view.mlflow, cell.mlflow_run_id))
-    return Marked("best" if i in view.top else "strong", text)
+        text = blocks.Link(text, _address(view.mlflow, cell.mlflow_run_id))
+    return blocks.Marked("best" if i in view.top else "strong", text)
 
 
 def _paper(cells: list[TableCell]) -> str:
@@ -240,13 +225,13 @@ def _paper(cells: list[TableCell]) -> str:
     return f"paper {words}" + (f" ({', '.join(apart)})" if known else "")
 
 
-def _gain(view: _View, at: list[int]) -> Text:
+def _gain(view: _View, at: list[int]) -> blocks.Text:
     found = [view.gains[i] for i in at if i in view.gains]
     if not found or all(g.ours is None and g.paper is None for g in found):
         return ""
     paper = together([number(g.paper, signed=True) for g in found])
     if all(g.ours is None for g in found):
-        return Verbatim(f"paper's gain {paper}")
+        return blocks.Verbatim(f"paper's gain {paper}")
     text = together([tested(g.ours) if g.ours else "–" for g in found])
     return f"gain {text}" + (f", paper {paper}" if any(g.paper is not None for g in found) else "")
 
@@ -275,9 +260,9 @@ def _look(view: _View, i: int) -> dict[str, str]:
     return {"style": f"background: rgb({shade}); color: {'#fff' if share > 0.55 else '#111'}"}
 
 
-def _measurement(cell: TableCell, one: Repetition, mlflow: str) -> tuple[Text, ...]:
+def _measurement(cell: TableCell, one: Repetition, mlflow: str) -> tuple[blocks.Text, ...]:
     commit = one.commit[:10] + (" + changes" if one.dirty else "")
     value = "–" if one.value is None else f"{one.value:.2f}"
-    run = run_link(mlflow, one.mlflow_run_id)
-    place = (Raised(cell.row), Raised(cell.column), quantity(cell))
-    return (*place, str(one.seed), value, one.status, Marked("code", one.name), run, Marked("code", commit), one.note)
+    place = (blocks.Raised(cell.row), blocks.Raised(cell.column), quantity(cell))
+    name, run = blocks.Marked("code", one.name), run_link(mlflow, one.mlflow_run_id)
+    return (*place, str(one.seed), value, one.status, name, run, blocks.Marked("code", commit), one.note)

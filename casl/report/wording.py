@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from casl.report.layout import Gain, comparable, positions, quantity
 from casl.report.significance import Paired
@@ -22,6 +22,16 @@ def number(value: float | None, *, signed: bool = False) -> str:
     return f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}"
 
 
+def plus_minus(std: float | None) -> str:
+    """A spread behind its number: " ± 0.4"; "" without one."""
+    return "" if std is None else f" ± {number(std)}"
+
+
+def low_to_high(interval: Sequence[float]) -> str:
+    """An interval of differences: "+0.3 to +2.0"."""
+    return " to ".join(number(value, signed=True) for value in interval)
+
+
 def ours(cell: TableCell, seeds: int) -> str:
     """Our number: "31.2", "31.2 ± 0.4", "31.2 [2/3]" when seeds are missing, "–" when undefined, else the status.
 
@@ -31,9 +41,8 @@ def ours(cell: TableCell, seeds: int) -> str:
         return f"{number(cell.paper)} ({PUBLISHED})"
     if cell.status not in ("done", "partial"):
         return cell.status
-    spread = "" if cell.std is None else f" ± {number(cell.std)}"
     missing = f" [{cell.seeds}/{seeds}]" if cell.status == "partial" else ""
-    return f"{number(cell.value)}{spread}{missing}"
+    return f"{number(cell.value)}{plus_minus(cell.std)}{missing}"
 
 
 def best(table: Table) -> tuple[set[int], set[int]]:
@@ -69,6 +78,11 @@ def quantities(table: Table) -> str:
 def has_paper(table: Table) -> bool:
     """Whether there is a published number to stand beside ours."""
     return any(c.paper is not None for c in table.cells)
+
+
+def compared_rows(table: Table) -> list[str]:
+    """Rows with a cell that is to be measured, so that it can differ from the paper's."""
+    return [r for r in table.rows if any(c.row == r and c.status != PUBLISHED for c in table.cells)]
 
 
 def difference_label(table: Table) -> str:
@@ -157,30 +171,10 @@ def together(texts: list[str]) -> str:
     return f"({', '.join(texts)})" if len(texts) > 1 else "".join(texts)
 
 
-def entry(table: Table, at: list[int], mark: Callable[[int, str], str]) -> str:
-    """One place as text: "31.2 (45.3)", several numbers as "(31.2, 52.0), paper (45.3, 66.1)", empty without any.
-
-    Args:
-        at: from `positions`.
-        mark: (position in table.cells, our number) -> how it is printed, to set off the best ones.
-    """
-    cells = [table.cells[i] for i in at]
-    text = together([mark(i, ours(table.cells[i], table.seeds)) for i in at])
-    if all(c.paper is None or c.status == PUBLISHED for c in cells):
-        return text
-    paper = together([number(c.paper) for c in cells])
-    return f"{text}, paper {paper}" if len(at) > 1 else f"{text} ({paper})"
-
-
-def difference(table: Table, at: list[int]) -> str:
-    """Ours minus the paper's at one place."""
-    return together([number(table.cells[i].difference, signed=True) for i in at])
-
-
 def tested(difference: Paired) -> str:
     """A difference with its spread and test: "+1.2", "+1.2 ± 0.3 (p 0.021)"."""
-    spread = "" if difference.std is None else f" ± {number(difference.std)}"
-    return f"{number(difference.mean, signed=True)}{spread}" + (f" ({chance(difference.p)})" if difference.p else "")
+    p = f" ({chance(difference.p)})" if difference.p else ""
+    return f"{number(difference.mean, signed=True)}{plus_minus(difference.std)}{p}"
 
 
 def chance(p: float) -> str:
@@ -192,7 +186,7 @@ def gained(gain: Gain) -> str:
     """A gain beside the paper's: "+1.2 (+4.7)", "+1.2, over images +0.3 to +2.0, paper +4.7"; a dash for none."""
     text = tested(gain.ours) if gain.ours else "–"
     if gain.images:
-        text += f", over images {' to '.join(number(v, signed=True) for v in gain.images)}"
+        text += f", over images {low_to_high(gain.images)}"
     if gain.paper is None:
         return text
     paper = number(gain.paper, signed=True)

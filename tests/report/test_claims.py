@@ -36,7 +36,7 @@ def verdict(claim: Claim, made: Table) -> Verdict:
     return judge([claim], [made])[0]
 
 
-CLAIM = Claim("b beats a", "Sec. 1", better=(B,), worse=(A,))
+CLAIM = Claim("b-a", "b beats a", "Sec. 1", better=(B,), worse=(A,))
 
 
 def test_a_difference_that_seeds_agree_on_supports_the_claim() -> None:
@@ -100,7 +100,7 @@ def test_a_table_that_is_not_in_the_report_is_named() -> None:
 
 
 def test_every_comparison_of_a_claim_has_to_hold() -> None:
-    rise = rising("rises", "Sec. 1", [A, B, C])
+    rise = rising("rises", "rises", "Sec. 1", [A, B, C])
     low, middle, high = [10.0, 11.0, 12.0], [15.0, 16.1, 16.9], [20.0, 21.2, 22.1]
     assert verdict(rise, table(a=low, b=middle, c=high)).verdict == "supported"
     assert verdict(rise, table(a=low, b=middle, c=[15.5, 16.0, 17.5])).verdict == "undecided"
@@ -113,13 +113,13 @@ def test_the_level_against_a_claim_is_divided_by_its_comparisons() -> None:
     """b - a is -1.0, -1.3, -0.7: t = 5.77, p = 0.029, below 0.05 and above 0.025."""
     a, b = [10.0, 10.3, 9.7], [9.0, 9.0, 9.0]
     assert verdict(CLAIM, table(a=a, b=b)).verdict == "not supported"
-    two = highest("b is best", "Sec. 1", B, [A, C])
+    two = highest("best", "b is best", "Sec. 1", B, [A, C])
     assert verdict(two, table(a=a, b=b, c=[8.0, 8.1, 8.2])).verdict == "undecided"
 
 
 def test_a_gap_is_compared_seed_by_seed() -> None:
     """Losses of -1, -1.1, -0.9 against -5, -5.2, -4.9: better by 4, 4.1, 4."""
-    claim = Claim("loses less", "Sec. 1", better=(Gap(B, A),), worse=(Gap(C, A),))
+    claim = Claim("loses-less", "loses less", "Sec. 1", better=(Gap(B, A),), worse=(Gap(C, A),))
     found = verdict(claim, table(a=[20.0, 30.0, 40.0], b=[19.0, 28.9, 39.1], c=[15.0, 24.8, 35.1]))
     one = found.evidence[0]
     assert one.difference is not None
@@ -129,14 +129,14 @@ def test_a_gap_is_compared_seed_by_seed() -> None:
 
 
 def test_equality_within_a_margin_needs_a_test_too() -> None:
-    claim = Claim("the same", "Sec. 1", better=(B,), worse=(A,), within=0.5)
+    claim = Claim("same", "the same", "Sec. 1", better=(B,), worse=(A,), within=0.5)
     assert verdict(claim, table(a=[10.0, 11.0, 12.0], b=[10.0, 11.05, 12.1])).verdict == "supported"
     assert verdict(claim, table(a=[10.0, 11.0, 12.0], b=[10.0, 12.0, 11.0])).verdict == "undecided"
     assert verdict(claim, table(a=[10.0, 11.0, 12.0], b=[15.0, 16.1, 16.9])).verdict == "not supported"
 
 
 def test_a_run_is_not_compared_with_itself() -> None:
-    same = Claim("a beats a", "Sec. 1", better=(A,), worse=(A,))
+    same = Claim("a-a", "a beats a", "Sec. 1", better=(A,), worse=(A,))
     found = verdict(same, table(a=[1.0, 2.0]))
     assert (found.verdict, found.evidence[0].difference) == ("not run", None)
     assert "are the same run in this profile" in found.reason
@@ -177,12 +177,12 @@ def test_every_claim_names_cells_that_exist_and_holds_for_the_papers_own_numbers
         for one in found.evidence:
             assert one.paper is not None, f"{one.better} or {one.worse} is not in the tables"
             margin = found.claim.within
-            assert one.paper > 0 if margin is None else abs(one.paper) <= margin + 1e-9, found.claim.text
+            assert one.paper > 0 if margin is None else abs(one.paper) <= margin + 1e-9, found.claim.id
 
 
 def test_every_table_of_the_paper_has_a_claim() -> None:
     terms = itertools.chain.from_iterable((*c.better, *c.worse) for c in CLAIMS)
-    named = {t.of.table if isinstance(t, Gap) else t.table for t in terms}
+    named = {place.table for term in terms for place in term.places}
     assert named == {f"table{n}" for n in range(1, 11)}
 
 

@@ -15,6 +15,7 @@ from tests.report.sample import full, gappy, tabled
 
 CLAIMS = [
     Claim(
+        "longer-helps",
         "W 2x beats W 1x & <more>",
         "Sec. 1",
         better=(Place("table4", "F 1x", "W 2x", "ap_det"),),
