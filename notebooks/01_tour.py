@@ -21,7 +21,7 @@ from casl.catalog import load
 from casl.look.pictures import detections, kept, pseudo_labels, truth
 from casl.look.plots import plot_curves
 from casl.look.questions import chain, curves
-from casl.look.shelf import Shelf, complete
+from casl.look.results import Results, complete
 from casl.spec import evaluate, finetune, labeler, pseudo_label, warmup
 
 STORE = "../store"
@@ -33,17 +33,17 @@ PROFILE = "smoke"
 # An ablation only changes arguments of these functions. The defaults are the paper's: 5x warmup, 3x finetune.
 
 # %%
-shelf = Shelf(Path(STORE))
+results = Results(Path(STORE))
 profile = load("profile", PROFILE)
 
-teacher = labeler(profile)
-labelled = pseudo_label(profile, teacher)
+trained_labeler = labeler(profile)
+labelled = pseudo_label(profile, trained_labeler)
 warm = warmup(profile, pseudo=labelled)
 final = finetune(profile, warm)
 scored = evaluate(profile, final, "ap_det")
 
-complete(shelf, scored)
-chain(shelf, scored)
+complete(results, scored)
+chain(results, scored)
 
 # %% [markdown]
 # ## Data
@@ -51,13 +51,13 @@ chain(shelf, scored)
 # Labeled images have objects with classes, for the finetune ...
 
 # %%
-truth(shelf, teacher.data, "objects")
+truth(results, trained_labeler.data, "objects")
 
 # %% [markdown]
 # ... and entities, for the labeler: every object and every patch of background is one, and none has a class.
 
 # %%
-truth(shelf, teacher.data, "entities")
+truth(results, trained_labeler.data, "entities")
 
 # %% [markdown]
 # ## Labeler
@@ -65,10 +65,10 @@ truth(shelf, teacher.data, "entities")
 # What it finds in unlabeled images, above a low score.
 
 # %%
-plot_curves({"labeler": curves(shelf, teacher)})
+plot_curves({"labeler": curves(results, trained_labeler)})
 
 # %%
-detections(shelf, teacher, labelled.data, threshold=0.1)
+detections(results, trained_labeler, labelled.data, threshold=0.1)
 
 # %% [markdown]
 # ## Pseudo labels
@@ -77,10 +77,10 @@ detections(shelf, teacher, labelled.data, threshold=0.1)
 # nothing. The default of this profile:
 
 # %%
-pseudo_labels(shelf, labelled, [0.1, profile.threshold, 0.5])
+pseudo_labels(results, labelled, [0.1, profile.threshold, 0.5])
 
 # %%
-kept(shelf, labelled)
+kept(results, labelled)
 
 # %% [markdown]
 # ## Warmup and finetune
@@ -88,13 +88,13 @@ kept(shelf, labelled)
 # The warmup sees only pseudo labels and knows one class. The finetune starts from it and learns all classes.
 
 # %%
-plot_curves({"warmup": curves(shelf, warm), "finetune": curves(shelf, final)})
+plot_curves({"warmup": curves(results, warm), "finetune": curves(results, final)})
 
 # %%
-detections(shelf, warm, scored.data, threshold=0.1)
+detections(results, warm, scored.data, threshold=0.1)
 
 # %%
-detections(shelf, final, scored.data, threshold=0.1)
+detections(results, final, scored.data, threshold=0.1)
 
 # %% [markdown]
 # ## Evaluation
@@ -102,4 +102,4 @@ detections(shelf, final, scored.data, threshold=0.1)
 # The picture that the evaluation kept: predictions beside the truth.
 
 # %%
-kept(shelf, scored)
+kept(results, scored)

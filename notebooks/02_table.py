@@ -18,7 +18,7 @@ from casl.catalog import load
 from casl.look.pictures import kept
 from casl.look.plots import plot_curves, plot_table
 from casl.look.questions import chain, curves, evaluation_of, links
-from casl.look.shelf import Page, Shelf, complete, read
+from casl.look.results import Markdown, Results, complete, read
 from casl.report.markdown import to_markdown
 
 STORE = "../store"
@@ -26,13 +26,13 @@ PROFILE = "smoke"
 TABLE = "table4"
 
 # %%
-shelf = Shelf(Path(STORE))
+results = Results(Path(STORE))
 profile = load("profile", PROFILE)
 ablation = load("ablation", TABLE)
 
 short = evaluation_of(ablation, profile, "F 1x", "W 1x")
 default = evaluation_of(ablation, profile, "F 3x", "W 5x")
-complete(shelf, short, default)
+complete(results, short, default)
 
 # %% [markdown]
 # ## The table
@@ -40,8 +40,8 @@ complete(shelf, short, default)
 # As `casl report` writes it. Cells without a result say why.
 
 # %%
-table = read(shelf, ablation, profile)
-Page(to_markdown(table))
+table = read(results, ablation, profile)
+Markdown(to_markdown(table))
 
 # %% [markdown]
 # ## Its picture
@@ -58,7 +58,7 @@ plot_table(table)
 links(table)
 
 # %%
-chain(shelf, default)
+chain(results, default)
 
 # %% [markdown]
 # ## Curves
@@ -68,8 +68,8 @@ chain(shelf, default)
 # %%
 plot_curves(
     {
-        "finetune 1x after warmup 1x": curves(shelf, short.model),
-        "finetune 3x after warmup 5x": curves(shelf, default.model),
+        "finetune 1x after warmup 1x": curves(results, short.model),
+        "finetune 3x after warmup 5x": curves(results, default.model),
     },
     ["loss", "loss_cls", "loss_box"],
 )
@@ -78,7 +78,7 @@ plot_curves(
 # ## Pictures
 
 # %%
-kept(shelf, short)
+kept(results, short)
 
 # %%
-kept(shelf, default)
+kept(results, default)

@@ -18,7 +18,7 @@ from casl.catalog import load
 from casl.look.pictures import pseudo_labels
 from casl.look.plots import plot_left
 from casl.look.questions import left_at, search_answer
-from casl.look.shelf import Shelf, complete
+from casl.look.results import Results, complete
 from casl.spec import evaluate, finetune, labeler, pseudo_label, warmup
 
 STORE = "../store"
@@ -27,31 +27,31 @@ REPORTS = "../reports"
 DELTAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 
 # %%
-shelf = Shelf(Path(STORE))
+results = Results(Path(STORE))
 profile = load("profile", PROFILE)
-teacher = labeler(profile)
-labelled = pseudo_label(profile, teacher)
-held_out = evaluate(profile, teacher, "ap_e")
+trained_labeler = labeler(profile)
+labelled = pseudo_label(profile, trained_labeler)
+held_out = evaluate(profile, trained_labeler, "ap_e")
 downstream = evaluate(profile, finetune(profile, warmup(profile, pseudo=labelled)), "ap_det")
-complete(shelf, held_out, downstream)
+complete(results, held_out, downstream)
 
 # %% [markdown]
 # ## What is left, and how good it is
 #
 # Counted from the stored scores; nothing is trained. How good labels are is measured on the held-out labeled images,
-# which is what somebody with real data can do.
+# which real data allows too.
 
 # %%
-plot_left(left_at(shelf, labelled, held_out, DELTAS))
+plot_left(left_at(results, labelled, held_out, DELTAS))
 
 # %% [markdown]
 # The built-in scenes know the truth of their unlabeled images too. Against that truth: was the held-out estimate good?
 
 # %%
-plot_left(left_at(shelf, labelled, held_out, DELTAS, hidden=True))
+plot_left(left_at(results, labelled, held_out, DELTAS, hidden=True))
 
 # %%
-pseudo_labels(shelf, labelled, [0.1, 0.3, 0.5])
+pseudo_labels(results, labelled, [0.1, 0.3, 0.5])
 
 # %% [markdown]
 # ## Which delta is best for the detector?

@@ -22,7 +22,7 @@ from casl.data.check import check
 from casl.data.scenes import write_scene_set
 from casl.look.pictures import truth
 from casl.look.questions import chain, evaluation_of
-from casl.look.shelf import Page, Shelf, measure, plan_of
+from casl.look.results import Markdown, Results, measure, plan_of
 from casl.report.markdown import to_markdown
 from casl.spec import Ablation, Cell, Profile, evaluate, finetune, warmup
 from casl.stages.dataset import open_data
@@ -42,7 +42,7 @@ write_scene_set(Path(DATA), labeled=12, unlabeled=16, val=8, size=64, seed=1)
 # %%
 report = check(Path(DATA))
 report.raise_if_bad()
-Page(f"```json\n{json.dumps(report.counts, indent=1)}\n```")
+Markdown(f"```json\n{json.dumps(report.counts, indent=1)}\n```")
 
 # %% [markdown]
 # ## A profile on this data
@@ -53,8 +53,8 @@ Page(f"```json\n{json.dumps(report.counts, indent=1)}\n```")
 # %%
 opened = open_data(Path(DATA), Path(STORE))
 profile = replace(load("profile", PROFILE), photo_size=(64, 96)).with_data(opened.data)
-shelf = Shelf(Path(STORE), opened.roots)
-Page("\n".join(opened.said))
+results = Results(Path(STORE), opened.roots)
+Markdown("\n".join(opened.said))
 
 # %% [markdown]
 # ## An ablation
@@ -86,8 +86,8 @@ mine = Ablation(
 # Both warmed-up models share their warmup, labels and labeler.
 
 # %%
-plan = plan_of(shelf, mine, profile)
-Page("\n".join(f"- {name}" for name in plan.todo))
+plan = plan_of(results, mine, profile)
+Markdown("\n".join(f"- {name}" for name in plan.todo))
 
 # %% [markdown]
 # ## Run
@@ -95,11 +95,11 @@ Page("\n".join(f"- {name}" for name in plan.todo))
 # Here, in this process: a breakpoint in your detector stops. `casl run` uses all cores, or a cluster.
 
 # %%
-table = measure(shelf, mine, profile)
-Page(to_markdown(table))
+table = measure(results, mine, profile)
+Markdown(to_markdown(table))
 
 # %%
-chain(shelf, evaluation_of(mine, profile, "warmup 1x", "weak"))
+chain(results, evaluation_of(mine, profile, "warmup 1x", "weak"))
 
 # %%
-truth(shelf, profile.data.split("labeled", "objects"), "objects")
+truth(results, profile.data.split("labeled", "objects"), "objects")

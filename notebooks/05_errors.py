@@ -18,7 +18,7 @@ from casl.catalog import load
 from casl.look.pictures import mistakes
 from casl.look.plots import plot_errors, plot_precision, plot_sizes
 from casl.look.questions import errors, evaluation_of, recall_curves, sizes
-from casl.look.shelf import Shelf, complete
+from casl.look.results import Results, complete
 
 STORE = "../store"
 PROFILE = "smoke"
@@ -27,19 +27,19 @@ A = ("F 1x", "W 1x")
 B = ("F 3x", "W 5x")
 
 # %%
-shelf = Shelf(Path(STORE))
+results = Results(Path(STORE))
 profile = load("profile", PROFILE)
 ablation = load("ablation", TABLE)
 name_a, name_b = " / ".join(A), " / ".join(B)
 a = evaluation_of(ablation, profile, *A)
 b = evaluation_of(ablation, profile, *B)
-complete(shelf, a, b)
+complete(results, a, b)
 
 # %% [markdown]
 # ## Precision against recall
 
 # %%
-plot_precision({name_a: recall_curves(shelf, a), name_b: recall_curves(shelf, b)})
+plot_precision({name_a: recall_curves(results, a), name_b: recall_curves(results, b)})
 
 # %% [markdown]
 # ## Kinds of errors
@@ -48,18 +48,18 @@ plot_precision({name_a: recall_curves(shelf, a), name_b: recall_curves(shelf, b)
 # panel says what mending all errors of a kind would give. These do not add up: each kind is mended alone.
 
 # %%
-errors_a = errors(shelf, a)
-errors_b = errors(shelf, b)
+errors_a = errors(results, a)
+errors_b = errors(results, b)
 plot_errors({name_a: errors_a, name_b: errors_b})
 
 # %% [markdown]
 # The surest errors on nothing, above the truth of the same images:
 
 # %%
-mistakes(shelf, b, errors_b, "background")
+mistakes(results, b, errors_b, "background")
 
 # %%
-mistakes(shelf, b, errors_b, "missed")
+mistakes(results, b, errors_b, "missed")
 
 # %% [markdown]
 # ## Sizes
@@ -67,4 +67,4 @@ mistakes(shelf, b, errors_b, "missed")
 # AP of objects by the root of their area. COCO's own edges, 32 and 96 px, leave one bucket on images of 64 px.
 
 # %%
-plot_sizes({name_a: sizes(shelf, a), name_b: sizes(shelf, b)})
+plot_sizes({name_a: sizes(results, a), name_b: sizes(results, b)})

@@ -1,4 +1,4 @@
-"""Looking at results from Python: what notebooks call. Every function is one question, and reads the store only.
+"""Results from Python, for notebooks. A function answers one question from the store; `complete` and `measure` fill it.
 
-Answers are pictures (PIL images, which notebooks show by themselves), pages of Markdown, or plain numbers.
+Answers are pictures (PIL images, which notebooks show by themselves), Markdown, or plain numbers.
 """

@@ -1,4 +1,4 @@
-"""Images with labels drawn on them: the truth, what a detector finds, what becomes a pseudo label, what went wrong."""
+"""Images with labels drawn on them: the truth, detections, pseudo labels, errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from casl.data.draw import draw_labels, side_by_side
 from casl.data.pseudo import read_pseudo_labels
 from casl.errors import SpecError, unknown
 from casl.files import read_json
-from casl.look.shelf import Page, Shelf
+from casl.look.results import Markdown, Results
 from casl.metrics.errors import KINDS, Errors, Mistake
 from casl.spec.freeze import freeze
 from casl.spec.kinds import Evaluate, PseudoLabel, Train
@@ -28,25 +28,25 @@ from casl.stages.training import WEIGHTS
 SHOWN = 4
 
 
-def truth(shelf: Shelf, data: Stage, labels: str = "objects", count: int = SHOWN) -> Image.Image:
+def truth(results: Results, data: Stage, labels: str = "objects", count: int = SHOWN) -> Image.Image:
     """The first images of a split with their annotations. labels: "objects", "entities", "images" for none ..."""
-    split = shelf.split(data, labels)
+    split = results.split(data, labels)
     return side_by_side([[true(split, i) for i in range(min(count, len(split)))]], _names(split, count))
 
 
-def detector(shelf: Shelf, trained: Train, device: str = "cpu") -> Detector:
-    """A trained detector, ready for images of your own: `detector(...).find([path], threshold)`."""
+def detector(results: Results, trained: Train, device: str = "cpu") -> Detector:
+    """A trained detector, for images of your own: `detector(...).find([path], threshold)`."""
     data = taught_by(trained)[0]
-    facts = {data.name: dict(shelf.run(data).facts)}
-    return open_record(freeze(trained), shelf.folder(trained) / WEIGHTS, facts, device)
+    facts = {data.name: dict(results.run(data).facts)}
+    return open_record(freeze(trained), results.folder(trained) / WEIGHTS, facts, device)
 
 
 def detections(
-    shelf: Shelf, trained: Train, data: Stage, threshold: float = CONFIDENT, count: int = SHOWN, device: str = "cpu"
+    results: Results, trained: Train, data: Stage, threshold: float = CONFIDENT, count: int = SHOWN, device: str = "cpu"
 ) -> Image.Image:
-    """What a trained detector finds in the first images of a split, above a score."""
-    split = subset(shelf.split(data, "images"), count)
-    finder = detector(shelf, trained, device)
+    """Detections of a trained detector in the first images of a split, above a score."""
+    split = subset(results.split(data, "images"), count)
+    finder = detector(results, trained, device)
     paths = [split.path(i) for i in range(len(split))]
     row = [
         finder.picture(IMAGES.read(p), found)
@@ -55,36 +55,40 @@ def detections(
     return side_by_side([row], _names(split, count))
 
 
-def pseudo_labels(shelf: Shelf, labelled: PseudoLabel, thresholds: Sequence[float], count: int = SHOWN) -> Image.Image:
-    """The pseudo labels of the first images that are left at several values of delta, one column each.
+def pseudo_labels(
+    results: Results, labelled: PseudoLabel, thresholds: Sequence[float], count: int = SHOWN
+) -> Image.Image:
+    """Pseudo labels of the first images at several values of delta, one column each.
 
     Raises:
         SpecError: no thresholds.
     """
     if not thresholds:
         raise SpecError("name at least one threshold, a score in [0, 1]")
-    images = shelf.split(labelled.data, "images")
-    folder = shelf.folder(labelled) / LABELS
+    images = results.split(labelled.data, "images")
+    folder = results.folder(labelled) / LABELS
     left = [read_pseudo_labels(folder, images.folder, threshold) for threshold in thresholds]
     rows = [[_at(split, images, i) for split in left] for i in range(min(count, len(images)))]
     return side_by_side(rows, [f"delta {threshold:g}" for threshold in thresholds])
 
 
-def kept(shelf: Shelf, stage: Stage) -> Image.Image:
+def kept(results: Results, stage: Stage) -> Image.Image:
     """The picture that a stage left with its result: predictions beside the truth, or pseudo labels.
 
     Raises:
         SpecError: it left none.
     """
-    pictures = sorted((shelf.folder(stage) / "pictures").glob("*.png"))
+    pictures = sorted((results.folder(stage) / "pictures").glob("*.png"))
     if not pictures:
         raise SpecError(f"{stage.name} left no picture; evaluations of boxes and pseudo labels do.")
     with Image.open(pictures[0]) as picture:
         return picture.copy()
 
 
-def mistakes(shelf: Shelf, scored: Evaluate, errors: Errors, kind: str, count: int = SHOWN) -> Image.Image | Page:
-    """The errors of one kind that a detector was surest of, each above the truth of its image; or that there are none.
+def mistakes(
+    results: Results, scored: Evaluate, errors: Errors, kind: str, count: int = SHOWN
+) -> Image.Image | Markdown:
+    """A detector's errors of one kind with the highest scores, each above the truth of its image; a sentence for none.
 
     Raises:
         SpecError: no such kind.
@@ -93,23 +97,23 @@ def mistakes(shelf: Shelf, scored: Evaluate, errors: Errors, kind: str, count: i
         raise SpecError(unknown("kind of error", kind, KINDS))
     chosen = [m for m in errors.mistakes if m.kind == kind][:count]
     if not chosen:
-        return Page(f"{scored.model.name}: no errors of kind {kind}.")
-    split = shelf.split(scored.data, scored.labels)
+        return Markdown(f"{scored.model.name}: no errors of kind {kind}.")
+    split = results.split(scored.data, scored.labels)
     rows = [_mistake(split, mistake) for mistake in chosen]
     return side_by_side([list(pair) for pair in zip(*rows, strict=True)], [f"{m.kind} {m.score:.2f}" for m in chosen])
 
 
-def predictions(shelf: Shelf, scored: Evaluate) -> list[dict[str, Any]]:
+def predictions(results: Results, scored: Evaluate) -> list[dict[str, Any]]:
     """The COCO results that an evaluation judged.
 
     Raises:
         SpecError: it judged no boxes (panoptic quality).
     """
-    path: Path = shelf.folder(scored) / PREDICTIONS
+    path: Path = results.folder(scored) / PREDICTIONS
     if not path.exists():
         raise SpecError(f"{scored.name} measured {scored.metric} and kept no {PREDICTIONS}; evaluate ap_det for boxes.")
-    results: list[dict[str, Any]] = read_json(path)
-    return results
+    found: list[dict[str, Any]] = read_json(path)
+    return found
 
 
 def _names(split: CocoSplit, count: int) -> list[str]:
@@ -117,7 +121,7 @@ def _names(split: CocoSplit, count: int) -> list[str]:
 
 
 def _at(split: CocoSplit, images: CocoSplit, i: int) -> Image.Image:
-    """An image with its labels in a split that may have lost it, since none of them was left."""
+    """An image with its labels. The split lacks an image that has no label left."""
     position: Mapping[int, int] = {image.id: n for n, image in enumerate(split.images)}
     if (n := position.get(images.images[i].id)) is None:
         return draw_labels(IMAGES.read(images.path(i)), np.zeros((0, 4)))

@@ -1,23 +1,22 @@
-"""Numbers as pictures: curves of trainings, of thresholds, of precision; bars of errors and sizes.
-
-Drawn without pyplot, so that neither a backend nor a user's settings matter.
-"""
+"""Numbers as pictures: curves of trainings, of thresholds, of precision; bars of errors and sizes."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from casl.look.questions import Left
 from casl.metrics.errors import KINDS, Errors
+from casl.report.canvas import painted, panels
 from casl.report.figure import picture
 from casl.report.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDE, HIGH, DPI = 4.6, 3.2, 110
 Paint = Callable[["Axes"], None]
@@ -26,10 +25,10 @@ Paint = Callable[["Axes"], None]
 def plot_curves(
     trainings: Mapping[str, Mapping[str, Sequence[float]]], names: Sequence[str] = ("loss", "lr")
 ) -> Image.Image:
-    """Curves of some trainings over their iterations, one panel for each of `names` that they have.
+    """Curves of some trainings over their iterations, one panel for each of `names` that some training has.
 
     Args:
-        trainings: what to call it -> `curves(...)`.
+        trainings: label -> `curves(...)`.
     """
     drawn = [n for n in names if any(n in c for c in trainings.values())]
 
@@ -51,7 +50,7 @@ def plot_table(table: Table) -> Image.Image:
 
 
 def plot_left(left: Sequence[Left]) -> Image.Image:
-    """Labels and images left, and how good the labels are, against delta."""
+    """Labels and images left, and their quality, against delta."""
     deltas = [x.threshold for x in left]
 
     def counts(axes: Axes) -> None:
@@ -63,13 +62,13 @@ def plot_left(left: Sequence[Left]) -> Image.Image:
     def quality(axes: Axes) -> None:
         for name in ("precision", "recall", "f1"):
             axes.plot(deltas, [getattr(x, name) for x in left], "o-", markersize=4, label=name)
-        _label(axes, "how good: mean over IoU .5:.95", "delta", "percent")
+        _label(axes, "quality: mean over IoU .5:.95", "delta", "percent")
 
     return _panels([counts, quality])
 
 
 def plot_precision(models: Mapping[str, Mapping[str, Sequence[float]]]) -> Image.Image:
-    """Precision against recall, one panel an IoU. models: what to call it -> `recall_curves(...)`."""
+    """Precision against recall, one panel an IoU. models: label -> `recall_curves(...)`."""
     ious = [n for n in next(iter(models.values())) if n != "recall"]
 
     def panel(iou: str) -> Paint:
@@ -85,7 +84,7 @@ def plot_precision(models: Mapping[str, Mapping[str, Sequence[float]]]) -> Image
 
 
 def plot_errors(models: Mapping[str, Errors]) -> Image.Image:
-    """How many errors of each kind, and the AP50 that mending all of a kind would win. models: name -> `errors`."""
+    """How many errors of each kind, and the AP50 gained by correcting all of a kind. models: label -> `errors`."""
 
     def counts(axes: Axes) -> None:
         _bars(axes, KINDS, {label: [e.counts[k] for k in KINDS] for label, e in models.items()})
@@ -93,13 +92,13 @@ def plot_errors(models: Mapping[str, Errors]) -> Image.Image:
 
     def gains(axes: Axes) -> None:
         _bars(axes, KINDS, {f"{label}: AP50 {e.ap:.1f}": [e.gains[k] for k in KINDS] for label, e in models.items()})
-        _label(axes, "AP50 won by mending a kind", "", "percent")
+        _label(axes, "AP50 gained by correcting a kind", "", "percent")
 
     return _panels([counts, gains])
 
 
 def plot_sizes(models: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Image.Image:
-    """AP by the size of objects. models: what to call it -> `sizes(...)`; sizes without objects are left out."""
+    """AP by the size of objects. models: label -> `sizes(...)`; sizes without objects are left out."""
     every = next(iter(models.values()))
     names = [name for name, figures in every.items() if figures["objects"]]
 
@@ -128,16 +127,8 @@ def _label(axes: Axes, title: str, x: str, y: str) -> None:
 
 
 def _panels(paints: Sequence[Paint]) -> Image.Image:
-    from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with style.context("default"):
-        figure = Figure(figsize=(WIDE * len(paints), HIGH), dpi=DPI, layout="constrained")
-        FigureCanvasAgg(figure)
-        grid: Any = figure.subplots(1, len(paints), squeeze=False)
-        for axes, paint in zip(grid[0], paints, strict=True):
+    def paint_all(figure: Figure) -> None:
+        for axes, paint in zip(panels(figure, len(paints), len(paints)), paints, strict=True):
             paint(axes)
-        file = io.BytesIO()
-        figure.savefig(file, format="png")
-    return Image.open(file)
+
+    return Image.open(io.BytesIO(painted((WIDE * len(paints), HIGH), paint_all, dpi=DPI)))

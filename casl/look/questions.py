@@ -1,4 +1,4 @@
-"""Numbers behind the tables: what led to a cell, what a threshold leaves, what a model gets wrong."""
+"""Numbers behind the tables: the stages of a cell, labels left by a threshold, errors of a model."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from casl.data.pseudo import read_pseudo_labels
 from casl.errors import SpecError, unknown
 from casl.files import read_json
 from casl.look.pictures import predictions
-from casl.look.shelf import DIGESTS, Page, Shelf
+from casl.look.results import Markdown, Results
 from casl.metrics.counts import label_quality
 from casl.metrics.curves import ap_by_size, precision_recall
 from casl.metrics.errors import Errors, error_types
+from casl.report.blocks import Paragraph, Raised, Rows
+from casl.report.markdown import write_blocks
 from casl.report.table import Table
 from casl.spec.ablation import Ablation
 from casl.spec.kinds import Evaluate, PseudoLabel, Train
@@ -31,7 +33,7 @@ SIZES = (0.0, 8.0, 16.0, 32.0, 96.0, math.inf)  # sides in pixels; the built-in 
 
 @dataclass(frozen=True)
 class Left:
-    """What a threshold leaves. threshold: delta. images, labels: to warm up on. The rest as label_quality, percent."""
+    """Pseudo labels above a threshold, delta. images, labels: how many; the rest: their quality, percent."""
 
     threshold: float
     images: int
@@ -47,50 +49,51 @@ def evaluation_of(table: Ablation, profile: Profile, row: str, column: str) -> E
     Raises:
         SpecError: the table has no such cell, or it is only quoted from the paper.
     """
-    cells = {f"{c.row} / {c.column}": c for c in reversed(table.build(profile))}
-    if (asked := f"{row} / {column}") not in cells:
-        raise SpecError(unknown(f"cell of {table.name}", asked, cells))
-    return cells[asked].evaluation
+    cells = {(c.row, c.column): c for c in reversed(table.build(profile))}
+    if (row, column) not in cells:
+        raise SpecError(unknown(f"cell of {table.name}", _cell(row, column), [_cell(*place) for place in cells]))
+    return cells[row, column].evaluation
 
 
-def chain(shelf: Shelf, end: Stage) -> Page:
+def chain(results: Results, end: Stage) -> Markdown:
     """All stages that led to one, first to last: what they took, what they measured, and their code.
 
     Seconds are those of a stage itself; where it continued a shared beginning, that one has seconds of its own.
     """
-    lines = ["| stage | status | seconds | figures | commit |", "|---|---|---|---|---|"]
+    lines = []
     for stage in ancestors(end):
-        run = shelf.run(stage)
+        run = results.run(stage)
         figures = ", ".join(f"{name} {value:.2f}" for name, value in list(run.metrics.items())[:3])
         commit = run.commit[:10] + (" + changes" if run.dirty else "")
-        lines.append(f"| {stage.name} | {run.status} | {run.seconds:.1f} | {figures} | {commit} |")
-    return Page("\n".join(lines))
+        lines.append((stage.name, run.status, f"{run.seconds:.1f}", figures, commit))
+    return Markdown(write_blocks([Rows(("stage", "status", "seconds", "figures", "commit"), lines, words=2)]))
 
 
-def links(table: Table) -> Page:
+def links(table: Table) -> Markdown:
     """The measured cells of a table with their stages and MLflow runs."""
-    lines = ["| cell | value | stage | MLflow run |", "|---|---|---|---|"]
-    for cell in table.cells:
-        if cell.value is not None:
-            place = f"{cell.row} / {cell.column}"
-            lines.append(f"| {place} | {cell.value:.2f} | {cell.name} | {cell.mlflow_run_id or 'not sent'} |")
+    lines = [
+        (Raised(_cell(c.row, c.column)), f"{c.value:.2f}", c.name, c.mlflow_run_id or "not sent")
+        for c in table.cells
+        if c.value is not None
+    ]
     missing = table.measurable - table.measured
-    return Page("\n".join(lines) + (f"\n\n{missing} cells are not measured yet." if missing else ""))
+    note = [Paragraph(f"{missing} cells are not measured yet.")] if missing else []
+    return Markdown(write_blocks([Rows(("cell", "value", "stage", "MLflow run"), lines), *note]))
 
 
-def curves(shelf: Shelf, trained: Train) -> dict[str, list[float]]:
-    """What a training wrote down as it went: "iteration", "loss", its parts, and the rate, one number a line.
+def curves(results: Results, trained: Train) -> dict[str, list[float]]:
+    """Curves of a training: "iteration", "loss", its parts, and the rate, one number for each iteration written.
 
     Raises:
         StageError: it is not finished.
     """
-    with (shelf.folder(trained) / CURVES).open() as file:
+    with (results.folder(trained) / CURVES).open() as file:
         rows = list(csv.DictReader(file))
     return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
 
 
 def left_at(
-    shelf: Shelf, labelled: PseudoLabel, scored: Evaluate, thresholds: Sequence[float], *, hidden: bool = False
+    results: Results, labelled: PseudoLabel, scored: Evaluate, thresholds: Sequence[float], *, hidden: bool = False
 ) -> list[Left]:
     """Labels left and how good they are, at several values of delta. Trains nothing.
 
@@ -106,55 +109,58 @@ def left_at(
     """
     if scored.model.name != labelled.labeler.name:
         raise SpecError(f"{scored.name} measures {scored.model.name}, but the labels are from {labelled.labeler.name}")
-    roots = {digest: Path(root) for digest, root in shelf.roots.items()}
-    labels = ScoredLabels(shelf.store.folder, roots, shelf.root / DIGESTS)
+    labels = ScoredLabels(results.store.folder, results.data_folders, results.digests)
     found = []
     for threshold in thresholds:
         images, count = labels.counts(labelled, threshold)
-        q = hidden_quality(shelf, labelled, threshold) if hidden else labels.quality(scored, threshold)
+        q = hidden_quality(results, labelled, threshold) if hidden else labels.quality(scored, threshold)
         found.append(Left(threshold, images, count, q["precision"], q["recall"], q["f1"]))
     return found
 
 
-def hidden_quality(shelf: Shelf, labelled: PseudoLabel, threshold: float) -> dict[str, float]:
+def hidden_quality(results: Results, labelled: PseudoLabel, threshold: float) -> dict[str, float]:
     """Precision, recall and F1 of pseudo labels against the truth that only the built-in scenes know; 0 for undefined.
 
     Raises:
         SpecError: the unlabeled images are not built-in scenes.
     """
-    truth = hidden_truth(labelled.data, labelled.labeler.labels, shelf.context(labelled.data))
+    truth = hidden_truth(labelled.data, labelled.labeler.labels, results.context(labelled.data))
     if truth is None:
         raise SpecError(f"{labelled.data.name} has no hidden truth: its images are your own")
-    split = read_pseudo_labels(shelf.folder(labelled) / LABELS, truth.folder, threshold)
-    results = [dict(a) for annotations in split.annotations for a in annotations]
-    return {name: max(0.0, rate) for name, rate in label_quality(truth.coco(), results).items()}
+    split = read_pseudo_labels(results.folder(labelled) / LABELS, truth.folder, threshold)
+    found = [dict(a) for annotations in split.annotations for a in annotations]
+    return {name: max(0.0, rate) for name, rate in label_quality(truth.coco(), found).items()}
 
 
-def errors(shelf: Shelf, scored: Evaluate, *, masks: bool = False) -> Errors:
+def errors(results: Results, scored: Evaluate, *, masks: bool = False) -> Errors:
     """The kinds of errors of an evaluated model; see casl.metrics.errors."""
-    return error_types(_truth(shelf, scored), predictions(shelf, scored), masks=masks)
+    return error_types(_truth(results, scored), predictions(results, scored), masks=masks)
 
 
-def recall_curves(shelf: Shelf, scored: Evaluate) -> dict[str, list[float]]:
+def recall_curves(results: Results, scored: Evaluate) -> dict[str, list[float]]:
     """Precision at 101 recalls of an evaluated model; see casl.metrics.curves."""
-    return precision_recall(_truth(shelf, scored), predictions(shelf, scored))
+    return precision_recall(_truth(results, scored), predictions(results, scored))
 
 
-def sizes(shelf: Shelf, scored: Evaluate, edges: Sequence[float] = SIZES) -> dict[str, Any]:
+def sizes(results: Results, scored: Evaluate, edges: Sequence[float] = SIZES) -> dict[str, Any]:
     """AP by the size of objects of an evaluated model; see casl.metrics.curves."""
-    return dict(ap_by_size(_truth(shelf, scored), predictions(shelf, scored), edges))
+    return dict(ap_by_size(_truth(results, scored), predictions(results, scored), edges))
 
 
-def search_answer(reports: Path, profile: Profile, argument: str = "delta") -> Page:
-    """What `casl tune` found out about an argument, or how to ask it."""
+def search_answer(reports: Path, profile: Profile, argument: str = "delta") -> Markdown:
+    """The answer of the search over an argument, from its report; without one, the command that searches."""
     path = reports / profile.folder / f"search-{argument}.json"
     if not path.exists():
-        return Page(f"No search over {argument} yet. Run: `casl tune {argument} --profile {profile.name}`")
+        return Markdown(f"No search over {argument} yet. Run: `casl tune {argument} --profile {profile.name}`")
     found = read_json(path)
     best = found.get("best")
     lines = [f"- {line}" for line in found["headline"]]
-    return Page("\n".join([*lines, *([f"- to use it, in the profile: `{best['paste']}`"] if best else [])]))
+    return Markdown("\n".join([*lines, *([f"- to use it, in the profile: `{best['paste']}`"] if best else [])]))
 
 
-def _truth(shelf: Shelf, scored: Evaluate) -> dict[str, Any]:
-    return shelf.split(scored.data, scored.labels).coco()
+def _cell(row: str, column: str) -> str:
+    return f"{row} / {column}"
+
+
+def _truth(results: Results, scored: Evaluate) -> dict[str, Any]:
+    return results.split(scored.data, scored.labels).coco()

@@ -18,8 +18,8 @@ ENTITIES, CLASSES = "entities, class-agnostic, condinst resnet_micro", "objects,
 
 def labelled(seed: int, precision: float, *, objects: bool = False, status: str = "done") -> Run:
     profile = NANO.with_seed(seed)
-    teacher = labeler(profile, labels="objects", agnostic=False) if objects else labeler(profile)
-    stage = pseudo_label(profile, teacher)
+    trained = labeler(profile, labels="objects", agnostic=False) if objects else labeler(profile)
+    stage = pseudo_label(profile, trained)
     found = {f"{name}@{delta}": precision for name in ("precision", "recall", "f1") for delta in (0.1, 0.3)}
     frozen, images = freeze(stage), {"images": 4}
     return Run(stage.name, stage.key, stage.kind, status, Path("/s"), metrics=found, stage=frozen, facts=images)

@@ -1,4 +1,4 @@
-"""A store to look at, and having in it what one wants to look at."""
+"""The results in a store: reading them, and computing here what is missing."""
 
 from __future__ import annotations
 
@@ -24,33 +24,42 @@ from casl.spec.stage import Stage
 from casl.stages.sources import open_split
 from casl.tracking.mirror import Mirror
 
-DIGESTS = "digests.json"
 
-
-class Page(str):
-    """Markdown: a notebook shows it set, `print` as it is."""
+class Markdown(str):
+    """Markdown: notebooks show it formatted, `print` shows its source."""
 
     def _repr_markdown_(self) -> str:
         return str(self)
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """Where results lie. root: the store's folder. roots: digest -> folder, as `open_data` gives for data on disk."""
+class Results:
+    """The results in a store. root: its folder. roots: digest -> folder of a data set on disk, as `open_data` gives."""
 
     root: Path
     roots: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def store(self) -> Store:
+        """The store, opened."""
         return Store(self.root)
 
+    @property
+    def data_folders(self) -> dict[str, Path]:
+        """Digest -> folder of a data set on disk."""
+        return {digest: Path(root) for digest, root in self.roots.items()}
+
+    @property
+    def digests(self) -> Path:
+        """The file that remembers content hashes of data sets on disk."""
+        return self.root / "digests.json"
+
     def run(self, stage: Stage) -> Run:
-        """All that the store knows of a stage."""
+        """Status, figures, cost and code of a stage, as the store has them."""
         return self.store.run(stage.name)
 
     def folder(self, stage: Stage) -> Path:
-        """Of a finished stage.
+        """The folder that a finished stage left.
 
         Raises:
             StageError: it is not finished; the message says what to do.
@@ -59,7 +68,7 @@ class Shelf:
         if run.status != "done":
             raise StageError(
                 f"{stage.name} is {run.status} in {self.root}.\n"
-                "  `complete` does what is missing, and so does `casl run` for the table that has it."
+                "  `complete` computes it, and so does `casl run` for the table that has it."
             )
         return run.folder
 
@@ -68,68 +77,66 @@ class Shelf:
         return open_split(data, labels, self.context(data))
 
     def context(self, data: Stage) -> Context:
-        """What code of stages reads a data stage with."""
+        """What stages get to read a data stage with; their progress and log lines are dropped."""
         folder = self.folder(data)
-        roots = {digest: Path(root) for digest, root in self.roots.items()}
-        digests = self.root / DIGESTS
-        return Context(folder, {data.name: folder}, roots, "cpu", _unheard, _silent, digests=digests)
+        return Context(
+            folder,
+            inputs={data.name: folder},
+            roots=self.data_folders,
+            device="cpu",
+            progress=lambda done, total, figures: None,
+            say=lambda text: None,
+            digests=self.digests,
+        )
 
 
-def plan_of(shelf: Shelf, table: Ablation, profile: Profile) -> Plan:
-    """What having a table would take; changes nothing."""
-    return make_plan({table.name: table.build(profile)}, shelf.store, {table.name: table.unit}, profile.epochs)
+def plan_of(results: Results, table: Ablation, profile: Profile) -> Plan:
+    """The stages of a table, and which of them the store lacks; computes nothing."""
+    return make_plan({table.name: table.build(profile)}, results.store, {table.name: table.unit}, profile.epochs)
 
 
-def measure(shelf: Shelf, table: Ablation, profile: Profile, device: str = "auto") -> Table:
-    """A table, with all that is missing done now, in this process.
+def measure(results: Results, table: Ablation, profile: Profile, device: str = "auto") -> Table:
+    """A table whose missing stages are computed now, in this process.
 
     Raises:
-        StageError: a stage failed; what else could be done is done and kept.
+        StageError: a stage failed; stages that do not need it are computed and kept.
     """
-    _carry_out(shelf, plan_of(shelf, table, profile), device)
-    return read(shelf, table, profile)
+    _carry_out(results, plan_of(results, table, profile), device)
+    return read(results, table, profile)
 
 
-def complete(shelf: Shelf, *ends: Evaluate, device: str = "auto") -> None:
-    """Do what is missing of some evaluations and of everything before them, now, in this process.
+def complete(results: Results, *ends: Evaluate, device: str = "auto") -> None:
+    """Compute the missing stages of some evaluations, inputs included, now, in this process.
 
     Raises:
-        StageError: a stage failed; what else could be done is done and kept.
+        StageError: a stage failed; stages that do not need it are computed and kept.
     """
     cells = [Cell(row=str(n), column="", metric=end.metric, stage=end) for n, end in enumerate(ends)]
-    _carry_out(shelf, make_plan({"wanted": cells}, shelf.store), device)
+    _carry_out(results, make_plan({"wanted": cells}, results.store), device)
 
 
-def read(shelf: Shelf, table: Ablation, profile: Profile, mlflow: str | None = None) -> Table:
+def read(results: Results, table: Ablation, profile: Profile, mlflow: str | None = None) -> Table:
     """A table as it is in the store; cells without a result say why.
 
     Args:
         mlflow: tracking URI whose run ids the cells get, default the store's own database. It is not opened.
     """
     cells: Sequence[tuple[Cell, ...]] = [table.build(profile.with_seed(seed)) for seed in range(profile.seeds)]
-    plan = make_plan({table.name: [c for seed in cells for c in seed]}, shelf.store)
-    runs = outcomes(plan, shelf.store)
-    mirror = Mirror(shelf.root, mlflow)
+    plan = make_plan({table.name: [c for seed in cells for c in seed]}, results.store)
+    runs = outcomes(plan, results.store)
+    mirror = Mirror(results.root, mlflow)
     return build_table(table, profile, cells, runs, {n: i for n in runs if (i := mirror.run_id(n))})
 
 
-def _carry_out(shelf: Shelf, plan: Plan, device: str) -> None:
+def _carry_out(results: Results, plan: Plan, device: str) -> None:
     if not plan.todo:
         return
-    store = shelf.store
+    store = results.store
     launcher = Inline(store)
-    placement = Placement(roots=shelf.roots, device=device)
+    placement = Placement(roots=results.roots, device=device)
     with View(plan, store) as view:
         summary = execute(plan, store, launcher, placement, view, lambda name: None)
     launcher.close()
     if summary.failed:
         name = summary.failed[0]
         raise StageError(f"{len(summary.failed)} stages failed, {name} first: {store.run(name).error}")
-
-
-def _unheard(done: int, total: int, figures: Mapping[str, float]) -> None:
-    """Nobody watches."""
-
-
-def _silent(text: str) -> None:
-    """Nobody listens."""
