@@ -50,7 +50,7 @@ Text = str | Raised | Verbatim | Marked | Link | tuple["Text", ...]
 
 @dataclass(frozen=True)
 class Heading:
-    """Of a section. anchor: what links lead to it by."""
+    """The heading of a section. anchor: the name that links to it use."""
 
     text: Text
     anchor: str = ""
@@ -58,7 +58,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Caution:
-    """What the page of a small profile says first."""
+    """The warning that the page of a small profile begins with."""
 
     text: str
 
@@ -106,14 +106,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Preformatted:
-    """Lines to copy."""
+    """Lines that keep their breaks, to be copied."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A place of a grid. tag, attributes: HTML's."""
+    """One place of a grid. tag, attributes: those of its HTML element."""
 
     text: Text
     tag: str = "td"
@@ -146,19 +146,19 @@ Block = Heading | Caution | Paragraph | Lines | Bullets | Rows | Picture | Prefo
 
 @dataclass(frozen=True)
 class Page:
-    """A whole file."""
+    """The content of one file."""
 
     title: str
     blocks: Sequence[Block]
 
 
 def caution(warning: str) -> list[Block]:
-    """The warning, where there is one."""
+    """A block with the warning; no block for an empty one."""
     return [Caution(warning)] if warning else []
 
 
 def section(heading: str, lines: Sequence[str], only: str = "") -> list[Block]:
-    """A heading over a list, where there are lines."""
+    """A heading over a list; no block without lines. only: as in Group."""
     parts = (Heading(heading), Bullets([Raised(line) for line in lines]))
     return [Group(parts, only, one_line=True)] if lines else []
 
@@ -169,7 +169,7 @@ def between(texts: Sequence[Text], separator: Text) -> tuple[Text, ...]:
 
 
 def typeset(text: str, plain: Callable[[str], str], raised: Callable[[str, str], str]) -> str:
-    """Text piece by piece.
+    """Write a text with raised and lowered letters, piece by piece.
 
     Args:
         plain: how text in line is written.

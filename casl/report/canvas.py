@@ -1,6 +1,6 @@
-"""What all pictures share: a canvas, and title, warning and sentences above what is painted on it.
+"""A canvas for every picture, with title, warning and sentences above it where the picture has them.
 
-Without pyplot and with matplotlib's own defaults, so that a user's settings change no byte.
+It uses no pyplot and matplotlib's own defaults, so that a user's settings change no byte.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def headed(
 
 
 def painted(size: tuple[float, float], paint: Callable[[Figure], None], *, dpi: int = DPI, head: float = 0.0) -> bytes:
-    """PNG.
+    """PNG of what a function paints into a figure.
 
     Args:
         size: inches.
@@ -70,7 +70,7 @@ def painted(size: tuple[float, float], paint: Callable[[Figure], None], *, dpi: 
 
 
 def panels(figure: Figure, count: int, across: int) -> list[Axes]:
-    """Axes in a grid so many wide; places that are left stay blank."""
+    """Axes in a grid of `across` columns; the remaining places of the last row stay blank."""
     grid = figure.subplots(math.ceil(count / across), across, squeeze=False).ravel()
     for axes in grid[count:]:
         axes.set_axis_off()
@@ -78,12 +78,12 @@ def panels(figure: Figure, count: int, across: int) -> list[Axes]:
 
 
 def wrapped(sentences: Sequence[str], inches: float) -> list[str]:
-    """Lines of a head that is so wide."""
+    """Sentences broken into lines that fit a head of that width."""
     return [line for sentence in sentences for line in textwrap.wrap(sentence, int(inches * 13))]
 
 
 def as_it_is(text: str) -> str:
-    """Text in which matplotlib finds no mathtext."""
+    """Text with dollar signs escaped, so that matplotlib reads no mathtext."""
     return text.replace("$", r"\$")
 
 

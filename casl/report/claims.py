@@ -9,8 +9,8 @@ Test: paired t-test over seeds, two-sided, level 0.05, for each comparison of a 
 A claim that two sides are equal within a margin uses two one-sided tests in the same way. Verdicts are about the
 profile at hand; a small one does not test the paper's claim, and every form of the verdicts says so.
 
-Beside each difference stands its paired bootstrap over the val images (casl.report.draws). It takes no part in the
-verdict: it says what other images would have changed, the test what other seeds would have.
+Beside each difference stands its paired bootstrap over the val images. It takes no part in the verdict: it says what
+other images would have changed, the test what other seeds would have.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim with what speaks for and against it. verdict: one of VERDICTS; reason: why, in words.
+    """A claim with its evidence. verdict: one of VERDICTS; reason: why, in words.
 
     tests_paper: whether the profile has the paper's size; if not, the verdict says nothing about the paper.
     """
@@ -71,7 +71,7 @@ def judge(claims: Sequence[Claim], tables: Sequence[Table]) -> list[Verdict]:
     """One verdict a claim, in order.
 
     Args:
-        tables: those at hand, all of one profile; comparisons with cells of other tables count as not run.
+        tables: those of the report, all of one profile; comparisons with cells of other tables count as not run.
 
     Raises:
         SpecError: two claims have one id.
@@ -111,7 +111,7 @@ def _decide(claim: Claim, evidence: Sequence[Evidence]) -> tuple[str, str]:
 
 
 def _first(reasons: Sequence[str], at_most: int = 3) -> str:
-    """The first few of the reasons, which may hold several each, and how many more there are."""
+    """The first few reasons, and how many more there are. A reason may be several, joined by semicolons."""
     single = list(dict.fromkeys(one for reason in reasons for one in reason.split("; ")))
     more = [f"{len(single) - at_most} more"] if len(single) > at_most else []
     return "; ".join([*single[:at_most], *more])
@@ -171,13 +171,13 @@ def _published(term: Term, tables: Mapping[str, Table]) -> float | None:
 
 
 def _same_run(better: Term, worse: Term, tables: Mapping[str, Table]) -> str:
-    """Small profiles may stand one model for two of the paper's; comparing a run with itself says nothing."""
+    """The reason not to compare where a small profile uses one run for two of the paper's models; "" otherwise."""
     high, low = ([cell.key for p in t.places if (cell := _cell(p, tables))] for t in (better, worse))
     return f"{better} and {worse} are the same run in this profile" if high == low else ""
 
 
 def _missing(terms: Sequence[Term], tables: Mapping[str, Table]) -> str:
-    """What is not there, each thing once."""
+    """Why the terms have no seed in common, each reason once."""
     words: dict[str, None] = {}
     for place in (p for term in terms for p in term.places):
         cell = _cell(place, tables)

@@ -33,13 +33,13 @@ _HEADS = ("ours", "difference", "p", "95 % over images", "paper's difference")
 
 def to_json(verdicts: Sequence[Verdict]) -> str:
     """One object: the test, counts of verdicts and a list `claims`; differences in percent, null without one."""
-    head = {"test": TEST, "warning": "" if _test_the_paper(verdicts) else SMALL, "counts": counts(verdicts)}
+    head = {"test": TEST, "warning": "" if _of_the_papers_size(verdicts) else SMALL, "counts": counts(verdicts)}
     return json.dumps({**head, "claims": [_record(v) for v in verdicts]}, indent=1, allow_nan=False) + "\n"
 
 
 def page(verdicts: Sequence[Verdict]) -> Page:
     """Counts and the test, an overview, then each claim with its comparisons."""
-    warning = "" if _test_the_paper(verdicts) else f"{SMALL}. Verdicts below are about this profile only."
+    warning = "" if _of_the_papers_size(verdicts) else f"{SMALL}. Verdicts below are about this profile only."
     top = Group([Paragraph(Link("All tables", "index.html"))], "html")
     sections = [block for n, v in enumerate(verdicts, start=1) for block in _section(n, v)]
     overviewed = Group([overview(verdicts)], "html")
@@ -69,7 +69,7 @@ def _section(n: int, v: Verdict) -> list[Block]:
 
 
 def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """How many of each verdict."""
+    """Number of claims by verdict."""
     found = Counter(v.verdict for v in verdicts)
     return {name: found[name] for name in VERDICTS}
 
@@ -80,7 +80,7 @@ def counted(verdicts: Sequence[Verdict]) -> str:
 
 
 def verdict_words(verdict: Verdict) -> str:
-    """The verdict, held to the profile it is about where that is a small one."""
+    """The verdict, with the name of a small profile, as "supported in mini"."""
     return (
         verdict.verdict
         if verdict.tests_paper or verdict.verdict == "not run"
@@ -93,7 +93,7 @@ def _badge(verdict: Verdict) -> Text:
     return Marked(verdict.verdict, verdict_words(verdict))
 
 
-def _test_the_paper(verdicts: Sequence[Verdict]) -> bool:
+def _of_the_papers_size(verdicts: Sequence[Verdict]) -> bool:
     return all(v.tests_paper for v in verdicts)
 
 

@@ -44,7 +44,7 @@ def size(table: Table) -> tuple[float, float]:
 
 
 def paint(figure: Figure, table: Table) -> None:
-    """Draw into a figure of that size."""
+    """Paint the table into a figure of `size(table)`."""
     drawn = panels(table)
     slots = max(len(_rows(panel)) for panel in drawn)
     for axes, panel in zip(canvas.panels(figure, len(drawn), _across(drawn)), drawn, strict=True):
@@ -57,7 +57,7 @@ def _across(drawn: list[Panel]) -> int:
 
 
 def _rows(panel: Panel) -> list[int]:
-    """Rows that have a number here."""
+    """Rows that have a number in the panel."""
     return [i for i in range(len(panel.series[0].cells)) if any(one.cells[i] for one in panel.series)]
 
 
@@ -66,7 +66,7 @@ def _panel(axes: Axes, table: Table, panel: Panel, slots: int) -> None:
     rows = _rows(panel)
     bars = _bars(table, panel, rows)
     for bar in bars:
-        _draw(axes, table, bar)
+        _paint_bar(axes, table, bar)
     axes.set_title(in_picture(panel.heading), fontsize=11)
     axes.set_yticks(range(len(rows)), [in_picture(table.rows[i]) for i in rows], fontsize=9)
     axes.set_ylim(slots - 0.45, -0.55)
@@ -105,7 +105,7 @@ def _colour(table: Table, panel: Panel, s: int, cell: TableCell) -> str:
     return COLOURS[others.index(s) % len(COLOURS)]
 
 
-def _draw(axes: Axes, table: Table, bar: _Bar) -> None:
+def _paint_bar(axes: Axes, table: Table, bar: _Bar) -> None:
     """Ours above, the paper's below; a word where there is no bar."""
     cell = bar.cell
     room = bar.thick * (0.5 if cell.paper is not None else 1.0)

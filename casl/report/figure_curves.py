@@ -29,13 +29,13 @@ _ACROSS = 3
 
 
 def size(table: Table) -> tuple[float, float]:
-    """Inches."""
+    """Width and height in inches."""
     count = len(panels(table))
     return 4.1 * max(2, min(_ACROSS, count)), 2.9 * math.ceil(count / _ACROSS)
 
 
 def paint(figure: Figure, table: Table) -> None:
-    """Draw into a figure of that size."""
+    """Paint the table into a figure of `size(table)`."""
     drawn = panels(table)
     across = max(2, min(_ACROSS, len(drawn)))
     for axes, panel in zip(canvas.panels(figure, len(drawn), across), drawn, strict=True):

@@ -26,7 +26,7 @@ def size(table: Table) -> tuple[float, float]:
 
 
 def paint(figure: Figure, table: Table) -> None:
-    """Draw into a figure of that size."""
+    """Paint the table into a figure of `size(table)`."""
     axes = figure.subplots(_layers(table), _panels(table), squeeze=False)
     for layer in range(_layers(table)):
         for panel in range(_panels(table)):

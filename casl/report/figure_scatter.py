@@ -23,12 +23,12 @@ Point = tuple[str, TableCell, TableCell]  # heading, x, y
 
 
 def size(table: Table) -> tuple[float, float]:
-    """Inches."""
+    """Width and height in inches."""
     return 5.2 * (2 if has_paper(table) else 1), 4.4
 
 
 def paint(figure: Figure, table: Table) -> None:
-    """Draw into a figure of that size."""
+    """Paint the table into a figure of `size(table)`."""
     panels = 2 if has_paper(table) else 1
     axes = figure.subplots(1, panels, squeeze=False)[0]
     for panel in range(panels):

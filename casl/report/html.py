@@ -47,7 +47,7 @@ _MARKS = {
 
 
 def write(page: blocks.Page) -> str:
-    """A whole file."""
+    """A page as the text of an HTML file."""
     title = escape(page.title)
     head = f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head><body>'
     parts = ["<!DOCTYPE html>", head, f"<h1>{title}</h1>", _blocks(page.blocks), "</body></html>\n"]
@@ -59,7 +59,7 @@ def _blocks(parts: Iterable[blocks.Block], separator: str = "\n") -> str:
 
 
 def _block(block: blocks.Block) -> str:
-    """ "" for what Markdown alone shows."""
+    """ "" for a block that Markdown alone shows."""
     match block:
         case blocks.Heading():
             anchor = f' id="{escape(block.anchor)}"' if block.anchor else ""
@@ -94,7 +94,7 @@ def _group(group: blocks.Group) -> str:
 
 
 def _picture(picture: blocks.Picture) -> str:
-    """Beside the page, where it is loaded when scrolled to, or within it."""
+    """An image of a file, loaded when scrolled to, or of bytes embedded in the page."""
     if isinstance(picture.png, str):
         source = f'{escape(picture.png)}" loading="lazy'
     else:

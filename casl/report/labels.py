@@ -1,4 +1,4 @@
-"""How good pseudo labels are: precision and recall against the truth that the method never sees, by labeler and delta.
+"""Quality of pseudo labels: precision and recall against the truth that the method never sees, by labeler and delta.
 
 Only data whose unlabeled images have a hidden truth give such numbers: the built-in scenes, and sets that bring one.
 Matching is class-agnostic for every labeler, also a class-specific one, so that they can be compared.
@@ -30,7 +30,7 @@ FIGURES = ("precision", "recall", "f1")
 
 @dataclass(frozen=True)
 class Quality:
-    """Labels of one labeler on one split. what: its backbone, and what it learned. images: of the split.
+    """Labels of one labeler on one split. what: kind of labels, detector, backbone. images: in the split.
 
     values: (figure, delta) -> percent of each seed, in the order of the seeds.
     """
@@ -45,7 +45,7 @@ class Quality:
 
 
 def qualities(runs: Mapping[str, Run]) -> list[Quality]:
-    """Of every finished labelling that was compared with a truth; the same labeler's seeds together."""
+    """Quality of every finished labelling that was compared with a truth, seeds of one labeler together."""
     found: dict[tuple[str, int], dict[tuple[str, str], list[float]]] = {}
     for run in runs.values():
         if run.kind != "pseudolabel" or run.status != "done":
@@ -88,7 +88,7 @@ def to_json(found: Sequence[Quality], small: bool) -> str:
 
 
 def page(found: Sequence[Quality], small: bool) -> Page:
-    """One line a labeler and split."""
+    """The page: one line a labeler and split."""
     deltas = found[0].deltas
     heads = ["labeler", "images", *(f"{figure}, δ {delta}" for figure in FIGURES for delta in deltas)]
     lines = [[q.what, f"{q.images:,}", *(_spread(q, f, d) for f in FIGURES for d in deltas)] for q in found]

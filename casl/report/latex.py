@@ -121,7 +121,7 @@ def _size(lines: Sequence[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX shall show as it is; letters beyond European ones, which stop pdflatex, become "?"."""
+    """Text that LaTeX shows as it is; letters beyond European ones, which stop pdflatex, become "?"."""
     return "".join(_SPECIAL.get(c, c if ord(c) < 0x180 else "?") for c in " ".join(text.split()))
 
 
@@ -203,12 +203,12 @@ def _star(gain: Gain | None) -> str:
 
 
 def _figures(text: str) -> str:
-    """Numbers with real signs."""
+    """Numbers with typographic signs."""
     return escape(text.replace("-", "−")).replace("+", "$+$")
 
 
 def _comments(table: Table) -> list[str]:
-    """Comments may hold anything but a line's end."""
+    """Lines for comments; line breaks, which would end a comment, become spaces."""
     lines = [table.warning, *headline(table), *missing(table), *(f"Quoted: {line}" for line in quoted(table))]
     return [" ".join(line.split()) for line in lines if line]
 

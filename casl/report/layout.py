@@ -1,4 +1,4 @@
-"""How a table's cells relate, read off its rows, columns and metrics: what is comparable, what belongs together."""
+"""Relations between the cells of a table, read off rows, columns and metrics: comparable groups, gains, panels."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Panel:
 
 
 def positions(table: Table, row: str, column: str) -> list[int]:
-    """Where in table.cells the numbers of one place stand, in printing order."""
+    """Positions in table.cells of the numbers of one place, in printing order."""
     return [i for i, c in enumerate(table.cells) if (c.row, c.column) == (row, column)]
 
 
 def quantity(cell: TableCell) -> str:
-    """What the number is: "ap_det AP50"."""
+    """Metric and figure of a number: "ap_det AP50"."""
     return f"{cell.metric} {cell.figure}"
 
 
@@ -88,7 +88,7 @@ def column_groups(table: Table) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def panels(table: Table) -> list[Panel]:
-    """What is drawn on one pair of axes: a column where columns are quantities, else all numbers of one kind.
+    """Panels of a picture, one pair of axes each: a column where columns are quantities, else all numbers of one kind.
 
     Where rows are quantities, as in Table 10, their kinds share one panel.
     """

@@ -22,7 +22,7 @@ def plain(text: str) -> str:
 
 
 def spaced(text: str) -> str:
-    """The same, with the spaces at its ends."""
+    """As plain, but a space at either end stays."""
     words = plain(text)
     return f"{' ' * text[:1].isspace()}{words}{' ' * (text[-1:].isspace() and bool(words))}"
 
@@ -31,7 +31,8 @@ def spaced(text: str) -> str:
 class Dialect:
     """How Markdown is written.
 
-    escaped: any text. beside: text beside raised letters. narrow: tables have narrow rules and no side for numbers.
+    escaped: escapes text. beside: escapes text beside raised letters. narrow: a table's rule has no spaces and aligns
+    nothing.
     """
 
     escaped: Callable[[str], str] = spaced
@@ -45,17 +46,17 @@ PROSE = Dialect(escaped=str, beside=str, narrow=True)  # for pages whose source 
 
 
 def write(page: blocks.Page, dialect: Dialect = REPORT) -> str:
-    """A whole file."""
+    """A page as the text of a Markdown file."""
     return f"# {dialect.escaped(page.title)}\n\n{write_blocks(page.blocks, dialect)}\n"
 
 
 def write_blocks(parts: Iterable[blocks.Block], dialect: Dialect = REPORT) -> str:
-    """Blocks, an empty line between any two."""
+    """Blocks as Markdown, separated by empty lines."""
     return "\n\n".join(text for part in parts if (text := _block(part, dialect)) is not None)
 
 
 def _block(block: blocks.Block, dialect: Dialect) -> str | None:
-    """None for what HTML alone shows."""
+    """None for a block that HTML alone shows."""
 
     def text(it: blocks.Text) -> str:
         return _text(it, dialect)

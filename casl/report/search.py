@@ -1,4 +1,4 @@
-"""What a search found: the best value, which others are as good as far as anyone can tell, whether a proxy would do."""
+"""The answer of a search: the best value, the values within noise of it, and whether a proxy orders values alike."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Trust:
 
 
 def shown(search: Search) -> list[Trial]:
-    """Trials with something to show, by value."""
+    """Finished and pruned trials, by value."""
     return sorted(
         (t for t in search.trials if t.state in ("done", "pruned")), key=lambda t: (str(type(t.value)), t.value)
     )
@@ -127,7 +127,7 @@ def _mean(trial: Trial, figure: str) -> float:
 
 
 def line_to_paste(search: Search, value: Value) -> str:
-    """What to write where, so that tables use a value."""
+    """The line of code that makes tables use a value."""
     kind, *path = search.target.split(".")
     text = value if not isinstance(value, str) else repr(value)
     text = spoken(text) if isinstance(text, float) else str(text)
@@ -141,7 +141,7 @@ def line_to_paste(search: Search, value: Value) -> str:
 
 
 def headlines(search: Search) -> list[str]:
-    """The answer in sentences, without markup."""
+    """The answer in sentences, as plain text."""
     found = verdict(search)
     label = search.labels[search.objective]
     if found is None:
@@ -176,7 +176,7 @@ def trust_line(search: Search, trust: Trust) -> str:
 
 
 def notes(search: Search) -> list[str]:
-    """What a reader must know before believing it."""
+    """Limits of the answer: data it rests on, pruned and failed trials."""
     lines = [
         "The proxy compares the labeler's predictions on held-out labeled images (val) with their labels; the hidden "
         "truth of unlabeled images is not used.",

@@ -1,4 +1,4 @@
-"""A search as a picture: objectives, and what is left of the labels, against the argument."""
+"""A search as a picture: objectives, and number and quality of labels, against the argument."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def search_picture(search: Search, warning: str = "") -> bytes:
 
 
 def _places(axes: Axes, search: Search, trials: Sequence[Trial]) -> list[float]:
-    """Where trials stand: at their value, or in a row where values are names."""
+    """Places of trials on the x axis: their values, or 0, 1, 2 ... where values are names."""
     every = [t.value for t in shown(search)]
     axes.set_xlabel(search.argument, fontsize=9)
     axes.tick_params(labelsize=8)

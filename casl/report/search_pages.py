@@ -45,7 +45,7 @@ def write_search(
 
 
 def search_json(search: Search) -> str:
-    """Everything: what was asked, the answer, every trial. Numbers at full precision, null where there is none."""
+    """One object: the question, the answer, every trial. Numbers at full precision, null where there is none."""
     found = verdict(search)
     answer: dict[str, Any] | None = None
     if found:
@@ -113,7 +113,7 @@ def _values(search: Search, runs: Mapping[int, str], mlflow: str) -> list[blocks
 
 
 def _table(search: Search) -> tuple[list[str], list[list[str]]]:
-    """Headings and one line a value."""
+    """Headings of the table of trials, and one line a trial."""
     figures = [*objectives(search), *(c for c in _COLUMNS if any(c in t.figures for t in search.trials))]
     rungs = sorted({k for t in search.trials for k in t.rungs})
     heads = [search.argument, "state", *(search.labels.get(f, _COLUMNS.get(f, f)) for f in figures)]

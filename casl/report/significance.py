@@ -1,4 +1,4 @@
-"""How sure reports are: of a difference between two models, of an order of values, of a peak. Standard library only.
+"""Significance of differences, orders and peaks, with the standard library alone.
 
 A difference is tested over seeds: the same seed gives both sides the same data order and, where they share stages, the
 same models, so the differences vary less than either side and are what a paired t-test tests. Beside it stands a paired
@@ -27,7 +27,7 @@ ENOUGH = 4  # an interval of a rank correlation needs more things than this
 
 @dataclass(frozen=True)
 class Paired:
-    """Differences of two sides, one a seed, in percent.
+    """Differences between two sides, one for each seed, in percent.
 
     std: sample standard deviation, None below two seeds. p: two-sided, of a t-test with n - 1 degrees of freedom
     against no difference; None below two seeds, or where every seed gives the same difference.
@@ -113,7 +113,7 @@ def interval(signed: Sequence[tuple[float, Mapping[int, Sequence[float]]]]) -> t
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
-    """Between the two nearest values, as numpy.quantile."""
+    """A quantile, interpolated between the two nearest values as by numpy.quantile."""
     place = share * (len(ordered) - 1)
     below = int(place)
     above = min(below + 1, len(ordered) - 1)
@@ -155,7 +155,7 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> Rank | None:
 
 
 def ranks(values: Sequence[float]) -> list[float]:
-    """1 for the smallest; equal values share the mean of their ranks."""
+    """Ranks of values, 1 for the smallest; equal values share the mean of their ranks."""
     order = sorted(values)
     return [order.index(v) + (order.count(v) + 1) / 2 for v in values]
 

@@ -1,4 +1,4 @@
-"""Sentences of result for README and docs, written from the shipped JSON reports and from nothing else.
+"""Tables of results for README and docs, written from the shipped JSON reports and from nothing else.
 
 `make docs` puts them between two marks, and a test compares: a document cannot say what its reports do not.
 """
@@ -118,7 +118,7 @@ def _way(claim: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> str
 
 
 def _range(values: Sequence[float]) -> str:
-    """The smallest and the largest."""
+    """The smallest and the largest value: "-1.0 to +2.3"."""
     if not values:
         return "–"
     low, high = (number(v, signed=True) for v in (min(values), max(values)))

@@ -1,4 +1,4 @@
-"""Table: an ablation's cells joined with what is known of their runs, ready to print.
+"""Table: an ablation's cells joined with the results of their runs, ready to print.
 
 A table is a pure function of the store. A gap is never filled with the paper's number; it says what is missing. Cells
 that only quote the paper have a status of their own and count neither as measured nor as missing.
@@ -115,7 +115,7 @@ class Table:
 
     @property
     def warning(self) -> str:
-        """What every printed form must say first; empty for a profile at the paper's size."""
+        """The sentence that every printed form begins with; empty for a profile at the paper's size."""
         return SMALL if self.small else ""
 
     @property
@@ -125,7 +125,7 @@ class Table:
 
     @property
     def measurable(self) -> int:
-        """How many cells are there to be measured; the others only quote the paper."""
+        """How many cells are to be measured; the others only quote the paper."""
         return sum(cell.status != PUBLISHED for cell in self.cells)
 
     @property
@@ -133,10 +133,6 @@ class Table:
         """Commits that measured something here, in order of appearance, "+ changes" where the tree was not clean."""
         found = [r for cell in self.cells for r in cell.repetitions if r.commit]
         return tuple(dict.fromkeys(r.commit[:10] + (" + changes" if r.dirty else "") for r in found))
-
-    def at(self, row: str, column: str) -> tuple[TableCell, ...]:
-        """The cells at one place: none, one, or several that are printed "a / b"."""
-        return tuple(c for c in self.cells if (c.row, c.column) == (row, column))
 
 
 def build_table(
@@ -185,7 +181,7 @@ def build_table(
 
 
 def _headings(ablation: Ablation, seeds: Sequence[tuple[Cell, ...]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Rows and columns, checked."""
+    """Headings of rows and columns, in order; the seeds and the baseline are checked."""
     first = seeds[0]
     for other in seeds[1:]:
         if [_place(c) for c in other] != [_place(c) for c in first]:
@@ -300,7 +296,7 @@ def _repetition(cell: Cell, stage: Evaluate, runs: Mapping[str, Run], run_ids: M
 
 
 def read_draws(folder: Path) -> tuple[float, ...]:
-    """The draws of an evaluation, percent; none where it left none, as metrics without a bootstrap do."""
+    """The draws of an evaluation, percent; empty where it has none, as of a metric without a bootstrap."""
     try:
         values = json.loads((folder / DRAWS).read_bytes())
         return tuple(float(value) for value in values)

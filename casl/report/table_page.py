@@ -35,7 +35,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_html(table: Table, picture: bytes, mlflow: str) -> str:
-    """One file.
+    """The page of a table, in one file.
 
     Args:
         picture: the table's PNG, embedded.
@@ -146,7 +146,7 @@ def _gains(table: Table, at: list[int], found: dict[int, Gain]) -> blocks.Text:
 
 @dataclass(frozen=True)
 class _View:
-    """A table with what its cells need to know of each other. top: best cells; groups: comparable ones."""
+    """A table with what depends on several cells. top: best cells; groups: comparable ones."""
 
     table: Table
     top: set[int]

@@ -62,7 +62,7 @@ def _highest(table: Table, value: Callable[[TableCell], float | None]) -> set[in
 
 
 def quantities(table: Table) -> str:
-    """What the numbers are: "ap_e AP, AP50", in brackets "(ap_e AP, ap_det AP)" where a place holds them all."""
+    """Metrics and figures: "ap_e AP, AP50", in brackets "(ap_e AP, ap_det AP)" where a place holds them all."""
     places = {
         tuple(quantity(table.cells[i]) for i in positions(table, r, c)) for r in table.rows for c in table.columns
     }
@@ -96,7 +96,7 @@ def gain_label(table: Table) -> str:
 
 
 def measured(table: Table) -> str:
-    """How much is there: "24 of 25 cells measured, 22 only quoted"."""
+    """How many cells are measured: "24 of 25 cells measured, 22 only quoted"."""
     quoted = len(table.cells) - table.measurable
     counted = f"{table.measured} of {table.measurable} cells measured" if table.measurable else "nothing to measure"
     return counted + (f", {quoted} only quoted" if quoted else "")
@@ -114,7 +114,7 @@ def headline(table: Table) -> list[str]:
 
 
 def commands(table: Table) -> list[tuple[str, str]]:
-    """How to come to these numbers: (what for, command). The one number is the best of the table."""
+    """Commands that make these numbers again: (what it makes, command). The one number is the best of the table."""
     name, seeds = table.name, f" SEEDS={table.seeds}" if table.seeds > 1 else ""
     data = "" if table.data == _BUILT_IN else f"path/to/{table.data}"
     found = []
@@ -150,7 +150,7 @@ def _notes(table: Table, cells: list[TableCell]) -> list[str]:
 
 
 def _places(table: Table, cells: list[TableCell]) -> list[str]:
-    """Names of places; a row or column that is there as a whole by its heading alone."""
+    """Names of places; a whole row or column goes by its heading alone."""
     left, names = list(cells), []
     whole_rows = [r for r in table.rows if _is_whole([c for c in table.cells if c.row == r], left)]
     if not whole_rows:
