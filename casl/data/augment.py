@@ -8,11 +8,13 @@ their randomness from the generator they are given. Every augmentation has the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from casl.data.affine import Matrix, compose, mirroring, scaling
 
 Uint8 = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -32,6 +34,10 @@ class Sample:
         flip_pairs: keypoint indices that trade places in a mirror image, such as left and right hand.
         semantic: (H, W) uint8, stuff index 1.., 0 for things, 255 for void and for what is outside of the image
             or erased; or None when the data has no stuff.
+        matrix: (3, 3) float64, from XY coordinates of the original image to those of this view of it; colour and
+            erasing leave it as it is.
+        scores: (N,) float32, how sure the labeler was of each instance, or None when the labels have no scores.
+        weights: (N,) float32, factor on the losses of each instance, or None for 1 everywhere.
 
     Raises:
         ValueError: shapes that do not belong together.
@@ -44,6 +50,9 @@ class Sample:
     keypoints: Float32 | None = None
     flip_pairs: tuple[tuple[int, int], ...] = ()
     semantic: Uint8 | None = None
+    matrix: Matrix = field(default_factory=lambda: np.eye(3))
+    scores: Float32 | None = None
+    weights: Float32 | None = None
 
     def __post_init__(self) -> None:
         count = len(self.labels)
@@ -51,6 +60,8 @@ class Sample:
         fits = fits and (self.masks is None or self.masks.shape == (count, *self.image.shape[:2]))
         fits = fits and (self.keypoints is None or self.keypoints.shape[::2] == (count, 3))
         fits = fits and (self.semantic is None or self.semantic.shape == self.image.shape[:2])
+        fits = fits and all(values is None or values.shape == (count,) for values in (self.scores, self.weights))
+        fits = fits and self.matrix.shape == (3, 3)
         if not fits:
             shapes = {key: np.shape(value) for key, value in vars(self).items() if isinstance(value, np.ndarray)}
             raise ValueError(f"arrays of a sample do not belong together: {shapes}")
@@ -59,13 +70,13 @@ class Sample:
         """The sample with only the instances where `chosen`, (N,) bool, is true; order kept."""
         if chosen.all():
             return self
-        masks = None if self.masks is None else self.masks[chosen]
-        keypoints = None if self.keypoints is None else self.keypoints[chosen]
-        return replace(self, boxes=self.boxes[chosen], labels=self.labels[chosen], masks=masks, keypoints=keypoints)
+        names = ("boxes", "labels", "masks", "keypoints", "scores", "weights")
+        values = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: value[chosen] for name, value in values.items() if value is not None})
 
 
 def drop_lost(sample: Sample) -> Sample:
-    """Leaves out instances whose box has no width or no height, or whose mask has no pixel.
+    """The sample without instances whose box has no width or no height, or whose mask has no pixel.
 
     An empty mask must not reach the assignment of CondInst: an instance without a centre of mass can take the positives
     of a whole image with it.
@@ -135,7 +146,10 @@ def resize_sample(sample: Sample, short: int, max_size: int, mirror: bool = Fals
     if keypoints is not None:
         keypoints = keypoints * np.array([scale_x, scale_y, 1], np.float32)
     boxes = sample.boxes * np.array([scale_x, scale_y, scale_x, scale_y], np.float32)
-    resized = replace(sample, image=image, boxes=boxes, masks=masks, keypoints=keypoints, semantic=semantic)
+    matrix = compose(scaling(scale_x, scale_y), sample.matrix)
+    resized = replace(
+        sample, image=image, boxes=boxes, masks=masks, keypoints=keypoints, semantic=semantic, matrix=matrix
+    )
     return _flip_points(drop_lost(resized)) if mirror else drop_lost(resized)
 
 
@@ -153,13 +167,15 @@ def flip(sample: Sample) -> Sample:
 
 
 def _flip_points(sample: Sample) -> Sample:
-    """Mirrors boxes and keypoints."""
+    """Mirrors boxes, keypoints and the matrix of the view."""
     width = np.float32(sample.image.shape[1])
     left, top, right, bottom = sample.boxes.T
     boxes = np.stack([width - right, top, width - left, bottom], axis=1)
-    if sample.keypoints is None:
-        return replace(sample, boxes=boxes)
-    return replace(sample, boxes=boxes, keypoints=_flip_keypoints(sample.keypoints, width, sample.flip_pairs))
+    keypoints = sample.keypoints
+    if keypoints is not None:
+        keypoints = _flip_keypoints(keypoints, width, sample.flip_pairs)
+    matrix = compose(mirroring(float(width)), sample.matrix)
+    return replace(sample, boxes=boxes, keypoints=keypoints, matrix=matrix)
 
 
 def _masks_at(masks: Bool, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Bool:

@@ -21,9 +21,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
+from casl.data.affine import Matrix, compose, inverse_of, rotation, shear, translation
 from casl.data.augment import Bool, Float32, Sample, Uint8, drop_lost, flip, resize_sample
 from casl.data.panoptic import VOID
 
@@ -33,8 +33,6 @@ MAX_TRANSLATION = 0.1  # share of the side
 MAX_DEGREES = 30.0  # of rotation, and of the angle whose tanh is the shear
 ERASED_PATCHES = (1, 4)
 MAX_ERASED_SIDE = 0.2  # share of the side
-
-Matrix = NDArray[np.float64]
 
 
 def solarize_threshold(magnitude: int) -> int:
@@ -72,39 +70,6 @@ def recolour(sample: Sample, rng: np.random.Generator) -> Sample:
     if name == "identity":
         return sample
     return replace(sample, image=np.array(COLOUR_OPS[name](Image.fromarray(sample.image), magnitude)))
-
-
-def translation(x: float, y: float) -> Matrix:
-    """(2, 3) map that moves by (x, y) px."""
-    return np.array([[1.0, 0, x], [0, 1, y]])
-
-
-def rotation(degrees: float, width: int, height: int) -> Matrix:
-    """(2, 3) map that turns clockwise about the centre of a width x height image."""
-    cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    x, y = width / 2, height / 2
-    return np.array([[cos, -sin, x - cos * x + sin * y], [sin, cos, y - sin * x - cos * y]])
-
-
-def shear(degrees_x: float, degrees_y: float) -> Matrix:
-    """(2, 3) map: x += tanh(-degrees_x) y, then y += tanh(degrees_y) x, angles taken in radians."""
-    slope_x, slope_y = np.tanh(-np.deg2rad(degrees_x)), np.tanh(np.deg2rad(degrees_y))
-    return np.array([[1, slope_x, 0], [slope_y, 1 + slope_x * slope_y, 0]])
-
-
-def inverse_of(linear: Matrix) -> Matrix:
-    """Inverse of a (2, 2) map, to the same bits on every processor; np.linalg.inv's last place depends on its kind.
-
-    Elimination in plain doubles from the larger entry of the first column. Reciprocals, and no fused multiply-add, make
-    it what OpenBLAS computes with its kernels for other than AVX-512.
-    """
-    (a, b), (c, d) = linear.tolist()
-    if abs(c) > abs(a):
-        return inverse_of(linear[::-1])[:, ::-1]
-    factor = c * (1 / a)
-    last = 1 / (d - factor * b)
-    first = -factor * last
-    return np.array([[(1 - b * first) * (1 / a), -b * last * (1 / a)], [first, last]])
 
 
 def _spread(rng: np.random.Generator, most: float) -> float:
@@ -155,6 +120,7 @@ def warp(sample: Sample, matrix: Matrix) -> Sample:
         masks=masks,
         keypoints=None if sample.keypoints is None else _warp_keypoints(sample.keypoints, matrix, width, height),
         semantic=semantic,
+        matrix=compose(matrix, sample.matrix),
     )
     return drop_lost(moved)
 

@@ -29,6 +29,24 @@ def image_at(position: int, count: int, seed: int) -> int:
     return int(_permutation(count, seed, position // count)[position % count])
 
 
-def generator_at(position: int, seed: int) -> np.random.Generator:
-    """The random generator that augments the image at a position, independent of all others."""
-    return np.random.default_rng([seed, position, 1])
+def generator_at(position: int, seed: int, view: int = 0) -> np.random.Generator:
+    """The random generator that augments the image at a position, independent of all others.
+
+    Args:
+        position: of the image in the stream.
+        seed: of the training.
+        view: number of the view, where one image is augmented several times.
+    """
+    return np.random.default_rng([seed, position, 1 + view])
+
+
+def stream_seed(seed: int, number: int) -> int:
+    """Seed of one of several streams of a training; the first is the training's own.
+
+    Streams of one seed would flip and resize the images at equal positions alike.
+
+    Args:
+        seed: of the training.
+        number: of the stream, 0-based.
+    """
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]) if number else seed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from casl.data.augment_strong import inverse_of, rotation, shear
+from casl.data.affine import inverse_of, rotation, shear
 
 # Turned by 19 degrees and sheared by (-24, 18): with OpenBLAS's kernels for AVX-512 and those for other processors
 # np.linalg.inv differs in the last place here.

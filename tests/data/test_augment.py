@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 from casl.data import augment_strong as strong_ops
+from casl.data.affine import rotation, shear, translation
 from casl.data.augment import Sample, flip, resize, resize_sample, resized_shape, weak
 from casl.data.augment_strong import strong, strong_labeled, warp
 
@@ -128,9 +129,9 @@ def test_four_geometric_operations_are_equally_likely_and_within_their_limits() 
 # --- geometry
 
 
-TRANSLATIONS = [strong_ops.translation(5.3, 0), strong_ops.translation(0, -6.0)]
-ROTATIONS = [strong_ops.rotation(degrees, 64, 64) for degrees in (30, -17)]
-SHEARS = [strong_ops.shear(20, 0), strong_ops.shear(0, -20), strong_ops.shear(-12, 9)]
+TRANSLATIONS = [translation(5.3, 0), translation(0, -6.0)]
+ROTATIONS = [rotation(degrees, 64, 64) for degrees in (30, -17)]
+SHEARS = [shear(20, 0), shear(0, -20), shear(-12, 9)]
 
 
 @pytest.mark.parametrize("matrix", TRANSLATIONS + ROTATIONS + SHEARS)
@@ -147,7 +148,7 @@ def test_image_and_mask_move_together() -> None:
     sample = sample_of(RECTANGLES[:1])
     assert sample.masks is not None
     sample = replace(sample, image=np.where(sample.masks[0][..., None], 255, np.zeros((1, 1, 3))).astype(np.uint8))
-    moved = warp(sample, strong_ops.rotation(25, 64, 64))
+    moved = warp(sample, rotation(25, 64, 64))
     assert moved.masks is not None
     inside_frame = (moved.image != strong_ops.FILL).any(axis=2)
     disagree = ((moved.image[..., 0] > 127) != moved.masks[0]) & inside_frame
@@ -155,7 +156,7 @@ def test_image_and_mask_move_together() -> None:
 
 
 def test_a_turn_of_a_quarter_is_exact() -> None:
-    moved = warp(sample_of(), strong_ops.rotation(90, 64, 64))
+    moved = warp(sample_of(), rotation(90, 64, 64))
     assert moved.masks is not None
     clockwise = np.rot90(sample_of().image, -1).astype(int)
     np.testing.assert_allclose(moved.image, clockwise, atol=1)  # Pillow rounds when it interpolates
@@ -163,7 +164,7 @@ def test_a_turn_of_a_quarter_is_exact() -> None:
 
 
 def test_uncovered_pixels_are_filled_and_boxes_clipped() -> None:
-    moved = warp(sample_of(np.array([[0, 10, 20, 30], [0, 10, 4, 30]])), strong_ops.translation(-6, 0))
+    moved = warp(sample_of(np.array([[0, 10, 20, 30], [0, 10, 4, 30]])), translation(-6, 0))
     np.testing.assert_array_equal(moved.image[:, -6:], 125)
     np.testing.assert_array_equal(moved.image[:, :-6], sample_of().image[:, 6:])
     np.testing.assert_array_equal(moved.boxes, [[0, 10, 14, 30]])
@@ -173,7 +174,7 @@ def test_uncovered_pixels_are_filled_and_boxes_clipped() -> None:
 def test_a_keypoint_that_leaves_the_image_becomes_unlabelled() -> None:
     keypoints = np.array([[[25, 30, 2], [40, 30, 1], [0, 0, 0]]], np.float32)
     sample = replace(sample_of(RECTANGLES[:1]), keypoints=keypoints)
-    moved = warp(sample, strong_ops.translation(-30, 2))
+    moved = warp(sample, translation(-30, 2))
     assert moved.keypoints is not None
     np.testing.assert_allclose(moved.keypoints, [[[0, 0, 0], [10, 32, 1], [0, 0, 0]]])
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from casl.data import augment_strong as strong_ops
+from casl.data.affine import rotation, shear, translation
 from casl.data.augment import Sample, flip, resize_sample, weak
 from casl.data.augment_strong import strong, strong_labeled, warp
 
@@ -47,12 +48,12 @@ def assert_aligned(sample: Sample) -> None:
 
 
 MATRICES = [
-    strong_ops.translation(5.3, 0),
-    strong_ops.translation(0, -6.0),
-    strong_ops.rotation(30, 64, 64),
-    strong_ops.rotation(-17, 64, 64),
-    strong_ops.shear(20, 0),
-    strong_ops.shear(-12, 9),
+    translation(5.3, 0),
+    translation(0, -6.0),
+    rotation(30, 64, 64),
+    rotation(-17, 64, 64),
+    shear(20, 0),
+    shear(-12, 9),
 ]
 
 
@@ -67,10 +68,10 @@ def test_it_moves_with_the_masks_and_is_void_where_the_image_does_not_reach(matr
 
 def test_whole_pixels_and_quarter_turns_are_exact() -> None:
     sample = sample_of()
-    shifted = map_of(warp(sample, strong_ops.translation(-6, 4)))
+    shifted = map_of(warp(sample, translation(-6, 4)))
     np.testing.assert_array_equal(shifted[4:, :-6], map_of(sample)[:-4, 6:])
     assert (shifted[:4] == 255).all() and (shifted[:, -6:] == 255).all()
-    turned = map_of(warp(sample, strong_ops.rotation(90, 64, 64)))
+    turned = map_of(warp(sample, rotation(90, 64, 64)))
     np.testing.assert_array_equal(turned, np.rot90(map_of(sample), -1))
     np.testing.assert_array_equal(map_of(flip(sample)), map_of(sample)[:, ::-1])
     np.testing.assert_array_equal(map_of(flip(flip(sample))), map_of(sample))
