@@ -16,10 +16,11 @@ from casl.files import write_atomic
 from casl.models.fcos import FCOSSettings
 from casl.spec.context import Context, Outcome
 from casl.spec.data_kinds import Pretrain
-from casl.stages.feed import Batch, image_tensor
+from casl.stages.feed import image_tensor
 from casl.stages.sources import IMAGES, facts_of, open_split
 from casl.stages.training import CURVES, WEIGHTS
 from casl.train.checkpoint import Checkpoints, Curves, load_state, save_weights
+from casl.train.learner import Batch, Plain
 from casl.train.loop import Steps, train
 from casl.train.optimizer import adamw
 
@@ -96,7 +97,7 @@ def run(stage: Pretrain, ctx: Context) -> Outcome:
         checkpoint_s=ctx.checkpoint_s,
         stopping=ctx.stopping,
     )
-    train(model, optimizer, steps, curves, checkpoints, ctx.progress)
+    train(Plain(model), optimizer, steps, curves, checkpoints, ctx.progress)
     save_weights(ctx.folder / WEIGHTS, nn.ModuleDict({"backbone": backbone}))
     write_atomic(ctx.folder / CURVES, curves.csv().encode())
     checkpoints.clear()

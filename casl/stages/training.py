@@ -1,8 +1,10 @@
-"""What labeler, warmup and finetune share: build, initialise or continue, train, keep."""
+"""What all stages that train a detector share: build, initialise or continue, train, keep."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from casl.train.checkpoint import (
     share_state,
 )
 from casl.train.distributed import Peers, joined
+from casl.train.learner import Batch, Learner, Plain, check_divisible
 from casl.train.loop import Steps, learning_rate, train
 
 WEIGHTS = "model.safetensors"
@@ -38,36 +41,61 @@ TRANSFER = "transfer.json"
 
 
 def run_training(stage: Train, split: CocoSplit, ctx: Context) -> Outcome:
-    """Train on a split from wherever the stage starts: its checkpoint, a shared beginning, another model, or nothing.
+    """Train the stage's detector on one split; it leaves the files of `run_learner`."""
+
+    def feed(detector: nn.Module, peers: Peers) -> Feed:
+        needs = (*getattr(detector, "needs", ()), *(("semantic",) if stage.labels == "panoptic" else ()))
+        return Feed(split, stage.recipe, stage.seed, needs, peers)
+
+    outcome = run_learner(stage, ctx, Plain, feed)
+    return outcome if ctx.rank else replace(outcome, facts={**facts_of(split), **outcome.facts})
+
+
+def run_learner(
+    stage: Train,
+    ctx: Context,
+    learner_of: Callable[[nn.Module], Learner],
+    feed_of: Callable[[nn.Module, Peers], Callable[[int], Batch]],
+) -> Outcome:
+    """Train from wherever the stage starts: its checkpoint, a shared beginning, another model, or nothing.
 
     Leaves the weights, the curves and, where longer trainings may continue, the whole state. Of several ranks, 0 reads
     where to start and writes all of it.
+
+    Args:
+        stage: what to train, by which recipe and schedule.
+        ctx: where.
+        learner_of: the learner of a detector that has its initial weights.
+        feed_of: batches of every iteration, from the detector and the processes that divide them.
+
+    Raises:
+        StageError: several processes are to share batches that this learner needs whole.
     """
     with joined(ctx.rank, ctx.world, torch.device(ctx.device)) as peers:
-        return _train(stage, split, ctx, peers)
-
-
-def _train(stage: Train, split: CocoSplit, ctx: Context, peers: Peers) -> Outcome:
-    torch.manual_seed(stage.seed)  # initial weights depend on the seed alone, so families start alike
-    detector = build_detector(stage.model, ctx, pretrained=stage.init is None and peers.rank == 0)
-    optimizer: torch.optim.Optimizer = load("optimizer", stage.recipe.optimizer)(
-        detector, stage.recipe.lr, stage.recipe.weight_decay
-    )
-    checkpoints = Checkpoints(ctx.folder / "checkpoints")
-    start, curves = _start(stage, detector, optimizer, checkpoints, ctx) if peers.rank == 0 else (0, Curves())
-    start = share_state(detector, optimizer, start, peers)
-    needs = (*getattr(detector, "needs", ()), *(("semantic",) if stage.labels == "panoptic" else ()))
-    feed = Feed(split, stage.recipe, stage.seed, needs, peers)
-    train(detector, optimizer, _steps(stage, feed, start, ctx, peers), curves, checkpoints, ctx.progress)
-    if peers.rank:
+        torch.manual_seed(stage.seed)  # initial weights depend on the seed alone, so families start alike
+        detector = build_detector(stage.model, ctx, pretrained=stage.init is None and peers.rank == 0)
+        checkpoints = Checkpoints(ctx.folder / "checkpoints")
+        state = _state(checkpoints, ctx) if peers.rank == 0 else None
+        if peers.rank == 0 and state is None:
+            _initialise(stage, detector, ctx)
+        learner = learner_of(detector)
+        check_divisible(learner, peers.world)
+        optimizer: torch.optim.Optimizer = load("optimizer", stage.recipe.optimizer)(
+            learner.module, stage.recipe.lr, stage.recipe.weight_decay
+        )
+        start, curves = (0, Curves()) if state is None else _continued(state, learner, optimizer, ctx)
+        start = share_state(learner.module, optimizer, start, peers)
+        steps = _steps(stage, feed_of(detector, peers), start, ctx, peers)
+        train(learner, optimizer, steps, curves, checkpoints, ctx.progress)
+    if ctx.rank:
         return Outcome()
-    _keep(stage, detector, optimizer, curves, ctx.folder)
+    _keep(stage, learner, optimizer, curves, ctx.folder)
     checkpoints.clear()
     last = dict(zip(curves.names, curves.rows[-1][1:], strict=True))
-    return Outcome(metrics={"final_loss": last["loss"]}, facts={**facts_of(split), "started_at": start})
+    return Outcome(metrics={"final_loss": last["loss"]}, facts={"started_at": start})
 
 
-def _steps(stage: Train, feed: Feed, start: int, ctx: Context, peers: Peers) -> Steps:
+def _steps(stage: Train, batch_at: Callable[[int], Batch], start: int, ctx: Context, peers: Peers) -> Steps:
     recipe = stage.recipe
 
     def rate_at(iteration: int) -> float:
@@ -75,7 +103,7 @@ def _steps(stage: Train, feed: Feed, start: int, ctx: Context, peers: Peers) -> 
         return learning_rate(iteration, recipe.lr, factor, recipe.ramp_iters, recipe.ramp_factor)
 
     return Steps(
-        feed,
+        batch_at,
         rate_at,
         start,
         stage.iters,
@@ -90,29 +118,30 @@ def _steps(stage: Train, feed: Feed, start: int, ctx: Context, peers: Peers) -> 
     )
 
 
-def _start(
-    stage: Train, detector: nn.Module, optimizer: torch.optim.Optimizer, checkpoints: Checkpoints, ctx: Context
-) -> tuple[int, Curves]:
-    """Iterations already done, with the detector and optimiser as they were then."""
+def _state(checkpoints: Checkpoints, ctx: Context) -> Path | None:
+    """The file to continue from: the newest undamaged checkpoint, else the state of the shared beginning."""
     checkpoint, damaged = checkpoints.newest()
     for sentence in damaged:
         ctx.say(sentence)
     if checkpoint is None and ctx.resume is not None:
-        checkpoint = ctx.inputs[ctx.resume.name] / STATE
-    if checkpoint is not None:
-        done, curves = load_state(checkpoint, detector, optimizer)
-        ctx.say(f"continuing after iteration {done} from {checkpoint.parent.name}/{checkpoint.name}")
-        return done, curves
-    if stage.pretrained is not None:
-        transfer(load_weights(ctx.inputs[stage.pretrained.name] / WEIGHTS), detector, ("backbone",))
-    if stage.init is not None:
-        _initialise(stage, detector, ctx)
-    return 0, Curves()
+        return ctx.inputs[ctx.resume.name] / STATE
+    return checkpoint
+
+
+def _continued(state: Path, learner: Learner, optimizer: torch.optim.Optimizer, ctx: Context) -> tuple[int, Curves]:
+    """Iterations already done, with the learner and optimiser as they were then."""
+    done, curves = load_state(state, learner.module, optimizer)
+    ctx.say(f"continuing after iteration {done} from {state.parent.name}/{state.name}")
+    return done, curves
 
 
 def _initialise(stage: Train, detector: nn.Module, ctx: Context) -> None:
-    """Start from a warmup's parts, and leave a record of which tensors were taken."""
-    assert stage.init is not None
+    """Start from a pretrained backbone and a warmup's parts, as far as the stage says; leave a record of which tensors
+    of the warmup were taken."""
+    if stage.pretrained is not None:
+        transfer(load_weights(ctx.inputs[stage.pretrained.name] / WEIGHTS), detector, ("backbone",))
+    if stage.init is None:
+        return
     source = load_weights(ctx.inputs[stage.init.name] / WEIGHTS)
     report = transfer(source, detector, stage.parts, stage.classifier)
     record: dict[str, Any] = {"from": stage.init.name, "parts": list(stage.parts)}
@@ -121,8 +150,8 @@ def _initialise(stage: Train, detector: nn.Module, ctx: Context) -> None:
     ctx.say("initialised: " + json.dumps({n: len(t) for n, t in vars(report).items()}))
 
 
-def _keep(stage: Train, detector: nn.Module, optimizer: torch.optim.Optimizer, curves: Curves, folder: Path) -> None:
-    save_weights(folder / WEIGHTS, detector)
+def _keep(stage: Train, learner: Learner, optimizer: torch.optim.Optimizer, curves: Curves, folder: Path) -> None:
+    save_weights(folder / WEIGHTS, learner.kept)
     if is_trunk(stage.schedule):
-        save_state(folder / STATE, detector, optimizer, stage.iters, curves)
+        save_state(folder / STATE, learner.module, optimizer, stage.iters, curves)
     write_atomic(folder / CURVES, curves.csv().encode())

@@ -1,4 +1,4 @@
-"""The one training loop: labeler, warmup and finetune differ in their arguments only."""
+"""The one training loop: stages differ in the learner, its batches and the rate."""
 
 from __future__ import annotations
 
@@ -9,26 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from casl.errors import StageError, StoppedError
 from casl.train.checkpoint import Checkpoints, Curves
 from casl.train.distributed import ALONE, Peers
+from casl.train.learner import ON_HOST, Batch, DivisibleLearner, Learner, Targets, check_divisible
 from casl.train.memory import is_out_of_memory, memory_error, spared
-
-Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
-
-
-class Learner(Protocol):
-    """A module that turns images (3, h, w) and targets into named losses.
-
-    One that also has `shares` can be given a part of a batch, see casl.train.divided.
-    """
-
-    def losses(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -80,7 +70,7 @@ def seed_iteration(seed: int, iteration: int) -> None:
 
 
 def train(
-    model: nn.Module,
+    learner: Learner,
     optimizer: torch.optim.Optimizer,
     steps: Steps,
     curves: Curves,
@@ -89,14 +79,16 @@ def train(
 ) -> None:
     """Do the steps in place, saving a checkpoint every so often. Of several processes, rank 0 saves and reports.
 
+    Of each step: the losses of the batch and their gradient, the optimiser's step, the learner's `after_step`.
+
     Raises:
         StageError: a loss is not finite; the message says where and which. Or batches cannot be divided as wanted.
         DeviceMemoryError: a step did not fit into memory, and in smaller pieces it may.
         StoppedError: `stopping` said so; a checkpoint has been saved.
         PeerLostError: another process is gone.
     """
-    model.train()
-    gradients = _gradients(model, optimizer, steps)
+    learner.module.train()
+    gradients = _gradients(learner, optimizer, steps)
     unread: deque[tuple[int, Figures]] = deque()
     saved = time.monotonic()
 
@@ -111,18 +103,18 @@ def train(
     for iteration, batch in _batches(steps):
         if steps.peers.any(steps.stopping()):
             read(0)
-            _stop(model, optimizer, steps, iteration, curves, checkpoints)
-        unread.append((iteration, _step(model, optimizer, gradients, steps, iteration, batch)))
+            _stop(learner, optimizer, steps, iteration, curves, checkpoints)
+        unread.append((iteration, _step(learner, optimizer, gradients, steps, iteration, batch)))
         read(steps.under_way)
         if steps.peers.rank == 0 and time.monotonic() - saved > steps.checkpoint_s and iteration + 1 < steps.stop:
             read(0)  # a checkpoint holds no weights whose losses were not looked at
-            checkpoints.save(model, optimizer, iteration + 1, curves)
+            checkpoints.save(learner.module, optimizer, iteration + 1, curves)
             saved = time.monotonic()
     read(0)
 
 
 def _stop(
-    model: nn.Module,
+    learner: Learner,
     optimizer: torch.optim.Optimizer,
     steps: Steps,
     iteration: int,
@@ -130,27 +122,28 @@ def _stop(
     checkpoints: Checkpoints,
 ) -> None:
     if steps.peers.rank == 0 and iteration > steps.start:
-        checkpoints.save(model, optimizer, iteration, curves)
-    steps.peers.gather([0])  # nobody leaves before it is saved: whoever started us may end all when one is gone
+        checkpoints.save(learner.module, optimizer, iteration, curves)
+    steps.peers.gather([0])  # no rank leaves before it is saved: a launcher may end all when one is gone
     raise StoppedError(f"stopped after iteration {iteration}/{steps.stop}, as asked; the next run goes on from there.")
 
 
 Figures = Callable[[], dict[str, float]]
-Gradients = Callable[[list[Tensor], list[dict[str, Tensor]], int], Figures]
+Gradients = Callable[[list[Tensor], Targets, int], Figures]
 
 
-def _gradients(model: Any, optimizer: torch.optim.Optimizer, steps: Steps) -> Gradients:
-    """What makes the gradient of an iteration's batch that of the parameters; gives the losses, their sum first, when
-    they are asked for."""
+def _gradients(learner: Learner, optimizer: torch.optim.Optimizer, steps: Steps) -> Gradients:
+    """The function that sets the gradients of the parameters to those of an iteration's batch; from it come the losses,
+    their sum first, when they are asked for."""
+    check_divisible(learner, steps.peers.world)
     keep_on_host = False
     if steps.peers.world > 1 or steps.micro_batches > 1:
         from casl.train.divided import Division, obstacle  # only what is divided pays for it
 
-        keep_on_host = steps.peers.world == 1 and obstacle(model) is not None
+        keep_on_host = steps.peers.world == 1 and obstacle(learner) is not None
         if not keep_on_host:
-            division = Division(model, steps.peers, steps.micro_batches, steps.device)
+            division = Division(cast(DivisibleLearner, learner), steps.peers, steps.micro_batches, steps.device)
 
-            def divided(images: list[Tensor], targets: list[dict[str, Tensor]], iteration: int) -> Figures:
+            def divided(images: list[Tensor], targets: Targets, iteration: int) -> Figures:
                 optimizer.zero_grad(set_to_none=True)
                 seed = partial(seed_iteration, steps.seed, iteration)
                 figures = division.gradients(images, targets, seed, steps.precision)
@@ -158,13 +151,13 @@ def _gradients(model: Any, optimizer: torch.optim.Optimizer, steps: Steps) -> Gr
 
             return divided
 
-    def whole(images: list[Tensor], targets: list[dict[str, Tensor]], iteration: int) -> Figures:
+    def whole(images: list[Tensor], targets: Targets, iteration: int) -> Figures:
         seed_iteration(steps.seed, iteration)
         with (
             spared(steps.device, keep_on_host),
             torch.autocast(steps.device.type, torch.bfloat16, enabled=steps.precision == "mixed"),
         ):
-            losses: dict[str, Tensor] = model.losses(images, targets)
+            losses = learner.losses(images, targets)
             total = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
@@ -190,7 +183,7 @@ def _read_later(names: Sequence[str], values: Tensor) -> Figures:
 
 
 def _step(
-    model: nn.Module,
+    learner: Learner,
     optimizer: torch.optim.Optimizer,
     gradients: Gradients,
     steps: Steps,
@@ -203,7 +196,7 @@ def _step(
         group["lr"] = rate
     try:
         images = [image.to(steps.device, non_blocking=True) for image in batch[0]]
-        targets = [{n: t.to(steps.device, non_blocking=True) for n, t in target.items()} for target in batch[1]]
+        targets = [_on_device(target, steps.device) for target in batch[1]]
         figures_of = gradients(images, targets, iteration)
 
         def checked() -> dict[str, float]:
@@ -214,13 +207,19 @@ def _step(
         if not steps.under_way:
             figures = checked()
             optimizer.step()
+            learner.after_step(iteration)
             return lambda: figures
         optimizer.step()
+        learner.after_step(iteration)
         return checked
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
-            raise _memory_error(model, steps, batch[0]) from error
+            raise _memory_error(learner, steps, batch[0]) from error
         raise
+
+
+def _on_device(target: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: t if name in ON_HOST else t.to(device, non_blocking=True) for name, t in target.items()}
 
 
 def _check_finite(figures: Mapping[str, float], steps: Steps, iteration: int) -> None:
@@ -233,11 +232,11 @@ def _check_finite(figures: Mapping[str, float], steps: Steps, iteration: int) ->
         )
 
 
-def _memory_error(model: nn.Module, steps: Steps, images: list[Tensor]) -> StageError:
+def _memory_error(learner: Learner, steps: Steps, images: list[Tensor]) -> StageError:
     from casl.train.divided import obstacle
 
     size = max(image.shape[1] for image in images), max(image.shape[2] for image in images)
-    return memory_error(steps.device, len(images), size, steps.micro_batches, obstacle(model))
+    return memory_error(steps.device, len(images), size, steps.micro_batches, obstacle(learner))
 
 
 def _batches(steps: Steps) -> Iterator[tuple[int, Batch]]:

@@ -22,6 +22,7 @@ from casl.stages.training import CURVES, WEIGHTS
 from casl.train.checkpoint import load_weights
 from casl.train.distributed import Peers, joined
 from casl.train.divided import Division
+from casl.train.learner import Plain
 from tests.runner.stores import NANO
 from tests.stages.ranks import carry_out, free_port, join, meet_at, start_ranks, with_inputs
 from tests.train.test_divided import batch, hungry, seed
@@ -187,7 +188,7 @@ def trouble(rank: int, world: int, root: Path, ports: list[int]) -> None:
 
     def short(frozen: bool) -> Callable[[Peers], object]:
         model = hungry(0 if rank else 9, MemoryError(), frozen).train()
-        return lambda peers: Division(model, peers, 1, device).gradients(*batch(), seed, "float32")
+        return lambda peers: Division(Plain(model), peers, 1, device).gradients(*batch(), seed, "float32")
 
     attempt("silent", f"127.0.0.1:{ports[0]}", silent, timeout_s=2.0)
     attempt("short", f"127.0.0.1:{ports[1]}", short(frozen=True))

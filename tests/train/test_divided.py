@@ -19,8 +19,9 @@ from casl.models.frameworks.retinanet import RetinaNet, RetinaNetSettings
 from casl.models.swin import Swin
 from casl.train.checkpoint import Checkpoints, Curves
 from casl.train.distributed import ALONE, Peers, portion
-from casl.train.divided import Division
-from casl.train.loop import Batch, Steps, train
+from casl.train.divided import Division, pieces
+from casl.train.learner import Batch, Plain
+from casl.train.loop import Steps, train
 from casl.train.optimizer import sgd
 from tests.models.frameworks.cases import small as framework
 from tests.models.test_condinst import ENTITY, nothing, scene
@@ -115,9 +116,9 @@ def flat(model: nn.Module) -> torch.Tensor:
 def test_pieces_add_up_to_the_gradient_of_the_whole_batch(name: str) -> None:
     one = MODELS[name]()
     expected = whole(one, *batch())
-    for pieces in PIECES:
+    for count in PIECES:
         model = MODELS[name]()
-        losses = Division(model.train(), ALONE, pieces, CPU).gradients(*batch(), seed, "float32")
+        losses = Division(Plain(model.train()), ALONE, count, CPU).gradients(*batch(), seed, "float32")
         assert losses == pytest.approx({"loss": sum(expected.values()), **expected}, rel=1e-5)
         assert {n for n, g in gradients(one).items() if g is None} == {
             n for n, g in gradients(model).items() if g is None
@@ -149,7 +150,7 @@ def test_portions_are_consecutive_and_differ_by_one_at_most(count: int, parts: i
 def trained(model: nn.Module, folder: Path, micro_batches: int) -> dict[str, torch.Tensor]:
     steps = Steps(lambda i: batch(), lambda i: 0.01, 0, 2, seed=3, device=CPU, micro_batches=micro_batches)
     optimizer = sgd(model, 0.01, 0.0)
-    train(model, optimizer, steps, Curves(), Checkpoints(folder), lambda done, total, figures: None)
+    train(Plain(model), optimizer, steps, Curves(), Checkpoints(folder), lambda done, total, figures: None)
     return model.state_dict()
 
 
@@ -215,6 +216,17 @@ def test_where_nothing_is_left_to_try_the_error_is_not_one_to_try_again(
     assert not isinstance(raised.value, DeviceMemoryError) and "more memory" in str(raised.value)
 
 
-def test_many_processes_for_a_framework_that_draws_for_the_whole_batch_are_refused() -> None:
-    with pytest.raises(StageError, match=r"FasterRCNN has no `shares`.*\n.*--gpus-per-stage 1"):
-        Division(framework("faster_rcnn").train(), Peers(0, 2), 1, CPU)
+def test_many_processes_for_a_framework_that_draws_for_the_whole_batch_are_refused(tmp_path: Path) -> None:
+    steps = Steps(lambda i: batch(), lambda i: 0.01, 0, 2, seed=3, device=CPU, peers=Peers(0, 2))
+    model = framework("faster_rcnn")
+    with pytest.raises(StageError, match=r"2 processes: FasterRCNN is not divisible.*\n.*--gpus-per-stage 1"):
+        train(Plain(model), sgd(model, 0.01, 0.0), steps, Curves(), Checkpoints(tmp_path), lambda *_: None)
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 3, 5, 9])
+def test_views_of_an_image_stay_in_one_piece(wanted: int) -> None:
+    views = [0, 0, 0, 1, 0, 1, 2, 0]
+    bounds = pieces([{"view": torch.tensor(view)} for view in views], wanted)
+    assert [i for begin, end in bounds for i in range(begin, end)] == list(range(8))
+    assert len(bounds) == min(wanted, 5) and all(views[begin] == 0 for begin, _ in bounds)
+    assert pieces([{}] * 7, wanted) == [portion(7, min(wanted, 7), index) for index in range(min(wanted, 7))]

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from casl.errors import StageError, StoppedError
 from casl.train.checkpoint import Checkpoints, Curves, load_state, load_weights, save_state, save_weights
-from casl.train.loop import Batch, Steps, learning_rate, train
+from casl.train.learner import Batch, Plain
+from casl.train.loop import Steps, learning_rate, train
 from casl.train.optimizer import adamw, named_groups, sgd
 
 
-class Learner(nn.Module):
+class Model(nn.Module):
     """Convolution, batch norm and dropout: buffers, moments and randomness all matter."""
 
     def __init__(self) -> None:
@@ -38,41 +39,41 @@ STEPS = Steps(batch_at, lambda i: 0.01 / (1 + i), 0, 12, seed=3, device=torch.de
 def ignore(done: int, total: int, figures: Mapping[str, float]) -> None: ...
 
 
-def fresh() -> tuple[Learner, torch.optim.Optimizer]:
+def fresh() -> tuple[Model, torch.optim.Optimizer]:
     torch.manual_seed(0)
-    model = Learner()
+    model = Model()
     return model, adamw(model, 0.01, 0.05)
 
 
-def trained(folder: Path, steps: Steps = STEPS) -> tuple[Learner, Curves]:
+def trained(folder: Path, steps: Steps = STEPS) -> tuple[Model, Curves]:
     model, optimizer = fresh()
     curves = Curves()
-    train(model, optimizer, steps, curves, Checkpoints(folder), ignore)
+    train(Plain(model), optimizer, steps, curves, Checkpoints(folder), ignore)
     return model, curves
 
 
 @pytest.mark.parametrize("make", [adamw, sgd])
 @pytest.mark.parametrize("stop", [1, 5, 11])
 def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, stop: int, make: object) -> None:
-    def start() -> tuple[Learner, torch.optim.Optimizer]:
+    def start() -> tuple[Model, torch.optim.Optimizer]:
         torch.manual_seed(0)
-        model = Learner()
+        model = Model()
         return model, make(model, 0.01, 0.05)  # type: ignore[operator]
 
     whole, optimizer = start()
     whole_curves = Curves()
-    train(whole, optimizer, STEPS, whole_curves, Checkpoints(tmp_path / "a"), ignore)
+    train(Plain(whole), optimizer, STEPS, whole_curves, Checkpoints(tmp_path / "a"), ignore)
 
     part, optimizer = start()
     curves = Curves()
-    train(part, optimizer, replace(STEPS, stop=stop), curves, Checkpoints(tmp_path / "b"), ignore)
+    train(Plain(part), optimizer, replace(STEPS, stop=stop), curves, Checkpoints(tmp_path / "b"), ignore)
     save_state(tmp_path / "state.safetensors", part, optimizer, stop, curves)
     torch.manual_seed(99)  # whatever the other process did with its generator
-    resumed = Learner()
+    resumed = Model()
     optimizer = make(resumed, 1.0, 0.05)  # type: ignore[operator]
     done, curves = load_state(tmp_path / "state.safetensors", resumed, optimizer)
     assert done == stop
-    train(resumed, optimizer, replace(STEPS, start=done), curves, Checkpoints(tmp_path / "b"), ignore)
+    train(Plain(resumed), optimizer, replace(STEPS, start=done), curves, Checkpoints(tmp_path / "b"), ignore)
 
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
@@ -90,12 +91,12 @@ def test_a_request_to_stop_saves_where_it_was_and_the_rest_ends_with_the_same_bi
     model, optimizer = fresh()
     with pytest.raises(StoppedError, match=f"after iteration {stop}/12"):
         steps = replace(STEPS, loaders=loaders, stopping=lambda: next(answers))
-        train(model, optimizer, steps, Curves(), checkpoints, ignore)
+        train(Plain(model), optimizer, steps, Curves(), checkpoints, ignore)
     model, optimizer = fresh()
     path, _ = checkpoints.newest()
     done, curves = load_state(path, model, optimizer) if path else (0, Curves())
     assert done == stop
-    train(model, optimizer, replace(STEPS, start=done), curves, checkpoints, ignore)
+    train(Plain(model), optimizer, replace(STEPS, start=done), curves, checkpoints, ignore)
     whole, whole_curves = trained(tmp_path / "whole")
     for name, value in whole.state_dict().items():
         assert torch.equal(value, model.state_dict()[name]), name
@@ -115,7 +116,7 @@ def test_reading_losses_later_changes_nothing(tmp_path: Path, lag: int) -> None:
     model, optimizer = fresh()
     curves = Curves()
     steps = replace(STEPS, lag=lag)
-    train(model, optimizer, steps, curves, Checkpoints(tmp_path), lambda done, total, figures: seen.append(done))
+    train(Plain(model), optimizer, steps, curves, Checkpoints(tmp_path), lambda done, total, figures: seen.append(done))
     expected, expected_curves = trained(tmp_path / "at_once")
     assert seen == list(range(1, 13))
     assert curves.csv() == expected_curves.csv()
@@ -131,7 +132,7 @@ def test_a_loss_that_is_read_late_is_named_by_its_own_iteration_and_nothing_is_s
     checkpoints = Checkpoints(tmp_path)
     steps = replace(STEPS, batch_at=poisoned, lag=2, checkpoint_s=0.0)
     with pytest.raises(StageError, match="stopped at iteration 5/12: loss is nan"):
-        train(model, optimizer, steps, Curves(), checkpoints, ignore)
+        train(Plain(model), optimizer, steps, Curves(), checkpoints, ignore)
     newest, _ = checkpoints.newest()
     assert newest is not None
     assert load_state(newest, *fresh())[0] == 5, "the state before the iteration that went wrong"
@@ -140,17 +141,17 @@ def test_a_loss_that_is_read_late_is_named_by_its_own_iteration_and_nothing_is_s
 def test_a_fused_optimiser_goes_on_from_a_saved_state(tmp_path: Path) -> None:
     """As on a GPU, where the step count lies beside the parameters."""
 
-    def start() -> tuple[Learner, torch.optim.Optimizer]:
+    def start() -> tuple[Model, torch.optim.Optimizer]:
         model, _ = fresh()
         return model, torch.optim.AdamW(named_groups(model, 0.05), lr=0.01, fused=True)
 
     whole = start()
-    train(*whole, STEPS, Curves(), Checkpoints(tmp_path / "whole"), ignore)
+    train(Plain(whole[0]), whole[1], STEPS, Curves(), Checkpoints(tmp_path / "whole"), ignore)
     first, second = start(), start()
-    train(*first, replace(STEPS, stop=5), Curves(), Checkpoints(tmp_path / "first"), ignore)
+    train(Plain(first[0]), first[1], replace(STEPS, stop=5), Curves(), Checkpoints(tmp_path / "first"), ignore)
     save_state(tmp_path / "state.safetensors", *first, 5, Curves())
     done, _ = load_state(tmp_path / "state.safetensors", *second)
-    train(*second, replace(STEPS, start=done), Curves(), Checkpoints(tmp_path / "second"), ignore)
+    train(Plain(second[0]), second[1], replace(STEPS, start=done), Curves(), Checkpoints(tmp_path / "second"), ignore)
     assert all(torch.equal(a, b) for a, b in zip(whole[0].parameters(), second[0].parameters(), strict=True))
 
 
@@ -161,7 +162,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(tmp_path: 
 
     model, optimizer = fresh()
     with pytest.raises(StageError, match=r"iteration 4/12: loss is nan, loss_a is nan") as error:
-        train(model, optimizer, replace(STEPS, batch_at=poisoned), Curves(), Checkpoints(tmp_path), ignore)
+        train(Plain(model), optimizer, replace(STEPS, batch_at=poisoned), Curves(), Checkpoints(tmp_path), ignore)
     assert "lower one" in str(error.value)
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
@@ -175,7 +176,7 @@ def test_the_rate_is_that_of_the_entity_swin_recipe(iteration: int, rate: float)
 
 
 def test_norm_layers_do_not_decay_and_biases_do() -> None:
-    model = Learner()
+    model = Model()
     decayed, free = named_groups(model, 0.05)
     names = {id(p): n for n, p in model.named_parameters()}
     assert {names[id(p)] for p in free["params"]} == {"layers.1.weight", "layers.1.bias"}
@@ -216,7 +217,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_noticed(tmp_path: Path) -> None:
 
 def test_truncated_weights_are_named(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    save_weights(path, Learner())
+    save_weights(path, Model())
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(StageError, match=r"model\.safetensors is damaged"):
         load_weights(path)
@@ -231,6 +232,6 @@ def test_the_state_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_weights_files_hold_no_code(tmp_path: Path) -> None:
-    save_weights(tmp_path / "w", Learner())
+    save_weights(tmp_path / "w", Model())
     header = (tmp_path / "w").read_bytes()
     assert b"pickle" not in header and not header.startswith((b"\x80", b"PK"))
