@@ -1,71 +1,163 @@
-"""From a split to the batches of a training."""
+"""From splits to the batches of a training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pycocotools import mask as mask_api
 
 from casl.catalog import load
 from casl.data.augment import Sample
-from casl.data.coco import CocoSplit
-from casl.data.stream import generator_at, image_at
+from casl.data.coco import CocoSplit, Labels
+from casl.data.stream import generator_at, image_at, stream_seed
 from casl.errors import DataError, StageError
 from casl.spec.records import Recipe
 from casl.stages.sources import IMAGES
 from casl.train.distributed import ALONE, Peers, portion
+from casl.train.learner import Batch
 
-Batch = tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]
+TRAVELLING = ("scores", "matrix")  # what every sample has, and a target if it is asked for
 
 
-class Feed:
-    """Batch of every iteration, a pure function of it: image order and augmentation come from (seed, position).
+@dataclass(frozen=True)
+class View:
+    """How an image is augmented: the name of an augmentation in the catalog, short sides to choose from and the longest
+    side, px."""
 
-    Args:
+    augmentation: str
+    sizes: tuple[int, ...]
+    max_size: int
+
+
+def view_of(recipe: Recipe) -> View:
+    """The augmentation of a recipe."""
+    return View(recipe.augmentation, recipe.sizes, recipe.max_size)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The images of one split in each batch.
+
+    Attributes:
         split: images with labels. Crowds are left out, as in all detectors compared here.
-        recipe: batch size, augmentation and image sizes.
-        seed: of the training.
-        needs: what the detector learns besides boxes and labels: "masks", "keypoints", "semantic".
-        peers: among whom each batch is divided, consecutive images to each rank; sizes differ by one where they must.
+        count: images of it in each batch.
+        views: one or more; each image of a batch is augmented once for each, from random numbers of its own.
+        needs: what targets have besides boxes and labels: "masks", "keypoints", "semantic", "scores", "matrix".
+        weigh: gives the (N,) weights of an image's labels, crowds included; None for targets without weights.
 
     Raises:
         DataError: the split is empty, or masks are wanted and absent.
+        ValueError: no image or no view is asked for.
+    """
+
+    split: CocoSplit
+    count: int
+    views: tuple[View, ...]
+    needs: Collection[str] = ()
+    weigh: Callable[[Labels], NDArray[np.float32]] | None = None
+
+    def __post_init__(self) -> None:
+        where = self.split.folder
+        if self.count < 1 or not self.views:
+            raise ValueError(
+                f"{where}: a source gives at least one view of one image, not {self.views} of {self.count}"
+            )
+        if not len(self.split):
+            raise DataError(f"{where}: a training needs at least one image, the split has none")
+        if "masks" in self.needs and not self.split.has_masks:
+            raise DataError(f"{where}: the detector learns masks, but the annotations have boxes only; use fcos")
+
+    def read(self, index: int) -> Sample:
+        """One image of the split with its labels, as it is on disk."""
+        return read_sample(self.split, index, self.needs, self.weigh)
+
+
+class MixedFeed:
+    """Batch of every iteration, a pure function of it: image order and augmentation come from (seed, position).
+
+    A batch has the images of the first source, then those of the second, and so on; the views of an image follow each
+    other. Where there are several sources or views, targets have "source" and "view", () int64 numbers of theirs.
+
+    Args:
+        sources: what a batch is made of. Each has a stream of its own; that of the first is the one it has alone.
+        seed: of the training.
+        peers: among whom each batch is divided, consecutive images to each rank, with all their views; numbers of
+            images differ by one where they must.
+
+    Raises:
         StageError: there are more ranks than images in a batch.
     """
 
-    def __init__(self, split: CocoSplit, recipe: Recipe, seed: int, needs: Sequence[str], peers: Peers = ALONE) -> None:
-        if not len(split):
-            raise DataError(f"{split.folder}: a training needs at least one image, the split has none")
-        if "masks" in needs and not split.has_masks:
-            raise DataError(f"{split.folder}: the detector learns masks, but the annotations have boxes only; use fcos")
-        if recipe.batch < peers.world:
+    def __init__(self, sources: Sequence[Source], seed: int, peers: Peers = ALONE) -> None:
+        images = [(number, place) for number, source in enumerate(sources) for place in range(source.count)]
+        if len(images) < peers.world:
             raise StageError(
-                f"a batch of {recipe.batch} images cannot be shared by {peers.world} processes: each needs one.\n"
-                f"  use --gpus-per-stage {recipe.batch} or less."
+                f"a batch of {len(images)} images cannot be shared by {peers.world} processes: each needs one.\n"
+                f"  use --gpus-per-stage {len(images)} or less."
             )
-        self.split = split
-        self.recipe = recipe
-        self.seed = seed
-        self.needs = frozenset(needs)
-        self.portion = range(*portion(recipe.batch, peers.world, peers.rank))
-        self.augment: Callable[..., Sample] = load("augmentation", recipe.augmentation)
+        first, last = portion(len(images), peers.world, peers.rank)
+        self.portion = images[first:last]
+        self.sources = tuple(sources)
+        self.seeds = [stream_seed(seed, number) for number in range(len(sources))]
+        self.augments: list[list[Callable[..., Sample]]] = [
+            [load("augmentation", view.augmentation) for view in source.views] for source in sources
+        ]
+        self.tagged = len(sources) > 1 or any(len(source.views) > 1 for source in sources)
 
     def __call__(self, iteration: int) -> Batch:
-        """Images (3, h, w) uint8 and targets with boxes (N, 4), labels (N,) and, if wanted, masks (N, h, w)."""
-        samples = [self.sample(iteration * self.recipe.batch + place) for place in self.portion]
-        return [image_tensor(s.image) for s in samples], [target(s) for s in samples]
+        """Images (3, h, w) uint8, and targets with boxes (N, 4), labels (N,) and what their source needs."""
+        images: list[torch.Tensor] = []
+        targets: list[dict[str, torch.Tensor]] = []
+        for number, place in self.portion:
+            source = self.sources[number]
+            for view, sample in enumerate(self.views(number, iteration * source.count + place)):
+                tags = {"source": torch.tensor(number), "view": torch.tensor(view)} if self.tagged else {}
+                images.append(image_tensor(sample.image))
+                targets.append(target(sample, source.needs) | tags)
+        return images, targets
+
+    def views(self, number: int, position: int) -> list[Sample]:
+        """All views of the image at a position of the stream of a source."""
+        source, seed = self.sources[number], self.seeds[number]
+        raw = source.read(image_at(position, len(source.split), seed))
+        return [
+            augment(raw, generator_at(position, seed, index), view.sizes, view.max_size)
+            for index, (augment, view) in enumerate(zip(self.augments[number], source.views, strict=True))
+        ]
+
+
+class Feed(MixedFeed):
+    """The batches of one split, each image seen once.
+
+    Args:
+        split, needs: as of a Source.
+        recipe: batch size, augmentation and image sizes.
+        seed, peers: as of a MixedFeed.
+
+    Raises:
+        DataError, StageError: as Source and MixedFeed.
+    """
+
+    def __init__(self, split: CocoSplit, recipe: Recipe, seed: int, needs: Sequence[str], peers: Peers = ALONE) -> None:
+        super().__init__([Source(split, recipe.batch, (view_of(recipe),), frozenset(needs))], seed, peers)
 
     def sample(self, position: int) -> Sample:
         """The augmented image at a position of the stream."""
-        raw = read_sample(self.split, image_at(position, len(self.split), self.seed), self.needs)
-        return self.augment(raw, generator_at(position, self.seed), self.recipe.sizes, self.recipe.max_size)
+        return self.views(0, position)[0]
 
 
-def read_sample(split: CocoSplit, index: int, needs: Collection[str]) -> Sample:
-    """One image with its labels, crowds left out, and what else a detector needs."""
+def read_sample(
+    split: CocoSplit,
+    index: int,
+    needs: Collection[str],
+    weigh: Callable[[Labels], NDArray[np.float32]] | None = None,
+) -> Sample:
+    """One image with its labels, crowds left out; other arguments as of a Source."""
     image = IMAGES.read(split.path(index))
     labels = split.labels(index)
     keep = ~labels.crowd
@@ -75,8 +167,17 @@ def read_sample(split: CocoSplit, index: int, needs: Collection[str]) -> Sample:
         masks = decode_masks(rles, image.shape[0], image.shape[1])
     if "keypoints" in needs and labels.keypoints is not None:
         keypoints = labels.keypoints[keep]
-    semantic = split.semantic(index) if "semantic" in needs else None
-    return Sample(image, labels.boxes[keep], labels.labels[keep], masks, keypoints, split.flip_pairs, semantic)
+    return Sample(
+        image,
+        labels.boxes[keep],
+        labels.labels[keep],
+        masks,
+        keypoints,
+        split.flip_pairs,
+        split.semantic(index) if "semantic" in needs else None,
+        scores=labels.scores[keep],
+        weights=None if weigh is None else weigh(labels)[keep].astype(np.float32),
+    )
 
 
 def decode_masks(rles: Sequence[dict[str, Any]], height: int, width: int) -> np.ndarray:
@@ -91,11 +192,11 @@ def image_tensor(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def target(sample: Sample) -> dict[str, torch.Tensor]:
-    """A sample's labels as tensors."""
+def target(sample: Sample, needs: Collection[str] = ()) -> dict[str, torch.Tensor]:
+    """A sample's labels as tensors; of TRAVELLING, those that are needed."""
     values = {"boxes": torch.from_numpy(sample.boxes), "labels": torch.from_numpy(sample.labels)}
-    for name, array in (("masks", sample.masks), ("keypoints", sample.keypoints)):
-        if array is not None:
+    for name in ("masks", "keypoints", "weights", *(name for name in TRAVELLING if name in needs)):
+        if (array := getattr(sample, name)) is not None:
             values[name] = torch.from_numpy(np.ascontiguousarray(array))
     if sample.semantic is not None:
         values["semantic"] = torch.from_numpy(np.ascontiguousarray(sample.semantic)).long()
