@@ -19,10 +19,9 @@ from casl.spec.stage import Stage
 WAIT_S = 120.0  # for ranks that should have ended long ago
 
 
-def carry_out(stage: Stage, root: Path, folder: Path | None = None, **changes: Any) -> Outcome:
-    """Do a stage in `folder`, by default `root`/<its name>, where its inputs must be."""
+def context(stage: Stage, root: Path, folder: Path, **changes: Any) -> Context:
+    """To do a stage in `folder`, with its inputs under their names in `root`."""
     needed = [*stage.inputs(), *(s for parent in stage.inputs() for s in parent.inputs())]
-    folder = folder or root / stage.name
     folder.mkdir(parents=True, exist_ok=True)
     given: dict[str, Any] = {
         "folder": folder,
@@ -32,7 +31,13 @@ def carry_out(stage: Stage, root: Path, folder: Path | None = None, **changes: A
         "progress": lambda done, total, figures: None,
         "say": lambda text: None,
     }
-    outcome: Outcome = load("stage", stage.kind)(stage, Context(**given | changes))
+    return Context(**given | changes)
+
+
+def carry_out(stage: Stage, root: Path, folder: Path | None = None, **changes: Any) -> Outcome:
+    """Do a stage in `folder`, by default `root`/<its name>, where its inputs must be."""
+    ctx = context(stage, root, folder or root / stage.name, **changes)
+    outcome: Outcome = load("stage", stage.kind)(stage, ctx)
     return outcome
 
 
@@ -57,7 +62,7 @@ def start_ranks(world: int, work: Callable[..., None], *arguments: Any) -> list[
 
 
 def free_port() -> int:
-    """Where nobody listens now."""
+    """A port that is free now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
