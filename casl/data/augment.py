@@ -1,4 +1,4 @@
-"""A training sample, and what turns it into another one: resize, flip, and the weak augmentation made of the two.
+"""A training sample, its resize and flip, and the weak augmentation made of the two.
 
 Coordinates are continuous: pixel (row r, column c) covers [c, c + 1] x [r, r + 1]. All functions are pure and take
 their randomness from the generator they are given. Every augmentation has the signature

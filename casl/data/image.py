@@ -1,4 +1,4 @@
-"""Image files as they come: any mode, any bit depth, any EXIF orientation, always out as 8-bit RGB."""
+"""Reading image files of any mode, bit depth and EXIF orientation as 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def read_image(path: Path | BinaryIO) -> NDArray[np.uint8]:
 def image_size(path: Path) -> tuple[int, int]:
     """(width, height) in pixels of what `read_image` returns, from the file's header only.
 
-    EXIF data behind the pixels of a PNG file, where hardly a writer puts them, are not seen.
+    EXIF data behind the pixels of a PNG file, where few programs write them, are not read.
 
     Raises:
         DataError: the file is missing or its header is not that of an image.

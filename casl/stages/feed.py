@@ -21,7 +21,7 @@ from casl.stages.sources import IMAGES
 from casl.train.distributed import ALONE, Peers, portion
 from casl.train.learner import Batch
 
-TRAVELLING = ("scores", "matrix")  # what every sample has, and a target if it is asked for
+ON_REQUEST = ("scores", "matrix")  # every sample has them, a target only where its source needs them
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class MixedFeed:
 
 
 class Feed(MixedFeed):
-    """The batches of one split, each image seen once.
+    """The batches of one split, each image in one view.
 
     Args:
         split, needs: as of a Source.
@@ -193,9 +193,9 @@ def image_tensor(image: np.ndarray) -> torch.Tensor:
 
 
 def target(sample: Sample, needs: Collection[str] = ()) -> dict[str, torch.Tensor]:
-    """A sample's labels as tensors; of TRAVELLING, those that are needed."""
+    """A sample's labels as tensors; of ON_REQUEST, those that are needed."""
     values = {"boxes": torch.from_numpy(sample.boxes), "labels": torch.from_numpy(sample.labels)}
-    for name in ("masks", "keypoints", "weights", *(name for name in TRAVELLING if name in needs)):
+    for name in ("masks", "keypoints", "weights", *(name for name in ON_REQUEST if name in needs)):
         if (array := getattr(sample, name)) is not None:
             values[name] = torch.from_numpy(np.ascontiguousarray(array))
     if sample.semantic is not None:

@@ -57,19 +57,19 @@ def run_learner(
     learner_of: Callable[[nn.Module], Learner],
     feed_of: Callable[[nn.Module, Peers], Callable[[int], Batch]],
 ) -> Outcome:
-    """Train from wherever the stage starts: its checkpoint, a shared beginning, another model, or nothing.
+    """Train from the stage's last checkpoint, a shared beginning, another model's weights, or initial weights.
 
     Leaves the weights, the curves and, where longer trainings may continue, the whole state. Of several ranks, 0 reads
     where to start and writes all of it.
 
     Args:
-        stage: what to train, by which recipe and schedule.
-        ctx: where.
-        learner_of: the learner of a detector that has its initial weights.
-        feed_of: batches of every iteration, from the detector and the processes that divide them.
+        stage: model, recipe and schedule.
+        ctx: folders, device and processes.
+        learner_of: makes the learner of a detector that has its initial weights.
+        feed_of: from the detector and the processes that divide batches, makes the function from iteration to batch.
 
     Raises:
-        StageError: several processes are to share batches that this learner needs whole.
+        StageError: there are several processes, and the learner is not divisible.
     """
     with joined(ctx.rank, ctx.world, torch.device(ctx.device)) as peers:
         torch.manual_seed(stage.seed)  # initial weights depend on the seed alone, so families start alike

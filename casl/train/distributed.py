@@ -1,4 +1,4 @@
-"""The processes that do one stage together, and what they tell each other.
+"""The processes that do one stage together, and the messages between them.
 
 One process alone is its own and only peer: nothing is started and nothing is sent. Messages (counts, losses, requests
 to stop) go over gloo, gradients over nccl where they lie on GPUs. Every exchange is a meeting of all ranks, in the same
@@ -38,12 +38,12 @@ class Peers:
         self.rank, self.world, self._store = rank, world, store
 
     def tell_short_of_memory(self) -> None:
-        """Before this rank ends for that: so the others, who find it gone, know why and fail for the same reason."""
+        """Record that this rank ends for lack of memory, so that the others, finding it gone, report that cause."""
         if self._store is not None:
             self._store.set(_SHORT, str(self.rank))
 
     def gather(self, values: Sequence[float]) -> list[list[float]]:
-        """What every rank passed, in the order of ranks; as many numbers on each.
+        """The numbers that each rank passed, in the order of ranks; every rank passes as many.
 
         Raises:
             PeerLostError: a rank is gone.
@@ -57,11 +57,11 @@ class Peers:
         return [row.tolist() for row in rows]
 
     def any(self, flag: bool) -> bool:
-        """Whether any rank says so."""
+        """Whether `flag` is true on any rank."""
         return flag if self.world == 1 else any(row[0] for row in self.gather([flag]))
 
     def broadcast(self, data: bytes) -> bytes:
-        """What rank 0 passed."""
+        """The bytes that rank 0 passed."""
         if self.world == 1:
             return data
         size = int(self.gather([len(data)])[0][0])
@@ -79,7 +79,7 @@ class Peers:
                 distributed.all_reduce(tensor)
 
     def add_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace every gradient by its sum over all ranks. What no rank has a gradient of keeps none."""
+        """Replace every gradient by its sum over all ranks. A parameter without a gradient on any rank keeps none."""
         if self.world == 1:
             return
         everything = list(parameters)

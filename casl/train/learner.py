@@ -1,4 +1,4 @@
-"""What the loop trains: a learner turns a batch into losses, says what its state is and what of it is the result."""
+"""What the training loop trains: learners, which give the losses of a batch, hold the state and name the result."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from casl.train.distributed import Peers
 
 Targets = list[dict[str, Tensor]]
 Batch = tuple[list[Tensor], Targets]
-ON_HOST = frozenset({"source", "view"})  # of a target; they decide what is computed, so the device need not have them
+ON_HOST = frozenset(
+    {"source", "view"}
+)  # of a target; Python reads them to choose what is computed, so they stay off the device
 
 
 class Learner(Protocol):
-    """A way to learn from batches.
+    """A model in training: the losses of a batch, the tensors that are its state, and the weights that are its result.
 
     Everything that affects the next step is a parameter or a persistent buffer of `module`, the optimiser's state, or
     follows from (seed, iteration): torch's generator is seeded before the losses of each iteration. So a training that
@@ -69,7 +71,7 @@ class DivisibleLearner(Learner, Protocol):
 
 
 class Plain:
-    """The learner that a detector is by itself: it trains all it has, and all of it is kept.
+    """The learner of a detector alone: all of it is trained, and all of it is kept.
 
     Args:
         module: has `losses(images, targets)`. One that also has `shares` is divisible.
@@ -95,7 +97,7 @@ class Plain:
         return hasattr(self._model, "shares")
 
     def losses(self, images: Sequence[Tensor], targets: Targets, share: Any = None) -> dict[str, Tensor]:
-        """The detector's."""
+        """Losses of the detector."""
         arguments = () if share is None else (share,)
         losses: dict[str, Tensor] = self._model.losses(images, targets, *arguments)
         return losses
@@ -103,12 +105,12 @@ class Plain:
     def shares(
         self, parts: Sequence[tuple[Sequence[Tensor], Targets]], size: tuple[int, int], images: int, peers: Peers
     ) -> Sequence[Any]:
-        """The detector's."""
+        """Shares of the detector."""
         shares: Sequence[Any] = self._model.shares(parts, size, images, peers)
         return shares
 
     def after_step(self, iteration: int) -> None:
-        """Nothing is left to do."""
+        """Does nothing."""
 
 
 class Held(nn.Module):

@@ -23,9 +23,9 @@ from casl.train.memory import is_out_of_memory, memory_error, spared
 
 @dataclass(frozen=True)
 class Steps:
-    """The stretch of a training to do: iterations start..stop-1.
+    """The iterations start..stop-1 of a training, and how to do them.
 
-    batch_at(i): the batch of iteration i, a pure function; of several processes each has its part. rate_at(i): the
+    batch_at(i): the batch of iteration i, a pure function; of several processes each gets its part. rate_at(i): the
     learning rate there. seed: of the training. precision: "float32", or "mixed" for bfloat16 autocast. loaders: threads
     that prepare batches ahead. peers, micro_batches: among whom batches are divided, and into how many pieces there.
     stopping(): whether to save a checkpoint and stop. lag: iterations that may be under way before the losses of one
@@ -65,7 +65,7 @@ def learning_rate(iteration: int, base: float, factor: float, ramp_iters: int, r
 
 
 def seed_iteration(seed: int, iteration: int) -> None:
-    """Seed torch for one iteration, so that its randomness does not depend on how the training got there."""
+    """Seed torch for one iteration, so that its random numbers do not depend on earlier iterations."""
     torch.manual_seed((seed * 1_000_003 + iteration) % (1 << 63))
 
 
@@ -167,7 +167,7 @@ def _gradients(learner: Learner, optimizer: torch.optim.Optimizer, steps: Steps)
 
 
 def _read_later(names: Sequence[str], values: Tensor) -> Figures:
-    """Numbers on their way from the device: copied behind what is queued there, waited for when they are asked for."""
+    """A function that gives the values by name; it waits for their copy, which the device makes after its work."""
     if values.device.type != "cuda":
         return lambda: dict(zip(names, values.tolist(), strict=True))
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)

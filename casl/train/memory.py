@@ -1,4 +1,4 @@
-"""Steps that a device's memory does not hold: recognised, explained, and made to fit."""
+"""Training steps that do not fit into a device's memory: recognising, explaining and avoiding them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def spared(device: torch.device, wanted: bool) -> AbstractContextManager[object]:
-    """While it lasts, what the backward pass will need is kept in the host's memory, if that is wanted.
+    """A context in which tensors for the backward pass are kept in the host's memory, if `wanted`.
 
     Nothing is computed differently, so the result is the same bit for bit; on a GPU a step then takes a fraction of the
     memory and, for the copies, more time.

@@ -35,8 +35,8 @@ def sgd(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimiz
 
 
 def _together(model: nn.Module) -> dict[str, bool]:
-    """How all tensors are stepped at once: by one fused kernel on CUDA; elsewhere by list operations, whose results
-    shipped numbers rest on."""
+    """Options to step all tensors at once: one fused kernel on CUDA; elsewhere list operations, which the shipped
+    numbers were made with."""
     on_gpu = all(parameter.is_cuda for parameter in model.parameters())
     return {"fused": True} if on_gpu else {"foreach": True}
 

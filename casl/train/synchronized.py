@@ -1,4 +1,4 @@
-"""Layers whose result depends on the whole batch, made to see it when a process has only a part.
+"""Layers whose result depends on the whole batch, in a form for processes that have a part of it each.
 
 Batch norms take their statistics over all processes. Stochastic depth draws for all images of the batch, as one process
 would, and uses the rows of the images at hand; so which paths are dropped does not depend on how a batch was divided.
@@ -43,7 +43,7 @@ class SynchronizedNorm(nn.BatchNorm2d):
     """Batch norm over the images of all processes, on any device.
 
     Attributes:
-        peers: who has the other images.
+        peers: the processes that have the other images.
     """
 
     peers: Peers
@@ -100,7 +100,7 @@ def synchronize_norms(model: nn.Module, peers: Peers, device: torch.device) -> N
     """Make batch norms see the images of all ranks. Parameters, buffers and their names stay the same.
 
     Raises:
-        StageError: a kind of batch norm that nobody knows how to do this with.
+        StageError: a kind of batch norm that has no synchronised form for CPUs.
     """
     if device.type == "cuda":
         # torch's own is faster, and for GPUs only

@@ -221,7 +221,7 @@ def test_without_an_address_a_rank_says_what_it_lacks(monkeypatch: pytest.Monkey
         pass
 
 
-def test_a_rank_that_nobody_joins_gives_up() -> None:
+def test_a_rank_whose_peers_never_come_gives_up() -> None:
     with (
         pytest.raises(PeerLostError, match="rank 1 of 2 did not meet"),
         joined(1, 2, torch.device("cpu"), f"127.0.0.1:{free_port()}", timeout_s=1.0),
