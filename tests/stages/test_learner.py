@@ -83,12 +83,18 @@ def test_the_teacher_may_be_what_is_kept(root: Path) -> None:
     assert kept.keys() == teacher.keys() and all(torch.equal(value, teacher[name]) for name, value in kept.items())
 
 
-def test_after_step_comes_once_after_the_optimiser_and_the_teacher_starts_as_the_student(root: Path) -> None:
-    stage = mean(schedule=((1, 1.0),))
-    run(stage, context(stage, root, root / "one"))
+@pytest.mark.parametrize("init", [None, STAGE])
+def test_the_teacher_starts_as_the_student_and_moves_after_the_optimisers_step(
+    root: Path, tmp_path: Path, init: Mean | None
+) -> None:
+    stage = mean(schedule=((1, 1.0),), init=init)
+    ctx = context(stage, root, tmp_path / "one")
+    run(stage, replace(ctx, inputs={**ctx.inputs, STAGE.name: root / "through"}))
     torch.manual_seed(stage.seed)
-    initial = build_detector(stage.model, context(stage, root, root / "one"), pretrained=False).state_dict()
-    student, teacher = part(root / "one", "model/student."), part(root / "one", "model/teacher.module.")
+    initial = build_detector(stage.model, ctx, pretrained=False).state_dict()
+    if init is not None:
+        initial = load_weights(root / "through" / WEIGHTS)
+    student, teacher = part(tmp_path / "one", "model/student."), part(tmp_path / "one", "model/teacher.module.")
     moved = 0
     for name, value in initial.items():
         if value.is_floating_point():
