@@ -31,7 +31,7 @@ from casl.train.checkpoint import (
     share_state,
 )
 from casl.train.distributed import Peers, joined
-from casl.train.learner import Batch, Learner, Plain, check_divisible
+from casl.train.learner import Batch, Learner, Plain
 from casl.train.loop import Steps, learning_rate, train
 
 WEIGHTS = "model.safetensors"
@@ -79,7 +79,6 @@ def run_learner(
         if peers.rank == 0 and state is None:
             _initialise(stage, detector, ctx)
         learner = learner_of(detector)
-        check_divisible(learner, peers.world)
         optimizer: torch.optim.Optimizer = load("optimizer", stage.recipe.optimizer)(
             learner.module, stage.recipe.lr, stage.recipe.weight_decay
         )
