@@ -6,7 +6,7 @@ Entity/EntitySeg.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -16,13 +16,17 @@ from torch import Tensor
 from casl.errors import SpecError
 from casl.models.backbone import Backbone
 from casl.models.detect import Detections, InferenceSettings, to_original
+from casl.models.detector import Builder, Part, Target, box_weights, check_paired
 from casl.models.entity_head import PATH_WEIGHTS, KernelBank, KernelHead, cluster_loss, kernel_conv
 from casl.models.fcos import FCOS, FCOSSettings
+from casl.models.head import HeadOutput
+from casl.models.locations import Assignment, Grid
 from casl.models.mask_branch import MaskBranch
 from casl.models.mask_head import (
     MASK_STRIDE,
     InstanceKernels,
     KernelLayout,
+    Objects,
     dice_loss,
     dynamic_masks,
     masks_to_original,
@@ -31,7 +35,7 @@ from casl.models.mask_head import (
 )
 from casl.models.overlap import rescored, resolve_overlaps
 from casl.models.positives import Positives, best_of_each, draw, drawn, gather, number_of_best, objects_of, owners_of
-from casl.models.shares import DenseShare, MaskShare, Part, Peers, total
+from casl.models.shares import DenseShare, MaskShare, Peers, total
 
 CHUNK_PIXELS = 2**24  # of masks that are probabilities at a time when predicting: 64 MiB a copy
 MASK_THRESHOLD = 0.5
@@ -108,7 +112,7 @@ class CondInstSettings(FCOSSettings):
 
 
 class CondInst(FCOS):
-    """Images in, losses or boxes with masks out.
+    """CondInst, a `Divisible` detector: FCOS that also draws masks.
 
     Beside the keys of FCOS the state dict has `head.controller.`, `mask_branch.` and, with a bank, `mask_head.`.
 
@@ -165,35 +169,50 @@ class CondInst(FCOS):
         return chosen
 
     def losses(
-        self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]], share: DenseShare | None = None
+        self, images: Sequence[Tensor], targets: Sequence[Target], share: DenseShare | None = None
     ) -> dict[str, Tensor]:
-        """Losses of a batch, to be added up.
+        """As in FCOS, with "loss_mask"; with a bank instead "loss_mask_111" and so on, one a path, weighted; with a
+        cluster weight also "loss_mask_cluster", weighted. A batch without positives has mask losses of 0.
 
-        Args:
-            images: as in FCOS.
-            targets: as in FCOS, but "masks" (N, h, w) bool are required.
-            share: as in FCOS, but of this class.
-
-        Returns:
-            Those of FCOS and "loss_mask"; with a bank instead "loss_mask_111" and so on, one a path, weighted; with a
-            cluster weight also "loss_mask_cluster", weighted. A batch without positives has mask losses of 0.
+        "masks" are required. The weight of a box multiplies the mask loss of each of its positives, and the cluster
+        loss of its object, whose mask still competes for pixels with the others at any weight.
 
         Raises:
             ValueError: a target has no masks or not of the size of its image, or as in FCOS.
         """
         _check_masks(images, targets)
-        assert share is None or isinstance(share, MaskShare)
-        batch = self.preprocess(images, share.size if share else None)
+        return super().losses(images, targets, share)
+
+    def outputs(self, batch: Tensor) -> HeadOutput:
+        """As in FCOS, with the map that masks are drawn from."""
         pyramid = self.features(batch)
-        output = self.head(pyramid)
-        grid = self.grid(output)
-        assignment = share.assignment if share else self.assign(grid, targets)
-        owners = owners_of([len(target["labels"]) for target in targets], batch.device)
+        output: HeadOutput = self.head(pyramid)
+        output.mask_features = self.mask_branch(pyramid)
+        return output
+
+    def criterion(
+        self,
+        output: HeadOutput,
+        grid: Grid,
+        assignment: Assignment,
+        targets: Sequence[Target],
+        share: DenseShare | None = None,
+    ) -> dict[str, Tensor]:
+        """As in FCOS, with the mask losses."""
+        assert output.mask_features is not None
+        assert share is None or isinstance(share, MaskShare)
+        owners = owners_of([len(target["labels"]) for target in targets], grid.points.device)
         positives = gather(output, grid, assignment, owners, self.settings.sizes_of_interest)
-        positives = self._choose(positives, len(images), share)
-        masks = torch.cat([sample_targets(target["masks"], *batch.shape[-2:]) for target in targets])
-        mask_losses = self._mask_losses(self.mask_branch(pyramid), positives, masks, owners, share)
-        return self.head_losses(output, assignment, share) | mask_losses
+        positives = self._choose(positives, len(targets), share)
+        height, width = (side * MASK_STRIDE for side in output.mask_features.shape[-2:])
+        weights = box_weights(targets)
+        objects = Objects(
+            torch.cat([sample_targets(target["masks"], height, width) for target in targets]),
+            owners,
+            None if weights is None else torch.cat(weights),
+        )
+        mask_losses = self._mask_losses(output.mask_features, positives, objects, share)
+        return super().criterion(output, grid, assignment, targets, share) | mask_losses
 
     def _choose(self, positives: Positives, num_images: int, share: MaskShare | None) -> Positives:
         """Those positives that get a mask loss."""
@@ -209,23 +228,24 @@ class CondInst(FCOS):
         return min((limit for limit in limits if limit is not None), default=count)
 
     def _mask_losses(
-        self, features: Tensor, positives: Positives, masks: Tensor, owners: Tensor, share: MaskShare | None
+        self, features: Tensor, positives: Positives, objects: Objects, share: MaskShare | None
     ) -> dict[str, Tensor]:
-        """Of `positives`, on the map `features`; masks (G, H, W) and image (G,) of all objects of these images."""
-        count = share.masks if share else None
-        wanted = masks[positives.objects][:, None]
+        """Of `positives`, on the map `features`."""
+        wanted = objects.masks[positives.objects][:, None]
+        weights = None if objects.weights is None else objects.weights[positives.objects]
+
+        def mean_dice(logits: Tensor) -> Tensor:
+            return mean_or_zero(dice_loss(logits.sigmoid(), wanted), share.masks if share else None, weights)
+
         if self.mask_head is None:
             own = dynamic_masks(features, positives.kernels, self.settings.layout)
-            losses = {"loss_mask": mean_or_zero(dice_loss(own.sigmoid(), wanted), count)}
+            losses = {"loss_mask": mean_dice(own)}
         else:
             logits = self.mask_head(features, positives.kernels)
             own = logits[OWN_PATH]
-            losses = {
-                f"loss_mask_{path}": PATH_WEIGHTS[path] * mean_or_zero(dice_loss(values.sigmoid(), wanted), count)
-                for path, values in logits.items()
-            }
+            losses = {f"loss_mask_{path}": PATH_WEIGHTS[path] * mean_dice(values) for path, values in logits.items()}
         if self.settings.cluster_weight:
-            overlap = cluster_loss(own, positives.objects, owners, masks, share.objects if share else None)
+            overlap = cluster_loss(own, positives.objects, objects, share.objects if share else None)
             losses["loss_mask_cluster"] = self.settings.cluster_weight * overlap
         return losses
 
@@ -236,28 +256,16 @@ class CondInst(FCOS):
         original_sizes: Sequence[tuple[int, int]],
         settings: InferenceSettings | None = None,
     ) -> list[dict[str, Tensor]]:
-        """Objects found in every image, best first.
-
-        Args:
-            images: as in FCOS.
-            original_sizes: as in FCOS.
-            settings: as in FCOS.
-
-        Returns:
-            One dict an image: "boxes" (N, 4) XYXY in the original image, "scores" (N,), "labels" (N,), "masks"
-            (N, height, width) bool at the original size. A mask may be empty, box and score stay, as in the reference.
-            With `non_overlap` no two masks share a pixel, none is empty or a line, and the boxes are the first and last
-            column and row of the masks (see `overlap`); with `mask_rescore` the score that FCOS gave is in
-            "detection_scores" (N,).
-
-        Raises:
-            RuntimeError: the model is in training mode.
+        """As in `Detector`, with "masks". A mask may be empty, box and score stay, as in the reference. With
+        `non_overlap` no two masks share a pixel, none is empty or a line, and the boxes are the first and last column
+        and row of the masks (see `overlap`); with `mask_rescore` the score that FCOS gave is in "detection_scores"
+        (N,).
         """
         if self.training:
             raise RuntimeError("predict needs evaluation mode: call .eval() first")
-        pyramid = self.features(self.preprocess(images))
-        features = self.mask_branch(pyramid)
-        found = self.detect(self.head(pyramid), settings)
+        output = self.outputs(self.preprocess(images))
+        assert output.mask_features is not None
+        found = self.detect(output, settings)
         results = []
         for index, (image, original) in enumerate(zip(images, original_sizes, strict=True)):
             size = (image.shape[1], image.shape[2])
@@ -268,7 +276,7 @@ class CondInst(FCOS):
                 "scores": found[index].scores[inside],
                 "labels": found[index].labels[inside],
             }
-            results.append(self._with_masks(result, features, kernels, size, original))
+            results.append(self._with_masks(result, output.mask_features, kernels, size, original))
         return results
 
     def _detected(self, detections: Detections, image: int) -> InstanceKernels:
@@ -302,9 +310,8 @@ class CondInst(FCOS):
         return rescored(result, paint(kernels.select(keep))) if self.settings.mask_rescore else result
 
 
-def _check_masks(images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> None:
-    if len(images) != len(targets):
-        raise ValueError(f"{len(images)} images but {len(targets)} targets")
+def _check_masks(images: Sequence[Tensor], targets: Sequence[Target]) -> None:
+    check_paired(images, targets)
     for index, (image, target) in enumerate(zip(images, targets, strict=True)):
         if "masks" not in target:
             raise ValueError(f"CondInst learns masks, but target {index} has none: train FCOS on boxes alone")
@@ -315,6 +322,4 @@ def _check_masks(images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor
             )
 
 
-def build(backbone: Backbone, num_classes: int, settings: CondInstSettings) -> CondInst:
-    """CondInst, ready to train. The entry of the catalog."""
-    return CondInst(backbone, num_classes, settings)
+build = Builder(CondInstSettings, CondInst)

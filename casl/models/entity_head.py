@@ -19,6 +19,7 @@ from casl.models.mask_head import (
     OUT_STRIDE,
     InstanceKernels,
     KernelLayout,
+    Objects,
     apply_layer,
     dice_loss,
     mask_inputs,
@@ -128,9 +129,7 @@ class KernelBank(nn.Module):
             return {path: aligned_bilinear(states[path], MASK_STRIDE // OUT_STRIDE) for path in paths}
 
 
-def cluster_loss(
-    logits: Tensor, gt_index: Tensor, gt_images: Tensor, targets: Tensor, count: int | None = None
-) -> Tensor:
+def cluster_loss(logits: Tensor, gt_index: Tensor, objects: Objects, count: int | None = None) -> Tensor:
     """Make the ground truths of an image compete for its pixels, so that their masks stop overlapping.
 
     The logits found for one ground truth are averaged, a softmax runs over all ground truths of the image that were
@@ -140,8 +139,7 @@ def cluster_loss(
     Args:
         logits: (N, 1, H, W) of N instances.
         gt_index: (N,) int64 into the G ground truths of all images.
-        gt_images: (G,) int64, image of each ground truth, ascending.
-        targets: (G, H, W), 0 or 1.
+        objects: these ground truths. A weight multiplies the loss of its ground truth; all compete for pixels alike.
         count: ground truths with an instance in the whole batch, if this is a part of one, see `mean_or_zero`.
 
     Returns:
@@ -149,14 +147,15 @@ def cluster_loss(
 
     Source: entityseg/mask_head/dynamic_mask_head.py:186-201,236-261,294-296.
     """
-    members = gt_index == torch.arange(len(gt_images), device=gt_index.device)[:, None]
+    members = gt_index == torch.arange(len(objects.images), device=gt_index.device)[:, None]
     found = members.any(1)
     members = members[found].to(logits.dtype)
     with torch.autocast(logits.device.type, enabled=False):  # a product, so that the sum order is fixed
         means = (members / members.sum(1, keepdim=True)) @ logits.flatten(1)
-    targets = targets.flatten(1).bool()
+    targets = objects.masks.flatten(1).bool()
     shares = means.new_zeros(0, means.shape[1])
-    for image in sorted(set(gt_images.tolist())):
-        here = gt_images == image
+    for image in sorted(set(objects.images.tolist())):
+        here = objects.images == image
         shares = torch.cat([shares, means[here[found]].softmax(0) * targets[here].any(0)])
-    return mean_or_zero(dice_loss(shares, targets[found]), count)
+    weights = None if objects.weights is None else objects.weights[found]
+    return mean_or_zero(dice_loss(shares, targets[found]), count, weights)

@@ -5,7 +5,7 @@ Source: FCOS (ICCV 2019) as in AdelaiDet; see the modules it is made of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from casl.errors import SpecError, unknown
 from casl.models.backbone import Backbone
 from casl.models.detect import Detections, InferenceSettings, select, to_original
+from casl.models.detector import Builder, Part, Target, box_weights, check_paired, check_targets, padded, to_batch
 from casl.models.fpn import FPN
 from casl.models.head import FCOSHead, HeadOutput
 from casl.models.locations import (
@@ -27,7 +28,7 @@ from casl.models.locations import (
     stack_assignments,
 )
 from casl.models.losses import BOX_QUALITIES, fcos_losses, normalisers
-from casl.models.shares import DenseShare, Part, Peers, padded, total
+from casl.models.shares import DenseShare, Peers, total
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class FCOSSettings:
 
 
 class FCOS(nn.Module):
-    """A detector: images in, losses or boxes out.
+    """FCOS, a `Divisible` detector.
 
     State-dict keys begin with `backbone.`, `fpn.` or `head.`; `casl.models.parts` reads them. Of these the gradient
     never reaches `fpn.lateral2`, `fpn.output2` and, in Swin, `backbone.body.norm0`: their gradients are None.
@@ -86,21 +87,17 @@ class FCOS(nn.Module):
         num_classes: 1 is class-agnostic.
         settings: everything else.
         controller: made part of the head, runs on the box tower; for CondInst.
-
-    Attributes:
-        needs: what a target must have besides boxes and labels.
     """
 
     mean: Tensor
     std: Tensor
     needs: ClassVar[tuple[str, ...]] = ()
+    weighted: ClassVar[bool] = True
 
     def __init__(
         self, backbone: Backbone, num_classes: int, settings: FCOSSettings, controller: nn.Module | None = None
     ) -> None:
         super().__init__()
-        if num_classes < 1:
-            raise SpecError(f"a detector needs at least one class, got {num_classes}")
         self.num_classes = num_classes
         self.settings = settings
         self.backbone = backbone
@@ -118,27 +115,8 @@ class FCOS(nn.Module):
         self.register_buffer("std", torch.tensor(settings.std)[:, None, None], persistent=False)
 
     def preprocess(self, images: Sequence[Tensor], size: tuple[int, int] | None = None) -> Tensor:
-        """Normalise, then pad with zeros at the bottom and the right to one size, a multiple of 32.
-
-        Args:
-            images: (3, h, w) each, uint8 or float, RGB on 0..255, sizes may differ.
-            size: (H, W) to pad to, None for the smallest that holds all.
-
-        Returns:
-            (B, 3, H, W) float32 on the device of the model.
-
-        Raises:
-            ValueError: no image, or one that is not (3, h, w).
-        """
-        if not images:
-            raise ValueError("no images")
-        if wrong := [tuple(image.shape) for image in images if image.dim() != 3 or len(image) != 3]:
-            raise ValueError(f"an image is (3, height, width) RGB, got {wrong[0]}")
-        height, width = size or padded(max(i.shape[1] for i in images), max(i.shape[2] for i in images))
-        batch = self.mean.new_zeros(len(images), 3, height, width)
-        for row, image in zip(batch, images, strict=True):
-            row[:, : image.shape[1], : image.shape[2]] = (image.to(self.mean) - self.mean) / self.std
-        return batch
+        """A batch of images, see `to_batch`."""
+        return to_batch(images, self.mean, self.std, size)
 
     def features(self, batch: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised -> P3..P7, each (B, channels, h, w)."""
@@ -154,33 +132,25 @@ class FCOS(nn.Module):
         """All locations of a batch with their level, stride and range."""
         return make_grid(self.locations(output), self.settings.strides, self.settings.ranges)
 
-    def assign(self, grid: Grid, targets: Sequence[Mapping[str, Tensor]]) -> Assignment:
+    def assign(self, grid: Grid, targets: Sequence[Target]) -> Assignment:
         """Assignment (B, L) of a batch. Targets with masks are sampled around the centroid of the mask, others around
         the box.
 
         Raises:
-            ValueError: a label is not in [0, num_classes), a mask is empty, or lengths do not fit together.
+            ValueError: labels, boxes and weights do not fit together, a label is not in [0, num_classes), or a mask is
+                empty.
         """
-        labels = torch.cat([target["labels"] for target in targets])
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
-            raise ValueError(f"labels {sorted(set(labels.tolist()))} for a detector of {self.num_classes} classes")
+        check_targets(targets, self.num_classes)
         images = []
         for target in targets:
             centers = mask_centers(target["masks"]) if "masks" in target else None
             images.append(
                 assign_on(grid, target["boxes"], target["labels"], centers, self.num_classes, self.settings.radius)
             )
-        return stack_assignments(images)
+        return stack_assignments(images, box_weights(targets))
 
     def shares(self, parts: Sequence[Part], size: tuple[int, int], images: int, peers: Peers) -> Sequence[DenseShare]:
-        """What `losses` must know of the whole batch for each of its parts that this process has.
-
-        Args:
-            parts: images and targets, in the order of the batch.
-            size: (height, width) that holds every image of the batch.
-            images: of the whole batch.
-            peers: the processes that have the other parts; all of them call this.
-        """
+        """As in `Divisible`."""
         height, width = padded(*size)
         points = [locations(-(-height // s), -(-width // s), s, self.mean.device) for s in self.settings.strides]
         grid = make_grid(points, self.settings.strides, self.settings.ranges)
@@ -189,36 +159,47 @@ class FCOS(nn.Module):
         positives, quality = total(peers, [float(sum(column)) for column in zip(*sums, strict=True)])
         return [DenseShare((height, width), images, assignment, positives, quality) for assignment in assignments]
 
-    def head_losses(
-        self, output: HeadOutput, assignment: Assignment, share: DenseShare | None = None
+    def losses(
+        self, images: Sequence[Tensor], targets: Sequence[Target], share: DenseShare | None = None
     ) -> dict[str, Tensor]:
-        """ "loss_cls", "loss_box" and "loss_center" of a batch, or of a share of one."""
+        """As in `Divisible`: "loss_cls", "loss_box" and "loss_center".
+
+        Targets may have "masks", none of them empty. They move the sampling to their centroids even here, where no mask
+        is predicted, as in the reference; leave them out to sample around the centres of the boxes.
+        """
+        check_paired(images, targets)
+        output = self.outputs(self.preprocess(images, share.size if share else None))
+        grid = self.grid(output)
+        assignment = share.assignment if share else self.assign(grid, targets)
+        return self.criterion(output, grid, assignment, targets, share)
+
+    def outputs(self, batch: Tensor) -> HeadOutput:
+        """(B, 3, H, W) normalised -> all that the losses compare with targets."""
+        output: HeadOutput = self.head(self.features(batch))
+        return output
+
+    def criterion(
+        self,
+        output: HeadOutput,
+        grid: Grid,
+        assignment: Assignment,
+        targets: Sequence[Target],
+        share: DenseShare | None = None,
+    ) -> dict[str, Tensor]:
+        """Losses of what was predicted. Another assignment or other weights, and other losses, come in here.
+
+        Args:
+            output: of a batch.
+            grid: its L locations.
+            assignment: (B, L), what each should predict and how much that counts.
+            targets: of the batch.
+            share: if this is a part of a batch.
+        """
+        del grid, targets  # the assignment says all that FCOS needs
         whole = (share.positives, share.quality) if share else None
         return fcos_losses(output, assignment, self.settings.box_quality, whole)
 
-    def losses(
-        self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]], share: DenseShare | None = None
-    ) -> dict[str, Tensor]:
-        """Losses of a batch, to be added up.
-
-        Args:
-            images: (3, h, w) each, see `preprocess`.
-            targets: one an image, in its pixels: "boxes" (N, 4) float XYXY, "labels" (N,) int64, and optionally "masks"
-                (N, h, w) bool, none of them empty. N = 0 is legal. Masks move the sampling to their centroids even
-                here, where no mask is predicted, as in the reference; leave them out to sample around the centres of
-                the boxes.
-            share: of `shares`, if these images are a part of a batch; losses of all parts then add up to its losses.
-
-        Returns:
-            Scalars "loss_cls", "loss_box", "loss_center".
-        """
-        if len(images) != len(targets):
-            raise ValueError(f"{len(images)} images but {len(targets)} targets")
-        output = self.head(self.features(self.preprocess(images, share.size if share else None)))
-        assignment = share.assignment if share else self.assign(self.grid(output), targets)
-        return self.head_losses(output, assignment, share)
-
-    def forward(self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    def forward(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
         """The same as `losses`; data-parallel wrappers only see calls of the module itself."""
         return self.losses(images, targets)
 
@@ -233,22 +214,10 @@ class FCOS(nn.Module):
         original_sizes: Sequence[tuple[int, int]],
         settings: InferenceSettings | None = None,
     ) -> list[dict[str, Tensor]]:
-        """Objects found in every image, best first.
-
-        Args:
-            images: (3, h, w) each, see `preprocess`.
-            original_sizes: (height, width) of each image before it was resized.
-            settings: thresholds, None for those of the detector's settings.
-
-        Returns:
-            One dict an image: "boxes" (N, 4) XYXY in the original image, clipped to it, "scores" (N,), "labels" (N,).
-
-        Raises:
-            RuntimeError: the model is in training mode, where predicting would move the statistics of its batch norms.
-        """
+        """As in `Detector`."""
         if self.training:
             raise RuntimeError("predict needs evaluation mode: call .eval() first")
-        found = self.detect(self.head(self.features(self.preprocess(images))), settings)
+        found = self.detect(self.outputs(self.preprocess(images)), settings)
         results = []
         for detections, image, original in zip(found, images, original_sizes, strict=True):
             boxes, inside = to_original(detections.boxes, (image.shape[1], image.shape[2]), original)
@@ -258,6 +227,4 @@ class FCOS(nn.Module):
         return results
 
 
-def build(backbone: Backbone, num_classes: int, settings: FCOSSettings) -> FCOS:
-    """FCOS, ready to train. The entry of the catalog."""
-    return FCOS(backbone, num_classes, settings)
+build = Builder(FCOSSettings, FCOS)

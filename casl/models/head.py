@@ -30,12 +30,14 @@ class HeadOutput:
         ltrb: (B, 4, h, w), distances to the sides of the box, >= 0, in units of the level's stride.
         center: (B, 1, h, w), centre-ness (or IoU) before the sigmoid.
         kernels: (B, K, h, w), the parameters of each location's mask head; None without a controller.
+        mask_features: (B, F, h, w), one map and no list, that masks are drawn from; None in FCOS.
     """
 
     logits: list[Tensor]
     ltrb: list[Tensor]
     center: list[Tensor]
     kernels: list[Tensor] | None
+    mask_features: Tensor | None = None
 
 
 def flatten_levels(levels: Sequence[Tensor]) -> Tensor:

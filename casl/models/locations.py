@@ -43,11 +43,14 @@ class Assignment:
         labels: (..., L) int64, class in [0, num_classes), num_classes = background.
         ltrb: (..., L, 4) float, distances to the sides of the box in units of the stride; zeros on background.
         gt_index: (..., L) int64, row of the object within its image, -1 on background.
+        weights: (..., L) float32, what the loss terms of a location are multiplied by: the weight of its box, on
+            background 1 unless a method puts a soft weight there. None for 1 everywhere.
     """
 
     labels: Tensor
     ltrb: Tensor
     gt_index: Tensor
+    weights: Tensor | None = None
 
     @property
     def positive(self) -> Tensor:
@@ -190,10 +193,32 @@ def assign(
     return assign_on(make_grid(locations, strides, ranges), boxes, labels, centers, num_classes, radius)
 
 
-def stack_assignments(images: Sequence[Assignment]) -> Assignment:
-    """One Assignment (B, L) of B assignments (L,) over the same grid."""
+def stack_assignments(images: Sequence[Assignment], box_weights: Sequence[Tensor] | None = None) -> Assignment:
+    """One Assignment (B, L) of B assignments (L,) over the same grid.
+
+    Args:
+        images: without weights.
+        box_weights: (N,) float32 for each image, of its boxes; None for 1.
+    """
     return Assignment(
         torch.stack([image.labels for image in images]),
         torch.stack([image.ltrb for image in images]),
         torch.stack([image.gt_index for image in images]),
+        None
+        if box_weights is None
+        else torch.stack(list(map(matched_weights, box_weights, (i.gt_index for i in images)))),
     )
+
+
+def matched_weights(box_weights: Tensor, matches: Tensor) -> Tensor:
+    """Weights of whatever is matched with boxes, 1 where it is matched with none.
+
+    Args:
+        box_weights: (N,) float32.
+        matches: (L,) int64, row of a box, negative for none.
+
+    Returns:
+        (L,) float32.
+    """
+    padded = torch.cat([box_weights, box_weights.new_ones(1)])
+    return padded[torch.where(matches < 0, len(box_weights), matches)]

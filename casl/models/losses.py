@@ -18,18 +18,26 @@ from casl.models.locations import Assignment
 BOX_QUALITIES = ("ctrness", "iou")
 
 
-def focal_sum(logits: Tensor, labels: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Sigmoid focal loss, summed over locations and classes.
+def focal_sum(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Sigmoid focal loss (alpha 0.25, gamma 2), summed over locations or anchors and classes.
 
     Args:
         logits: (M, C) float.
-        labels: (M,) int64, C = background.
-        alpha: weight of the positive term.
-        gamma: exponent that silences what is easy.
+        targets: (M, C), 1 for the class of the object, 0 otherwise; rows of zeros are background.
+        weights: (M,), None for 1.
     """
-    target = functional.one_hot(labels, logits.shape[1] + 1)[:, :-1].to(logits.dtype)
-    loss: Tensor = sigmoid_focal_loss(logits, target, alpha=alpha, gamma=gamma, reduction="sum")
-    return loss
+    if weights is None:
+        loss: Tensor = sigmoid_focal_loss(logits, targets, reduction="sum")
+        return loss
+    terms: Tensor = sigmoid_focal_loss(logits, targets, reduction="none")
+    return (terms * weights[:, None]).sum()
+
+
+def class_sum(logits: Tensor, assignment: Assignment) -> Tensor:
+    """`focal_sum` of (B, L, C) logits of a batch."""
+    flat = logits.flatten(0, 1)
+    targets = functional.one_hot(assignment.labels.flatten(), flat.shape[1] + 1)[:, :-1].to(flat.dtype)
+    return focal_sum(flat, targets, None if assignment.weights is None else assignment.weights.flatten())
 
 
 def centerness(ltrb: Tensor) -> Tensor:
@@ -78,7 +86,7 @@ def normalisers(assignment: Assignment, box_quality: str = "ctrness") -> tuple[T
     """What the losses of a batch are divided by, but for lower limits: the number of positives, and what weighs their
     boxes, the sum of their centre-ness or again their number.
 
-    Both add up over the parts of a batch.
+    Both add up over the parts of a batch, and count every box once whatever its weight.
     """
     positive = assignment.positive
     count = positive.sum().float()
@@ -97,7 +105,8 @@ def fcos_losses(
 
     Args:
         output: of the head.
-        assignment: (B, L), of the same grid.
+        assignment: (B, L), of the same grid. Its weights multiply the terms of each location; soft weights of
+            background multiply class terms, the only ones background has. No normaliser contains a weight.
         box_quality: "ctrness" weights the box loss by the centre-ness target and trains `center` to predict it; "iou"
             weights nothing and trains `center` to predict the IoU of the predicted box.
         whole: `normalisers` of the batch that this is a part of; losses of all parts then add up to those of the
@@ -112,15 +121,15 @@ def fcos_losses(
     logits = flatten_levels(output.logits)
     sums = None if whole is None else logits.new_tensor(whole)
     count = (positive.sum().float() if sums is None else sums[0]).clamp(min=1.0)
-    loss_cls = focal_sum(logits.flatten(0, 1), assignment.labels.flatten()) / count
+    weights = None if assignment.weights is None else assignment.weights[positive]
     predicted, target = flatten_levels(output.ltrb)[positive], assignment.ltrb[positive]
     if box_quality == "ctrness":
         quality = centerness(target)
         total = (quality.sum() if sums is None else sums[1]).clamp(min=1e-6)
-        loss_box = giou_sum(predicted, target, quality) / total
+        loss_box = giou_sum(predicted, target, quality if weights is None else quality * weights) / total
     else:
         quality = iou_giou(predicted, target)[0].detach()
-        loss_box = giou_sum(predicted, target) / count
+        loss_box = giou_sum(predicted, target, weights) / count
     center = flatten_levels(output.center)[positive].squeeze(1)
-    loss_center = functional.binary_cross_entropy_with_logits(center, quality, reduction="sum") / count
-    return {"loss_cls": loss_cls, "loss_box": loss_box, "loss_center": loss_center}
+    loss_center = functional.binary_cross_entropy_with_logits(center, quality, weights, reduction="sum") / count
+    return {"loss_cls": class_sum(logits, assignment) / count, "loss_box": loss_box, "loss_center": loss_center}

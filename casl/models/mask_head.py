@@ -103,6 +103,21 @@ class InstanceKernels:
             yield self.select(slice(start, start + size))
 
 
+@dataclass(frozen=True)
+class Objects:
+    """The G objects of all images of a batch, whose masks are learned.
+
+    Attributes:
+        masks: (G, H, W) bool at the stride of the mask logits.
+        images: (G,) int64, the image of each, ascending.
+        weights: (G,) float32, of their boxes; None for 1.
+    """
+
+    masks: Tensor
+    images: Tensor
+    weights: Tensor | None = None
+
+
 def mask_inputs(features: Tensor, kernels: InstanceKernels, coords: bool = True, stride: int = MASK_STRIDE) -> Tensor:
     """What the first layer of every instance's network sees.
 
@@ -193,14 +208,16 @@ def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
     return 1 - 2 * (x * y).sum(1) / (x.square().sum(1) + y.square().sum(1) + DICE_EPSILON)
 
 
-def mean_or_zero(losses: Tensor, count: int | None = None) -> Tensor:
+def mean_or_zero(losses: Tensor, count: int | None = None, weights: Tensor | None = None) -> Tensor:
     """Mean of (N,) losses; of none 0, still connected to what they would have been made from.
 
     Args:
         losses: of a batch, or of a part of one.
         count: losses of the whole batch, if these are a part; the means of all parts then add up to that of the batch.
+        weights: (N,), what each loss is multiplied by, None for 1. The divisor stays the number of losses.
     """
-    return losses.sum() / max(len(losses) if count is None else count, 1)
+    weighted = losses if weights is None else losses * weights
+    return weighted.sum() / max(len(losses) if count is None else count, 1)
 
 
 def sample_targets(masks: Tensor, height: int, width: int, stride: int = OUT_STRIDE) -> Tensor:

@@ -1,23 +1,20 @@
 """What a part of a batch must know of the whole, so that the losses of all parts add up to those of the whole.
 
 A batch is divided among processes, or into pieces that fit into memory, or both. Losses are sums over images divided by
-counts over the batch; the counts follow from the labels alone, without the network. So `shares` of a detector takes the
-counts of the whole first, and `losses` of each part divides by them. A detector without `shares` cannot be divided.
+counts over the batch; the counts follow from the labels alone, without the network. So a detector that can be divided
+first takes the counts of the whole (`Divisible.shares`), and then divides the losses of each part by them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
+from casl.models.detector import Detector, Part, Target
 from casl.models.locations import Assignment
-
-DIVISOR = 32  # of the padded input: the stride of C5, so that the pyramid doubles exactly
-
-Part = tuple[Sequence[Tensor], Sequence[Mapping[str, Tensor]]]  # images and targets, as `losses` takes them
 
 
 class Peers(Protocol):
@@ -62,9 +59,24 @@ class MaskShare(DenseShare):
     chosen: Tensor | None
 
 
-def padded(height: int, width: int) -> tuple[int, int]:
-    """The next multiples of 32."""
-    return -(-height // DIVISOR) * DIVISOR, -(-width // DIVISOR) * DIVISOR
+S = TypeVar("S", bound=Share)
+
+
+class Divisible(Detector, Protocol[S]):
+    """A detector whose batches can be divided."""
+
+    def shares(self, parts: Sequence[Part], size: tuple[int, int], images: int, peers: Peers) -> Sequence[S]:
+        """What `losses` must know of the whole batch for each of its parts that this process has.
+
+        Args:
+            parts: images and targets, in the order of the batch.
+            size: (height, width) that holds every image of the batch.
+            images: of the whole batch.
+            peers: the processes that have the other parts; all of them call this.
+        """
+
+    def losses(self, images: Sequence[Tensor], targets: Sequence[Target], share: S | None = None) -> dict[str, Tensor]:
+        """Losses of a batch, or of the part of one that `share` is about: those of all parts add up to the batch's."""
 
 
 def total(peers: Peers, values: Sequence[float]) -> list[float]:

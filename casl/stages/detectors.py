@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from casl.data.coco import CocoSplit
 from casl.data.pseudo import Prediction
 from casl.errors import DataError, SpecError, StageError, StoppedError
 from casl.models.detect import InferenceSettings
+from casl.models.detector import Builder, check_options, known_options
 from casl.spec.context import Context, Progress
 from casl.spec.records import Model
 from casl.stages.feed import image_tensor
@@ -36,6 +37,7 @@ def build_detector(model: Model, ctx: Context, *, pretrained: bool, non_overlap:
         non_overlap: predict as EntitySeg does: one entity a pixel, candidates chosen by class probability alone.
 
     Raises:
+        SpecError: the detector does not have what the model sets.
         DataError: the named weights are not there.
     """
     backbone = load("backbone", model.backbone)(
@@ -45,29 +47,55 @@ def build_detector(model: Model, ctx: Context, *, pretrained: bool, non_overlap:
         frozen_stages=model.frozen_stages,
         frozen_norm=model.frozen_stages > 0,
     )
-    build = load("detector", model.detector)
-    settings = _settings(get_type_hints(build)["settings"], model, non_overlap)
-    detector: nn.Module = build(backbone, model.classes, settings)
+    build: Builder[Any, Any] = load("detector", model.detector)
+    detector: nn.Module = build(backbone, model.classes, settings_of(build, model, non_overlap=non_overlap))
     return detector.to(ctx.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _settings(kind: Any, model: Model, non_overlap: bool) -> Any:
-    """A detector's settings, filled from the spec as far as it has such fields."""
-    values: dict[str, Any] = {
-        "channels": model.channels,
-        "towers": model.towers,
-        "ranges": model.ranges,
-        "clip": model.clip,
-        "mask_channels": model.mask_channels,
-        "stuff": model.stuff,
-        "keypoints": model.keypoints,
-        "rois": model.rois or None,
-        "head_norm": model.head_norm,
-        **(ENTITY_HEAD if model.entity_head else {}),
-        **(ENTITY_INFERENCE if non_overlap else {}),
-    }
-    names = {f.name for f in fields(kind)}
-    return kind(**{name: value for name, value in values.items() if name in names})
+# Fields of Model that are the shape of a profile. All its detectors are given it, and leave out what they have not.
+SHAPE = ("channels", "ranges", "mask_channels", "clip")
+# Fields of Model that only some detectors have. Set to anything but its default, such a field must be known.
+OWN = ("towers", "stuff", "keypoints", "rois", "head_norm")
+
+
+def settings_of(
+    build: Builder[Any, Any], model: Model, *, non_overlap: bool = False, options: Sequence[tuple[str, Any]] = ()
+) -> Any:
+    """A detector's settings, filled from the spec.
+
+    Args:
+        build: of the catalog.
+        model: its fields SHAPE are taken as far as the detector has them, its fields OWN must be known where they are
+            set.
+        non_overlap: as in `build_detector`.
+        options: name and value of further settings.
+
+    Raises:
+        SpecError: the detector does not have what is set, or does not allow the value.
+    """
+    known = {f.name for f in fields(build.settings)}
+    usual = {f.name: f.default for f in fields(Model)}
+    values = {name: getattr(model, name) for name in (*SHAPE, *OWN)} | {"rois": model.rois or None}
+    if strange := [name for name in OWN if name not in known and getattr(model, name) != usual[name]]:
+        raise _not_known(model, strange[0], known.intersection(OWN))
+    check_options(model.detector, options, known_options(build.settings, (*SHAPE, *OWN)))
+    values |= {} if not model.entity_head else _entire(ENTITY_HEAD, model, "entity_head", known)
+    values |= {} if not non_overlap else _entire(ENTITY_INFERENCE, model, "non_overlap", known)
+    return build.settings(**{n: v for n, v in values.items() if n in known} | dict(options))
+
+
+def _entire(values: dict[str, Any], model: Model, field: str, known: Collection[str]) -> dict[str, Any]:
+    if not values.keys() <= set(known):
+        raise _not_known(model, field, ())
+    return values
+
+
+def _not_known(model: Model, field: str, others: Collection[str]) -> SpecError:
+    has = f"of such fields it has {', '.join(sorted(others))}" if others else "it has no such field"
+    return SpecError(
+        f"detector {model.detector!r} knows nothing of {field!r}, which the model sets; {has}.\n"
+        f"  leave {field} out for this detector, or choose one that has it."
+    )
 
 
 # EntitySeg's additions to CondInst; weights of its entity_r50_1x configuration (method reference sec. 2.1)

@@ -15,6 +15,7 @@ from casl.models.backbone import build_backbone
 from casl.models.condinst import CondInst, CondInstSettings
 from casl.models.convert.conversion import Wish, convert_from, convert_to
 from casl.models.detect import InferenceSettings
+from casl.models.detector import to_batch
 from casl.models.frameworks import detectron2_rcnn, detectron2_retinanet
 from casl.models.frameworks.faster_rcnn import FasterRCNNSettings, KeypointRCNNSettings
 from casl.models.frameworks.panoptic_fpn import PanopticFPNSettings
@@ -212,3 +213,23 @@ def test_it_learns_and_predicts_in_mixed_precision(name: str) -> None:
         found = model.eval().predict([scene()[0]], [(64, 64)], InferenceSettings(0.0, nms=0.5, max_detections=5))[0]
     assert all(torch.isfinite(loss) for loss in losses.values())
     assert found["boxes"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_prepares_images_bit_for_bit_as_all_detectors_do(name: str) -> None:
+    model = small(name).eval()
+    images = [scene()[0], without_objects(40, 70)[0]]
+    seen: list[Tensor] = []
+    model.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    model.predict(images, [(64, 64), (40, 70)])
+    mean, std = (torch.tensor(values)[:, None, None] for values in (model.settings.mean, model.settings.std))
+    assert torch.equal(seen[0], to_batch(images, mean, std))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_of_boxes_are_refused(name: str) -> None:
+    images, targets = batch(scene())
+    model = small(name).train()
+    assert not model.weighted
+    with pytest.raises(ValueError, match=r"losses of detectron2 do not know.*--provider torchvision"):
+        model.losses(images, [targets[0] | {"weights": torch.ones(2)}])

@@ -108,9 +108,8 @@ def test_losses_have_names(changes: dict[str, Any], names: set[str]) -> None:
     assert all(loss.dim() == 0 and loss.isfinite() and loss > 0 for loss in losses.values())
 
 
-def test_mask_loss_equals_plain_loops_over_positives() -> None:
-    model = small().eval()
-    images, targets = batch(scene(64, 96), nothing(), scene(96, 80))
+def mask_losses_by_loops(model: CondInst, images: list[Tensor], targets: list[Target]) -> dict[tuple[int, int], Tensor]:
+    """Dice losses (P,) of the positives of each object, by image and object; images pad to 96 x 96."""
     padded = model.preprocess(images)
     output = model.head(model.features(padded))
     features = model.mask_branch(model.features(padded))
@@ -138,10 +137,23 @@ def test_mask_loss_equals_plain_loops_over_positives() -> None:
         y = full[2::4, 2::4]
         return 1 - 2 * (x * y).sum() / ((x**2).sum() + (y**2).sum() + 1e-5)
 
-    positives = assignment.positive.nonzero().tolist()
-    assert len({image for image, _ in positives}) == 2
-    expected = torch.stack([loss(image, place) for image, place in positives]).mean()
-    torch.testing.assert_close(model.losses(images, targets)["loss_mask"], expected)
+    found: dict[tuple[int, int], list[Tensor]] = {}
+    for image, place in assignment.positive.nonzero().tolist():
+        found.setdefault((image, int(assignment.gt_index[image, place])), []).append(loss(image, place))
+    return {key: torch.stack(losses) for key, losses in found.items()}
+
+
+def test_mask_loss_equals_plain_loops_over_positives() -> None:
+    model = small().eval()
+    images, targets = batch(scene(64, 96), nothing(), scene(96, 80))
+    by_object = mask_losses_by_loops(model, images, targets)
+    assert by_object.keys() == {(0, 0), (0, 1), (2, 0), (2, 1)}
+    expected = torch.cat(list(by_object.values()))
+    torch.testing.assert_close(model.losses(images, targets)["loss_mask"], expected.mean())
+
+    targets[0]["weights"] = torch.tensor([0.0, 2.0])  # the others count once
+    factors = torch.cat([torch.full_like(v, {(0, 0): 0, (0, 1): 2}.get(k, 1)) for k, v in by_object.items()])
+    torch.testing.assert_close(model.losses(images, targets)["loss_mask"], (factors * expected).mean())
 
 
 @pytest.mark.parametrize("changes", [{}, ENTITY, {"max_proposals": None, "topk_per_image": 4}])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from casl.models.entity_head import PATH_WEIGHTS, KernelBank, KernelHead, cluster_loss, with_coordinates
-from casl.models.mask_head import InstanceKernels, KernelLayout, dice_loss, dynamic_masks
+from casl.models.mask_head import InstanceKernels, KernelLayout, Objects, dice_loss, dynamic_masks
 
 RAMP = torch.arange(169.0)
 FEATURES = torch.arange(128.0).reshape(1, 8, 4, 4) / 128
@@ -71,7 +71,9 @@ def test_path_of_instance_kernels_alone_is_the_plain_mask_head() -> None:
 
 
 def test_cluster_loss_of_case_12() -> None:
-    loss = 0.5 * cluster_loss(dynamic_masks(FEATURES, KERNELS), GT_INDEX, torch.zeros(2, dtype=torch.int64), halves())
+    loss = 0.5 * cluster_loss(
+        dynamic_masks(FEATURES, KERNELS), GT_INDEX, Objects(halves(), torch.zeros(2, dtype=torch.int64))
+    )
     assert loss.item() == pytest.approx(0.208756, abs=1e-5)
 
 
@@ -87,7 +89,10 @@ def test_cluster_loss_of_two_images_with_a_missed_object_and_uncovered_pixels_by
         1 - 2 * (1 - first[3]) / ((1 - first).square().sum() + 1 + 1e-5),
         torch.tensor(1 - 2 / (1 + 1 + 1e-5)),
     ]
-    torch.testing.assert_close(cluster_loss(logits, instances, images, targets), torch.stack(expected).mean())
+    torch.testing.assert_close(cluster_loss(logits, instances, Objects(targets, images)), torch.stack(expected).mean())
+    weights = torch.arange(len(images)) + 0.5  # of a missed object nothing is left to weigh
+    weighed = torch.stack(expected) * weights[instances.unique()]
+    torch.testing.assert_close(cluster_loss(logits, instances, Objects(targets, images, weights)), weighed.mean())
 
 
 def test_coordinates_run_down_the_rows_then_along_the_columns() -> None:

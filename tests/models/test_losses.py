@@ -57,10 +57,10 @@ def test_box_loss_is_a_weighted_sum() -> None:
 
 def test_focal_loss_of_two_locations_by_hand() -> None:
     logits = torch.tensor([[math.log(3.0), 0.0], [0.0, 0.0]])  # probabilities .75 .5 / .5 .5
-    labels = torch.tensor([0, 2])  # class 0, background
+    targets = torch.tensor([[1.0, 0.0], [0.0, 0.0]])  # class 0, background
     found = 0.25 * 0.25**2 * -math.log(0.75)
     missed = 0.75 * 0.5**2 * -math.log(0.5)
-    assert focal_sum(logits, labels).item() == pytest.approx(found + 3 * missed, abs=1e-6)
+    assert focal_sum(logits, targets).item() == pytest.approx(found + 3 * missed, abs=1e-6)
 
 
 @pytest.mark.parametrize(("num_classes", "loss_cls"), [(80, 1.133219), (1, 1.128441)])

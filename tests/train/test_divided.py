@@ -91,6 +91,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "best of each": lambda: condinst(max_proposals=None, topk_per_image=5, cluster_weight=0.5),
     "retinanet": retinanet,
 }
+WEIGHTED = ("fcos", "fcos by iou", "entity, few drawn", "best of each", "retinanet")
 
 
 def seed() -> None:
@@ -129,6 +130,23 @@ def test_pieces_add_up_to_the_gradient_of_the_whole_batch(name: str) -> None:
             if gradient is not None:
                 difference = float((gradient - gradients(model)[key]).norm())  # type: ignore[operator]
                 assert difference < 2e-4 * gradient.norm() + 1e-7 * length, key
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_pieces_of_a_batch_with_weights_add_up_too(name: str) -> None:
+    """Some targets have weights and some have none, so a piece may have none at all."""
+    images, targets = batch()
+    targets[1]["weights"] = torch.tensor([0.0, 0.5, 1.0, 3.0])
+    targets[4]["weights"] = torch.tensor([2.0, 0.25])
+    one, plain = MODELS[name](), MODELS[name]()
+    expected = whole(one, images, targets)
+    whole(plain, *batch())
+    assert (flat(one) - flat(plain)).norm() > 0.05 * flat(one).norm()
+    for pieces in PIECES:
+        model = MODELS[name]()
+        losses = Division(model.train(), ALONE, pieces, CPU).gradients(images, targets, seed, "float32")
+        assert losses == pytest.approx({"loss": sum(expected.values()), **expected}, rel=1e-5)
+        assert float((flat(one) - flat(model)).norm()) < 1e-5 * flat(one).norm()
 
 
 def test_pieces_that_know_nothing_of_each_other_would_not_add_up() -> None:

@@ -7,7 +7,7 @@ torchvision's is everything behind the pyramid: heads, anchors, matching, sampli
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -19,15 +19,14 @@ from torchvision.models.detection.image_list import ImageList
 from casl.errors import SpecError
 from casl.models.backbone import Backbone
 from casl.models.detect import InferenceSettings
+from casl.models.detector import Target, check_paired, check_targets, to_batch
 from casl.models.fpn import FPN
 from casl.models.frameworks.restore import restore
-from casl.models.shares import Share, padded
+from casl.models.shares import Share
 
 SIZES = (32, 64, 128, 256, 512)  # of torchvision's anchors, pixels, finest level first
 RATIOS = (0.5, 1.0, 2.0)  # height over width
 REFERENCE_RANGE = 64.0  # `ranges[0]` at which anchors have these sizes
-
-Target = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class FrameworkSettings:
 
 
 class Framework(nn.Module):
-    """A detector of torchvision's behind our pyramid: images in, losses or objects out.
+    """A detector of torchvision's behind our pyramid.
 
     State-dict keys begin with `backbone.`, `fpn.` or `framework.`; the last are torchvision's own names.
 
@@ -79,20 +78,18 @@ class Framework(nn.Module):
 
     Attributes:
         first_label: what torchvision calls class 0.
-        needs: what a target must have besides boxes and labels.
     """
 
     mean: Tensor
     std: Tensor
     first_label: ClassVar[int] = 1
     needs: ClassVar[tuple[str, ...]] = ()
+    weighted: ClassVar[bool] = True
 
     def __init__(
         self, backbone: Backbone, fpn: FPN, framework: Any, num_classes: int, settings: FrameworkSettings
     ) -> None:
         super().__init__()
-        if num_classes < 1:
-            raise SpecError(f"a detector needs at least one class, got {num_classes}")
         self.num_classes = num_classes
         self.settings = settings
         self.backbone = backbone
@@ -126,41 +123,31 @@ class Framework(nn.Module):
     def losses(
         self, images: Sequence[Tensor], targets: Sequence[Target], share: Share | None = None
     ) -> dict[str, Tensor]:
-        """Losses of a batch, to be added up.
-
-        Args:
-            images: (3, h, w) each, uint8 or float, RGB on 0..255, sizes may differ.
-            targets: one an image, in its pixels: "boxes" (N, 4) float XYXY, "labels" (N,) int64 from 0 on, and what
-                `needs` names. N = 0 is legal.
-            share: of a framework that has `shares`, if these images are a part of a batch.
-
-        Returns:
-            Scalars by name.
-
-        Raises:
-            ValueError: images and targets do not fit together, or a box is empty.
-            RuntimeError: the model is in evaluation mode, where torchvision's draw no samples.
-        """
+        """As in `Detector`; `share` as in `Divisible`, of a framework that has `shares`."""
         if not self.training:
             raise RuntimeError("losses need training mode: call .train() first")
-        if len(images) != len(targets):
-            raise ValueError(f"{len(images)} images but {len(targets)} targets")
+        check_paired(images, targets)
+        check_boxes(targets, self.num_classes)
         for image, target in zip(images, targets, strict=True):
             self.check(image, target)
-        batch = to_batch(images, self.mean, self.std, share.size if share else None)
+        batch = self._batch(images, share.size if share else None)
         return self.framework_losses(batch, self.features(batch.tensors), [self._translated(t) for t in targets])
+
+    def _batch(self, images: Sequence[Tensor], size: tuple[int, int] | None = None) -> ImageList:
+        """Images in torchvision's terms: a batch, and the sizes before padding."""
+        sizes = [(image.shape[1], image.shape[2]) for image in images]
+        return ImageList(to_batch(images, self.mean, self.std, size), sizes)
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
         """The same as `losses`; data-parallel wrappers only see calls of the module itself."""
         return self.losses(images, targets)
 
     def check(self, image: Tensor, target: Target) -> None:
-        """Whether a target can be learned from.
+        """Whether what a target has besides boxes can be learned from.
 
         Raises:
             ValueError: it cannot; the message says why.
         """
-        check_boxes(target, self.num_classes)
         shapes = self.shapes(len(target["labels"]), image.shape[1], image.shape[2])
         for name in self.needs:
             found = tuple(target[name].shape) if name in target else "none"
@@ -174,7 +161,7 @@ class Framework(nn.Module):
     def _translated(self, target: Target) -> dict[str, Tensor]:
         """A target in torchvision's terms."""
         values = {"boxes": target["boxes"].float(), "labels": target["labels"] + self.first_label}
-        return values | {name: target[name] for name in self.needs}
+        return values | {name: target[name] for name in (*self.needs, "weights") if name in target}
 
     @torch.no_grad()
     def predict(
@@ -183,23 +170,10 @@ class Framework(nn.Module):
         original_sizes: Sequence[tuple[int, int]],
         settings: InferenceSettings | None = None,
     ) -> list[dict[str, Tensor]]:
-        """Objects found in every image, best first.
-
-        Args:
-            images: as in `losses`.
-            original_sizes: (height, width) of each image before it was resized.
-            settings: thresholds, None for those of the detector's settings.
-
-        Returns:
-            One dict an image: "boxes" (N, 4) XYXY in the original image, clipped to it, "scores" (N,), "labels" (N,)
-            from 0 on, and whatever else the framework finds, see `restore`.
-
-        Raises:
-            RuntimeError: the model is in training mode.
-        """
+        """As in `Detector`."""
         if self.training:
             raise RuntimeError("predict needs evaluation mode: call .eval() first")
-        batch = to_batch(images, self.mean, self.std)
+        batch = self._batch(images)
         found = self.detect(batch, self.features(batch.tensors), settings or self.settings.inference)
         results = []
         for objects, size, original in zip(found, batch.image_sizes, original_sizes, strict=True):
@@ -216,43 +190,16 @@ class Placeholder(nn.Module):
         self.out_channels = channels
 
 
-def to_batch(images: Sequence[Tensor], mean: Tensor, std: Tensor, size: tuple[int, int] | None = None) -> ImageList:
-    """Normalised images, padded with zeros at the bottom and the right to one size, a multiple of 32: what
-    `FCOS.preprocess` does, with the sizes before padding beside it.
-
-    Args:
-        images: (3, h, w) each, uint8 or float, RGB on 0..255.
-        mean, std: (3, 1, 1) float.
-        size: (H, W) to pad to, None for the smallest that holds all.
+def check_boxes(targets: Sequence[Target], num_classes: int) -> None:
+    """As `check_targets`; besides, boxes must have a width and a height.
 
     Raises:
-        ValueError: no image, or one that is not (3, h, w).
+        ValueError: as there, or a box has none.
     """
-    if not images:
-        raise ValueError("no images")
-    if wrong := [tuple(image.shape) for image in images if image.dim() != 3 or len(image) != 3]:
-        raise ValueError(f"an image is (3, height, width) RGB, got {wrong[0]}")
-    sizes = [(image.shape[1], image.shape[2]) for image in images]
-    height, width = size or padded(max(h for h, _ in sizes), max(w for _, w in sizes))
-    batch = mean.new_zeros(len(images), 3, height, width)
-    for row, image, (h, w) in zip(batch, images, sizes, strict=True):
-        row[:, :h, :w] = (image.to(mean) - mean) / std
-    return ImageList(batch, sizes)
-
-
-def check_boxes(target: Target, num_classes: int) -> None:
-    """Whether boxes and labels can be learned from.
-
-    Raises:
-        ValueError: they cannot; the message says how.
-    """
-    boxes, labels = target["boxes"], target["labels"]
-    if boxes.shape != (len(labels), 4):
-        raise ValueError(f"boxes {tuple(boxes.shape)} and {len(labels)} labels in a target")
+    check_targets(targets, num_classes)
+    boxes = torch.cat([target["boxes"] for target in targets])
     if bool((boxes[:, 2:] <= boxes[:, :2]).any()):
         raise ValueError(f"a box without width or height, which no anchor can be matched to, among {boxes.tolist()}")
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
-        raise ValueError(f"labels {sorted(set(labels.tolist()))} for a detector of {num_classes} classes")
 
 
 def anchors(sizes: Sequence[Sequence[int]], scale: float) -> AnchorGenerator:

@@ -1,8 +1,8 @@
 """What lets detectron2's meta-architectures run on the backbone and the pyramid of this package.
 
 detectron2's own forward is called, in training and to predict; it asks its backbone for maps, and gets those of our
-pyramid. Images are already resized, RGB, and classes count from 0 in both. detectron2 is imported when a detector is
-built, never before.
+pyramid. It prepares images itself, with our mean and deviation, bit for bit as `to_batch` does. Images are already
+resized, RGB, and classes count from 0 in both. detectron2 is imported when a detector is built, never before.
 
 Source: detectron2 modeling/meta_arch (commit in docs/detectron2.md), its documented inputs and outputs.
 """
@@ -15,18 +15,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from casl.errors import SpecError, need_detectron2
+from casl.errors import need_detectron2
 from casl.models.backbone import Backbone
 from casl.models.detect import InferenceSettings
+from casl.models.detector import DIVISOR, B, Builder, D, Target, check_paired
 from casl.models.fpn import FPN
-from casl.models.frameworks.adapter import FrameworkSettings, Target, check_boxes
+from casl.models.frameworks.adapter import FrameworkSettings, check_boxes
 
-DIVISOR = 32  # images are padded to a multiple of it, as everywhere here
 NORMALIZER = "loss_normalizer"
 
 
 class Detectron2Framework(nn.Module):
-    """A meta-architecture of detectron2's behind our pyramid: images in, losses or objects out.
+    """A meta-architecture of detectron2's behind our pyramid.
 
     State-dict keys begin with `backbone.`, `fpn.` or `framework.`; the last are detectron2's own names.
 
@@ -38,11 +38,11 @@ class Detectron2Framework(nn.Module):
         settings: everything else.
 
     Attributes:
-        needs: what a target must have besides boxes and labels.
         levels: names of the maps that the framework reads, and their strides.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    weighted: ClassVar[bool] = False
     levels: ClassVar[Mapping[str, int]] = {}
 
     def __init__(
@@ -54,8 +54,6 @@ class Detectron2Framework(nn.Module):
         settings: FrameworkSettings,
     ) -> None:
         super().__init__()
-        if num_classes < 1:
-            raise SpecError(f"a detector needs at least one class, got {num_classes}")
         self.num_classes = num_classes
         self.settings = settings
         self.backbone = backbone
@@ -76,21 +74,21 @@ class Detectron2Framework(nn.Module):
         raise NotImplementedError
 
     def losses(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
-        """Losses of a batch, to be added up, by detectron2's names.
-
-        Args:
-            images: (3, h, w) each, uint8 or float, RGB on 0..255, sizes may differ.
-            targets: one an image, in its pixels: "boxes" (N, 4) float XYXY, "labels" (N,) int64 from 0 on, and what
-                `needs` names. N = 0 is legal.
+        """As in `Detector`, by detectron2's names. Boxes of targets cannot have weights.
 
         Raises:
-            ValueError: images and targets do not fit together, or a box is empty.
+            ValueError: as there, or a target has weights.
             RuntimeError: the model is in evaluation mode.
         """
         if not self.training:
             raise RuntimeError("losses need training mode: call .train() first")
-        if len(images) != len(targets):
-            raise ValueError(f"{len(images)} images but {len(targets)} targets")
+        check_paired(images, targets)
+        check_boxes(targets, self.num_classes)
+        if any("weights" in target for target in targets):
+            raise ValueError(
+                f"targets with weights, which the losses of detectron2 do not know: {type(self).__name__} learns from "
+                "targets without; frameworks of torchvision (--provider torchvision), FCOS and CondInst take them"
+            )
         from detectron2.utils.events import EventStorage
 
         inputs = [self.to_input(image, target) for image, target in zip(images, targets, strict=True)]
@@ -110,7 +108,6 @@ class Detectron2Framework(nn.Module):
         """
         from detectron2.structures import Boxes, Instances
 
-        check_boxes(target, self.num_classes)
         if missing := [name for name in self.needs if name not in target]:
             raise ValueError(f"the framework learns {missing[0]}: the target has {', '.join(target)} only")
         objects = Instances((image.shape[1], image.shape[2]))
@@ -125,11 +122,7 @@ class Detectron2Framework(nn.Module):
         original_sizes: Sequence[tuple[int, int]],
         settings: InferenceSettings | None = None,
     ) -> list[dict[str, Tensor]]:
-        """Objects found in every image, best first, as in `Framework.predict`.
-
-        Raises:
-            RuntimeError: the model is in training mode.
-        """
+        """As in `Detector`."""
         if self.training:
             raise RuntimeError("predict needs evaluation mode: call .eval() first")
         self.limit(settings or self.settings.inference)
@@ -185,10 +178,12 @@ def anchor_generator(sizes: Sequence[Sequence[float]], levels: Mapping[str, int]
     return DefaultAnchorGenerator(sizes=scaled, aspect_ratios=[0.5, 1.0, 2.0], strides=strides, offset=0.0)
 
 
-def needed(name: str) -> None:
-    """Say that a detector wants detectron2, where there is none.
+def built_with_detectron2(name: str, settings: type[B], detector: type[D]) -> Builder[B, D]:
+    """The entry of a detector in the catalog, which says what is missing where detectron2 is not installed."""
 
-    Raises:
-        MissingPackageError: it is not installed.
-    """
-    need_detectron2(f"detector {name!r}")
+    def make(backbone: Backbone, num_classes: int, chosen: B) -> D:
+        need_detectron2(f"detector {name!r}")
+        make_detector: Callable[[Backbone, int, B], D] = detector
+        return make_detector(backbone, num_classes, chosen)
+
+    return Builder(settings, make)

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from casl.models.backbone import Backbone
 from casl.models.detect import InferenceSettings
+from casl.models.detector import Target
 from casl.models.fpn import FPN
-from casl.models.frameworks.adapter import SIZES, Target, in_float32
+from casl.models.frameworks.adapter import SIZES, in_float32
 from casl.models.frameworks.detectron2_adapter import (
     Detectron2Framework,
     anchor_generator,
-    needed,
+    built_with_detectron2,
     pixels,
 )
 from casl.models.frameworks.faster_rcnn import CANONICAL, FasterRCNNSettings, KeypointRCNNSettings
@@ -78,7 +79,7 @@ class Detectron2FasterRCNN(Detectron2Framework):
 
 
 class Detectron2MaskRCNN(Detectron2FasterRCNN):
-    """Faster R-CNN that also learns "masks" (N, h, w) bool; further loss "loss_mask"."""
+    """Faster R-CNN that also learns "masks"; further loss "loss_mask"."""
 
     needs: ClassVar[tuple[str, ...]] = ("masks",)
 
@@ -105,7 +106,7 @@ class Detectron2MaskRCNN(Detectron2FasterRCNN):
 
 
 class Detectron2KeypointRCNN(Detectron2FasterRCNN):
-    """Faster R-CNN that also learns "keypoints" (N, K, 3) float; further loss "loss_keypoint"."""
+    """Faster R-CNN that also learns "keypoints"; further loss "loss_keypoint"."""
 
     needs: ClassVar[tuple[str, ...]] = ("keypoints",)
     proposals: ClassVar[int] = 1500
@@ -139,9 +140,8 @@ class Detectron2KeypointRCNN(Detectron2FasterRCNN):
 
 
 class Detectron2PanopticFPN(Detectron2MaskRCNN):
-    """Mask R-CNN that also learns "semantic" (h, w) int64: 0 things, s + 1 stuff class s, 255 unknown; further loss
-    "loss_sem_seg". Predictions also have "semantic" (height, width) int64; how stuff and things are merged into one map
-    is up to our metric, not to detectron2."""
+    """Mask R-CNN that also learns "semantic" maps and predicts them; further loss "loss_sem_seg". Stuff and
+    things are merged into one map by our metric, not by detectron2."""
 
     needs: ClassVar[tuple[str, ...]] = ("masks", "semantic")
     settings: PanopticFPNSettings
@@ -248,29 +248,7 @@ def _semantic(settings: PanopticFPNSettings) -> Any:
     )
 
 
-def build(backbone: Backbone, num_classes: int, settings: FasterRCNNSettings) -> Detectron2FasterRCNN:
-    """detectron2's Faster R-CNN, ready to train. The entry of the catalog, as are the three below.
-
-    Raises:
-        MissingPackageError: detectron2 is not installed.
-    """
-    needed("d2_faster_rcnn")
-    return Detectron2FasterRCNN(backbone, num_classes, settings)
-
-
-def build_mask(backbone: Backbone, num_classes: int, settings: FasterRCNNSettings) -> Detectron2MaskRCNN:
-    """detectron2's Mask R-CNN."""
-    needed("d2_mask_rcnn")
-    return Detectron2MaskRCNN(backbone, num_classes, settings)
-
-
-def build_keypoint(backbone: Backbone, num_classes: int, settings: KeypointRCNNSettings) -> Detectron2KeypointRCNN:
-    """detectron2's Keypoint R-CNN."""
-    needed("d2_keypoint_rcnn")
-    return Detectron2KeypointRCNN(backbone, num_classes, settings)
-
-
-def build_panoptic(backbone: Backbone, num_classes: int, settings: PanopticFPNSettings) -> Detectron2PanopticFPN:
-    """detectron2's PanopticFPN."""
-    needed("d2_panoptic_fpn")
-    return Detectron2PanopticFPN(backbone, num_classes, settings)
+build = built_with_detectron2("d2_faster_rcnn", FasterRCNNSettings, Detectron2FasterRCNN)
+build_mask = built_with_detectron2("d2_mask_rcnn", FasterRCNNSettings, Detectron2MaskRCNN)
+build_keypoint = built_with_detectron2("d2_keypoint_rcnn", KeypointRCNNSettings, Detectron2KeypointRCNN)
+build_panoptic = built_with_detectron2("d2_panoptic_fpn", PanopticFPNSettings, Detectron2PanopticFPN)

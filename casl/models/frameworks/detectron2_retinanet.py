@@ -19,7 +19,7 @@ from casl.models.frameworks.detectron2_adapter import (
     NORMALIZER,
     Detectron2Framework,
     anchor_generator,
-    needed,
+    built_with_detectron2,
     pixels,
 )
 from casl.models.frameworks.retinanet import RetinaNetSettings
@@ -87,11 +87,4 @@ def _make(maps: Any, num_classes: int, settings: RetinaNetSettings) -> nn.Module
     return made
 
 
-def build(backbone: Backbone, num_classes: int, settings: RetinaNetSettings) -> Detectron2RetinaNet:
-    """detectron2's RetinaNet, ready to train. The entry of the catalog.
-
-    Raises:
-        MissingPackageError: detectron2 is not installed.
-    """
-    needed("d2_retinanet")
-    return Detectron2RetinaNet(backbone, num_classes, settings)
+build = built_with_detectron2("d2_retinanet", RetinaNetSettings, Detectron2RetinaNet)

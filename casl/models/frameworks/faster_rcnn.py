@@ -1,4 +1,5 @@
-"""Faster, Mask and Keypoint R-CNN: torchvision's heads, samplers and losses on our backbone and pyramid.
+"""Faster, Mask and Keypoint R-CNN: torchvision's heads, matchers and samplers on our backbone and pyramid, and its
+losses with weights of boxes (`rcnn_losses`).
 
 Source: Faster R-CNN (NeurIPS 2015), FPN (CVPR 2017) and Mask R-CNN (ICCV 2017) as torchvision/models/detection builds
 `fasterrcnn_resnet50_fpn`, `maskrcnn_resnet50_fpn` and `keypointrcnn_resnet50_fpn`: P2..P5 and a max-pooled P6, one
@@ -23,26 +24,25 @@ from torchvision.ops.poolers import LevelMapper
 from casl.errors import SpecError
 from casl.models.backbone import Backbone
 from casl.models.detect import InferenceSettings
+from casl.models.detector import Builder, Target
 from casl.models.fpn import FPN
-from casl.models.frameworks.adapter import (
-    SIZES,
-    Framework,
-    FrameworkSettings,
-    Placeholder,
-    Target,
-    anchors,
-    in_float32,
+from casl.models.frameworks.adapter import SIZES, Framework, FrameworkSettings, Placeholder, anchors, in_float32
+from casl.models.frameworks.matching import Matches, match
+from casl.models.frameworks.rcnn_losses import (
+    Proposals,
+    Regions,
+    draw_regions,
+    keypoint_loss,
+    mask_loss,
+    proposal_losses,
+    propose,
+    region_losses,
 )
 
 POOLED = {"0": 4, "1": 8, "2": 16, "3": 32}  # levels that objects are cropped from, and their strides
 CANONICAL = (224, 4)  # an object of that many pixels is cropped from that level, FPN eq. 1
 ROIS = 512  # drawn an image, a quarter of them objects
 FEWEST_ROIS = 16
-_NAMES = {
-    "loss_classifier": "loss_cls",
-    "loss_box_reg": "loss_box",
-    "loss_rpn_box_reg": "loss_rpn_box",
-}
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,45 @@ class FasterRCNN(Framework):
         self, batch: ImageList, features: dict[str, Tensor], targets: list[dict[str, Tensor]]
     ) -> dict[str, Tensor]:
         """Those of the proposals and those of the objects."""
-        proposals, first = self.framework.rpn(batch, features, targets)
-        _, second = self.framework.roi_heads(features, proposals, batch.image_sizes, targets)
-        return {_NAMES.get(name, name): loss for name, loss in (first | second).items()}
+        proposals = propose(self.framework.rpn, batch, features)
+        matches = match(self.framework.rpn.proposal_matcher, proposals.anchors, targets)
+        first = self.proposal_criterion(proposals, matches, targets)
+        regions = draw_regions(self.framework.roi_heads, proposals.boxes, targets)
+        return first | self.criterion(features, batch.image_sizes, regions, targets)
+
+    def proposal_criterion(
+        self, proposals: Proposals, matches: Sequence[Matches], targets: Sequence[Target]
+    ) -> dict[str, Tensor]:
+        """ "loss_objectness" and "loss_rpn_box" of a sample of the anchors. Other matches, other weights and other
+        losses of the proposals come in here; see `proposal_losses`.
+
+        Args:
+            proposals: of a batch.
+            matches: of the anchors of each image.
+            targets: in torchvision's terms.
+        """
+        return proposal_losses(self.framework.rpn, proposals, matches, targets)
+
+    def criterion(
+        self,
+        features: dict[str, Tensor],
+        sizes: Sequence[tuple[int, int]],
+        regions: Regions,
+        targets: Sequence[Target],
+    ) -> dict[str, Tensor]:
+        """ "loss_cls" and "loss_box" of regions. Other regions, other weights and other losses come in here; see
+        `region_losses`.
+
+        Args:
+            features: the pyramid, by torchvision's names.
+            sizes: (height, width) of each image before padding.
+            regions: drawn from all images.
+            targets: in torchvision's terms.
+        """
+        heads = self.framework.roi_heads
+        crops = heads.box_head(heads.box_roi_pool(features, regions.boxes, sizes))
+        logits, offsets = heads.box_predictor(crops)
+        return region_losses(logits, offsets, regions)
 
     def detect(
         self, batch: ImageList, features: dict[str, Tensor], settings: InferenceSettings
@@ -144,7 +180,7 @@ class FasterRCNN(Framework):
 
 
 class MaskRCNN(FasterRCNN):
-    """Faster R-CNN that also learns "masks" (N, h, w) bool; further loss "loss_mask"."""
+    """Faster R-CNN that also learns "masks"; further loss "loss_mask"."""
 
     needs: ClassVar[tuple[str, ...]] = ("masks",)
 
@@ -155,6 +191,19 @@ class MaskRCNN(FasterRCNN):
     def shapes(self, count: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
         """One mask an object."""
         return {"masks": (count, height, width)}
+
+    def criterion(
+        self,
+        features: dict[str, Tensor],
+        sizes: Sequence[tuple[int, int]],
+        regions: Regions,
+        targets: Sequence[Target],
+    ) -> dict[str, Tensor]:
+        """As in Faster R-CNN, with "loss_mask" of the regions of objects."""
+        losses = super().criterion(features, sizes, regions, targets)
+        heads, objects = self.framework.roi_heads, regions.of_objects()
+        logits = heads.mask_predictor(heads.mask_head(heads.mask_roi_pool(features, objects.boxes, sizes)))
+        return losses | {"loss_mask": mask_loss(logits, objects, [target["masks"] for target in targets])}
 
     @staticmethod
     def _make(num_classes: int, settings: Any) -> Any:
@@ -168,8 +217,7 @@ class MaskRCNN(FasterRCNN):
 
 
 class KeypointRCNN(FasterRCNN):
-    """Faster R-CNN that also learns "keypoints" (N, K, 3) float: x and y in pixels, and a visibility of which 0 means
-    that nothing is known; further loss "loss_keypoint"."""
+    """Faster R-CNN that also learns "keypoints"; further loss "loss_keypoint"."""
 
     needs: ClassVar[tuple[str, ...]] = ("keypoints",)
     settings: KeypointRCNNSettings
@@ -181,6 +229,20 @@ class KeypointRCNN(FasterRCNN):
     def shapes(self, count: int, height: int, width: int) -> dict[str, tuple[int, ...]]:
         """All keypoints of every object, known or not."""
         return {"keypoints": (count, self.settings.keypoints, 3)}
+
+    def criterion(
+        self,
+        features: dict[str, Tensor],
+        sizes: Sequence[tuple[int, int]],
+        regions: Regions,
+        targets: Sequence[Target],
+    ) -> dict[str, Tensor]:
+        """As in Faster R-CNN, with "loss_keypoint" of the regions of objects."""
+        losses = super().criterion(features, sizes, regions, targets)
+        heads, objects = self.framework.roi_heads, regions.of_objects()
+        crops = heads.keypoint_head(heads.keypoint_roi_pool(features, objects.boxes, sizes))
+        logits = heads.keypoint_predictor(crops)
+        return losses | {"loss_keypoint": keypoint_loss(logits, objects, [target["keypoints"] for target in targets])}
 
     @staticmethod
     def _make(num_classes: int, settings: Any) -> Any:
@@ -221,16 +283,6 @@ def _pool(size: int, scale: float) -> MultiScaleRoIAlign:
     return pool
 
 
-def build(backbone: Backbone, num_classes: int, settings: FasterRCNNSettings) -> FasterRCNN:
-    """Faster R-CNN with a pyramid, ready to train. The entry of the catalog."""
-    return FasterRCNN(backbone, num_classes, settings)
-
-
-def build_mask(backbone: Backbone, num_classes: int, settings: FasterRCNNSettings) -> MaskRCNN:
-    """Mask R-CNN, ready to train. The entry of the catalog."""
-    return MaskRCNN(backbone, num_classes, settings)
-
-
-def build_keypoint(backbone: Backbone, num_classes: int, settings: KeypointRCNNSettings) -> KeypointRCNN:
-    """Keypoint R-CNN, ready to train. The entry of the catalog."""
-    return KeypointRCNN(backbone, num_classes, settings)
+build = Builder(FasterRCNNSettings, FasterRCNN)
+build_mask = Builder(FasterRCNNSettings, MaskRCNN)
+build_keypoint = Builder(KeypointRCNNSettings, KeypointRCNN)

@@ -18,10 +18,10 @@ from torchvision.models.detection.image_list import ImageList
 from casl.errors import SpecError
 from casl.models.backbone import Backbone
 from casl.models.detect import InferenceSettings
-from casl.models.frameworks.adapter import Target
+from casl.models.detector import Builder, Target
 from casl.models.frameworks.faster_rcnn import POOLED, FasterRCNNSettings, MaskRCNN
 
-IGNORE = 255  # pixels of a target nobody labelled
+IGNORE = 255  # pixels of a target without a label
 STRIDE = 4  # of the branch's result
 
 
@@ -47,9 +47,8 @@ class PanopticFPNSettings(FasterRCNNSettings):
 
 
 class PanopticFPN(MaskRCNN):
-    """Mask R-CNN whose targets also have "semantic" (h, w) int64: 0 where there is a thing, s + 1 where there is stuff
-    class s, 255 where nothing is known. Further loss "loss_semantic", weighted; predictions also have "semantic"
-    (height, width) int64 of the same meaning, never 255.
+    """Mask R-CNN that also learns "semantic" maps and predicts them, never 255. Further loss "loss_semantic", times its
+    weight; weights of boxes do not enter it.
 
     State-dict keys of the branch begin with `semantic.`.
     """
@@ -166,6 +165,4 @@ def semantic_loss(logits: Tensor, targets: Sequence[Tensor]) -> Tensor:
     return total / (wanted != IGNORE).sum().clamp(min=1)
 
 
-def build(backbone: Backbone, num_classes: int, settings: PanopticFPNSettings) -> PanopticFPN:
-    """PanopticFPN, ready to train. The entry of the catalog."""
-    return PanopticFPN(backbone, num_classes, settings)
+build = Builder(PanopticFPNSettings, PanopticFPN)

@@ -1,4 +1,4 @@
-"""RetinaNet: torchvision's head, anchors and losses on our backbone and pyramid.
+"""RetinaNet: torchvision's head, anchors and matcher on our backbone and pyramid, and its losses with weights of boxes.
 
 Source: RetinaNet (ICCV 2017) as torchvision/models/detection/retinanet.py builds `retinanet_resnet50_fpn`: four
 convolutions in each tower, nine anchors a cell, P6 and P7 from P5.
@@ -6,32 +6,29 @@ convolutions in each tower, nine anchors a cell, P6 and P7 from P5.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 from torchvision.models import detection
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNetHead
 
 from casl.models.backbone import Backbone
 from casl.models.detect import InferenceSettings
+from casl.models.detector import Builder, Part, Target, padded
 from casl.models.fpn import FPN
-from casl.models.frameworks.adapter import (
-    SIZES,
-    Framework,
-    FrameworkSettings,
-    Placeholder,
-    Target,
-    anchors,
-    in_float32,
-)
+from casl.models.frameworks.adapter import SIZES, Framework, FrameworkSettings, Placeholder, anchors, in_float32
+from casl.models.frameworks.matching import LEFT_OUT, Matches, match
 from casl.models.head import group_norm
-from casl.models.shares import Part, Peers, Share, padded
+from casl.models.losses import focal_sum
+from casl.models.shares import Peers, Share
 
 # three sizes an octave, whole pixels as in torchvision
 _OCTAVES = tuple((size, int(size * 2 ** (1 / 3)), int(size * 2 ** (2 / 3))) for size in SIZES)
-_NAMES = {"classification": "loss_cls", "bbox_regression": "loss_box"}
 
 
 @dataclass(frozen=True)
@@ -84,13 +81,13 @@ class RetinaNet(Framework):
         return levels
 
     def shares(self, parts: Sequence[Part], size: tuple[int, int], images: int, peers: Peers) -> Sequence[Share]:
-        """As in FCOS, but there is nothing to ask of others: every image is divided by counts of its own."""
+        """As in `Divisible`, but there is nothing to ask of others: every image is divided by counts of its own."""
         return [Share(padded(*size), images) for _ in parts]
 
     def losses(
         self, images: Sequence[Tensor], targets: Sequence[Target], share: Share | None = None
     ) -> dict[str, Tensor]:
-        """As in the other frameworks. With a share, losses of all parts add up to those of the batch."""
+        """As in `Divisible`."""
         losses = super().losses(images, targets, share)
         return {n: v * (len(images) / share.images) for n, v in losses.items()} if share else losses
 
@@ -100,8 +97,37 @@ class RetinaNet(Framework):
         """ "loss_cls" and "loss_box"."""
         levels = list(features.values())
         outputs = self.framework.head(levels)
-        losses = self.framework.compute_loss(targets, outputs, self.framework.anchor_generator(batch, levels))
-        return {_NAMES[name]: loss for name, loss in losses.items()}
+        anchors = self.framework.anchor_generator(batch, levels)
+        return self.criterion(outputs, anchors, match(self.framework.proposal_matcher, anchors, targets), targets)
+
+    def criterion(
+        self,
+        outputs: Mapping[str, Tensor],
+        anchors: Sequence[Tensor],
+        matches: Sequence[Matches],
+        targets: Sequence[Target],
+    ) -> dict[str, Tensor]:
+        """Losses of what was predicted. Other matches or other weights, and other losses, come in here.
+
+        Args:
+            outputs: "cls_logits" (B, A, C) and "bbox_regression" (B, A, 4), offsets from the anchors as torchvision's
+                BoxCoder writes them.
+            anchors: (A, 4) XYXY for each image.
+            matches: of each image.
+            targets: of each image; labels from 0 on.
+
+        Returns:
+            "loss_cls" and "loss_box", each a sum divided by the number of positives of the image (at least 1), and of
+            that the mean over images. No normaliser contains a weight.
+        """
+        encode = self.framework.head.regression_head.box_coder.encode_single
+        of_images = zip(outputs["cls_logits"], outputs["bbox_regression"], anchors, matches, targets, strict=True)
+        classes, boxes = [], []
+        for logits, offsets, places, found, target in of_images:
+            classes.append(class_loss(logits, found, target["labels"]))
+            wanted = target["boxes"][found.boxes[found.positive]]
+            boxes.append(box_loss(offsets, found, encode(wanted, places[found.positive])))
+        return {"loss_cls": sum_in_order(classes) / len(targets), "loss_box": sum_in_order(boxes) / len(targets)}
 
     def detect(
         self, batch: ImageList, features: dict[str, Tensor], settings: InferenceSettings
@@ -118,6 +144,38 @@ class RetinaNet(Framework):
         return found
 
 
-def build(backbone: Backbone, num_classes: int, settings: RetinaNetSettings) -> RetinaNet:
-    """RetinaNet, ready to train. The entry of the catalog."""
-    return RetinaNet(backbone, num_classes, settings)
+def class_loss(logits: Tensor, matches: Matches, labels: Tensor) -> Tensor:
+    """Focal loss of one image, divided by its number of positives.
+
+    Args:
+        logits: (A, C).
+        matches: of the A anchors; those that are left out have no loss.
+        labels: (N,) int64 of the boxes.
+    """
+    targets = torch.zeros_like(logits)
+    targets[matches.positive, labels[matches.boxes[matches.positive]]] = 1.0
+    learning = matches.boxes != LEFT_OUT
+    weights = None if matches.weights is None else matches.weights[learning]
+    return focal_sum(logits[learning], targets[learning], weights) / matches.positive.sum().clamp(min=1)
+
+
+def box_loss(offsets: Tensor, matches: Matches, wanted: Tensor) -> Tensor:
+    """L1 of one image, divided by its number of positives.
+
+    Args:
+        offsets: (A, 4) predicted.
+        matches: of the A anchors.
+        wanted: (P, 4), of its positives.
+    """
+    loss = functional.l1_loss(offsets[matches.positive], wanted, reduction="none")
+    if matches.weights is not None:
+        loss = loss * matches.weights[matches.positive, None]
+    return loss.sum() / max(1, len(wanted))
+
+
+def sum_in_order(losses: Sequence[Tensor]) -> Tensor:
+    """The first plus the second plus the third and so on, as torchvision adds up images."""
+    return reduce(torch.add, losses)
+
+
+build = Builder(RetinaNetSettings, RetinaNet)

@@ -14,7 +14,6 @@ from casl.errors import SpecError
 from casl.models.backbone import build_backbone
 from casl.models.detect import InferenceSettings
 from casl.models.fcos import FCOS, FCOSSettings
-from casl.models.frameworks.adapter import to_batch
 from casl.models.frameworks.panoptic_fpn import semantic_loss
 from tests.models.frameworks.cases import CASES, NAMES, R_CNNS, batch, scene, small, total, without_objects
 
@@ -176,11 +175,11 @@ def test_mixed_precision_keeps_boxes_in_float32(name: str) -> None:
 def test_images_are_prepared_as_for_fcos() -> None:
     fcos = FCOS(build_backbone("resnet_micro"), 1, FCOSSettings(channels=16, towers=1))
     images = [scene()[0], torch.rand(3, 70, 33) * 255]
-    prepared = to_batch(images, fcos.mean, fcos.std)
-    assert torch.equal(prepared.tensors, fcos.preprocess(images))
-    assert prepared.image_sizes == [(64, 64), (70, 33)]
-    with pytest.raises(ValueError, match=r"got \(1, 64, 64\)"):
-        to_batch([scene()[0][:1]], fcos.mean, fcos.std)
+    seen: list[Tensor] = []
+    model = small("retinanet").eval()
+    model.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    model.predict(images, [(64, 64), (70, 33)])
+    assert torch.equal(seen[0], fcos.preprocess(images))
 
 
 def test_unlabelled_pixels_and_padding_do_not_count() -> None:
