@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as mask_api
 from torch import nn
 
-from casl.catalog import load
+from casl.catalog import load, row
 from casl.data.augment import resize
 from casl.data.coco import CocoSplit
 from casl.data.pseudo import Prediction
@@ -21,7 +21,7 @@ from casl.errors import DataError, SpecError, StageError, StoppedError
 from casl.models.detect import InferenceSettings
 from casl.models.detector import Builder, check_options, known_options
 from casl.spec.context import Context, Progress
-from casl.spec.records import Model
+from casl.spec.records import SETTINGS, Model
 from casl.stages.feed import image_tensor
 from casl.stages.sources import IMAGES
 from casl.train.memory import is_out_of_memory
@@ -54,48 +54,31 @@ def build_detector(model: Model, ctx: Context, *, pretrained: bool, non_overlap:
 
 # Fields of Model that are the shape of a profile. All its detectors are given it, and leave out what they have not.
 SHAPE = ("channels", "ranges", "mask_channels", "clip")
-# Fields of Model that only some detectors have. Set to anything but its default, such a field must be known.
-OWN = ("towers", "stuff", "keypoints", "rois", "head_norm")
 
 
-def settings_of(
-    build: Builder[Any, Any], model: Model, *, non_overlap: bool = False, options: Sequence[tuple[str, Any]] = ()
-) -> Any:
-    """A detector's settings, filled from the spec.
-
-    Args:
-        build: of the catalog.
-        model: its fields SHAPE are taken as far as the detector has them, its fields OWN must be known where they are
-            set.
-        non_overlap: as in `build_detector`.
-        options: name and value of further settings.
+def settings_of(build: Builder[Any, Any], model: Model, *, non_overlap: bool = False) -> Any:
+    """A detector's settings, filled from the spec: SHAPE as far as the detector has it, and everything that the model
+    sets for this detector in particular.
 
     Raises:
         SpecError: the detector does not have what is set, or does not allow the value.
     """
     known = {f.name for f in fields(build.settings)}
-    usual = {f.name: f.default for f in fields(Model)}
-    values = {name: getattr(model, name) for name in (*SHAPE, *OWN)} | {"rois": model.rois or None}
-    if strange := [name for name in OWN if name not in known and getattr(model, name) != usual[name]]:
-        raise _not_known(model, strange[0], known.intersection(OWN))
-    check_options(model.detector, options, known_options(build.settings, (*SHAPE, *OWN)))
-    values |= {} if not model.entity_head else _entire(ENTITY_HEAD, model, "entity_head", known)
-    values |= {} if not non_overlap else _entire(ENTITY_INFERENCE, model, "non_overlap", known)
-    return build.settings(**{n: v for n, v in values.items() if n in known} | dict(options))
-
-
-def _entire(values: dict[str, Any], model: Model, field: str, known: Collection[str]) -> dict[str, Any]:
-    if not values.keys() <= set(known):
-        raise _not_known(model, field, ())
-    return values
-
-
-def _not_known(model: Model, field: str, others: Collection[str]) -> SpecError:
-    has = f"of such fields it has {', '.join(sorted(others))}" if others else "it has no such field"
-    return SpecError(
-        f"detector {model.detector!r} knows nothing of {field!r}, which the model sets; {has}.\n"
-        f"  leave {field} out for this detector, or choose one that has it."
-    )
+    own = [name for name in row("detector", model.detector).settings if name in SETTINGS]
+    check_options(model.detector, model.options, known_options(build.settings, (*SHAPE, *SETTINGS)))
+    values = {name: getattr(model, name) for name in (*(known.intersection(SHAPE)), *own)}
+    if "rois" in values:
+        values["rois"] = model.rois or None
+    values |= ENTITY_HEAD if values.pop("entity_head", False) else {}
+    values |= ENTITY_INFERENCE if non_overlap else {}
+    values |= dict(model.options)
+    if lacking := sorted(values.keys() - known):
+        raise SpecError(
+            f"detector {model.detector!r} was to be built with {', '.join(lacking)}, which its settings do not have; "
+            f"they have {', '.join(sorted(known))}.\n"
+            f"  leave that out, or add it to {build.settings.__name__}."
+        )
+    return build.settings(**values)
 
 
 # EntitySeg's additions to CondInst; weights of its entity_r50_1x configuration (method reference sec. 2.1)

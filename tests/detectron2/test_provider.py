@@ -21,7 +21,6 @@ PROFILE = replace(
     NANO,
     data=SceneData(labeled=16, unlabeled={"tiny": 4}, val=4, size=64),
     shape=replace(NANO.shape, channels=32),
-    frameworks={"retinanet": {"towers": 4}},  # has no other depth than its own
 ).with_provider("detectron2")
 FRAMEWORKS = [
     ("retinanet", "ap_det", "AP"),

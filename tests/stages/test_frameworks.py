@@ -22,7 +22,6 @@ PROFILE = replace(
     data=SceneData(labeled=16, unlabeled={"tiny": 4}, val=4, size=64),
     backbones=dict.fromkeys(("swin_t", "swin_l"), "resnet_micro"),
     shape=replace(NANO.shape, channels=32),
-    frameworks={"retinanet": {"towers": 4}},  # has no other depth than its own
 )
 FRAMEWORKS = [
     ("fcos", None, "ap_det", "AP"),

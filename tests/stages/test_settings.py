@@ -7,28 +7,35 @@ from typing import Any
 
 import pytest
 
-from casl.catalog import DETECTORS, load
+from casl.catalog import DETECTORS, load, row
 from casl.errors import SpecError
 from casl.models.detect import InferenceSettings
+from casl.models.detector import known_options
 from casl.spec.kinds import Model
 from casl.stages.detectors import settings_of
 
 SHAPE = Model("fcos", "resnet_nano", 2, channels=32, mask_channels=16, ranges=(16, 32, 64, 128), clip="projected")
 
 
-def settings(detector: str, non_overlap: bool = False, options: Any = (), **changes: Any) -> Any:
+def settings(detector: str, non_overlap: bool = False, **changes: Any) -> Any:
     model = replace(SHAPE, detector=detector, **changes)
-    return settings_of(load("detector", detector), model, non_overlap=non_overlap, options=options)
+    return settings_of(load("detector", detector), model, non_overlap=non_overlap)
 
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_every_detector_takes_the_shape_of_a_profile(name: str) -> None:
-    needed = {"panoptic_fpn": {"stuff": 4}, "keypoint_rcnn": {"keypoints": 7}}
+    needed: dict[str, dict[str, Any]] = {"panoptic_fpn": {"stuff": 4}, "keypoint_rcnn": {"keypoints": 7}}
     made = settings(name, **needed.get(name.removeprefix("d2_"), {}))
     assert (made.channels, made.ranges) == (32, (16, 32, 64, 128))
     assert getattr(made, "clip", "projected") == "projected"
     assert getattr(made, "mask_channels", 16) == 16
     assert getattr(made, "rois", None) is None
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_the_row_of_a_detector_names_what_its_settings_have(name: str) -> None:
+    known = known_options(load("detector", name).settings)
+    assert set(row("detector", name).settings) <= {*known, "entity_head"}
 
 
 def test_what_a_detector_has_is_set() -> None:
@@ -41,24 +48,17 @@ def test_what_a_detector_has_is_set() -> None:
     assert settings("condinst").inference == InferenceSettings(threshold_on_product=True)
 
 
-@pytest.mark.parametrize(
-    ("detector", "changes", "message"),
-    [
-        ("retinanet", {"towers": 2}, "'retinanet' knows nothing of 'towers'.*it has head_norm"),
-        ("fcos", {"head_norm": True}, "'fcos' knows nothing of 'head_norm'.*it has towers"),
-        ("mask_rcnn", {"stuff": 4}, "knows nothing of 'stuff'.*it has rois, towers"),
-        ("fcos", {"entity_head": True}, "'fcos' knows nothing of 'entity_head'"),
-        ("fcos", {"non_overlap": True}, "'fcos' knows nothing of 'non_overlap'"),
-        ("fcos", {"options": [("radus", 2.0)]}, "did you mean 'radius'"),
-        ("fcos", {"options": [("channels", 64)]}, "unknown option of fcos 'channels'"),
-    ],
-)
-def test_what_a_detector_has_not_is_refused(detector: str, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(SpecError, match=message):
-        settings(detector, **changes)
+def test_what_the_settings_lack_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"'fcos' was to be built with non_overlap, .*they have bias_on_box, .*towers"):
+        settings("fcos", non_overlap=True)
 
 
-def test_options_reach_the_settings_and_their_own_checks() -> None:
-    assert settings("fcos", options=(("box_quality", "iou"), ("radius", 2))).radius == 2
+def test_options_reach_the_settings_and_their_own_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = replace(row("detector", "fcos"), settings=("towers", "box_quality", "radius", "radus"))
+    monkeypatch.setitem(DETECTORS, "fcos", known)
+    made = settings("fcos", options=(("box_quality", "iou"), ("radius", 2)))
+    assert (made.box_quality, made.radius) == ("iou", 2)
     with pytest.raises(SpecError, match="unknown box quality"):
         settings("fcos", options=(("box_quality", "none"),))
+    with pytest.raises(SpecError, match=r"unknown option of fcos 'radus'.*\n.*did you mean 'radius'"):
+        settings("fcos", options=(("radus", 2.0),))
