@@ -12,7 +12,7 @@ def resolve_overlaps(masks: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Ten
     """Cut masks until no two overlap, and drop those of which nothing useful is left.
 
     An instance goes when it keeps no pixel, or only a line one pixel wide or high. A dropped line still covers what
-    lies below it: those pixels go to nobody, as in the reference.
+    lies below it: those pixels belong to no instance, as in the reference.
 
     Args:
         masks: (N, H, W) bool. N = 0 is legal.

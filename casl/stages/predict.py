@@ -251,11 +251,11 @@ def _dot(picture: Image.Image, objects: Sequence[Sequence[float]], scale: float)
 
 
 def _unheard(done: int, total: int, figures: Mapping[str, float]) -> None:
-    """Nobody watches."""
+    """Progress that is shown nowhere."""
 
 
 def _silent(text: str) -> None:
-    """Nobody listens."""
+    """Sentences that are shown nowhere."""
 
 
 class _Served:
