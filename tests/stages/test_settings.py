@@ -11,7 +11,7 @@ from casl.catalog import DETECTORS, load, row
 from casl.errors import SpecError
 from casl.models.detect import InferenceSettings
 from casl.models.detector import known_options
-from casl.spec.kinds import Model
+from casl.spec.records import Model
 from casl.stages.detectors import settings_of
 
 SHAPE = Model("fcos", "resnet_nano", 2, channels=32, mask_channels=16, ranges=(16, 32, 64, 128), clip="projected")

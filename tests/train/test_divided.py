@@ -142,9 +142,9 @@ def test_pieces_of_a_batch_with_weights_add_up_too(name: str) -> None:
     expected = whole(one, images, targets)
     whole(plain, *batch())
     assert (flat(one) - flat(plain)).norm() > 0.05 * flat(one).norm()
-    for pieces in PIECES:
+    for count in PIECES:
         model = MODELS[name]()
-        losses = Division(model.train(), ALONE, pieces, CPU).gradients(images, targets, seed, "float32")
+        losses = Division(Plain(model.train()), ALONE, count, CPU).gradients(images, targets, seed, "float32")
         assert losses == pytest.approx({"loss": sum(expected.values()), **expected}, rel=1e-5)
         assert float((flat(one) - flat(model)).norm()) < 1e-5 * flat(one).norm()
 
