@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 from casl.data.coco import CocoSplit, subset
-from casl.data.draw import draw_labels, side_by_side
+from casl.data.pictures import draw_labels, side_by_side
 from casl.data.pseudo import read_pseudo_labels
 from casl.errors import SpecError, unknown
 from casl.files import read_json
 from casl.look.results import Markdown, Results
-from casl.metrics.errors import KINDS, Errors, Mistake
+from casl.metrics.error_types import KINDS, Errors, Mistake
 from casl.spec.freeze import freeze
 from casl.spec.kinds import Evaluate, PseudoLabel, Train
 from casl.spec.stage import Stage

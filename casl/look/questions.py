@@ -16,7 +16,7 @@ from casl.look.pictures import predictions
 from casl.look.results import Markdown, Results
 from casl.metrics.counts import label_quality
 from casl.metrics.curves import ap_by_size, precision_recall
-from casl.metrics.errors import Errors, error_types
+from casl.metrics.error_types import Errors, error_types
 from casl.report.blocks import Paragraph, Raised, Rows
 from casl.report.markdown import write_blocks
 from casl.report.table import Table
@@ -133,7 +133,7 @@ def hidden_quality(results: Results, labelled: PseudoLabel, threshold: float) ->
 
 
 def errors(results: Results, scored: Evaluate, *, masks: bool = False) -> Errors:
-    """The kinds of errors of an evaluated model; see casl.metrics.errors."""
+    """The kinds of errors of an evaluated model; see casl.metrics.error_types."""
     return error_types(_truth(results, scored), predictions(results, scored), masks=masks)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from casl.data.coco import CocoSplit
-from casl.data.draw import draw_labels, side_by_side
+from casl.data.pictures import draw_labels, side_by_side
 from casl.data.pseudo import Prediction
 from casl.stages.sources import IMAGES
 

@@ -20,9 +20,9 @@ from PIL import Image, ImageDraw
 from safetensors import SafetensorError
 
 from casl.data.coco import AGNOSTIC, CocoSplit, ImageInfo, load_split
-from casl.data.draw import colour, draw_labels
 from casl.data.keypoints import coco_keypoints
 from casl.data.layout import find_splits
+from casl.data.pictures import colour, draw_labels
 from casl.data.pseudo import Prediction
 from casl.data.scenes import write_scenes
 from casl.errors import DataError, SpecError

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from casl.metrics.ap import ap_det, ap_seg
-from casl.metrics.errors import KINDS, error_types
+from casl.metrics.error_types import KINDS, error_types
 from tests.metrics.random_scenes import Json, random_scene
 from tests.metrics.test_ap import NOWHERE, A, B, found, truth
 

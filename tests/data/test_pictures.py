@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from casl.data.draw import colour, draw_labels, side_by_side
+from casl.data.pictures import colour, draw_labels, side_by_side
 
 GREY = np.full((300, 400, 3), 100, dtype=np.uint8)
 BOX = np.array([[50.0, 60, 150, 160]])
