@@ -15,19 +15,19 @@ from casl import catalog
 from casl.spec.freeze import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
-LEAVES = {"errors", "files", "codes"}
+LEAVES = {"errors", "files"}
 MAY_IMPORT = {
     "errors": set(),
     "files": {"errors"},
-    "codes": set(),
+    "coco": LEAVES,
     "catalog": {"errors"},
     "spec": {"catalog", "errors"},
-    "data": LEAVES,
+    "data": {"coco", *LEAVES},
     "models": {"catalog", *LEAVES},
     "train": LEAVES,
-    "metrics": LEAVES,
-    "detectron2": {"models", "data", *LEAVES},
-    "stages": {"spec", "data", "models", "train", "metrics", "catalog", *LEAVES},
+    "metrics": {"coco", *LEAVES},
+    "detectron2": {"models", "data", "coco", *LEAVES},
+    "stages": {"spec", "data", "models", "train", "metrics", "coco", "catalog", *LEAVES},
     "tracking": {"spec", *LEAVES},
     "runner": {"tracking", "spec", "catalog", *LEAVES},
     "report": {"tracking", "spec", "catalog", *LEAVES},
@@ -166,6 +166,26 @@ def test_knowledge_of_a_single_kind_is_found(code: str) -> None:
 
 def test_the_catalog_and_the_classes_name_the_same_kinds() -> None:
     assert set(KINDS) == set(catalog.STAGES)
+
+
+def test_the_room_of_coco_needs_numpy_pycocotools_and_pillow_only() -> None:
+    modules = [module_name(p) for p in sources() if p.parent == ROOT / "casl" / "coco" and p.stem != "__init__"]
+    assert "casl.coco.judge" in modules
+    script = (
+        f"import sys, {', '.join(modules)}\n"
+        "rooms = {name.split('.')[1] for name in sys.modules if name.startswith('casl.')}\n"
+        "assert rooms <= {'coco', 'errors', 'files'}, rooms\n"
+        "loaded = {'torch', 'torchvision', 'mlflow', 'pyarrow', 'timm'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_json_is_read_without_numpy() -> None:
+    script = "import sys, casl.coco.reading; assert 'numpy' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in catalog.CATALOGS.items() for n in names])

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from casl.coco.judge import drawing_problems
+from casl.coco.masks import has_mask
+from casl.coco.pngs import segment_ids
+from casl.coco.records import Record
 from casl.data.check_tables import Table, check_keypoints, check_objects, check_segments, read_table
-from casl.data.coco import Annotation, ImageInfo
-from casl.data.entity import read_panoptic_png
+from casl.data.coco import ImageInfo
 from casl.data.image import image_size, read_image
 from casl.data.layout import SplitFiles, find_splits, is_coco_folder
-from casl.data.rle import has_mask
 from casl.errors import DataError
 
 Progress = Callable[[int, int], None]
@@ -118,7 +120,7 @@ class _Checker:
         paths = {kind: getattr(files, kind) for kind in ("listing", "instances", "entity", "panoptic", "keypoints")}
         tables: dict[str, Table] = {}
         for kind, path in paths.items():
-            if path is not None and (table := read_table(path, kind != "listing", self.error)):
+            if path is not None and (table := read_table(path, kind, self.error)):
                 tables[kind] = table
         images = self._images(list(tables.values()))
         counts = self.report.counts[files.name] = {"images": len(images)}
@@ -188,12 +190,12 @@ class _Checker:
                 f"together; different: {odd}. Write the same ids and names into both."
             )
 
-    def _png(self, table: Table, record: Annotation, pngs: Path) -> None:
+    def _png(self, table: Table, record: Record, pngs: Path) -> None:
         image = table.images[record["image_id"]]
         path = pngs / record["file_name"]
         where = f"{pngs.name}/{record['file_name']} (image {image.id})"
         try:
-            ids = read_panoptic_png(path) if self.decode else None
+            ids = segment_ids(path) if self.decode else None
             size = image_size(path) if ids is None else ids.shape[::-1]
         except DataError as problem:
             self.error(f"{table.name}: {problem}")
@@ -204,10 +206,8 @@ class _Checker:
             return
         drawn = dict(zip(*(part.tolist() for part in np.unique(ids, return_counts=True)), strict=True))
         listed = {segment["id"]: segment.get("area") for segment in record["segments_info"]}
-        if missing := sorted(listed.keys() - drawn.keys() - {0}):
-            self.error(f"{where}: no pixel of the segments {missing[:5]} that {table.name} lists; write the PNG again")
-        if extra := sorted(drawn.keys() - listed.keys() - {0}):
-            self.error(f"{where}: holds segments {extra[:5]} that {table.name} does not list; write the JSON again")
+        for odd in drawing_problems(listed, drawn):
+            self.error(f"{table.name}: {where}: {odd}")
         if any(area is not None and area != drawn.get(number, area) for number, area in listed.items()):
             self.warn(f"{where}: areas in {table.name} are not the number of pixels")
 

@@ -11,19 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_tools
 
-from casl.data.complete import complete_keypoints, mask_of, with_area_and_mask
+from casl.coco.judge import clipped, keypoint_problems
+from casl.coco.masks import Rle, has_mask
+from casl.coco.reading import read_object
+from casl.coco.records import Record, annotation_records, category_records, image_records, refuse, sizes_of
+from casl.data.complete import complete_keypoints, mask_or_box, with_area_and_mask
 from casl.data.entity import entities_from_panoptic
-from casl.data.keypoints import KeypointSet, continuous_keypoints, has_keypoints, keypoint_problem, keypoint_set
-from casl.data.layout import SplitFiles, read_json
+from casl.data.keypoints import KeypointSet, continuous_keypoints, has_keypoints, keypoint_set
+from casl.data.layout import SplitFiles
 from casl.data.panoptic import PanopticTruth, read_panoptic, things_from_panoptic
-from casl.data.rle import Rle, has_mask
-from casl.data.sections import annotation_records, category_records, image_records
 from casl.errors import DataError
 
-Annotation = Mapping[str, Any]  # one COCO annotation record
-
 AGNOSTIC = "object"
-EDGE_TOLERANCE_PX = 1.0  # COCO's own boxes overshoot the image by fractions of a pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +72,7 @@ class CocoSplit:
         annotations: one sequence of COCO records for each image.
         label_of: label of each category id that annotations may have.
         has_masks: there are annotations, and all but crowds have a mask.
+        scored: records have the "score" of a labeler. A score in an annotation file means nothing and is not read.
         points: what keypoints there are; None unless read as "keypoints".
         truth: the panoptic annotations; None unless read as "panoptic".
     """
@@ -82,9 +82,10 @@ class CocoSplit:
     images: Sequence[ImageInfo]
     classes: tuple[str, ...]
     category_ids: tuple[int, ...]
-    annotations: Sequence[Sequence[Annotation]]
+    annotations: Sequence[Sequence[Record]]
     label_of: Mapping[int, int]
     has_masks: bool
+    scored: bool = False
     points: KeypointSet | None = None
     truth: PanopticTruth | None = None
 
@@ -128,13 +129,14 @@ class CocoSplit:
             DataError: a segmentation is malformed.
         """
         image = self.images[i]
+        size = image.height, image.width
         records, boxes, rles = [], [], []
         for record in self.annotations[i]:
-            box = _clipped(record["bbox"], image)
+            box = clipped(record["bbox"], size)
             if box[2] <= box[0] or box[3] <= box[1]:
                 continue
             if self.has_masks:
-                rle = mask_of(record, image.height, image.width, self.source)
+                rle = mask_or_box(record, size, self.source)
                 if rle_tools.area(rle) == 0:
                     continue
                 rles.append(rle)
@@ -145,7 +147,7 @@ class CocoSplit:
             labels=np.array([self.label_of[record["category_id"]] for record in records], np.int64),
             rles=rles if self.has_masks else None,
             crowd=np.array([bool(record.get("iscrowd", 0)) for record in records], np.bool_),
-            scores=np.array([record.get("score", 1.0) for record in records], np.float32),
+            scores=np.array([record["score"] if self.scored else 1.0 for record in records], np.float32),
             annotation_ids=np.array([record["id"] for record in records], np.int64),
             keypoints=continuous_keypoints(records, self.points, image.width, image.height) if self.points else None,
         )
@@ -195,8 +197,8 @@ class CocoSplit:
             ],
         }
 
-    def _complete(self, record: Annotation, image: ImageInfo) -> dict[str, Any]:
-        full = with_area_and_mask(record, image.height, image.width, self.has_masks, self.source)
+    def _complete(self, record: Record, image: ImageInfo) -> dict[str, Any]:
+        full = with_area_and_mask(record, (image.height, image.width), self.has_masks, self.source)
         full["category_id"] = self.category_ids[self.label_of[record["category_id"]]]
         return full if self.points is None else full | complete_keypoints(record, len(self.points.names))
 
@@ -224,7 +226,7 @@ def load_split(files: SplitFiles, kind: str = "objects") -> CocoSplit:
             finds all of them, and also those that are well-formed but wrong.
     """
     path = files.source(kind)
-    data = read_json(path)
+    data = read_object(path)
     if kind == "keypoints":
         return _keypoint_split(data, path, files.images)
     if kind == "panoptic" and files.panoptic_pngs:
@@ -235,19 +237,16 @@ def load_split(files: SplitFiles, kind: str = "objects") -> CocoSplit:
 
 
 def _split(data: dict[str, Any], path: Path, folder: Path, annotated: bool = True) -> CocoSplit:
-    images = {
-        number: ImageInfo(number, record["file_name"], record["width"], record["height"])
-        for number, record in image_records(data, path).items()
-    }
+    images = image_records(data, path)
     categories = category_records(data, path) if annotated or "categories" in data else {}
-    groups: dict[int, list[Annotation]] = {number: [] for number in images}
-    for record in annotation_records(data, path, images, categories) if annotated else ():
+    groups: dict[int, list[Record]] = {number: [] for number in images}
+    for record in annotation_records(data, path, sizes_of(images), categories) if annotated else ():
         groups[record["image_id"]].append(record)
     objects = [record for records in groups.values() for record in records if not record.get("iscrowd", 0)]
     return CocoSplit(
         source=str(path),
         folder=folder,
-        images=tuple(images.values()),
+        images=tuple(image_info(record) for record in images.values()),
         classes=tuple(record["name"] for record in categories.values()),
         category_ids=tuple(categories),
         annotations=tuple(tuple(records) for records in groups.values()),
@@ -260,15 +259,15 @@ def _keypoint_split(data: dict[str, Any], path: Path, folder: Path) -> CocoSplit
     split = _split(data, path, folder)
     points = keypoint_set(data["categories"], path)
     for record in (record for records in split.annotations for record in records):
-        if problem := keypoint_problem(record, len(points.names)):
-            raise DataError(f"{path}: annotation {record['id']}: {problem}")
+        for problem in keypoint_problems(record, len(points.names)):
+            refuse(f"{path}: annotation {record['id']}: {problem}")
     return replace(split, points=points)
 
 
 def _panoptic_split(truth: PanopticTruth, path: Path, files: SplitFiles) -> CocoSplit:
     if files.instances is None:
         return replace(_split(things_from_panoptic(truth), path, files.images), truth=truth)
-    split = _split(read_json(files.instances), files.instances, files.images)
+    split = _split(read_object(files.instances), files.instances, files.images)
     objects = dict(zip(split.category_ids, split.classes, strict=True))
     images = {image.id: (image.file_name, image.width, image.height) for image in split.images}
     if problem := truth.problem_with(images, objects):
@@ -276,6 +275,11 @@ def _panoptic_split(truth: PanopticTruth, path: Path, files: SplitFiles) -> Coco
     return replace(
         _chosen(split, [i for i, image in enumerate(split.images) if image.id in truth.records]), truth=truth
     )
+
+
+def image_info(record: Record) -> ImageInfo:
+    """A legal entry of "images"."""
+    return ImageInfo(record["id"], record["file_name"], record["width"], record["height"])
 
 
 def agnostic(split: CocoSplit) -> CocoSplit:
@@ -309,37 +313,9 @@ def subset(split: CocoSplit, count: int) -> CocoSplit:
     return replace(split, images=split.images[:count], annotations=split.annotations[:count])
 
 
-def outside_problem(bbox: Sequence[float], image: ImageInfo) -> str | None:
-    """How a box XYWH lies outside its image by more than a pixel, or None."""
-    x, y, w, h = bbox
-    over = max(-x, -y, x + w - image.width, y + h - image.height)
-    if over <= EDGE_TOLERANCE_PX:
-        return None
-    return (
-        f"box {list(bbox)} (x, y, width, height) reaches {over:g} px outside image {image.id} "
-        f"({image.width}x{image.height}); correct it, is it perhaps x1, y1, x2, y2?"
-    )
-
-
-def empty_box_problem(bbox: Sequence[float], image: ImageInfo) -> str | None:
-    """That a box XYWH has no area inside its image, or None."""
-    x1, y1, x2, y2 = _clipped(bbox, image)
-    return None if x1 < x2 and y1 < y2 else f"box {list(bbox)} (x, y, width, height) has no area; delete the annotation"
-
-
 def _chosen(split: CocoSplit, rows: Sequence[int]) -> CocoSplit:
     return replace(
         split,
         images=tuple(split.images[i] for i in rows),
         annotations=tuple(split.annotations[i] for i in rows),
-    )
-
-
-def _clipped(bbox: Sequence[float], image: ImageInfo) -> tuple[float, float, float, float]:
-    x, y, w, h = bbox
-    return (
-        min(max(x, 0), image.width),
-        min(max(y, 0), image.height),
-        min(max(x + w, 0), image.width),
-        min(max(y + h, 0), image.height),
     )

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from casl.data.layout import SplitFiles, read_json
+from casl.coco.reading import read_object
+from casl.data.layout import SplitFiles
 from casl.errors import DataError
 
 CACHE_FORMAT = 1
@@ -145,7 +146,7 @@ def _load(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _names(path: Path) -> dict[str, Any]:
-    data = read_json(path)
+    data = read_object(path)
     try:
         images = [[image["id"], image["file_name"], image["width"], image["height"]] for image in data["images"]]
         names = sorted({str(image[1]) for image in images})

@@ -5,6 +5,7 @@ Source: the entity annotations of "Open-World Entity Segmentation" (Qi et al.), 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_tools
 
-from casl.codes import segment_ids
+from casl.coco.pngs import segment_ids
+from casl.coco.records import Record, category_records, image_records, panoptic_records
 from casl.errors import DataError
 
 ENTITY = "entity"
@@ -35,16 +37,13 @@ def entities_from_panoptic(panoptic: dict[str, Any], png_dir: Path) -> dict[str,
         and have `segmentation` (compressed RLE, counts as str), `isthing` and `source_category_id`.
 
     Raises:
-        DataError: not panoptic, a PNG is missing or of another size, or it has no pixel of a segment.
+        DataError: an illegal record; a PNG that is missing, of another size, or without a pixel of a segment.
     """
-    try:
-        images = {image["id"]: image for image in panoptic["images"]}
-        is_thing = {category["id"]: int(category.get("isthing", 1)) for category in panoptic["categories"]}
-        records: list[dict[str, Any]] = []
-        for annotation in panoptic["annotations"]:
-            records += _entities(annotation, images[annotation["image_id"]], is_thing, png_dir)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"the annotations of {png_dir} are not COCO panoptic: {error!r}") from error
+    source = f"annotations of {png_dir}"
+    images, categories = image_records(panoptic, source), category_records(panoptic, source, panoptic=True)
+    records: list[dict[str, Any]] = []
+    for number, annotation in panoptic_records(panoptic, source, images, categories).items():
+        records += _entities(annotation, images[number], categories, png_dir)
     for number, record in enumerate(records, start=1):
         record["id"] = number
     return {
@@ -55,37 +54,11 @@ def entities_from_panoptic(panoptic: dict[str, Any], png_dir: Path) -> dict[str,
     }
 
 
-def merge_classes(coco: dict[str, Any], name: str = "object") -> dict[str, Any]:
-    """The paper's alpha(.) on a COCO dict: every annotation gets category id 1, the only one left. A shallow copy."""
-    return {
-        **coco,
-        "annotations": [{**record, "category_id": 1} for record in coco["annotations"]],
-        "categories": [{"id": 1, "name": name}],
-    }
-
-
-def read_panoptic_png(path: Path) -> NDArray[np.int32]:
-    """Segment ids of a COCO panoptic PNG.
-
-    Returns:
-        (H, W) int32, R + 256 G + 65536 B; 0 is void.
-
-    Raises:
-        DataError: missing, damaged, or not an 8-bit RGB image.
-    """
-    try:
-        return segment_ids(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such panoptic PNG.") from error
-    except ValueError as error:
-        raise DataError(f"{path}: {error}.") from error
-
-
 def _entities(
-    annotation: dict[str, Any], image: dict[str, Any], is_thing: dict[int, int], png_dir: Path
+    annotation: Record, image: Record, categories: Mapping[int, Record], png_dir: Path
 ) -> list[dict[str, Any]]:
     path = png_dir / annotation["file_name"]
-    ids = np.asfortranarray(read_panoptic_png(path))  # pycocotools encodes column by column
+    ids = np.asfortranarray(segment_ids(path))  # pycocotools encodes column by column
     if ids.shape != (image["height"], image["width"]):
         raise DataError(f"{path}: is {ids.shape[1]}x{ids.shape[0]}, its image {image['width']}x{image['height']}.")
     records = []
@@ -96,7 +69,7 @@ def _entities(
         if not mask.any():
             raise DataError(f"{path}: no pixel of segment {segment['id']}, which the JSON lists.")
         record = _record(mask, image["id"])
-        record["isthing"] = is_thing[segment["category_id"]]
+        record["isthing"] = int(categories[segment["category_id"]]["isthing"])
         record["source_category_id"] = segment["category_id"]
         records.append(record)
     return records

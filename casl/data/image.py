@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from casl.codes import UNREADABLE
+from casl.coco.pngs import UNREADABLE
 from casl.errors import DataError
 
 ORIENTATION_TAG, TIFF_WIDTH, TIFF_LENGTH = 0x0112, 0x0100, 0x0101

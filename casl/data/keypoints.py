@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from casl.data.records import is_number
 from casl.errors import DataError
 
 HALF_PIXEL = np.array([0.5, 0.5, 0])
@@ -55,7 +54,7 @@ def keypoint_set(categories: Sequence[Mapping[str, Any]], path: Path) -> Keypoin
     """
     fields = [{key: category[key] for key in FIELDS if key in category} for category in categories]
     if not fields:
-        raise DataError(f"{path}: categories: there is none, so nobody knows what the keypoints are.")
+        raise DataError(f"{path}: categories: there is none, so it is not known what the keypoints are.")
     names = fields[0].get("keypoints")
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise DataError(f"{path}: categories: 'keypoints' must be a list of names, is {names!r}.")
@@ -74,26 +73,13 @@ def keypoint_set(categories: Sequence[Mapping[str, Any]], path: Path) -> Keypoin
     return KeypointSet(tuple(names), tuple((left, right) for left, right in pairs), fields[0])
 
 
-def keypoint_problem(record: Mapping[str, Any], count: int) -> str | None:
-    """What makes the keypoints of an annotation unreadable, or None; no keypoints at all are legal.
-
-    Args:
-        record: a COCO annotation.
-        count: K, keypoints of its category.
-    """
-    points = record.get("keypoints", [])
-    if not isinstance(points, list) or len(points) not in (0, 3 * count) or not all(map(is_number, points)):
-        return f"'keypoints' must be {3 * count} finite numbers x, y, visibility, ..., or absent"
-    return None
-
-
 def continuous_keypoints(
     records: Sequence[Mapping[str, Any]], points: KeypointSet, width: int, height: int
 ) -> NDArray[np.float32]:
     """Keypoints of the annotations of an image in casl's coordinates.
 
     Args:
-        records: N COCO annotations without `keypoint_problem`. N = 0 is legal.
+        records: N COCO annotations with legal keypoints. N = 0 is legal.
         points: the K keypoints they have.
         width, height: of the image.
 

@@ -14,10 +14,8 @@ The other is COCO 2017 as downloaded::
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from casl.errors import DataError, SpecError, unknown
 
@@ -103,23 +101,6 @@ def find_splits(root: Path) -> dict[str, SplitFiles]:
 def is_coco_folder(root: Path) -> bool:
     """Whether `root` is COCO 2017 as downloaded."""
     return bool(_coco_splits(root))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
-
-    Raises:
-        DataError: the file is missing, is not JSON (also: cut short), or holds something else than an object.
-    """
-    try:
-        data = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON ({error}). Is the download complete?") from error
-    if not isinstance(data, dict):
-        raise DataError(f"{path}: not COCO: the top level is a {type(data).__name__}, not an object.")
-    return data
 
 
 def _coco_splits(root: Path) -> dict[str, SplitFiles]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_tools
 
-from casl.data.entity import read_panoptic_png
-from casl.data.sections import Record, category_records, image_records, section
+from casl.coco.pngs import segment_ids
+from casl.coco.records import Record, category_records, image_records, panoptic_records
 from casl.errors import DataError
 
 THING = 0  # in a semantic map: any thing
-VOID = 255  # in a semantic map: nobody says what it is, no target
+VOID = 255  # in a semantic map: not annotated, no target
 MOST_STUFF = VOID - 1
 
 
@@ -29,8 +28,7 @@ class PanopticTruth:
         pngs: folder that the file names of the records are relative to.
         images: entries of "images" by id, in the order of the file.
         records: entries of "annotations" by image id, one for each image.
-        categories: entries of "categories" by id, in the order of the file; a category that does not say `isthing`
-            is one of things.
+        categories: entries of "categories" by id, in the order of the file.
     """
 
     pngs: Path
@@ -59,7 +57,7 @@ class PanopticTruth:
         """
         image = self.images[image_id]
         path = self.pngs / self.records[image_id]["file_name"]
-        ids = read_panoptic_png(path)
+        ids = segment_ids(path)
         if ids.shape != (image["height"], image["width"]):
             raise DataError(f"{path}: is {ids.shape[1]}x{ids.shape[0]}, its image {image['width']}x{image['height']}.")
         return ids
@@ -118,37 +116,14 @@ def read_panoptic(data: Mapping[str, Any], path: Path, pngs: Path) -> PanopticTr
     Raises:
         DataError: not sound COCO panoptic, names the first bad record; or more than 254 kinds of stuff.
     """
-    images, categories = image_records(data, path), category_records(data, path)
-    records: dict[int, Record] = {}
-    for record in section(data, "annotations", path):
-        problem = panoptic_problem(record) or _unknown_problem(record, images, categories)
-        if problem is None and record["image_id"] in records:
-            problem = f"image {record['image_id']} is annotated twice"
-        if problem:
-            raise DataError(f"{path}: annotations: {problem}: {str(record)[:120]}")
-        records[record["image_id"]] = record
+    images, categories = image_records(data, path), category_records(data, path, panoptic=True)
+    records = panoptic_records(data, path, images, categories)
     if missing := sorted(images.keys() - records.keys()):
         raise DataError(f"{path}: image {missing[0]} has no panoptic annotation; add it or take the image out.")
     truth = PanopticTruth(pngs, images, records, categories)
     if len(truth.stuff) > MOST_STUFF:
         raise DataError(f"{path}: {len(truth.stuff)} kinds of stuff; a map of 8 bit has room for {MOST_STUFF}.")
     return truth
-
-
-def panoptic_problem(record: Any) -> str | None:
-    """What makes an entry of "annotations" of a panoptic file unreadable, or None."""
-    if not isinstance(record, dict) or not isinstance(record.get("segments_info"), list):
-        return "a panoptic annotation has 'image_id', 'file_name' and a list 'segments_info'"
-    if not isinstance(record.get("file_name"), str) or not isinstance(record.get("image_id"), int):
-        return "a panoptic annotation has 'image_id' (integer) and 'file_name' (its PNG)"
-    for segment in record["segments_info"]:
-        keys = ("id", "category_id")
-        if not isinstance(segment, dict) or not all(isinstance(segment.get(key), int) for key in keys):
-            return f"a segment has integers 'id' and 'category_id', this is {str(segment)[:60]}"
-    for number, count in Counter(segment["id"] for segment in record["segments_info"]).items():
-        if count > 1 or number == 0:
-            return f"{count} segments have id {number}" if number else "a segment has id 0, which means void"
-    return None
 
 
 def things_from_panoptic(truth: PanopticTruth) -> dict[str, Any]:
@@ -191,15 +166,8 @@ def _things(truth: PanopticTruth, image_id: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def _unknown_problem(record: Record, images: Mapping[int, Any], categories: Mapping[int, Any]) -> str | None:
-    if record["image_id"] not in images:
-        return f"there is no image {record['image_id']}"
-    strange = [s["category_id"] for s in record["segments_info"] if s["category_id"] not in categories]
-    return f"there is no category {strange[0]}" if strange else None
-
-
 def _is_thing(category: Record) -> bool:
-    return bool(category.get("isthing", 1))
+    return bool(category["isthing"])
 
 
 def _copy(record: Record) -> dict[str, Any]:

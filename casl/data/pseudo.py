@@ -27,10 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_tools
 
-from casl.codes import are_whole
-from casl.data.coco import Annotation, CocoSplit, ImageInfo
+from casl.coco.masks import Rle, to_json, to_rle
+from casl.coco.records import Record
+from casl.coco.runs import are_whole
+from casl.data.coco import CocoSplit, ImageInfo
 from casl.data.label_shards import Shelf, damaged, packed
-from casl.data.rle import Rle, to_json, to_rle
 from casl.errors import DataError
 from casl.files import write_atomic
 
@@ -182,6 +183,7 @@ def read_pseudo_labels(folder: Path, images_folder: Path, threshold: float) -> C
         annotations=_Stored(shelf, rows, np.float32(threshold), category_ids, has_masks),
         label_of={number: label for label, number in enumerate(category_ids)},
         has_masks=has_masks,
+        scored=True,
     )
 
 
@@ -212,7 +214,7 @@ class _Images(Sequence[ImageInfo]):
         return shard.image(row)
 
 
-class _Stored(Sequence[Sequence[Annotation]]):
+class _Stored(Sequence[Sequence[Record]]):
     """COCO records made from the shards when asked for."""
 
     def __init__(
@@ -230,10 +232,10 @@ class _Stored(Sequence[Sequence[Annotation]]):
         return len(self.rows)
 
     @overload
-    def __getitem__(self, i: int) -> Sequence[Annotation]: ...
+    def __getitem__(self, i: int) -> Sequence[Record]: ...
     @overload
     def __getitem__(self, i: slice) -> _Stored: ...
-    def __getitem__(self, i: int | slice) -> Sequence[Annotation] | _Stored:
+    def __getitem__(self, i: int | slice) -> Sequence[Record] | _Stored:
         if isinstance(i, slice):
             return _Stored(self.shelf, self.rows[i], self.threshold, self.category_ids, self.has_masks)
         shard, row, before = self.shelf.at(int(self.rows[i]))

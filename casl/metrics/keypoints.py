@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools.cocoeval import Params
 
+from casl.coco.judge import keypoint_problems
+from casl.coco.records import refuse
 from casl.errors import DataError
 from casl.metrics.matching import checked_sides, judge_of
-from casl.metrics.results import GroundTruth, Result
+from casl.metrics.results import FOUND, TRUTH, GroundTruth, Result
 from casl.metrics.tables import precision_table, summary
 
 SIZES = ("m", "l")
@@ -30,7 +31,7 @@ def ap_point(gt: GroundTruth, dt: Sequence[Result], sigma: float = 0.05) -> dict
 
     Args:
         gt: COCO ground truth whose annotations have `keypoints` [x, y, visibility, ...] in pixels, visibility 0 for not
-            labeled. `num_keypoints` as written, else the number of labeled ones. Not changed.
+            labeled; an annotation without any has none labeled. Not changed.
         dt: COCO results with `keypoints` [x, y, anything, ...]; their score is that of the object. Not changed.
         sigma: of every keypoint of a category that says nothing else. Said otherwise is: `sigmas` in the category, one
             positive number a keypoint; and without them, COCO's own for 17 keypoints, which are a person's. An animal
@@ -42,8 +43,8 @@ def ap_point(gt: GroundTruth, dt: Sequence[Result], sigma: float = 0.05) -> dict
         keypoints, as `COCO.loadRes` has it; entry by entry, not as the first one.
 
     Raises:
-        DataError: see casl.metrics.results; and keypoints that are missing, not finite or not as many as the category
-            has. The message names the entry.
+        DataError: see casl.metrics.results; and illegal keypoints, a prediction without any, or a category of which
+            the number of keypoints is not known. The message names the entry.
     """
     truth, found, sigmas = _checked(gt, dt, sigma)
     return summary(precision_table(truth, found, "keypoints", sigmas), SIZES)
@@ -68,13 +69,11 @@ def _checked(gt: GroundTruth, dt: Sequence[Result], sigma: float) -> tuple[Groun
     if not sigma > 0:
         raise ValueError(f"sigma is a positive fraction of an object's size, got {sigma}")
     is_list = isinstance(dt, list | tuple)  # else checked_sides says what is wrong
-    points = [_points(r, f"predictions: entry {i}") for i, r in enumerate(dt)] if is_list else []
-    boxed = [_with_box(r, p) for r, p in zip(dt, points, strict=True)] if is_list else dt
+    boxed = [_with_box(r, _points_found(r, i)) for i, r in enumerate(dt)] if is_list else dt
     truth, results = checked_sides(gt, boxed, masks=False, agnostic=False)
     counts = _give_truth_its_points(truth, gt)
-    for i, (own, found) in enumerate(zip(results, points, strict=True)):
-        own["keypoints"] = found
-        _check_count(found, counts.get(own["category_id"]), f"predictions: entry {i}")
+    for i, (own, result) in enumerate(zip(results, dt, strict=True)):
+        own["keypoints"] = _points_found(result, i, counts.get(own["category_id"]))
     categories, persons = {c["id"]: c for c in truth["categories"]}, Params("keypoints").kpt_oks_sigmas
     return truth, results, {n: _sigmas(categories[n], count, persons, sigma) for n, count in counts.items()}
 
@@ -83,36 +82,31 @@ def _give_truth_its_points(checked: GroundTruth, gt: GroundTruth) -> dict[int, i
     """Add keypoints to checked annotations; returns how many each category has, as far as can be known."""
     names = {category["id"]: category.get("keypoints") for category in gt["categories"]}
     counts = {number: len(points) for number, points in names.items() if points and isinstance(points, list | tuple)}
+    for annotation in gt["annotations"]:
+        if not keypoint_problems(annotation, None) and len(annotation.get("keypoints", ())):
+            counts.setdefault(annotation["category_id"], len(annotation["keypoints"]) // 3)
     for own, annotation in zip(checked["annotations"], gt["annotations"], strict=True):
-        owner = f"ground truth: annotation {own['id']}"
-        points = _points(annotation, owner)
-        _check_count(points, counts.setdefault(own["category_id"], len(points) // 3), owner)
-        labeled = annotation.get("num_keypoints", int((points[2::3] > 0).sum()))
-        if not isinstance(labeled, Integral) or labeled < 0:
-            raise DataError(f"{owner}: num_keypoints must be an integer >= 0, got {labeled!r}")
-        own |= {"keypoints": points, "num_keypoints": int(labeled)}
+        count = counts.get(own["category_id"])
+        for problem in keypoint_problems(annotation, count):
+            refuse(f"{TRUTH}: annotation {own['id']}: {problem}")
+        if count is None:
+            refuse(f"{TRUTH}: category {own['category_id']}: it is not known how many keypoints it has")
+        written = annotation.get("keypoints", ())
+        points = np.asarray(written if len(written) else np.zeros(3 * count), np.float64)
+        own |= {"keypoints": points, "num_keypoints": int((points[2::3] > 0).sum())}
     return counts
 
 
-def _points(entry: object, owner: str) -> NDArray[np.float64]:
-    """(3K,) float; an entry that is no object is left to the check of results."""
-    if not isinstance(entry, dict):
+def _points_found(result: Any, i: int, count: int | None = None) -> NDArray[np.float64]:
+    """(3K,) float of a prediction; one that is no object is left to the check of results."""
+    if not isinstance(result, dict):
         return np.zeros(0)
-    written = entry.get("keypoints")
-    if written is None or (isinstance(written, list | tuple) and not written):
-        raise DataError(f"{owner} has no keypoints: [x, y, visibility, ...], 0, 0, 0 for each that is not labeled")
-    try:
-        points = np.asarray(written, dtype=np.float64)
-    except (TypeError, ValueError):
-        points = np.full(1, np.nan)
-    if points.ndim != 1 or len(points) % 3 or not np.isfinite(points).all():
-        raise DataError(f"{owner}: keypoints must be a flat list of finite x, y, visibility, ..., got {written!r:.80}")
-    return points
-
-
-def _check_count(points: NDArray[np.float64], count: int | None, owner: str) -> None:
-    if count is not None and len(points) != 3 * count:
-        raise DataError(f"{owner}: {len(points) / 3:g} keypoints, but its category has {count}")
+    owner, written = f"{FOUND}: entry {i}", result.get("keypoints")
+    if written is None or not np.size(written):
+        refuse(f"{owner} has no keypoints: [x, y, score, ...]")
+    for problem in keypoint_problems(result, count, found=True):
+        refuse(f"{owner}: {problem}")
+    return np.asarray(written, dtype=np.float64)
 
 
 def _with_box(result: Result, points: NDArray[np.float64]) -> Result:

@@ -53,9 +53,9 @@ def checked_sides(
 ) -> tuple[GroundTruth, list[Result]]:
     """Copies of both sides with just what matching needs; arguments and errors as coco_eval."""
     truth = checked_ground_truth(gt, masks, agnostic)
-    images = {image["id"]: image for image in truth["images"]}
-    names = {category["id"] for category in truth["categories"]}
-    return truth, checked_results(dt, images, names, masks, agnostic, mask_area)
+    sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
+    names = None if agnostic else {category["id"] for category in truth["categories"]}
+    return truth, checked_results(dt, sizes, names, masks, mask_area)
 
 
 def silence() -> contextlib.redirect_stdout[io.StringIO]:

@@ -7,19 +7,18 @@ id = R + 256 G + 65536 B, and the lists are the "segments_info" of a COCO panopt
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from casl.codes import segment_ids
+from casl.coco.judge import drawing_problems, segment_problems
+from casl.coco.pngs import segment_ids
+from casl.coco.records import category_records, panoptic_records
 from casl.errors import DataError
 
-VOID = 0
 ID_LIMIT = 256**3  # three bytes of a PNG's pixel
 
 Ids = NDArray[np.integer[Any]]
@@ -67,9 +66,11 @@ def read_pairs(gt: dict[str, Any], gt_pngs: Path, dt: dict[str, Any], dt_pngs: P
         ("image 12", its Pair), in the order of the ground truth.
 
     Raises:
-        DataError: a list, a folder or a PNG is missing or damaged, an image is there twice or has no prediction.
+        DataError: an illegal record, a list, a folder or a PNG that is missing or damaged, an image without prediction.
     """
-    truth, found = _by_image(gt, "ground truth"), _by_image(dt, "predictions")
+    categories = checked_categories(gt.get("categories"))
+    truth = panoptic_records(gt, "ground truth", None, categories)
+    found = panoptic_records(dt, "predictions", None, categories)
     if missing := [image for image in truth if image not in found]:
         raise DataError(
             f"predictions: no prediction for image {missing[0]} ({len(missing)} of {len(truth)} images have none); "
@@ -94,21 +95,10 @@ def checked_categories(categories: object) -> dict[int, bool]:
     """Whether each category, by id, is a thing.
 
     Raises:
-        DataError: not a list, an id that is no integer or is used twice, or `isthing` is not 0 or 1.
+        DataError: not a list, or an illegal category.
     """
-    if not isinstance(categories, list | tuple):
-        raise DataError('ground truth is not COCO panoptic: it has no list "categories"')
-    is_thing: dict[int, bool] = {}
-    for i, category in enumerate(categories):
-        number = category.get("id") if isinstance(category, dict) else None
-        if not isinstance(number, Integral):
-            raise DataError(f"ground truth: category number {i} has no integer id")
-        if int(number) in is_thing:
-            raise DataError(f"ground truth: category id {number} is used more than once")
-        if category.get("isthing") not in (0, 1):
-            raise DataError(f"ground truth: category {number}: isthing must be 0 or 1, got {category.get('isthing')!r}")
-        is_thing[int(number)] = bool(category["isthing"])
-    return is_thing
+    records = category_records({"categories": categories}, "ground truth", named=False, panoptic=True)
+    return {int(number): bool(record["isthing"]) for number, record in records.items()}
 
 
 def checked_segments(
@@ -126,58 +116,25 @@ def checked_segments(
         One Segment an id, order kept; `area` as the list says, where it says nothing the number of pixels.
 
     Raises:
-        DataError: an id that is void, used twice, in the list and not among the pixels or the other way round; an
-            unknown category; iscrowd that is not 0 or 1; an area that is not a finite number >= 0.
+        DataError: an illegal segment, or one that only the list or only the image has.
     """
     if not isinstance(segments, list | tuple):
-        raise DataError(f"{owner}: segments_info must be a list, got {type(segments).__name__}")
-    known: dict[int, Segment] = {}
-    for i, segment in enumerate(segments):
-        number = segment.get("id") if isinstance(segment, dict) else None
-        if not isinstance(number, Integral) or number == VOID:
-            raise DataError(f"{owner}: segment number {i} needs an integer id other than 0, which is void")
-        if number in known:
-            raise DataError(f"{owner}: segment id {number} is used more than once")
-        if number not in pixels:
-            raise DataError(f"{owner}: segment {number} is in the JSON and has no pixel in the PNG")
-        known[int(number)] = _segment(segment, pixels[int(number)], categories, f"{owner}: segment {number}")
-    if extra := sorted(pixels.keys() - known.keys() - {VOID}):
-        raise DataError(f"{owner}: segment {extra[0]} has pixels in the PNG and is not in the JSON")
-    return known
-
-
-def _segment(segment: dict[str, Any], pixels: int, categories: dict[int, bool], owner: str) -> Segment:
-    category, crowd, area = segment.get("category_id"), segment.get("iscrowd", 0), segment.get("area", pixels)
-    if not isinstance(category, Integral) or int(category) not in categories:
-        raise DataError(f"{owner}: category_id {category!r} is not in the ground truth's categories")
-    if crowd not in (0, 1):
-        raise DataError(f"{owner}: iscrowd must be 0 or 1, got {crowd!r}")
-    if not isinstance(area, Real) or not math.isfinite(area) or area < 0:
-        raise DataError(f"{owner}: area must be a finite number of pixels >= 0, got {area!r}")
-    return Segment(int(category), bool(crowd), float(area))
-
-
-def _by_image(content: object, whose: str) -> dict[int, dict[str, Any]]:
-    records = content.get("annotations") if isinstance(content, dict) else None
-    if not isinstance(records, list | tuple):
-        raise DataError(f'{whose}: not COCO panoptic: there is no list "annotations"')
-    found: dict[int, dict[str, Any]] = {}
-    for i, record in enumerate(records):
-        image = record.get("image_id") if isinstance(record, dict) else None
-        if not isinstance(image, Integral):
-            raise DataError(f"{whose}: annotation number {i} has no integer image_id")
-        if image in found:
-            raise DataError(f"{whose}: image {image} is there more than once")
-        if not isinstance(record.get("file_name"), str) or "segments_info" not in record:
-            raise DataError(f"{whose}: image {image}: a panoptic annotation has a file_name and segments_info")
-        found[int(image)] = record
-    return found
+        raise DataError(f"{owner}: segments_info must be a list, is {type(segments).__name__}")
+    problems = segment_problems(segments, categories)
+    for problem in problems or drawing_problems((segment["id"] for segment in segments), pixels):
+        raise DataError(f"{owner}: {problem}")
+    return {
+        int(segment["id"]): Segment(
+            int(segment["category_id"]),
+            bool(segment.get("iscrowd", 0)),
+            float(segment.get("area", pixels[int(segment["id"])])),
+        )
+        for segment in segments
+    }
 
 
 def _read_ids(path: Path, owner: str) -> NDArray[np.int32]:
     try:
         return segment_ids(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{owner}: panoptic PNG {path} does not exist") from error
-    except ValueError as error:
-        raise DataError(f"{owner}: {path}: {error}") from error
+    except DataError as error:
+        raise DataError(f"{owner}: {error}") from error

@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from casl.coco.judge import VOID
 from casl.errors import DataError
-from casl.metrics.panoptic import ID_LIMIT, VOID, Ids, Pair, Segment, checked_categories, checked_segments, read_pairs
+from casl.metrics.panoptic import ID_LIMIT, Ids, Pair, Segment, checked_categories, checked_segments, read_pairs
 
 MATCH_ABOVE = 0.5  # IoU; segments of an image share no pixel, so none can have two such matches
 IGNORE_ABOVE = 0.5  # share of a prediction on void and crowd

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from casl.metrics.pq import pq
-from casl.metrics.results import GroundTruth, Result, has_masks, read_ground_truth, read_results
+from casl.metrics.results import (
+    GroundTruth,
+    Result,
+    have_masks,
+    read_ground_truth,
+    read_panoptic_truth,
+    read_results,
+)
 
 Metric = Callable[[GroundTruth, list[Result]], dict[str, float]]
 
@@ -34,7 +41,7 @@ def score(
     """
     gt, dt = read_ground_truth(gt_path), read_results(dt_path)
     answer: dict[str, Any] = {"metric": metric, "unit": "percent", **function(gt, dt)}
-    if of_masks is not None and has_masks(gt["annotations"]) and has_masks(dt):
+    if of_masks is not None and have_masks(gt["annotations"]) and have_masks(dt):
         answer["mask"] = of_masks(gt, dt)
     counts = {"images": len(gt["images"]), "ground_truth": len(gt["annotations"]), "predictions": len(dt)}
     return answer | counts
@@ -56,7 +63,7 @@ def score_panoptic(gt_json: Path, gt_pngs: Path | None, dt_json: Path, dt_pngs: 
     Raises:
         DataError: see casl.metrics.pq; and a file that is missing, not JSON or not what it should be.
     """
-    gt, dt = read_ground_truth(gt_json), {"annotations": read_results(dt_json)}
+    gt, dt = read_panoptic_truth(gt_json), {"annotations": read_results(dt_json)}
     values = pq(gt, gt_pngs or gt_json.with_suffix(""), dt, dt_pngs or dt_json.with_suffix(""))
     judged = {record["image_id"] for record in gt["annotations"]}
     counts = {

@@ -89,7 +89,7 @@ def test_a_sound_set_passes_and_is_counted(tmp_path: Path) -> None:
         ),
         (first("annotations", bbox=[-3, 3, 8, 6]), "instances_labeled.json: annotation 1: box [-3, 3, 8, 6]"),
         (first("annotations", bbox=[2, 3, 0, 6]), "annotation 1: box [2, 3, 0, 6] (x, y, width, height) has no area"),
-        (first("annotations", bbox=[2, 3, 8, -1]), "annotation 1: box [2, 3, 8, -1] (x, y, width, height) has no area"),
+        (first("annotations", bbox=[2, 3, 8, -1]), "annotation 1: bbox [2, 3, 8, -1] has a negative size"),
         (first("annotations", bbox=[24, 3, 1, 6]), "annotation 1: box [24, 3, 1, 6] (x, y, width, height) has no area"),
         (
             first("annotations", segmentation={"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}),
@@ -105,9 +105,9 @@ def test_a_sound_set_passes_and_is_counted(tmp_path: Path) -> None:
         ),
         (
             first("annotations", segmentation={"size": [HEIGHT, WIDTH], "counts": "zzz"}),
-            "instances_labeled.json: annotation 1: RLE counts are damaged",
+            "instances_labeled.json: annotation 1: RLE counts is not a COCO run-length string",
         ),
-        (first("annotations", segmentation=[[1, 2, 3]]), "annotation 1: a polygon is a list of finite numbers"),
+        (first("annotations", segmentation=[[1, 2, 3]]), "annotation 1: a polygon is a flat list of finite numbers"),
     ],
 )
 def test_one_broken_entry_is_named(tmp_path: Path, change: Change, wanted: str) -> None:
@@ -210,14 +210,17 @@ def test_images_of_any_mode_are_legal(tmp_path: Path, mode: str) -> None:
     ("change", "wanted"),
     [
         (lambda data: data["annotations"][0].update(file_name="z.png"), "z.png: no such panoptic PNG"),
-        (lambda data: data["annotations"][0]["segments_info"].pop(0), "holds segments [5] that annotations/panoptic"),
+        (
+            lambda data: data["annotations"][0]["segments_info"].pop(0),
+            "a.png (image 1): holds segments [5] that the JSON",
+        ),
         (
             lambda data: data["annotations"][0]["segments_info"].append({"id": 8, "category_id": 3}),
             "panoptic_labeled/a.png (image 1): no pixel of the segments [8]",
         ),
         (
             lambda data: data["annotations"][0]["segments_info"][0].update(category_id=4),
-            "panoptic_labeled.json: image 1: segments of unknown categories [4]; known: 3, 9, 7",
+            "panoptic_labeled.json: image 1: segment 5: there is no category 4; known: 3, 9, 7",
         ),
         (
             lambda data: data["annotations"][0]["segments_info"].append({"id": 5, "category_id": 3}),
@@ -228,7 +231,7 @@ def test_images_of_any_mode_are_legal(tmp_path: Path, mode: str) -> None:
             "panoptic_labeled.json: image 1: a segment has id 0",
         ),
         (lambda data: data["annotations"].pop(), "panoptic_labeled.json: image 2 has no panoptic annotation"),
-        (lambda data: data["annotations"].append(data["annotations"][1]), "image 2 is annotated twice"),
+        (lambda data: data["annotations"].append(data["annotations"][1]), "image 2: it is annotated twice"),
         (lambda data: data["annotations"].append({"image_id": 1}), "has 'image_id', 'file_name' and a list"),
         (lambda data: data["annotations"].append(data["annotations"][1] | {"image_id": 8}), "there is no image 8"),
     ],

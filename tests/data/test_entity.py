@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle_tools
 
-from casl.data.entity import entities_from_panoptic, merge_classes, read_panoptic_png
+from casl.coco.pngs import segment_ids
+from casl.data.entity import entities_from_panoptic
 from casl.errors import DataError
 from tests.data.tiny import REAL, Json, needs_real, write_ids, write_set
 
@@ -75,19 +76,8 @@ def test_png_and_json_that_do_not_belong_together_are_rejected(tmp_path: Path) -
 
 def test_instances_are_not_taken_for_panoptic(tmp_path: Path) -> None:
     folder = write_set(tmp_path) / "annotations"
-    with pytest.raises(DataError, match="not COCO panoptic"):
+    with pytest.raises(DataError, match=r"annotations of .*: category 3: 'isthing' must be 0 or 1"):
         entities_from_panoptic(json.loads((folder / "instances_labeled.json").read_text()), folder)
-
-
-def test_merging_classes_changes_nothing_but_the_classes() -> None:
-    coco = {"images": [], "annotations": [{"id": 8, "category_id": 5}], "categories": [{"id": 5, "name": "cup"}]}
-    merged = merge_classes(coco)
-    assert merged == {
-        "images": [],
-        "annotations": [{"id": 8, "category_id": 1}],
-        "categories": [{"id": 1, "name": "object"}],
-    }
-    assert coco["annotations"] == [{"id": 8, "category_id": 5}]
 
 
 @needs_real
@@ -121,6 +111,6 @@ def test_real_entities_have_the_masks_that_were_shipped() -> None:
 def test_panoptic_ids_are_read_byte_by_byte() -> None:
     folder = REAL / "coco_panoptic_sample" / "annotations"
     for record in json.loads((folder / "panoptic_sample.json").read_text())["annotations"]:
-        ids, areas = np.unique(read_panoptic_png(folder / "panoptic_sample" / record["file_name"]), return_counts=True)
+        ids, areas = np.unique(segment_ids(folder / "panoptic_sample" / record["file_name"]), return_counts=True)
         drawn = {number: area for number, area in zip(ids.tolist(), areas.tolist(), strict=True) if number}
         assert drawn == {segment["id"]: segment["area"] for segment in record["segments_info"]}

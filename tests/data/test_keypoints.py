@@ -65,7 +65,11 @@ def test_other_kinds_have_no_keypoints(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("x", "y"), [(WIDTH, 3), (3, HEIGHT), (-1, 3), (3, -0.7)])
 def test_a_keypoint_outside_the_image_is_not_a_target(tmp_path: Path, x: float, y: float) -> None:
     points = [x, y, 2] * 4
-    edit(write_cats(tmp_path), "person_keypoints_labeled", lambda d: d["annotations"][0].update(keypoints=points))
+    edit(
+        write_cats(tmp_path),
+        "person_keypoints_labeled",
+        lambda d: d["annotations"][0].update(keypoints=points, num_keypoints=4),
+    )
     assert not keypoints_of(cats(tmp_path), 0).any()
     assert cats(tmp_path).coco()["annotations"][0]["keypoints"] == points
 

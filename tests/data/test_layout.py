@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from casl.data.layout import SplitFiles, find_splits, is_coco_folder, read_json
+from casl.data.layout import SplitFiles, find_splits, is_coco_folder
 from casl.errors import DataError, SpecError
 from tests.data.tiny import REAL, needs_real, write_set
 
@@ -106,15 +106,6 @@ def test_keypoints_and_panoptic_come_from_their_own_files(tmp_path: Path) -> Non
         files["val"].source("panoptic")
     with pytest.raises(DataError, match=r"'labeled' .* has no panoptic(.|\n)*without its folder of PNGs"):
         replace(files["labeled"], panoptic_pngs=None).source("panoptic")
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"), [("{", "not JSON"), ("", "not JSON"), ("[]", "not COCO.*list"), ("\x00", "not JSON")]
-)
-def test_what_is_not_a_json_object_is_named(tmp_path: Path, content: str, reason: str) -> None:
-    (tmp_path / "odd.json").write_text(content)
-    with pytest.raises(DataError, match=rf"odd\.json: {reason}"):
-        read_json(tmp_path / "odd.json")
 
 
 @needs_real

@@ -110,7 +110,7 @@ def first(data: Json) -> Json:
         (lambda d: d["images"][0].update(width=25), "image 1 is .*25.* in one and .*24"),
         (lambda d: d["images"].append({**d["images"][0], "id": 9}), "image 9 has no panoptic annotation"),
         (lambda d: first(d).update(image_id=9), "there is no image 9"),
-        (lambda d: first(d).update(image_id=2), "image 2 is annotated twice"),
+        (lambda d: first(d).update(image_id=2), "image 2: it is annotated twice"),
         (lambda d: first(d).pop("segments_info"), "a list 'segments_info'"),
         (lambda d: first(d).pop("file_name"), "'file_name'"),
         (lambda d: first(d)["segments_info"][0].update(category_id=99), "there is no category 99"),

@@ -79,7 +79,8 @@ def random_scene(seed: int, num_images: int = 8, num_objects: int = 7) -> tuple[
     for image_id in range(num_images):
         gt["images"].append({"id": image_id, "height": height, "width": width})
         for _ in range(0 if image_id == 3 else num_objects):
-            box = (rng.uniform(0, 1, 4) ** [1, 1, 2, 2] * [width * 0.6, height * 0.6, 110, 110] + [0, 0, 4, 4]).tolist()
+            x, y, w, h = (rng.uniform(0, 1, 4) ** [1, 1, 2, 2] * [width * 0.6, height * 0.6, 110, 110]).tolist()
+            box = [x, y, min(w + 4, width - x), min(h + 4, height - y)]
             crowd = int(rng.random() < 0.12)
             rle = ellipse_rle(box, height, width)
             segmentation = [rle, _polygon(box), _uncompressed(rle)][2 if crowd else int(rng.integers(3))]

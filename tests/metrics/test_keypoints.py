@@ -116,7 +116,11 @@ def truth(points: list[list[float]], **fields: Any) -> Json:
     """One object of area 2500 with the given x, y, visibility."""
     annotation = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 50, 50], "area": 2500, "iscrowd": 0} | fields
     annotation["keypoints"] = [value for point in points for value in point]
-    return {"images": [{"id": 1}], "annotations": [annotation], "categories": [{"id": 1, "name": "a"}]}
+    return {
+        "images": [{"id": 1, "width": 90, "height": 90}],
+        "annotations": [annotation],
+        "categories": [{"id": 1, "name": "a"}],
+    }
 
 
 def found(points: list[list[float]], score: float = 0.9) -> Json:
@@ -156,7 +160,6 @@ def off_by(similarity: float, sigma: float = 0.05, area: float = 2500) -> float:
         pytest.param(truth([[9, 9, 2]]), [], {"AP": 0, "APl": -1}, id="no predictions"),
         pytest.param(truth([[0, 0, 0]]), [found([[9, 9]])], dict.fromkeys(KEYS, -1), id="nothing labeled"),
         pytest.param(truth([[9, 9, 2]], iscrowd=1), [found([[9, 9]])], dict.fromkeys(KEYS, -1), id="crowd"),
-        pytest.param(truth([[9, 9, 2]], num_keypoints=0), [], dict.fromkeys(KEYS, -1), id="num_keypoints as written"),
         pytest.param(
             truth([[9, 9, 2]]), [found([[200, 9]])] * 19 + [found([[9, 9]], 0.1)], {"AP": 5}, id="twentieth counts"
         ),
@@ -193,14 +196,14 @@ def test_the_size_of_a_wrong_prediction_is_that_of_its_box_or_else_its_extent() 
     [
         ({"keypoints": None}, "has no keypoints"),
         ({"keypoints": []}, "has no keypoints"),
-        ({"keypoints": [1, 2]}, "flat list of finite"),
-        ({"keypoints": [[1, 2, 2]]}, "flat list of finite"),
-        ({"keypoints": [1, math.nan, 2]}, "flat list of finite"),
-        ({"keypoints": "abc"}, "flat list of finite"),
-        ({"keypoints": [1, 2, 2, 3, 4, 2]}, "2 keypoints, but its category has 1"),
-        ({"score": math.nan}, "score must be a finite number"),
-        ({"image_id": 7}, "image_id 7 is not in the ground truth's images"),
-        ({"category_id": 7}, "category_id 7 is not in the ground truth's categories"),
+        ({"keypoints": [1, 2]}, "finite numbers x, y, visibility"),
+        ({"keypoints": [[1, 2, 2]]}, "finite numbers x, y, visibility"),
+        ({"keypoints": [1, math.nan, 2]}, "finite numbers x, y, visibility"),
+        ({"keypoints": "abc"}, "finite numbers x, y, visibility"),
+        ({"keypoints": [1, 2, 2, 3, 4, 2]}, "'keypoints' must be 3 finite numbers"),
+        ({"score": math.nan}, "'score' must be a finite number"),
+        ({"image_id": 7}, "there is no image 7"),
+        ({"category_id": 7}, "there is no category 7"),
         ({"bbox": [1, 2]}, "four finite numbers"),
     ],
 )
@@ -212,11 +215,11 @@ def test_a_wrong_prediction_is_an_error_that_names_the_entry(change: Json, messa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"keypoints": None}, "annotation 1 has no keypoints"),
-        ({"keypoints": [1, 2]}, "annotation 1: keypoints must be a flat list"),
-        ({"keypoints": [1, 2, 2] * 2}, "annotation 1: 2 keypoints, but its category has 1"),
-        ({"num_keypoints": -1}, "annotation 1: num_keypoints must be an integer"),
-        ({"bbox": None}, "annotation 1 has neither bbox nor segmentation"),
+        ({"keypoints": None}, "annotation 1: 'keypoints' must be 3 finite numbers"),
+        ({"keypoints": [1, 2]}, "annotation 1: 'keypoints' must be 3 finite numbers"),
+        ({"keypoints": [1, 2, 2] * 2}, "annotation 1: 'keypoints' must be 3 finite numbers"),
+        ({"num_keypoints": -1}, "annotation 1: 'num_keypoints' is -1 but 1 are labeled"),
+        ({"bbox": None}, "annotation 1: 'bbox' must be four finite numbers"),
     ],
 )
 def test_wrong_ground_truth_is_an_error_that_names_the_annotation(change: Json, message: str) -> None:

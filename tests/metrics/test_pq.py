@@ -16,7 +16,11 @@ from tests.metrics.panoptic_perturbed import Json, first_images, perturbed, writ
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 THING, OTHER_THING, STUFF = 1, 2, 7
-CATEGORIES = [{"id": THING, "isthing": 1}, {"id": OTHER_THING, "isthing": 1}, {"id": STUFF, "isthing": 0}]
+CATEGORIES = [
+    {"id": THING, "name": "cat", "isthing": 1},
+    {"id": OTHER_THING, "name": "dog", "isthing": 1},
+    {"id": STUFF, "name": "sky", "isthing": 0},
+]
 KEYS = ["PQ", "SQ", "RQ", "PQ_th", "SQ_th", "RQ_th", "PQ_st", "SQ_st", "RQ_st"]
 
 # by panopticapi (commit 7bb4655) on what tests.metrics.panoptic_perturbed makes of the ground truth
@@ -214,16 +218,19 @@ def test_ids_on_disk_use_three_bytes(files: tuple[Json, Path, Json, Path]) -> No
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"segments_info": [segment(3, THING)]}, "segment 70000 has pixels in the PNG and is not in the JSON"),
-        ({"segments_info": [segment(i, THING) for i in (3, 5, 70000)]}, "segment 5 is in the JSON and has no pixel"),
-        ({"segments_info": [segment(3, 9)]}, "segment 3: category_id 9 is not in the ground truth's categories"),
-        ({"segments_info": [segment(3, THING)] * 2}, "segment id 3 is used more than once"),
-        ({"segments_info": [segment(0, THING)]}, "segment number 0 needs an integer id other than 0"),
-        ({"segments_info": [segment(3, THING) | {"iscrowd": 2}]}, "segment 3: iscrowd must be 0 or 1, got 2"),
-        ({"segments_info": [segment(3, THING) | {"area": -1}]}, "segment 3: area must be a finite number"),
-        ({"segments_info": {}}, "segments_info must be a list"),
-        ({"file_name": "b.png"}, r"panoptic PNG .*b\.png does not exist"),
-        ({"file_name": 3}, "has a file_name and segments_info"),
+        ({"segments_info": [segment(3, THING)]}, r"holds segments \[70000\] that the JSON does not list"),
+        (
+            {"segments_info": [segment(i, THING) for i in (3, 5, 70000)]},
+            r"no pixel of the segments \[5\]",
+        ),
+        ({"segments_info": [segment(3, 9)]}, "segment 3: there is no category 9; known: "),
+        ({"segments_info": [segment(3, THING)] * 2}, "2 segments have id 3"),
+        ({"segments_info": [segment(0, THING)]}, "a segment has id 0, which means void"),
+        ({"segments_info": [segment(3, THING) | {"iscrowd": 2}]}, "segment 3: 'iscrowd' must be 0 or 1, is 2"),
+        ({"segments_info": [segment(3, THING) | {"area": -1}]}, "segment 3: 'area' must be a finite number"),
+        ({"segments_info": {}}, "a panoptic annotation has .* a list 'segments_info'"),
+        ({"file_name": "b.png"}, r"b\.png: no such panoptic PNG"),
+        ({"file_name": 3}, "'file_name' must be the name of its PNG, is 3"),
     ],
 )
 def test_wrong_segments_are_errors_that_name_image_and_segment(
@@ -246,7 +253,7 @@ def test_an_image_without_prediction_is_an_error_and_a_prediction_without_image_
 
 def test_an_image_that_is_there_twice_is_an_error(files: tuple[Json, Path, Json, Path]) -> None:
     files[2]["annotations"] *= 2
-    with pytest.raises(DataError, match="predictions: image 12 is there more than once"):
+    with pytest.raises(DataError, match="predictions: image 12: it is annotated twice"):
         pq(*files)
 
 
@@ -280,10 +287,10 @@ def test_a_missing_folder_says_how_to_name_it(files: tuple[Json, Path, Json, Pat
 @pytest.mark.parametrize(
     ("categories", "message"),
     [
-        (None, 'no list "categories"'),
-        ([{"isthing": 1}], "category number 0 has no integer id"),
-        ([{"id": 1}], "category 1: isthing must be 0 or 1, got None"),
-        (CATEGORIES * 2, "category id 1 is used more than once"),
+        (None, "'categories' is missing or not a list"),
+        ([{"isthing": 1}], "category at position 0: a category is an object with an integer 'id'"),
+        ([{"id": 1}], "category 1: 'isthing' must be 0 or 1, is None"),
+        (CATEGORIES * 2, "category 1: this id is used twice"),
     ],
 )
 def test_categories_must_say_what_is_a_thing(categories: Any, message: str) -> None:

@@ -50,7 +50,7 @@ def test_entity_ap_comes_in_both_forms_when_there_are_masks(tmp_path: Path) -> N
 
 def test_a_file_that_is_missing_or_of_another_data_set_is_an_error(tmp_path: Path) -> None:
     gt_path, dt_path = write(tmp_path, truth(A), [found(A) | {"image_id": 5}])
-    with pytest.raises(DataError, match="image_id 5 is not in the ground truth"):
+    with pytest.raises(DataError, match="there is no image 5; known: 1"):
         score(gt_path, dt_path, "ap_det", ap_det)
-    with pytest.raises(DataError, match=r"nowhere\.json does not exist"):
+    with pytest.raises(DataError, match=r"nowhere\.json: no such file"):
         score(gt_path, tmp_path / "nowhere.json", "ap_det", ap_det)

@@ -23,7 +23,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     truth = {"image_id": 1, "file_name": "a.png", "segments_info": [segment(1, THING), segment(2, STUFF)]}
     write_png(tmp_path / "gt" / "a.png", row((1, 50), (2, 50)))
     write_png(tmp_path / "dt" / "a.png", row((1, 40), (0, 10), (2, 50)))
-    gt = written(tmp_path, "gt", [truth], images=[{"id": 1}], categories=CATEGORIES)
+    gt = written(tmp_path, "gt", [truth], images=[{"id": 1, "width": 32, "height": 1}], categories=CATEGORIES)
     return gt, written(tmp_path, "dt", [truth, truth | {"image_id": 2}])
 
 
@@ -60,9 +60,9 @@ def test_a_list_of_panoptic_annotations_is_a_prediction_file_too(files: tuple[Pa
 def test_files_of_another_kind_are_errors(files: tuple[Path, Path], tmp_path: Path) -> None:
     gt, dt = files
     boxes = written(tmp_path, "boxes", [{"image_id": 1, "category_id": 1, "score": 1.0, "bbox": [0, 0, 1, 1]}])
-    with pytest.raises(DataError, match="predictions: image 1: a panoptic annotation has a file_name and segments_inf"):
+    with pytest.raises(DataError, match="predictions: image 1: a panoptic annotation has 'image_id'"):
         score_panoptic(gt, None, boxes, None)
-    with pytest.raises(DataError, match=r"nowhere\.json does not exist"):
+    with pytest.raises(DataError, match=r"nowhere\.json: no such file"):
         score_panoptic(gt, None, tmp_path / "nowhere.json", None)
-    with pytest.raises(DataError, match="is not COCO ground truth"):
+    with pytest.raises(DataError, match="not COCO: 'images' is missing"):
         score_panoptic(dt, None, dt, None)

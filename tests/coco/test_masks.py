@@ -1,14 +1,14 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from casl.codes import are_whole
-from casl.errors import DataError
-from casl.metrics.masks import to_rle
+from casl.coco.masks import has_mask, segmentation_problem, to_rle, whole_masks
+from casl.coco.runs import are_whole
 
 # 4 rows, 5 columns; runs count down the columns: 5 off, 2 on, 2 off, 2 on, 9 off
 MASK = np.zeros((4, 5), dtype=np.uint8)
@@ -27,7 +27,7 @@ RUNS = [5, 2, 2, 2, 9]
     ],
 )
 def test_every_form_of_a_mask_is_read_as_the_same_pixels(segmentation: Any) -> None:
-    np.testing.assert_array_equal(coco_mask.decode(to_rle(segmentation, 4, 5, "x")), MASK)
+    np.testing.assert_array_equal(coco_mask.decode(to_rle(segmentation, 4, 5)), MASK)
 
 
 def test_masks_of_any_shape_and_size_are_taken_as_pycocotools_wrote_them() -> None:
@@ -35,7 +35,7 @@ def test_masks_of_any_shape_and_size_are_taken_as_pycocotools_wrote_them() -> No
     for height, width in [(1, 1), (3, 70), (300, 2), (200, 333), (700, 900)]:
         for density in (0.0, 0.001, 0.5, 1.0):
             rle = coco_mask.encode(np.asfortranarray((rng.random((height, width)) < density).astype(np.uint8)))
-            assert to_rle(rle, height, width, "x")["counts"] == rle["counts"]
+            assert to_rle(rle, height, width)["counts"] == rle["counts"]
 
 
 COMPRESSED = coco_mask.encode(np.asfortranarray(MASK))["counts"]
@@ -44,29 +44,66 @@ COMPRESSED = coco_mask.encode(np.asfortranarray(MASK))["counts"]
 @pytest.mark.parametrize(
     ("segmentation", "message"),
     [
-        ("mask.png", "neither polygons nor an RLE"),
-        ({"counts": RUNS}, "neither polygons nor an RLE"),
-        ({"size": [5, 4], "counts": RUNS}, r"size \[5, 4\] is not the image's"),
+        ("mask.png", "neither a list of polygons nor an RLE"),
+        ({"counts": RUNS}, "neither a list of polygons nor an RLE"),
+        ({"size": [5, 4], "counts": RUNS}, "mask is [5, 4] (height, width) but the image is [4, 5]"),
+        ({"size": 20, "counts": RUNS}, "mask is 20 (height, width) but the image is [4, 5]"),
         ({"size": [4, 5], "counts": [5, 2, 2]}, "cover 9 pixels, the image has 4 x 5 = 20"),
+        ({"size": [4, 5], "counts": []}, "cover 0 pixels"),
         ({"size": [4, 5], "counts": [25, -5]}, "cover 20 pixels"),
         ({"size": [4, 5], "counts": ["many"]}, "must be integers"),
-        ({"size": [4, 5], "counts": 20}, "list, str or bytes"),
+        ({"size": [4, 5], "counts": [1.5, 18.5]}, "must be integers"),
+        ({"size": [4, 5], "counts": [[1], [2, 3]]}, "must be integers"),
+        ({"size": [4, 5], "counts": 20}, "list, str or bytes, is int"),
+        ({"size": [4, 5], "counts": None}, "list, str or bytes, is NoneType"),
         ({"size": [4, 5], "counts": COMPRESSED[:-1]}, "cover 11 pixels"),
         ({"size": [4, 5], "counts": ""}, "not a COCO run-length string"),
         ({"size": [4, 5], "counts": "o"}, "not a COCO run-length string"),  # a character that promises another
         ({"size": [4, 5], "counts": "5 22"}, "not a COCO run-length string"),
         ({"size": [4, 5], "counts": "5é"}, "not a COCO run-length string"),
-        ([], "empty list of polygons"),
-        ([[1, 1, 3, 3]], "three points or more"),
-        ([[1, 1, 3, 3, 2, 2, 1]], "x, y pairs"),
-        ([1, 1, 3, 1, 3, 3], "three points or more"),
-        ([[1, 1, 3, 1, float("nan"), 3]], "not a finite number"),
-        ([[1, 1, 3, 1, "a", 3]], "not a finite number"),
+        ({"size": [4, 5], "counts": "\ud800"}, "not a COCO run-length string"),
+        ([1, 1, 3, 1, 3, 3], "is one flat list"),
+        ([[1, 1], [3, 1], [3, 3]], "is a list of points; write each polygon as one flat list"),
+        ([[1, 1, 3, 3, 2, 2, 1]], "a polygon is a flat list of finite numbers"),
+        ([[1, 1, 3, 1, float("nan"), 3]], "a polygon is a flat list of finite numbers"),
+        ([[1, 1, 3, 1, "a", 3]], "a polygon is a flat list of finite numbers"),
+        ([["1", "1", "5", "5", "1", "5"]], "a polygon is a flat list of finite numbers"),
+        ([[[1, 1], [3, 1, 3]]], "a polygon is a flat list of finite numbers"),
+        ([[1, 1, 3, 1, 3, 3], None], "a polygon is a flat list of finite numbers"),
+        ([{"x": 1, "y": 2}], "a polygon is a flat list of finite numbers"),
+        ([[1, 1, 5, 5, 1e12, 9]], "reaches 1e+12, far outside the 5x4 image"),
     ],
 )
-def test_a_damaged_mask_is_an_error_that_names_its_owner(segmentation: Any, message: str) -> None:
-    with pytest.raises(DataError, match=rf"annotation 12: .*({message})"):
-        to_rle(segmentation, 4, 5, "annotation 12")
+def test_an_illegal_mask_is_refused_by_the_judge_and_by_the_reader(segmentation: Any, message: str) -> None:
+    problem = segmentation_problem(segmentation, 4, 5)
+    assert problem is not None and message in problem
+    with pytest.raises(ValueError, match=re.escape(message)):
+        to_rle(segmentation, 4, 5)
+
+
+@pytest.mark.parametrize("small", [[], [2, 2], [1, 1, 4, 3]])
+def test_a_polygon_of_fewer_than_three_points_beside_another_is_skipped(small: list[float]) -> None:
+    square = [1, 1, 3, 1, 3, 3, 1, 3]
+    assert segmentation_problem([small, square], 4, 5) is None
+    np.testing.assert_array_equal(coco_mask.decode(to_rle([small, square], 4, 5)), MASK)
+
+
+def test_polygons_of_fewer_than_three_points_alone_are_an_empty_mask_not_a_box() -> None:
+    assert coco_mask.decode(to_rle([[1, 1, 3, 3]], 4, 5)).sum() == 0
+
+
+@pytest.mark.parametrize("empty", [None, [], [[]], {}, [[], []]])
+def test_an_empty_segmentation_is_none(empty: Any) -> None:
+    assert not has_mask({"segmentation": empty})
+    assert not has_mask({})
+    assert has_mask({"segmentation": [[], [1, 1, 3, 1, 3, 3]]})
+
+
+def test_whole_masks_are_found_by_their_positions_in_any_company() -> None:
+    text = {"size": [4, 5], "counts": COMPRESSED}
+    odd: list[Any] = [{}, {"segmentation": [[1, 1, 3, 1, 3, 3]]}, 5, {"segmentation": text | {"size": [4.0, 5]}}]
+    assert whole_masks([{"segmentation": text}, *odd, {"segmentation": text}]) == {0, 5}
+    assert whole_masks([{"segmentation": text}, {"segmentation": text | {"counts": COMPRESSED[:-1]}}]) == set()
 
 
 def many(seed: int) -> list[dict[str, Any]]:
@@ -96,9 +133,9 @@ def test_one_damaged_mask_among_many_is_noticed_as_alone() -> None:
         changed = [*strings[:which], bytes(damaged), *strings[which + 1 :]]
         height, width = masks[which]["size"]
         try:
-            to_rle(masks[which] | {"counts": bytes(damaged)}, height, width, "x")
+            to_rle(masks[which] | {"counts": bytes(damaged)}, height, width)
             sound = True
-        except DataError:
+        except ValueError:
             sound = False
         assert are_whole(changed, pixels) == sound
         noticed += not sound

@@ -1,22 +1,16 @@
-"""How COCO writes masks: run lengths as text, segments as colours. A leaf, so that data and metrics read them alike.
+"""Run lengths written as text: the compressed form of COCO's masks, decoded and checked.
 
-A damaged run-length string must not reach pycocotools, which trusts it: runs that do not fill the mask leave the rest
-of it uninitialised, and the overlap of such masks never ends.
+A damaged text must not reach pycocotools, which trusts it: runs that do not fill the mask leave the rest of it
+uninitialised, and computing the overlap of such masks never ends.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-# all that Pillow raises on damaged files
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 MAX_CHARACTERS = 7  # of one run: 35 bits, longer than any image
 
 
@@ -73,23 +67,3 @@ def are_whole(texts: Sequence[bytes], pixels: Sequence[int]) -> bool:
         starts_here = np.searchsorted(chosen, first)[mask[chosen]]
         values[chosen] = sums - np.where(starts_here > 0, sums[starts_here - 1], 0)
     return bool(values.min() >= 0 and (np.add.reduceat(values, first) == np.asarray(pixels)).all())
-
-
-def segment_ids(path: Path) -> NDArray[np.int32]:
-    """Segment ids of a COCO panoptic PNG: (H, W) int32, R + 256 G + 65536 B; 0 is void.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: damaged, or not an 8-bit RGB image.
-    """
-    try:
-        with Image.open(path) as image:
-            mode, pixels = image.mode, np.asarray(image)
-    except FileNotFoundError:
-        raise
-    except UNREADABLE as error:
-        raise ValueError(f"not a readable PNG ({error})") from error
-    if mode not in ("RGB", "RGBA"):
-        raise ValueError(f"a panoptic PNG has 8-bit RGB pixels, this one is {mode}")
-    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
-    return red + 256 * green + 65536 * blue

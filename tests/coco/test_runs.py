@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle_tools
 
-from casl.codes import are_whole
-from casl.data.rle import to_rle
+from casl.coco.masks import to_rle
+from casl.coco.runs import are_whole
 
 
 def some(count: int, height: int, width: int, seed: int) -> list[bytes]:

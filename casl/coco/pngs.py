@@ -1,0 +1,35 @@
+"""Segments written as colours: the PNGs of COCO's panoptic format."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from casl.errors import DataError
+
+# all that Pillow raises on damaged files
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+
+
+def segment_ids(path: Path) -> NDArray[np.int32]:
+    """Segment ids of a COCO panoptic PNG: (H, W) int32, R + 256 G + 65536 B; 0 is void.
+
+    Raises:
+        DataError: missing, damaged, or not an 8-bit RGB image; the message names the file.
+    """
+    try:
+        with Image.open(path) as image:
+            mode, pixels = image.mode, np.asarray(image)
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such panoptic PNG.") from error
+    except UNREADABLE as error:
+        raise DataError(f"{path}: not a readable PNG ({error}).") from error
+    if mode not in ("RGB", "RGBA"):
+        raise DataError(f"{path}: a panoptic PNG has 8-bit RGB pixels, this one is {mode}.")
+    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
+    return red + 256 * green + 65536 * blue
