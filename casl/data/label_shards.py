@@ -1,4 +1,8 @@
-"""Shards of pseudo labels: one file of a few thousand images each, mapped into memory a few at a time."""
+"""The one file format of pseudo labels: shards of images and what was predicted in each, as Arrow files.
+
+A labelling in progress keeps shards of a few hundred images (casl.stages.shards), finished labels are shards of a few
+thousand (casl.data.pseudo).
+"""
 
 from __future__ import annotations
 
@@ -30,12 +34,19 @@ _SCHEMA = pa.schema(
 
 
 class Shard:
-    """One shard, mapped into memory."""
+    """The labels of consecutive images, read from one file's content.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        source: the content, in memory or mapped.
+        path: the file, for messages.
+
+    Raises:
+        DataError: the content is not a shard.
+    """
+
+    def __init__(self, source: pa.NativeFile, path: Path) -> None:
         try:
-            with pa.memory_map(str(path)) as file:
-                batch = pa.ipc.open_file(file).get_batch(0)
+            batch = pa.ipc.open_file(source).get_batch(0)
         except (OSError, pa.ArrowException) as error:
             raise DataError(damaged(path, str(error))) from error
         if batch.schema != _SCHEMA:
@@ -44,6 +55,10 @@ class Shard:
         scores = batch.column("scores")
         self.offsets = scores.offsets.to_numpy()
         self.scores = scores.values.to_numpy()
+
+    def __len__(self) -> int:
+        rows: int = self.batch.num_rows
+        return rows
 
     def image(self, row: int) -> ImageInfo:
         number, width, height, name = (self.batch.column(n)[row].as_py() for n in range(4))
@@ -61,9 +76,13 @@ class Shard:
         found: bytes = self.batch.column("rles").values[n].as_py()
         return found
 
+    def rles(self, row: int) -> list[bytes] | None:
+        found: list[bytes] | None = self.batch.column("rles")[row].as_py()
+        return found
 
-class Shelf:
-    """All shards of one labelling, a few of them open. Threads may share it."""
+
+class LabelShards:
+    """All shards of finished labels, a few of them mapped into memory. Threads may share it."""
 
     def __init__(self, folder: Path, shards: Sequence[dict[str, Any]]) -> None:
         self.folder, self.shards = folder, list(shards)
@@ -100,7 +119,7 @@ class Shelf:
             if number in self._open:
                 self._open.move_to_end(number)
             else:
-                self._open[number] = Shard(self.folder / self.shards[number]["file"])
+                self._open[number] = mapped(self.folder / self.shards[number]["file"])
                 if len(self._open) > OPEN:
                     self._open.popitem(last=False)
             return self._open[number]
@@ -120,19 +139,35 @@ class Shelf:
             yield rows, int(before[-1])
 
 
+def mapped(path: Path) -> Shard:
+    """The shard in a file, mapped into memory. Raises DataError if it is missing or damaged."""
+    try:
+        with pa.memory_map(str(path)) as file:
+            return Shard(file, path)
+    except OSError as error:
+        raise DataError(damaged(path, str(error))) from error
+
+
 def packed(rows: Sequence[tuple[ImageInfo, Any]]) -> bytes:
-    """A shard's file, of images and their predictions (casl.data.pseudo.Prediction)."""
+    """The content of a shard's file: images and their predictions (casl.data.pseudo.Prediction), kept exactly.
+
+    `rles` of None is a null, [] an empty list.
+    """
     images, found = [image for image, _ in rows], [prediction for _, prediction in rows]
     offsets = np.cumsum([0, *(len(p.scores) for p in found)], dtype=np.int32)
     boxes = np.concatenate([p.boxes for p in found]).astype(np.float32).reshape(-1)
-    rles = [rle["counts"] for p in found for rle in p.rles or []]
+    rles = [rle["counts"] for p in found for rle in p.rles or ()]
+    rle_offsets = np.cumsum([0, *(len(p.rles or ()) for p in found)], dtype=np.int32)
+    without = [p.rles is None for p in found]
     columns = [
         *(pa.array([getattr(i, name) for i in images], pa.int64()) for name in ("id", "width", "height")),
         pa.array([image.file_name for image in images], pa.string()),
         pa.ListArray.from_arrays(offsets * 4, pa.array(boxes)),
         pa.ListArray.from_arrays(offsets, pa.array(np.concatenate([p.scores for p in found]))),
         pa.ListArray.from_arrays(offsets, pa.array(np.concatenate([p.labels for p in found]).astype(np.int32))),
-        pa.ListArray.from_arrays(offsets if rles else np.zeros_like(offsets), pa.array(rles, pa.binary())),
+        pa.ListArray.from_arrays(
+            rle_offsets, pa.array(rles, pa.binary()), mask=pa.array(without) if any(without) else None
+        ),
     ]
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, _SCHEMA) as writer:
@@ -142,5 +177,5 @@ def packed(rows: Sequence[tuple[ImageInfo, Any]]) -> bytes:
 
 
 def damaged(path: Path, reason: str) -> str:
-    """The words for a file that is not as it was written."""
+    """The message for a file that is not as it was written."""
     return f"{path}: damaged or cut short ({reason}). Delete it and label the images again."

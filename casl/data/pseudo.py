@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -31,7 +31,7 @@ from casl.coco.masks import Rle, to_json, to_rle
 from casl.coco.records import Record
 from casl.coco.runs import are_whole
 from casl.data.coco import CocoSplit, ImageInfo
-from casl.data.label_shards import Shelf, damaged, packed
+from casl.data.label_shards import LabelShards, Shard, damaged, packed
 from casl.errors import DataError
 from casl.files import write_atomic
 
@@ -57,6 +57,19 @@ class Prediction:
     scores: NDArray[np.float32]
     labels: NDArray[np.int64]
     rles: list[Rle] | None = None
+
+
+def predictions_of(shard: Shard) -> list[Prediction]:
+    """The predictions in a shard, exactly as they were written, an image each."""
+    found = []
+    for row in range(len(shard)):
+        first, last = (int(end) for end in shard.offsets[row : row + 2])
+        image, texts = shard.image(row), shard.rles(row)
+        size = [image.height, image.width]
+        rles = None if texts is None else [{"size": size, "counts": text} for text in texts]
+        labels = shard.labels(first, last).astype(np.int64)
+        found.append(Prediction(shard.boxes(first, last), shard.scores[first:last], labels, rles))
+    return found
 
 
 class LabelWriter:
@@ -126,7 +139,8 @@ class LabelWriter:
         write_atomic(self.folder / INDEX, (json.dumps(index, indent=1) + "\n").encode())
 
     def _flush(self) -> None:
-        content = packed(self._waiting)
+        # no mask is written as an empty list, whether a labeler has none at all or found none
+        content = packed([(image, replace(found, rles=found.rles or [])) for image, found in self._waiting])
         name = f"{len(self._shards):06d}.arrow"
         write_atomic(self.folder / name, content)
         entry = {"file": name, "images": len(self._waiting), "labels": sum(len(p.scores) for _, p in self._waiting)}
@@ -169,18 +183,18 @@ def read_pseudo_labels(folder: Path, images_folder: Path, threshold: float) -> C
     if not 0.0 <= threshold <= 1.0:
         raise ValueError(f"threshold is a probability in [0, 1], got {threshold}")
     index = _read_index(folder)
-    shelf = Shelf(folder, index["shards"])
-    shelf.verify()
-    rows = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in shelf.above(threshold))])
+    shards = LabelShards(folder, index["shards"])
+    shards.verify()
+    rows = np.concatenate([np.zeros(0, np.int64), *(rows for rows, _ in shards.above(threshold))])
     category_ids = tuple(index["category_ids"])
     has_masks = bool(index["has_masks"]) and len(rows) > 0
     return CocoSplit(
         source=str(folder),
         folder=images_folder,
-        images=_Images(shelf, rows),
+        images=_Images(shards, rows),
         classes=tuple(index["classes"]),
         category_ids=category_ids,
-        annotations=_Stored(shelf, rows, np.float32(threshold), category_ids, has_masks),
+        annotations=_Stored(shards, rows, np.float32(threshold), category_ids, has_masks),
         label_of={number: label for label, number in enumerate(category_ids)},
         has_masks=has_masks,
         scored=True,
@@ -189,16 +203,16 @@ def read_pseudo_labels(folder: Path, images_folder: Path, threshold: float) -> C
 
 def count_pseudo_labels(folder: Path, threshold: float) -> tuple[int, int]:
     """Images with a label above a threshold, and such labels. Raises DataError as `read_pseudo_labels`."""
-    shelf = Shelf(folder, _read_index(folder)["shards"])
-    found = [(len(rows), labels) for rows, labels in shelf.above(threshold)]
+    shards = LabelShards(folder, _read_index(folder)["shards"])
+    found = [(len(rows), labels) for rows, labels in shards.above(threshold)]
     return sum(images for images, _ in found), sum(labels for _, labels in found)
 
 
 class _Images(Sequence[ImageInfo]):
     """Images made from their rows when asked for: millions of them as objects would not fit in memory."""
 
-    def __init__(self, shelf: Shelf, rows: NDArray[np.int64]) -> None:
-        self.shelf, self.rows = shelf, rows
+    def __init__(self, shards: LabelShards, rows: NDArray[np.int64]) -> None:
+        self.shards, self.rows = shards, rows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -209,8 +223,8 @@ class _Images(Sequence[ImageInfo]):
     def __getitem__(self, i: slice) -> _Images: ...
     def __getitem__(self, i: int | slice) -> ImageInfo | _Images:
         if isinstance(i, slice):
-            return _Images(self.shelf, self.rows[i])
-        shard, row, _ = self.shelf.at(int(self.rows[i]))
+            return _Images(self.shards, self.rows[i])
+        shard, row, _ = self.shards.at(int(self.rows[i]))
         return shard.image(row)
 
 
@@ -219,13 +233,13 @@ class _Stored(Sequence[Sequence[Record]]):
 
     def __init__(
         self,
-        shelf: Shelf,
+        shards: LabelShards,
         rows: NDArray[np.int64],
         threshold: np.float32,
         category_ids: tuple[int, ...],
         has_masks: bool,
     ) -> None:
-        self.shelf, self.rows, self.threshold = shelf, rows, threshold
+        self.shards, self.rows, self.threshold = shards, rows, threshold
         self.category_ids, self.has_masks = category_ids, has_masks
 
     def __len__(self) -> int:
@@ -237,8 +251,8 @@ class _Stored(Sequence[Sequence[Record]]):
     def __getitem__(self, i: slice) -> _Stored: ...
     def __getitem__(self, i: int | slice) -> Sequence[Record] | _Stored:
         if isinstance(i, slice):
-            return _Stored(self.shelf, self.rows[i], self.threshold, self.category_ids, self.has_masks)
-        shard, row, before = self.shelf.at(int(self.rows[i]))
+            return _Stored(self.shards, self.rows[i], self.threshold, self.category_ids, self.has_masks)
+        shard, row, before = self.shards.at(int(self.rows[i]))
         first, last = (int(end) for end in shard.offsets[row : row + 2])
         scores, image = shard.scores[first:last], shard.image(row)
         boxes, labels = shard.boxes(first, last).tolist(), shard.labels(first, last).tolist()

@@ -65,7 +65,7 @@ class _Labelling:
 
     def __init__(self, stage: PseudoLabel, split: CocoSplit, ctx: Context) -> None:
         self.split, self.ctx = split, ctx
-        self.shards = Shards(ctx.folder / SHARDS, len(split))
+        self.shards = Shards(ctx.folder / SHARDS, split.images)
         self.settings = TestSettings(stage.size, stage.max_size, stage.detections)
         self.labeler = build_detector(stage.labeler.model, ctx, pretrained=False, non_overlap=stage.non_overlap)
         self.labeler.load_state_dict(load_weights(ctx.inputs[stage.labeler.name] / WEIGHTS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from casl.data.coco import ImageInfo
 from casl.data.pseudo import Prediction, write_pseudo_labels
 from casl.errors import DataError, StoppedError
 from casl.spec import PseudoLabel, SceneData, labeler, pseudo_label
@@ -120,7 +122,7 @@ def test_a_damaged_shard_is_named_and_labelled_again(
     seen: list[int] = []
     with pytest.raises(StoppedError):
         carry_out(stage(), root, tmp_path, progress=lambda d, *_: seen.append(d), stopping=lambda: len(seen) >= 2)
-    path = Shards(tmp_path / "shards", 40).path(1)
+    path = Shards(tmp_path / "shards", ()).path(1)
     data = path.read_bytes()
     path.write_bytes({"cut": data[:-7], "flip": data[:-7] + bytes([data[-7] ^ 4]) + data[-6:], "empty": b""}[damage])
     said: list[str] = []
@@ -141,7 +143,8 @@ def prediction(count: int, masks: bool) -> Prediction:
 @pytest.mark.parametrize("counts", [[3, 0, 5], [0], [0, 0], [1]])
 def test_a_shard_is_read_as_it_was_written(tmp_path: Path, counts: list[int], masks: bool) -> None:
     written = [prediction(count, masks) for count in counts]
-    kept = Shards(tmp_path, len(counts))
+    images = [ImageInfo(n, f"{n}.png", width=9, height=7) for n in range(len(counts))]
+    kept = Shards(tmp_path, images)
     assert kept.read(0) is None
     kept.write(0, written)
     for one, other in zip(written, kept.read(0) or [], strict=True):
@@ -150,4 +153,12 @@ def test_a_shard_is_read_as_it_was_written(tmp_path: Path, counts: list[int], ma
         assert one.rles == other.rles
     kept.path(0).write_bytes(kept.path(0).read_bytes() + b"x")
     with pytest.raises(DataError, match="is damaged"):
+        kept.read(0)
+
+
+def test_a_whole_file_of_another_format_is_refused_by_name(tmp_path: Path) -> None:
+    kept = Shards(tmp_path, [ImageInfo(1, "a.png", width=9, height=7)])
+    content = b"labels of another version"
+    kept.path(0).write_bytes(hashlib.sha256(content).digest() + content)
+    with pytest.raises(DataError, match=r"000000\.shard: damaged"):
         kept.read(0)
