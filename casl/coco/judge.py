@@ -150,9 +150,9 @@ def segment_problems(segments: Iterable[Any], categories: Container[int]) -> lis
     return problems + [f"{count} segments have id {number}" for number, count in seen.items() if count > 1]
 
 
-def drawing_problems(listed: Iterable[int], drawn: Iterable[int]) -> list[str]:
-    """Of a panoptic PNG whose file lists other segments than those that have pixels."""
-    names, ids = set(listed) - {VOID}, set(drawn) - {VOID}
+def png_problems(listed: Iterable[int], present: Iterable[int]) -> list[str]:
+    """Of a panoptic PNG. listed: segment ids in the JSON file. present: ids that have pixels."""
+    names, ids = set(listed) - {VOID}, set(present) - {VOID}
     problems = []
     if missing := sorted(names - ids)[:5]:
         problems.append(f"no pixel of the segments {missing} that the JSON lists; write the PNG again")

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a data set, found before any training starts."""
+"""The check of a whole data set: annotations, image files, and whether its splits fit together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from casl.coco.judge import drawing_problems
+from casl.coco.judge import png_problems
 from casl.coco.masks import has_mask
 from casl.coco.pngs import segment_ids
 from casl.coco.records import Record
@@ -206,7 +206,7 @@ class _Checker:
             return
         drawn = dict(zip(*(part.tolist() for part in np.unique(ids, return_counts=True)), strict=True))
         listed = {segment["id"]: segment.get("area") for segment in record["segments_info"]}
-        for odd in drawing_problems(listed, drawn):
+        for odd in png_problems(listed, drawn):
             self.error(f"{table.name}: {where}: {odd}")
         if any(area is not None and area != drawn.get(number, area) for number, area in listed.items()):
             self.warn(f"{where}: areas in {table.name} are not the number of pixels")

@@ -1,6 +1,6 @@
 """The content of a split as one hash: equal for equal data wherever it lies, different once any byte matters.
 
-Standard library only, because plans need it before anything else.
+Standard library only, so that a plan can hash data without loading numpy.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def digest(files: SplitFiles, kind: str, cache: Path | None = None) -> Digest:
 
     That is the annotation file, the images it lists and, where panoptic is read, its PNGs; for kind "panoptic" also the
     instance file where the split has one. Folders and the name of the annotation file are not part of it. For kind
-    "images" the annotation file counts only for its list of images, so that labels which nobody reads change nothing.
+    "images" the annotation file counts only for its list of images, so that labels that are not read change nothing.
 
     Args:
         files: from `find_splits`.

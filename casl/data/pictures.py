@@ -1,4 +1,4 @@
-"""Pictures for people: labels drawn on an image, and grids of such pictures."""
+"""Labels drawn on images, and grids of such pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pseudo labels on disk: everything the labeler said, with its scores, so that delta is chosen when reading.
+"""Pseudo labels on disk: every prediction of the labeler with its score, so that delta is chosen when reading.
 
 A folder of shards and an index, which is written last: without it there are no labels. A shard holds 8,192 images as
 one batch of Arrow's file format, a row an image:
@@ -44,7 +44,7 @@ _OLD = "pseudo_labels.npz"
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a labeler says about one image; N = 0 is legal.
+    """What a labeler predicts for one image; N = 0 is legal.
 
     Attributes:
         boxes: (N, 4) float32, XYXY pixels of the original image.

@@ -1,4 +1,4 @@
-"""How good are labels? Precision, recall and F1 of pseudo labels against the truth."""
+"""Precision, recall and F1 of pseudo labels against the truth."""
 
 from __future__ import annotations
 

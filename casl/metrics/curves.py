@@ -1,4 +1,4 @@
-"""Beyond one number: precision against recall, and AP by object size, from pycocotools' own tables."""
+"""Precision against recall, and AP by object size, from pycocotools' own tables."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ own class ("own") and of all other classes ("other"), f the foreground and b the
     background      no object of any class overlaps by more than b
     both            the rest: the wrong class and in the wrong place
 
-An object that nothing found is "missed", unless a localisation or classification error points to it and would find it
-once mended. Predictions on crowds are no errors.
+An object that no prediction found is "missed", unless a localisation or classification error points to it and would
+find it once mended. Predictions on crowds are no errors.
 
 Written here because the authors' package, tidecv, has seen no release since 2021 and needs OpenCV and seaborn; numbers
 equal its numbers (the order of the types above is its order), but for crowds and for classes without any object.
@@ -157,7 +157,7 @@ class _Judged:
         return np.asarray(coco_mask.iou(*shapes, [0] * len(truths)))
 
     def mend(self) -> None:
-        """Of the errors that point to an object nobody found, the one with the highest score finds it once mended."""
+        """Let the error with the highest score find the object it points to, where no prediction found that object."""
         best: dict[int, _Found] = {}
         for found in self._wrong("classification", "localisation"):
             assert found.truth is not None

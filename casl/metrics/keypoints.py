@@ -12,7 +12,7 @@ from pycocotools.cocoeval import Params
 from casl.coco.judge import keypoint_problems
 from casl.coco.records import refuse
 from casl.errors import DataError
-from casl.metrics.matching import checked_sides, judge_of
+from casl.metrics.matching import checked_sides, evaluation_of
 from casl.metrics.results import FOUND, TRUTH, GroundTruth, Result
 from casl.metrics.tables import precision_table, summary
 
@@ -53,7 +53,7 @@ def ap_point(gt: GroundTruth, dt: Sequence[Result], sigma: float = 0.05) -> dict
 def keypoint_eval(gt: GroundTruth, dt: Sequence[Result], sigma: float = 0.05) -> Any:
     """A pycocotools `COCOeval` of keypoints, not yet evaluated; arguments and errors as ap_point."""
     truth, found, sigmas = _checked(gt, dt, sigma)
-    evaluation = judge_of(truth, found, "keypoints")
+    evaluation = evaluation_of(truth, found, "keypoints")
     persons, similarity = evaluation.params.kpt_oks_sigmas, evaluation.computeOks
 
     def similarity_by_category(image_id: int, category_id: int) -> Any:

@@ -1,4 +1,4 @@
-"""Checked input, and the one door to pycocotools: a silent `COCOeval`, for those who need each single match.
+"""Matching of predictions and objects by pycocotools: both sides judged and copied, then a `COCOeval` without output.
 
 Plain AP needs none and is counted by casl.metrics.tables, which is several times as fast.
 """
@@ -39,10 +39,10 @@ def coco_eval(
         DataError: see casl.metrics.results.
     """
     truth, found = checked_sides(gt, dt, masks, agnostic, mask_area)
-    return judge_of(truth, [result for result in found if result["score"] > above], "segm" if masks else "bbox")
+    return evaluation_of(truth, [result for result in found if result["score"] > above], "segm" if masks else "bbox")
 
 
-def judge_of(truth: GroundTruth, found: Sequence[Result], kind: str) -> Any:
+def evaluation_of(truth: GroundTruth, found: Sequence[Result], kind: str) -> Any:
     """A pycocotools `COCOeval` of two checked sides, not yet evaluated; kind is "bbox", "segm" or "keypoints"."""
     with silence():
         return COCOeval(_indexed(truth), _indexed(truth | {"annotations": found}), kind)

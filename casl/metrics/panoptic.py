@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from casl.coco.judge import drawing_problems, segment_problems
+from casl.coco.judge import png_problems, segment_problems
 from casl.coco.pngs import segment_ids
 from casl.coco.records import category_records, panoptic_records
 from casl.errors import DataError
@@ -121,7 +121,7 @@ def checked_segments(
     if not isinstance(segments, list | tuple):
         raise DataError(f"{owner}: segments_info must be a list, is {type(segments).__name__}")
     problems = segment_problems(segments, categories)
-    for problem in problems or drawing_problems((segment["id"] for segment in segments), pixels):
+    for problem in problems or png_problems((segment["id"] for segment in segments), pixels):
         raise DataError(f"{owner}: {problem}")
     return {
         int(segment["id"]): Segment(

@@ -14,13 +14,13 @@ from casl.coco.judge import (
     annotation_problems,
     category_problems,
     clipped,
-    drawing_problems,
     emptiness,
     image_problems,
     is_apart,
     keypoint_problems,
     mask_problems,
     panoptic_problems,
+    png_problems,
     result_problems,
 )
 from casl.coco.masks import to_rle
@@ -185,8 +185,8 @@ def test_panoptic_annotations() -> None:
 
 
 def test_a_png_and_its_list_must_hold_the_same_segments() -> None:
-    assert drawing_problems([5, 6], [0, 6, 5]) == []
-    assert drawing_problems([5], [6]) == [
+    assert png_problems([5, 6], [0, 6, 5]) == []
+    assert png_problems([5], [6]) == [
         "no pixel of the segments [5] that the JSON lists; write the PNG again",
         "holds segments [6] that the JSON does not list; write the JSON again",
     ]
