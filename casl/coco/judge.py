@@ -118,6 +118,31 @@ def result_problems(record: Any, sizes: Mapping[int, Size], categories: Containe
     return problems or _reference_problems(record, sizes, categories)
 
 
+def plainly_legal(records: Sequence[Any], sizes: Container[int], categories: Container[int] | None) -> bool:
+    """Whether all of many results are legal boxes made of plain numbers: told column by column, and so fast.
+
+    False says only that one of them needs a closer look. Arguments as `result_problems`.
+    """
+    try:
+        images, scores, boxes = ([record[key] for record in records] for key in ("image_id", "score", "bbox"))
+        classes = [] if categories is None else [record["category_id"] for record in records]
+    except (KeyError, TypeError):
+        return False
+    if not {type(record) for record in records} <= {dict} or not {type(box) for box in boxes} <= {list}:
+        return False
+    sides = [side for box in boxes for side in box]
+    return (
+        {type(value) for column in (images, classes) for value in column} <= {int}
+        and {type(value) for column in (scores, sides) for value in column} <= {int, float}
+        and {len(box) for box in boxes} <= {4}
+        and all(number in sizes for number in set(images))
+        and (categories is None or all(number in categories for number in set(classes)))
+        and all(map(is_number, scores))
+        and all(map(is_number, sides))
+        and all(box[2] >= 0 and box[3] >= 0 for box in boxes)
+    )
+
+
 def panoptic_problems(record: Any, images: Container[int] | None, categories: Container[int]) -> list[str]:
     """Of an entry of "annotations" of a panoptic file. images: known ids; None where others are left out unread."""
     if not isinstance(record, dict) or not isinstance(record.get("segments_info"), list | tuple):

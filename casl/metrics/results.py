@@ -12,7 +12,7 @@ from typing import Any
 
 from pycocotools import mask as rle_tools
 
-from casl.coco.judge import Size, is_number, result_problems
+from casl.coco.judge import Size, plainly_legal, result_problems
 from casl.coco.masks import Rle, box_rle, has_mask, whole_masks
 from casl.coco.reading import read_json, read_object
 from casl.coco.records import (
@@ -133,9 +133,8 @@ def checked_results(
     """
     if not isinstance(dt, list | tuple):
         raise DataError(f"{FOUND} must be a list of COCO results, got {type(dt).__name__}")
-    plain = None if masks else _plain_boxes(dt, sizes, names)
-    if plain is not None:
-        return plain
+    if not masks and plainly_legal(dt, sizes, names):
+        return _plain_boxes(dt, agnostic=names is None)
     whole = whole_masks(dt) if masks else frozenset[int]()
     return [_result(i, r, sizes, names, masks, mask_area, i in whole) for i, r in enumerate(dt)]
 
@@ -154,33 +153,12 @@ def _annotation(a: Record, size: Size, masks: bool, agnostic: bool, whole: bool)
     return checked | ({"segmentation": rle} if masks else {})
 
 
-def _plain_boxes(dt: Sequence[Any], sizes: Container[int], names: Container[int] | None) -> list[dict[str, Any]] | None:
-    """What `_result` makes of each, column by column and so much faster; None if any is not quite ordinary."""
-    try:
-        places, scores, boxes = ([r[key] for r in dt] for key in ("image_id", "score", "bbox"))
-        classes = [1] * len(dt) if names is None else [r["category_id"] for r in dt]
-    except (KeyError, TypeError):
-        return None
-    if not {type(r) for r in dt} <= {dict} or not {type(box) for box in boxes} <= {list}:
-        return None
-    sides = [side for box in boxes for side in box]
-    ordinary = (
-        {type(value) for column in (places, classes) for value in column} <= {int}
-        and {type(value) for column in (scores, sides) for value in column} <= {int, float}
-        and {len(box) for box in boxes} <= {4}
-        and all(place in sizes for place in set(places))
-        and (names is None or all(number in names for number in set(classes)))
-        and all(map(is_number, scores))
-        and all(map(is_number, sides))
-        and all(box[2] >= 0 and box[3] >= 0 for box in boxes)
-    )
-    if not ordinary:
-        return None
-    rows = enumerate(zip(places, classes, scores, boxes, strict=True), start=1)
+def _plain_boxes(dt: Sequence[Result], agnostic: bool) -> list[dict[str, Any]]:
+    """What `_result` makes of results that are `plainly_legal`, several times as fast."""
     return [
-        {"id": i, "image_id": place, "category_id": number, "score": score, "iscrowd": 0}
-        | {"bbox": [*box], "area": box[2] * box[3]}
-        for i, (place, number, score, box) in rows
+        {"id": i, "image_id": r["image_id"], "category_id": 1 if agnostic else r["category_id"], "score": r["score"]}
+        | {"iscrowd": 0, "bbox": [*r["bbox"]], "area": r["bbox"][2] * r["bbox"][3]}
+        for i, r in enumerate(dt, start=1)
     ]
 
 

@@ -20,6 +20,7 @@ from casl.coco.judge import (
     keypoint_problems,
     mask_problems,
     panoptic_problems,
+    plainly_legal,
     png_problems,
     result_problems,
 )
@@ -122,6 +123,16 @@ def test_where_classes_do_not_matter_none_is_asked_for() -> None:
 def test_results_are_judged_by_the_same_rules(change: Json, problems: list[str]) -> None:
     result = {"image_id": 4, "category_id": 3, "score": 0.5, "bbox": [2, 3, 8, 6]}
     assert result_problems(result | change, SIZES, CLASSES) == problems
+    if problems:
+        assert not plainly_legal([result, result | change], SIZES, CLASSES)
+
+
+def test_many_plain_results_are_legal_at_once() -> None:
+    result = {"image_id": 4, "category_id": 3, "score": 0.5, "bbox": [2, 3, 8, 6]}
+    assert plainly_legal([], SIZES, CLASSES)
+    assert plainly_legal([result, result | {"bbox": [90.5, -2, 0, 0]}], SIZES, CLASSES)
+    assert plainly_legal([result | {"category_id": "any"}], SIZES, None)
+    assert not plainly_legal([result | {"bbox": (2, 3, 8, 6)}], SIZES, CLASSES)
 
 
 @pytest.mark.parametrize(
