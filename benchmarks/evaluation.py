@@ -183,7 +183,7 @@ def boxes(rng: np.random.Generator, count: int) -> np.ndarray[Any, np.dtype[np.f
 
 def random_scene(seed: int) -> tuple[Json, list[Json]]:
     """Few images, with what makes evaluators differ: crowds, equal scores, areas on the limits, more than a hundred
-    predictions of a class, images without objects or without predictions, classes nobody has."""
+    predictions of a class, images without objects or without predictions, classes without objects."""
     rng = np.random.default_rng([seed, 1])
     height, width = 140, 180
     gt: Json = {"images": [{"id": 3 * i, "height": height, "width": width} for i in range(6)], "annotations": []}

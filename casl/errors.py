@@ -57,7 +57,7 @@ class TrackingError(CaslError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str], advice: str = "") -> str:
-    """Message for a name nobody knows.
+    """Message for a name that is not among the known ones.
 
     Args:
         kind: what was named, in the singular: "detector".

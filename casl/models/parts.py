@@ -129,7 +129,8 @@ def _useless(source: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> set[s
 
 
 def _check_complete(wanted: set[str], taken: Sequence[str], source: Mapping[str, Tensor]) -> None:
-    """A part nobody has is a mistake, and so is half a backbone; half a head is another detector's head."""
+    """Refuse a part of which the source has nothing, and a backbone that is not whole. A head may be incomplete: it is
+    another detector's."""
     for part in sorted({part_of(key) for key in wanted} - {part_of(key) for key in taken}):
         example = next(iter(source), "nothing")
         raise SpecError(f"the source has nothing of part {part!r}; its first tensor is {example!r}")

@@ -107,7 +107,7 @@ class PlannedData:
     has_hidden_truth: bool = False  # of unlabeled images
 
     def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
-        """A Folder whose digest says that it stands for files nobody has shown yet."""
+        """A Folder with the number of images of a split; its digest says that the files are not at hand."""
         scale = (scale or "tiny") if split == "unlabeled" else ""
         digest = f"planned:{self.name}:{split}:{scale}:{labels}"
         return Folder(

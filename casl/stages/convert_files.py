@@ -34,7 +34,7 @@ def write_converted(source: Path, out: Path, to: str, origin: str, wish: Wish, b
         The report as JSON values, which also are in the file `<out>.json`.
 
     Raises:
-        SpecError, DataError: as in `convert_to` and `convert_from`; or a suffix nobody reads. Nothing is written then.
+        SpecError, DataError: as in `convert_to` and `convert_from`; or an unknown suffix. Nothing is written then.
     """
     if out.suffix not in SUFFIXES:
         raise SpecError(f"the result is written as {' or '.join(SUFFIXES)}, got {out.name!r}")
