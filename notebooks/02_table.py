@@ -19,7 +19,7 @@ from casl.look.pictures import kept
 from casl.look.plots import plot_curves, plot_table
 from casl.look.questions import chain, curves, evaluation_of, links
 from casl.look.results import Markdown, Results, complete, read
-from casl.report.markdown import to_markdown
+from casl.report.table_page import to_markdown
 
 STORE = "../store"
 PROFILE = "smoke"

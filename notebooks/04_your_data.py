@@ -23,7 +23,7 @@ from casl.data.scenes import write_scene_set
 from casl.look.pictures import truth
 from casl.look.questions import chain, evaluation_of
 from casl.look.results import Markdown, Results, measure, plan_of
-from casl.report.markdown import to_markdown
+from casl.report.table_page import to_markdown
 from casl.spec import Ablation, Cell, Profile, evaluate, finetune, warmup
 from casl.stages.dataset import open_data
 
