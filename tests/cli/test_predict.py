@@ -21,17 +21,17 @@ from casl.spec.kinds import Train
 from casl.stages.predict import names_of
 from tests.tracking.shelf import LABELED, RECIPE, VAL, untrained
 
-SMALL: dict[str, Any] = {"backbone": "resnet_nano", "channels": 16, "mask_channels": 16, "towers": 1}
+SMALL: dict[str, Any] = {"backbone": "resnet_nano", "channels": 16, "mask_channels": 16}
 SMALL["ranges"] = (16, 32, 64, 128)
 DETECTORS: dict[str, tuple[int, str, dict[str, Any]]] = {
-    "fcos": (8, "objects", {}),
-    "condinst": (8, "objects", {}),
-    "entity": (1, "entities", {"entity_head": True}),
+    "fcos": (8, "objects", {"towers": 1}),
+    "condinst": (8, "objects", {"towers": 1}),
+    "entity": (1, "entities", {"entity_head": True, "towers": 1}),
     "retinanet": (8, "objects", {}),
     "faster_rcnn": (8, "objects", {}),
-    "mask_rcnn": (8, "objects", {}),
-    "keypoint_rcnn": (1, "keypoints", {"keypoints": 7}),
-    "panoptic_fpn": (8, "panoptic", {"stuff": 4}),
+    "mask_rcnn": (8, "objects", {"towers": 1}),
+    "keypoint_rcnn": (1, "keypoints", {"keypoints": 7, "towers": 1}),
+    "panoptic_fpn": (8, "panoptic", {"stuff": 4, "towers": 1}),
 }
 WITH_MASKS = ("condinst", "entity", "mask_rcnn", "panoptic_fpn")
 
