@@ -2,7 +2,8 @@
 
 A row is the place of an object as "module:attribute", or a small record that has such a place and the facts that
 planning, reports and conversions need. Rows hold strings only, so that planning imports no torch; `load` imports the
-module at the moment of use. Nothing is registered by importing.
+module at the moment of use. Nothing is registered by importing. Beside the rows here stand those that other packages
+offer (casl/offers.py).
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 
+from casl import offers
 from casl.errors import SpecError, unknown
+from casl.offers import Offer
 
 ENTIRE = ("backbone", "neck", "head", "classifier")
 BODY_AND_NECK = ("backbone", "neck")
@@ -108,7 +112,25 @@ class Backbone:
         return self.build
 
 
-Row: TypeAlias = str | Metric | Detector | Backbone
+@dataclass(frozen=True)
+class Kind:
+    """A stage kind.
+
+    spec: its class, a casl.spec.stage.Stage; the kind's name is the class name in lower case. run: function (stage,
+    context) that does it and returns an Outcome (casl/spec/context.py). records: classes of Records that only its
+    fields hold, so that a worker can read them.
+    """
+
+    spec: str
+    run: str
+    records: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        return self.run
+
+
+Row: TypeAlias = str | Metric | Detector | Backbone | Kind
 
 
 def _detectron2(row: Detector, build: str, classifier: tuple[str, ...], **converts: Any) -> Detector:
@@ -320,15 +342,15 @@ OPTIMIZERS = {
     "sgd": "casl.train.optimizer:sgd",
 }
 
-STAGES = {
-    "evaluate": "casl.stages.evaluate:run",
-    "finetune": "casl.stages.finetune:run",
-    "folder": "casl.stages.folder:run",
-    "labeler": "casl.stages.labeler:run",
-    "pretrain": "casl.stages.pretrain:run",
-    "pseudolabel": "casl.stages.pseudolabel:run",
-    "scenes": "casl.stages.scenes:run",
-    "warmup": "casl.stages.warmup:run",
+STAGES = {  # in the order of lists for people: data, then the method
+    "folder": Kind("casl.spec.data_kinds:Folder", "casl.stages.folder:run"),
+    "pretrain": Kind("casl.spec.data_kinds:Pretrain", "casl.stages.pretrain:run"),
+    "scenes": Kind("casl.spec.data_kinds:Scenes", "casl.stages.scenes:run"),
+    "labeler": Kind("casl.spec.kinds:Labeler", "casl.stages.labeler:run"),
+    "pseudolabel": Kind("casl.spec.kinds:PseudoLabel", "casl.stages.pseudolabel:run"),
+    "warmup": Kind("casl.spec.kinds:Warmup", "casl.stages.warmup:run"),
+    "finetune": Kind("casl.spec.kinds:Finetune", "casl.stages.finetune:run"),
+    "evaluate": Kind("casl.spec.kinds:Evaluate", "casl.stages.evaluate:run"),
 }
 
 ABLATIONS = {f"table{n}": f"ablations.table{n}:ABLATION" for n in range(1, 11)} | {
@@ -368,13 +390,44 @@ CATALOGS: dict[str, Mapping[str, Row]] = {
 }
 
 
+# kinds that other packages may offer rows of, and the type of a row
+FORMS: dict[str, type] = {kind: str for kind in CATALOGS if kind != "claims"} | {
+    "backbone": Backbone,
+    "detector": Detector,
+    "metric": Metric,
+    "stage": Kind,
+}
+
+
 def names(kind: str) -> Mapping[str, Row]:
     """Every name of a kind with its row: the built-in ones, then those that other packages offer.
 
     Args:
         kind: a key of CATALOGS, such as "detector".
+
+    Raises:
+        SpecError: what a package offers, of any kind, is not sound or has a name that is taken.
     """
-    return CATALOGS[kind]
+    others = {name: row for offer in offered() for name, row in offer.rows.get(kind, {}).items()}
+    return {**CATALOGS[kind], **others} if others else CATALOGS[kind]
+
+
+@lru_cache(maxsize=1)
+def offered() -> tuple[Offer, ...]:
+    """What other packages offer, read and checked once a process.
+
+    Raises:
+        SpecError: as in `names`.
+    """
+    found = offers.read_offers()
+    if found:
+        offers.check(found, FORMS, CATALOGS)
+    return found
+
+
+def offer_of(kind: str, name: str) -> Offer | None:
+    """The offer that a name comes from; None where it is casl's own."""
+    return next((offer for offer in offered() if name in offer.rows.get(kind, {})), None)
 
 
 def check_name(kind: str, name: str) -> str:
@@ -399,7 +452,7 @@ def row(kind: str, name: str) -> Any:
     """
     known = names(kind)
     if name not in known:
-        advice = f"A new {kind} is one file and one row in casl/catalog.py, or in a package of yours (docs/extend.md)."
+        advice = f"Your own {kind} is a row that your package offers: docs/extend.md."
         raise SpecError(unknown(kind, name, known, advice))
     return known[name]
 

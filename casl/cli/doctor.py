@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from casl.cli.doctor_checks import BROKEN, Finding, machine, optional, packages, python, tracking
+from casl.cli.doctor_checks import BROKEN, Finding, machine, offers, optional, packages, python, tracking
 from casl.cli.doctor_probes import Probes
 from casl.errors import CaslError
 
@@ -47,6 +47,7 @@ def findings(options: argparse.Namespace) -> Iterator[Finding]:
     with Probes() as probes:
         yield python()
         yield from packages()
+        yield from offers()
         yield machine()
         yield from store_findings(Path(options.store))
         yield data_finding(options.data)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from casl.catalog import offered
 from casl.errors import DETECTRON2_INSTALL, CaslError
 
 BROKEN = "broken"
@@ -63,6 +64,18 @@ def packages() -> Iterator[Finding]:
         else:
             yield Finding(wanted.name, BROKEN, f"{version}, but casl needs {wanted}", INSTALL)
     yield Finding("packages", "ok", f"casl {_metadata('Version')}, {', '.join(fits)}")
+
+
+def offers() -> Iterator[Finding]:
+    """The packages that offer rows of the catalog, and what is wrong with them."""
+    try:
+        found = offered()
+    except CaslError as error:
+        yield Finding("offers", BROKEN, str(error).splitlines()[0], "docs/extend.md says what a package may offer")
+        return
+    for offer in found:
+        rows = [f"{kind} {name}" for kind, names in offer.rows.items() for name in names]
+        yield Finding("offers", "ok", f"{offer.owner} offers {', '.join(rows) or 'nothing'}")
 
 
 def _metadata(field: str) -> str:

@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from casl.catalog import offered
 from casl.files import read_json, write_atomic, write_json
 from casl.runner.source import PACKAGES, ROOT, source_of
 from casl.spec.kinds import Train
@@ -82,6 +83,7 @@ def provenance() -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
+    versions |= {offer.distribution: offer.version for offer in offered()}
     return {"commit": code().commit, "dirty": bool(code().diff), "versions": versions, "host": socket.gethostname()}
 
 

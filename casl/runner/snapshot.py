@@ -3,6 +3,11 @@
     code/<digest>/casl, ablations     sources and data files of the packages
                  /provenance.json     commit, whether there were changes, digest of changes.diff
                  /changes.diff        the changes, if any
+                 /my_pkg              a package that offers rows of the catalog
+                 /my_pkg-1.0.dist-info/METADATA, entry_points.txt      by which it is found
+
+Packages that were copied into a folder of installed packages are not copied again: they are not edited there, and
+workers find them as this process does.
 
 One folder a content and commit, made aside and renamed, so any number of processes may take the same one at once.
 """
@@ -16,11 +21,14 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from casl.catalog import offered
 from casl.files import disk_errors, sync_folder, write_atomic, write_json
+from casl.offers import ENTRY_POINTS
 from casl.runner.provenance import DIFF, PROVENANCE, Code, read_code
-from casl.runner.source import PACKAGES, ROOT
+from casl.runner.source import PACKAGES, ROOT, files_of, inside, top_of
 
 CODE = "code"
+INSTALLED = {"site-packages", "dist-packages"}  # names of folders that installers copy packages into
 
 
 def take(store_root: Path, root: Path = ROOT) -> Path:
@@ -35,7 +43,7 @@ def take(store_root: Path, root: Path = ROOT) -> Path:
     Raises:
         StoreError: the store cannot be written.
     """
-    state, files = read_code(root), {name: path.read_bytes() for name, path in _package_files(root).items()}
+    state, files = read_code(root), {name: path.read_bytes() for name, path in _wanted(root).items()}
     identity = json.dumps([_digests(files), state.commit, state.digest], sort_keys=True)
     target = store_root.resolve() / CODE / hashlib.sha256(identity.encode()).hexdigest()[:16]
     if _is_whole(target, files):
@@ -61,13 +69,16 @@ def environment(code: Path, around: Mapping[str, str]) -> dict[str, str]:
     return {**around, "PYTHONPATH": f"{code}:{behind}" if behind else str(code), "PYTHONSAFEPATH": "1"}
 
 
-def _package_files(root: Path) -> dict[str, Path]:
-    """Path inside the folder -> file; compiled and hidden files are left out."""
-    found = {}
-    for path in sorted(p for package in PACKAGES for p in (root / package).rglob("*")):
-        name = path.relative_to(root)
-        if not any(part == "__pycache__" or part.startswith(".") for part in name.parts) and path.is_file():
-            found[name.as_posix()] = path
+def _wanted(root: Path) -> dict[str, Path]:
+    """Path inside a snapshot -> file to copy."""
+    found = {name: path for package in PACKAGES for name, path in files_of(package, root).items()}
+    for offer in offered():
+        tops = {top_of(row) for rows in offer.rows.values() for row in rows.values()}
+        own = [files_of(top) for top in sorted({*tops, offer.place.partition(".")[0].partition(":")[0]} - {*PACKAGES})]
+        edited = {name: path for files in own for name, path in files.items() if not INSTALLED & set(path.parts)}
+        if edited:
+            metadata = [offer.metadata / name for name in ("METADATA", "PKG-INFO", ENTRY_POINTS)]
+            found |= edited | {f"{offer.metadata.name}/{p.name}": p for p in metadata if p.is_file()}
     return found
 
 
@@ -79,7 +90,8 @@ def _is_whole(folder: Path, files: Mapping[str, bytes]) -> bool:
     """Whether a snapshot is there with this content: its files are not synced, so a power cut may have emptied some."""
     if not (folder / PROVENANCE).exists():
         return False
-    return _digests({n: p.read_bytes() for n, p in _package_files(folder).items()}) == _digests(files)
+    found = {name: path.read_bytes() for name, path in inside(folder).items() if name not in (PROVENANCE, DIFF)}
+    return _digests(found) == _digests(files)
 
 
 def _fill(folder: Path, files: Mapping[str, bytes], state: Code) -> None:

@@ -1,8 +1,9 @@
-"""Source: the files of this package that can change a stage's result, found without importing any of them.
+"""Source: the files that can change a stage's result, found without importing any of them.
 
 They are the import closure of the module that does the stage, of what it loads by name through the catalog, and of
-nothing else: neither the recipe nor a launcher is among them. The digest is recorded with a result and compared later,
-never hashed into a key; a change that matters is said with VERSION.
+nothing else: neither the recipe nor a launcher is among them. Where a row of another package leads, the closure goes on
+in that package and in casl. The digest is recorded with a result and compared later, never hashed into a key; a change
+that matters is said with VERSION.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from casl import catalog
 from casl.spec.records import Model
@@ -21,12 +24,12 @@ from casl.spec.stage import Record, Stage
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that holds PACKAGES: a checkout, a snapshot, site-packages
 PACKAGES = ("casl", "ablations")
-CATALOG = "casl.catalog"  # only the entries a stage uses belong to it, not the whole list of names
+ROWS = ("casl.catalog", "casl.rows")  # only the rows a stage uses belong to it, not the whole list of names
 
 
 @dataclass(frozen=True)
 class Source:
-    """Code of a stage. files: path relative to the checkout -> sha256; a name of the catalog counts as a file."""
+    """Code of a stage. files: path, relative to the folder that holds its package -> sha256; a row counts as a file."""
 
     digest: str
     files: Mapping[str, str]
@@ -35,7 +38,7 @@ class Source:
 def source_of(stage: Stage) -> Source:
     """The code that would do a stage now, as it lies on the disk; read once a process.
 
-    It ends at this package: other packages are recorded by version.
+    It ends at casl and the packages whose rows the stage uses: others are recorded by version.
     """
     return _source(("stage", stage.kind), tuple(sorted(set(_names(stage)))))
 
@@ -48,6 +51,42 @@ def digest_of(files: Mapping[str, str]) -> str:
 def changed_files(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """Paths that differ between two sources, sorted."""
     return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+
+
+def files_of(top: str, root: Path = ROOT) -> dict[str, Path]:
+    """All files of a top-level package or module, compiled and hidden ones left out; none where it is not installed.
+
+    A single module stands for all modules of its folder, since it may import them.
+
+    Args:
+        root: folder that holds PACKAGES.
+
+    Returns:
+        Path, relative to the folder that holds the package -> file, sorted.
+    """
+    if top in PACKAGES:
+        return inside(root / top, f"{top}/")
+    if (spec := find_spec(top)) is None:
+        return {}
+    if spec.submodule_search_locations is not None:
+        folders = map(Path, spec.submodule_search_locations)
+        return {name: path for folder in folders for name, path in inside(folder, f"{top}/").items()}
+    return {path.name: path for path in sorted(Path(str(spec.origin)).parent.glob("*.py"))}
+
+
+def top_of(row: catalog.Row) -> str:
+    """The top-level package or module that a row leads to."""
+    return catalog.place_of(row).partition(":")[0].partition(".")[0]
+
+
+def inside(folder: Path, beginning: str = "") -> dict[str, Path]:
+    """Path inside a folder, after a beginning -> file, sorted; compiled and hidden files are left out."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if not any(part == "__pycache__" or part.startswith(".") for part in name.parts) and path.is_file():
+            found[beginning + name.as_posix()] = path
+    return found
 
 
 def _names(stage: Stage) -> Iterator[tuple[str, str]]:
@@ -70,56 +109,69 @@ def _values(value: Stage | Record) -> Iterator[tuple[str, object]]:
 def _source(stage: tuple[str, str], names: tuple[tuple[str, str], ...]) -> Source:
     rows = {(kind, name): catalog.row(kind, name) for kind, name in (stage, *names) if name in catalog.names(kind)}
     files = {}
-    for module in sorted({m for row in rows.values() for m in _closure(catalog.place_of(row).partition(":")[0])}):
-        path = _files()[module]
-        files[path.relative_to(ROOT).as_posix()] = _content(path)[0]
+    for row in rows.values():
+        module, beside = catalog.place_of(row).partition(":")[0], top_of(row)
+        for file in _closure(module, "" if beside in PACKAGES else beside):
+            files[file.name] = _content(file)[0]
+    files = dict(sorted(files.items()))
     for (kind, name), row in rows.items():
-        files[f"casl/catalog.py {kind} {name}"] = hashlib.sha256(repr(row).encode()).hexdigest()
+        offer = catalog.offer_of(kind, name)
+        files[f"{offer.file if offer else 'casl/catalog.py'} {kind} {name}"] = hashlib.sha256(
+            repr(row).encode()
+        ).hexdigest()
     return Source(digest_of(files), files)
 
 
-@lru_cache(maxsize=1)
-def _files() -> dict[str, Path]:
-    """Module name -> file, of everything in the packages."""
+class _File(NamedTuple):
+    """A module's file. name: its path as a report names it, "casl/models/fcos.py"."""
+
+    name: str
+    path: Path
+
+
+@lru_cache(maxsize=64)
+def _modules(beside: str) -> dict[str, _File]:
+    """Module -> file, of everything in the packages and in one more, "" for none."""
     found = {}
-    for path in (p for package in PACKAGES for p in (ROOT / package).rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    for name, path in (pair for top in (*PACKAGES, *filter(None, [beside])) for pair in files_of(top).items()):
+        if name.endswith(".py"):
+            parts = name.removesuffix(".py").split("/")
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = _File(name, path)
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _content(file: _File) -> tuple[str, tuple[str, ...]]:
+    """sha256 of a file, and the names of modules, or of what is in them, that it imports anywhere in it."""
+    data = file.path.read_bytes()
+    return hashlib.sha256(data).hexdigest(), tuple(sorted(_imports(data, file)))
+
+
+def _imports(data: bytes, file: _File) -> set[str]:
+    package = file.name.split("/")[:-1]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(data, str(file.path))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            origin = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*origin, *([node.module] if node.module else [])])
+            found.update((module, *(f"{module}.{alias.name}" for alias in node.names)))
     return found
 
 
 @lru_cache(maxsize=512)
-def _content(path: Path) -> tuple[str, tuple[str, ...]]:
-    """sha256 of a file, and the modules of the packages that it imports anywhere in it."""
-    data = path.read_bytes()
-    return hashlib.sha256(data).hexdigest(), tuple(sorted(_imports(data, path)))
-
-
-def _imports(data: bytes, path: Path) -> set[str]:
-    package = path.relative_to(ROOT).parent.parts
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(data, str(path))):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            origin = list(package[: len(package) - node.level + 1]) if node.level else []
-            module = ".".join([*origin, *([node.module] if node.module else [])])
-            found.update((module, *(f"{module}.{alias.name}" for alias in node.names)))
-    return {name for name in found if name in _files() and name != CATALOG}
-
-
-@lru_cache(maxsize=512)
-def _closure(module: str) -> frozenset[str]:
-    """Modules reached from one by imports, itself included; the packages around them count, what those import does not.
+def _closure(module: str, beside: str) -> frozenset[_File]:
+    """Files reached from a module by imports, its own included; the packages around them count, what those import does
+    not.
 
     Nothing here is registered by importing, so a package's `__init__` that only re-exports changes no result.
     """
-    found: set[str] = set()
-    waiting = [module]
+    modules, found, waiting = _modules(beside), set[str](), [module]
     while waiting:
-        if (name := waiting.pop()) in found or name not in _files():
+        if (name := waiting.pop()) in found or name not in modules or name in ROWS:
             continue
         found.add(name)
-        waiting += _content(_files()[name])[1]
+        waiting += _content(modules[name])[1]
     around = {".".join(name.split(".")[:n]) for name in found for n in range(1, name.count(".") + 1)}
-    return frozenset(found | (around & _files().keys()))
+    return frozenset(modules[name] for name in found | (around & modules.keys()))

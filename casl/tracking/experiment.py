@@ -10,12 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from casl.spec.freeze import KINDS, kind_named
+from casl.spec.freeze import kind_named, kinds
 from casl.spec.stage import Stage, split_name
 from casl.tracking.address import START, Address, compare_page, model_page, run_page, search_page
 
 NOTE_TAG = "mlflow.note.content"
-MEASURING = next(name for name, kind in KINDS.items() if kind.measures)
 
 
 @dataclass(frozen=True)
@@ -98,11 +97,12 @@ def searches(runs: Sequence[Listed]) -> list[Search]:
 def _of_table(table: str, runs: Sequence[Listed]) -> tuple[Search, Search]:
     """The cells of a table, best first, and every run it needs."""
     has, figure = f"tags.`{table}` LIKE '%'", main_metric(table, runs) or "ap_det/AP"
+    measuring = next(name for name, kind in kinds().items() if kind.measures)
     cells = Search(
         table,
         f"{heading(table)}: cells, best first",
         f"the evaluations of {heading(table)}, highest {figure} first",
-        f"{has} AND tags.`casl.kind` = '{MEASURING}'",
+        f"{has} AND tags.`casl.kind` = '{measuring}'",
         f"metrics.`{figure}`",
         ascending=False,
     )
@@ -111,7 +111,7 @@ def _of_table(table: str, runs: Sequence[Listed]) -> tuple[Search, Search]:
 
 
 def _of_kinds() -> list[Search]:
-    listed = [(name, kind) for name, kind in KINDS.items() if kind.plural]
+    listed = [(name, kind) for name, kind in kinds().items() if kind.plural]
     found = [Search(f"{n}s", kind.plural, kind.about, f"tags.`casl.kind` = '{n}'") for n, kind in listed]
     about = "stages that failed and were not done since"
     return [*found, Search("failed", "Failed", about, "attributes.status = 'FAILED'", ascending=False)]
@@ -126,7 +126,7 @@ def description(experiment: str, runs: Sequence[Listed], models: Mapping[str, st
     """
     tables, general = tables_of(runs), _of_kinds()
     links = [_first_line(table, runs, experiment, short=len(tables) > 2) for table in tables]
-    compared = [s for s in general if any(s.heading == kind.plural for kind in KINDS.values() if kind.is_compared)]
+    compared = [s for s in general if any(s.heading == kind.plural for kind in kinds().values() if kind.is_compared)]
     first = " · ".join([*links, *(f"[{s.heading.lower()}]({s.address(experiment)})" for s in compared)])
     rows = [_row(table, runs, experiment) for table in tables]
     grid = ["| table | best | everything | compared |", "|---|---|---|---|", *rows]
@@ -177,7 +177,7 @@ def _pair_words(table: str, runs: Sequence[Listed]) -> str:
 
 def compared_pair(table: str, runs: Sequence[Listed]) -> tuple[Listed, Listed] | None:
     """The shortest and the longest training of a table, of the first kind that is compared and has two there."""
-    for kind in (name for name, facts in KINDS.items() if facts.is_compared):
+    for kind in (name for name, facts in kinds().items() if facts.is_compared):
         found = [r for r in runs if r.kind == kind and table in r.places and r.whole and not r.failed]
         if len(found) > 1:
             found.sort(key=lambda r: (r.iters, r.name))

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from casl.errors import TrackingError, unknown
 from casl.spec.data_kinds import DataSet
-from casl.spec.freeze import KINDS, freeze
+from casl.spec.freeze import freeze, kinds
 from casl.spec.kinds import Train
 from casl.spec.run import Run
 from casl.spec.stage import ancestors
@@ -70,7 +70,7 @@ def wanted(experiment: str, runs: Sequence[Listed], trained: Mapping[str, str]) 
 
 def _defaults(experiment: str, runs: Sequence[Listed]) -> Iterator[Wanted]:
     """For each kind with a default model, the stage that most cells go through; of equal ones the longest."""
-    for kind in (name for name, facts in KINDS.items() if facts.has_default_model):
+    for kind in (name for name, facts in kinds().items() if facts.has_default_model):
         cells: Counter[str] = Counter()
         for run in runs:
             if run.kind == kind and run.whole and not run.failed:

@@ -8,7 +8,7 @@ import pytest
 
 from casl.spec import Evaluate, Finetune, Folder, Labeler, Model, PseudoLabel, Recipe, Scenes, Stage, Train, Warmup
 from casl.spec.data_kinds import Pretrain
-from casl.spec.freeze import KINDS, kind_named, trainings_for_people
+from casl.spec.freeze import kind_named, kinds, trainings_for_people
 from casl.spec.stage import split_name
 
 RECIPE = Recipe(lr=1e-3, batch=4, sizes=(64,), max_size=96)
@@ -94,8 +94,8 @@ def test_a_share_of_a_folder_is_other_data_than_the_folder() -> None:
 
 
 def test_what_stands_for_data_is_no_stage_of_the_method() -> None:
-    assert {name for name, kind in KINDS.items() if not kind.of_method} == {"scenes", "folder", "pretrain"}
-    assert {name for name, kind in KINDS.items() if not kind.needs_torch} == {"scenes", "folder"}
+    assert {name for name, kind in kinds().items() if not kind.of_method} == {"scenes", "folder", "pretrain"}
+    assert {name for name, kind in kinds().items() if not kind.needs_torch} == {"scenes", "folder"}
 
 
 def test_an_unknown_kind_has_the_facts_of_any_stage() -> None:
