@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors of the user's are printed without a traceback."""
     root = parser()
     complete.answer_shell(root)
-    options = root.parse_args(arguments)
     try:
+        options = root.parse_args(arguments)
         return int(options.command(options))
     except CaslError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

@@ -64,6 +64,22 @@ def _from(names: Iterable[str]) -> Completer:
     return lambda **_: list(names)
 
 
+def _named(kind: str) -> Completer:
+    """The names of the catalog, those that other packages offer included."""
+    return lambda **_: list(catalog.names(kind))
+
+
+def _tables(*more: str) -> Completer:
+    """Names of tables, and files that may hold one."""
+
+    def names(prefix: str, **_: Any) -> list[str]:
+        from argcomplete.completers import FilesCompleter
+
+        return [*catalog.names("ablation"), *more, *FilesCompleter(["py"])(prefix)]
+
+    return names
+
+
 def _stages(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """Finished stages of the store that the command line names so far."""
     folder = Path(getattr(parsed_args, "store", None) or "store") / "stages"
@@ -71,12 +87,12 @@ def _stages(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
 
 
 COMPLETERS: dict[str, Completer] = {
-    "tables": _from([*catalog.ABLATIONS, "all"]),
-    "table": _from(catalog.ABLATIONS),
-    "profile": _from(catalog.PROFILES),
-    "launcher": _from(catalog.LAUNCHERS),
-    "metric": _from(catalog.METRICS),
-    "kind": _from(catalog.STAGES),
+    "tables": _tables("all"),
+    "table": _tables(),
+    "profile": _named("profile"),
+    "launcher": _named("launcher"),
+    "metric": _named("metric"),
+    "kind": _named("stage"),
     "device": _from(("auto", "cpu", "cuda")),
     "shell": _from(SHELLS),
     "name": _stages,

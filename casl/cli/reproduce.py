@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from casl import catalog
+from casl.cli.from_path import file_digest
 from casl.errors import SpecError, unknown
 from casl.runner.store import Store
 
@@ -33,12 +35,14 @@ def reproduce_command(options: argparse.Namespace) -> int:
     table = _read(Path(options.file))
     if not options.data and table["data"] != catalog.load("profile", table["profile"]).data.name:
         raise SpecError(f"{options.file} was made on data set {table['data']}: give its folder with --data.")
+    if table["sha256"] not in ("", file_digest(table["typed"])):
+        print(f"note: {table['typed']} is not as it was when {options.file} was written", file=sys.stderr)
     cell = _cell(table, options.row, options.column, options.metric)
     shipped = _repetition(cell, options.seed)
     seed = int(shipped["seed"])
     _run(
         [
-            *("run", table["name"], "--profile", table["profile"], "--seeds", str(seed + 1)),
+            *("run", table["typed"], "--profile", table["profile"], "--seeds", str(seed + 1)),
             *("--cell", options.row, options.column, "--only-seed", str(seed)),
             *("--store", options.store, "--mlflow", options.mlflow, "--data", options.data),
             *(word for option, value in table["options"] for word in (f"--{option}", value)),
@@ -71,8 +75,11 @@ def _run(arguments: Sequence[str]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         table = json.loads(path.read_bytes())
+        origin = table.get("origin", {})  # of a table that is not one of casl's own
         return {
             **{field: str(table[field]) for field in ("name", "profile", "data")},
+            "typed": str(origin.get("typed", table["name"])),
+            "sha256": str(origin.get("sha256", "")),
             "cells": list(table["cells"]),
             "options": [(str(option), str(value)) for option, value in table["options"]],
         }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from casl import catalog
 from casl.cli.plan import plan_counts, print_counts, print_estimate, print_spent
-from casl.cli.study import Study, need_packages, open_study, part_options
+from casl.cli.study import Study, known_names, need_packages, open_study, part_options
 from casl.errors import SpecError, StoreError, TrackingError
 from casl.runner.cost import estimate, spent
 from casl.runner.gc import remember_roots
@@ -36,7 +36,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     """Verbs `run` and `sync`."""
     run = verbs.add_parser("run", parents=[study], help="run what is missing")
     part_options(run)
-    run.add_argument("--launcher", default="local", help=f"{', '.join(catalog.LAUNCHERS)} (default local)")
+    known_names(run.add_argument("--launcher", default="local", help="%(known)s (default local)"), "launcher")
     run.add_argument(
         "--jobs", type=int, default=0, metavar="N", help="stages at once; default one a GPU, or one a core"
     )

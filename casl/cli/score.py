@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
+from casl.cli.study import known_names
 
 
 def add(verbs: Any) -> None:
@@ -15,7 +16,7 @@ def add(verbs: Any) -> None:
     score = verbs.add_parser("score", help="score a COCO result file, print JSON")
     score.add_argument("--gt", required=True, help="COCO ground truth")
     score.add_argument("--dt", required=True, help="COCO results: a list of detections")
-    score.add_argument("--metric", required=True, help=", ".join(catalog.names("metric")))
+    known_names(score.add_argument("--metric", required=True, help="%(known)s"), "metric")
     score.add_argument("--gt-pngs", default="", help="panoptic: folder of PNGs (default: named as the JSON file)")
     score.add_argument("--dt-pngs", default="", help="panoptic: the same of the predictions")
     score.add_argument("--json", action="store_true", help="as always")

@@ -11,7 +11,7 @@ from typing import Any
 from casl import catalog
 from casl.cli import store_keep
 from casl.cli.store_keep import human
-from casl.cli.study import open_study, recipe_options
+from casl.cli.study import known_names, open_study, recipe_options
 from casl.errors import SpecError, unknown
 from casl.runner.gc import tables_of
 from casl.runner.results import (
@@ -38,7 +38,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     group = verbs.add_parser("store", help="look into the store of results, check it, tidy it, move results")
     what = group.add_subparsers(dest="what", required=True, metavar="WHAT")
     ls = what.add_parser("ls", parents=[store], help="list stages")
-    ls.add_argument("--kind", action="append", default=[], help=f"only of these kinds: {', '.join(catalog.STAGES)}")
+    known_names(ls.add_argument("--kind", action="append", default=[], help="only of these kinds: %(known)s"), "stage")
     ls.add_argument("--status", action="append", default=[], help=f"only these: {', '.join(STATUSES)}")
     ls.add_argument("--sort", default="name", choices=ORDERS, help="default name; the largest and the latest come last")
     ls.add_argument("--json", action="store_true", help="print JSON")

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
+from casl.cli.from_path import load_tables
 from casl.errors import SpecError, need_detectron2, unknown
 from casl.runner.plan import Plan, make_plan
 from casl.runner.store import Store
 from casl.spec.ablation import Ablation, Cell
 from casl.spec.kinds import Train
 from casl.spec.profile import PROVIDERS, Profile
+
+OF_THE_PAPER = [f"table{n}" for n in range(1, 11)]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Study:
     @property
     def name(self) -> str:
         """Name of the study, under which the store remembers it."""
-        tables = "all" if len(self.tables) > 9 else "+".join(self.tables)
+        tables = "all" if [*self.tables] == OF_THE_PAPER else "+".join(map(_distinct, self.tables.values()))
         part = [hashlib.sha256(self.part.encode()).hexdigest()[:8]] if self.part else []
         data, seeds = self.profile.data.name, str(self.profile.seeds)
         changed = [words.replace(" ", "") for words in self.profile.variant]
@@ -55,8 +58,7 @@ class Study:
 
 def open_study(options: argparse.Namespace) -> Study:
     """Resolve names, open the store, check the data; every error of the user's surfaces here, before any work."""
-    names = [n for n in catalog.ABLATIONS if n.startswith("table")] if "all" in options.tables else options.tables
-    tables: dict[str, Ablation] = {name: catalog.load("ablation", name) for name in names}
+    tables = load_tables(n for word in options.tables for n in (OF_THE_PAPER if word == "all" else [word]))
     profile: Profile = catalog.load("profile", options.profile).with_provider(options.provider)
     if options.seeds < 1:
         raise SpecError(f"SEEDS must be at least 1, got {options.seeds}")
@@ -83,6 +85,12 @@ def open_study(options: argparse.Namespace) -> Study:
     if place:
         cells = {n: [_at(n, repetition, *place) for repetition in repetitions] for n, repetitions in cells.items()}
     return Study(profile, tables, cells, roots, store, "" if place is only is None else f"{place} {only}")
+
+
+def _distinct(table: Ablation) -> str:
+    """Its name; of a table from a file with the path, since another file may have one of the same name."""
+    path = table.origin.typed if table.origin and table.origin.sha256 else ""
+    return f"{table.name} of {Path(path).absolute()}" if path else table.name
 
 
 def _at(table: str, cells: tuple[Cell, ...], row: str, column: str) -> tuple[Cell, ...]:
@@ -119,15 +127,29 @@ def need_packages(plan: Plan) -> None:
 
 def study_options() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "tables", nargs="+", metavar="TABLE", help=f"{', '.join(catalog.ABLATIONS)}; all: the paper's ten"
-    )
-    shared.add_argument("--profile", default="mini", help=f"{', '.join(catalog.PROFILES)} (default mini)")
+    tables = "%(known)s; all: the paper's ten; or a file with an ablation, ./mine.py or ./mine.py:NAME"
+    known_names(shared.add_argument("tables", nargs="+", metavar="TABLE", help=tables), "ablation")
+    known_names(shared.add_argument("--profile", default="mini", help="%(known)s (default mini)"), "profile")
     shared.add_argument("--data", default="", help="data set on disk instead of the profile's own")
     shared.add_argument("--seeds", type=int, default=1, help="repetitions of every training (default 1)")
     recipe_options(shared)
     store_option(shared)
     return shared
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The names of a kind as text, looked up when help is printed and not whenever a command builds the parser."""
+
+    kind: str
+
+    def __str__(self) -> str:
+        return ", ".join(catalog.names(self.kind))
+
+
+def known_names(action: argparse.Action, kind: str) -> None:
+    """Give an argument's help the names of the catalog as %(known)s."""
+    vars(action)["known"] = _Known(kind)
 
 
 def recipe_options(parser: argparse.ArgumentParser) -> None:

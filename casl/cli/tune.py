@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
-from casl.cli.study import Study, open_study, recipe_options
+from casl.cli.study import Study, known_names, open_study, recipe_options
 from casl.errors import SpecError
 from casl.spec.search import Search
 from casl.tune.asked import Asked
@@ -41,7 +41,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     tune.add_argument("argument", nargs="?", default="delta", help="delta, or stage.argument such as finetune.lr")
-    tune.add_argument("--profile", default="mini", help=f"{', '.join(catalog.PROFILES)} (default mini)")
+    known_names(tune.add_argument("--profile", default="mini", help="%(known)s (default mini)"), "profile")
     tune.add_argument("--data", default="", help="data set on disk instead of the profile's own")
     recipe_options(tune)
     tune.add_argument("--seeds", type=int, default=1, help="repetitions of every trial, averaged (default 1)")
@@ -61,7 +61,7 @@ def _add_option(tune: argparse.ArgumentParser, option: dataclasses.Field[Any]) -
 
 
 def _where(tune: argparse.ArgumentParser) -> None:
-    tune.add_argument("--launcher", default="local", help=f"{', '.join(catalog.LAUNCHERS)} (default local)")
+    known_names(tune.add_argument("--launcher", default="local", help="%(known)s (default local)"), "launcher")
     tune.add_argument("--workers", type=int, default=0, help="stages at once; default one a core, or one a GPU")
     tune.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     tune.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
@@ -86,8 +86,9 @@ def _tune(options: argparse.Namespace) -> Search:
     from casl.tune.tuning import Publisher, Tuning
 
     table = f"table{options.table}" if options.table.isdigit() else options.table
-    asked = Asked(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Asked)} | {"table": table})
-    study = _study(options, asked.table)
+    study = _study(options, table)
+    (name,) = study.tables  # that of a file is not what was typed
+    asked = Asked(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Asked)} | {"table": name})
     profiles = [study.profile.with_seed(seed) for seed in range(study.profile.seeds)]
     tuning = Tuning(asked, profiles, study.cells[asked.table], study.store)
     reports = Path(options.reports) / study.profile.folder

@@ -66,6 +66,8 @@ def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> list[Path]
 def to_json(table: Table) -> str:
     """One object: the table's fields and a list `cells`; numbers at full precision, null where there is none."""
     head = {name: getattr(table, name) for name in _TABLE_FIELDS}
+    if table.origin:  # a table of casl's own has no such field
+        head["origin"] = dataclasses.asdict(table.origin)
     return json.dumps({**head, "cells": _records(table)}, indent=1, allow_nan=False) + "\n"
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from casl.errors import SpecError, unknown
 from casl.report.significance import UNDEFINED
-from casl.spec.ablation import Ablation, Cell
+from casl.spec.ablation import Ablation, Cell, Origin
 from casl.spec.kinds import Evaluate
 from casl.spec.profile import Profile
 from casl.spec.run import DRAWS, Run
@@ -90,8 +90,8 @@ class TableCell:
 class Table:
     """A table ready to print. small: its numbers say nothing about the paper's claim; seeds: repetitions asked for.
 
-    rows, columns: headings in the order of the cells; row_axis, column_axis: what they mean. figure, baseline: as
-    in Ablation.
+    rows, columns: headings in the order of the cells; row_axis, column_axis: what they mean. figure, baseline,
+    origin: as in Ablation.
     """
 
     name: str
@@ -112,6 +112,7 @@ class Table:
     cells: tuple[TableCell, ...]
     figure: str = "heat map"
     baseline: str = ""
+    origin: Origin | None = None
 
     @property
     def warning(self) -> str:
@@ -164,7 +165,7 @@ def build_table(
         data=profile.data.name,
         small=profile.small,
         seeds=len(seeds),
-        notes=profile.notes,
+        notes=(*profile.notes, *([ablation.origin.note] if ablation.origin else [])),
         options=profile.options,
         folder=profile.folder,
         row_axis=ablation.rows,
@@ -177,6 +178,7 @@ def build_table(
         ),
         figure=ablation.figure,
         baseline=ablation.baseline,
+        origin=ablation.origin,
     )
 
 

@@ -118,7 +118,9 @@ def commands(table: Table) -> list[tuple[str, str]]:
     name, seeds = table.name, f" SEEDS={table.seeds}" if table.seeds > 1 else ""
     data = "" if table.data == _BUILT_IN else f"path/to/{table.data}"
     found = []
-    if name in MADE or name.startswith("table"):
+    if table.origin:
+        found.append(("the whole table", _typed(table, data)))
+    elif name in MADE or name.startswith("table"):
         changed = "".join(f" {_VARIABLES[option]}={value}" for option, value in table.options)
         made = f"make {name} PROFILE={table.profile}{seeds}" + (f" DATA={data}" if data else "") + changed
         found.append(("the whole table", made))
@@ -126,9 +128,20 @@ def commands(table: Table) -> list[tuple[str, str]]:
     if shown:
         cell = table.cells[shown[0]]
         where = f"reports/{table.folder}/{name}.json {shlex.quote(cell.row)} {shlex.quote(cell.column)}"
-        one = f".venv/bin/casl reproduce {where}" + (f" --data {data}" if data else "")
+        casl = "casl" if table.origin else ".venv/bin/casl"
+        one = f"{casl} reproduce {where}" + (f" --data {data}" if data else "")
         found.append(("any one number, and whether it is the same bit for bit", one))
     return found
+
+
+def _typed(table: Table, data: str) -> str:
+    """The commands behind a table that no target of the Makefile makes."""
+    assert table.origin is not None
+    words = [table.origin.typed, "--profile", table.profile]
+    words += ["--seeds", str(table.seeds)] if table.seeds > 1 else []
+    words += ["--data", data] if data else []
+    words += [word for option, value in table.options for word in (f"--{option}", value)]
+    return " && ".join(f"casl {verb} {shlex.join(words)}" for verb in ("run", "report"))
 
 
 def missing(table: Table) -> list[str]:

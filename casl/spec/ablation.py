@@ -55,6 +55,24 @@ def quoted(row: str, column: str, metric: str, paper: float, *, figure: str = ""
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where an ablation comes from that is not one of casl's own.
+
+    typed: what names it on a command line, "./mine.py:NAME" or a name. sha256: of its file. package: distribution and
+    version that offers it, where it is no file.
+    """
+
+    typed: str
+    sha256: str = ""
+    package: str = ""
+
+    @property
+    def note(self) -> str:
+        """The same as a sentence of a report."""
+        return f"From package {self.package}." if self.package else f"From {self.typed}, sha256 {self.sha256}."
+
+
+@dataclass(frozen=True)
 class Ablation:
     """One table of the paper, or one of your own. `cells` turns a profile into the table's cells; no layout here.
 
@@ -62,7 +80,7 @@ class Ablation:
     unit: what a study without any sharing would run as one experiment, "cell", "row" or "column"; for counting only.
     figure: which picture suits it: "heat map", "curves" (over the rows, one a column), "scatter" (two rows or two
     columns against each other) or "bars". baseline: the column or row that the others' gains are measured against;
-    "" for none.
+    "" for none. origin: set by the command line for a table that is not one of casl's own.
     """
 
     name: str
@@ -74,6 +92,7 @@ class Ablation:
     unit: str = "cell"
     figure: str = "heat map"
     baseline: str = ""
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
         if self.figure not in FIGURES:

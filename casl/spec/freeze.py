@@ -26,7 +26,9 @@ def kinds() -> Mapping[str, type[Stage]]:
         assert isinstance(row, Kind)
         found[name] = _class(name, row.spec, Stage)
         if found[name].__name__.lower() != name:
-            raise SpecError(f"stage kind {name!r} must be named as its class {row.spec}: {found[name].__name__.lower()!r}")
+            raise SpecError(
+                f"stage kind {name!r} must be named as its class {row.spec}: {found[name].__name__.lower()!r}"
+            )
     return found
 
 

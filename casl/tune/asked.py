@@ -25,7 +25,7 @@ class Asked:
     """
 
     argument: str = "delta"
-    table: str = _option("table4", "table whose cell is varied (default %(default)s)")
+    table: str = _option("table4", "table whose cell is varied, or its file (default %(default)s)")
     cell: str = _option("", f"'ROW / COLUMN' of it (default of table4: {DEFAULT_CELLS['table4']})")
     low: float | None = _option(None, "lowest value")
     high: float | None = _option(None, "highest value")
