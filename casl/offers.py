@@ -4,7 +4,7 @@
     my_pkg = "my_pkg.casl_rows:ROWS"
 
 ROWS is {kind: {name: row}}, as {"detector": {"mine": Detector("my_pkg.detector:build")}}. The module that holds it is
-imported by every command, so it should import the rows' types from casl.catalog and nothing slow.
+imported by every command, so it should import the types of its rows from casl.rows and nothing slow.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def _check_row(offer: Offer, kind: str, name: object, row: Any, form: type[Any])
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise SpecError(f"{where} is no legal name: letters, digits, '_' and '-'")
     if not isinstance(row, form):
-        wanted = "a place, 'module:attribute'" if form is str else f"a casl.catalog.{form.__name__}"
+        wanted = "a place, 'module:attribute'" if form is str else f"a casl.rows.{form.__name__}"
         raise SpecError(f"{where} is of type {type(row).__name__}, and a row of kind {kind} is {wanted}")
     place = row if isinstance(row, str) else str(row.place)
     if not _PLACE.fullmatch(place):

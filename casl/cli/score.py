@@ -9,6 +9,7 @@ from typing import Any
 
 from casl import catalog
 from casl.cli.study import known_names
+from casl.rows import Metric
 
 
 def add(verbs: Any) -> None:
@@ -27,7 +28,7 @@ def score_command(options: argparse.Namespace) -> int:
     """Score a COCO result file."""
     from casl.metrics.score import score, score_panoptic
 
-    row: catalog.Metric = catalog.row("metric", options.metric)
+    row: Metric = catalog.row("metric", options.metric)
     truth, found = Path(options.gt), Path(options.dt)
     if row.form == "panoptic":
         pngs = [Path(p) if p else None for p in (options.gt_pngs, options.dt_pngs)]

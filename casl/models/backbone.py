@@ -12,7 +12,7 @@ from timm.models.swin_transformer import checkpoint_filter_fn
 from timm.utils.model import freeze_batch_norm_2d
 from torch import Tensor, nn
 
-from casl import catalog
+from casl import catalog, rows
 from casl.errors import DataError, SpecError
 from casl.models.swin import Swin
 from casl.models.weights import read_state
@@ -71,7 +71,7 @@ def build_backbone(
         SpecError: an unknown name or a number out of range.
         DataError: the weights are missing, unreadable or of another architecture.
     """
-    row: catalog.Backbone = catalog.row("backbone", name)
+    row: rows.Backbone = catalog.row("backbone", name)
     if not 0.0 <= drop_path < 1.0 or not 0 <= frozen_stages <= 5:
         raise SpecError(f"drop path {drop_path} must be in [0, 1), frozen stages {frozen_stages} in 0..5")
     is_swin = row.timm.startswith("swin_")
@@ -88,14 +88,14 @@ def build_backbone(
     return Backbone(body, channels)
 
 
-def _resnet(row: catalog.Backbone, drop_path: float) -> tuple[nn.Module, tuple[int, ...]]:
+def _resnet(row: rows.Backbone, drop_path: float) -> tuple[nn.Module, tuple[int, ...]]:
     body = timm.create_model(
         row.timm, features_only=True, out_indices=(1, 2, 3, 4), drop_path_rate=drop_path, **row.arguments
     )
     return body, tuple(body.feature_info.channels())
 
 
-def _swin(row: catalog.Backbone, drop_path: float) -> tuple[nn.Module, tuple[int, ...]]:
+def _swin(row: rows.Backbone, drop_path: float) -> tuple[nn.Module, tuple[int, ...]]:
     body = Swin(timm.create_model(row.timm, num_classes=0, drop_path_rate=drop_path, **row.arguments))
     return body, body.channels
 
@@ -115,7 +115,7 @@ def _freeze(body: nn.Module, names: list[str]) -> None:
         body.get_submodule(name).requires_grad_(False)
 
 
-def _load(body: nn.Module, row: catalog.Backbone, path: Path) -> None:
+def _load(body: nn.Module, row: rows.Backbone, path: Path) -> None:
     """Load all weights but those of the classifier and, in Swin, of the norms that timm has no weights for."""
     state = read_state(path, ABSENT)
     own = {key.removeprefix(BODY): value for key, value in state.items() if key.startswith(BODY)}

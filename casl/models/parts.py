@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from casl import catalog
 from casl.errors import SpecError, unknown
+from casl.rows import ENTIRE
 
-PARTS = catalog.ENTIRE
+PARTS = ENTIRE
 CLASSIFIERS = ("replicate", "random")
 
 _FRAMEWORK = "framework."  # some tensor of every framework begins so, and none of FCOS or CondInst

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from casl import catalog
+from casl.rows import Row, place_of
 from casl.spec.records import Model
 from casl.spec.stage import Record, Stage
 
@@ -74,9 +75,9 @@ def files_of(top: str, root: Path = ROOT) -> dict[str, Path]:
     return {path.name: path for path in sorted(Path(str(spec.origin)).parent.glob("*.py"))}
 
 
-def top_of(row: catalog.Row) -> str:
+def top_of(row: Row) -> str:
     """The top-level package or module that a row leads to."""
-    return catalog.place_of(row).partition(":")[0].partition(".")[0]
+    return place_of(row).partition(":")[0].partition(".")[0]
 
 
 def inside(folder: Path, beginning: str = "") -> dict[str, Path]:
@@ -110,7 +111,7 @@ def _source(stage: tuple[str, str], names: tuple[tuple[str, str], ...]) -> Sourc
     rows = {(kind, name): catalog.row(kind, name) for kind, name in (stage, *names) if name in catalog.names(kind)}
     files = {}
     for row in rows.values():
-        module, beside = catalog.place_of(row).partition(":")[0], top_of(row)
+        module, beside = place_of(row).partition(":")[0], top_of(row)
         for file in _closure(module, "" if beside in PACKAGES else beside):
             files[file.name] = _content(file)[0]
     files = dict(sorted(files.items()))

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from casl.catalog import Kind, load_place, names
+from casl.catalog import load_place, names
 from casl.errors import SpecError, unknown
+from casl.rows import Kind
 from casl.spec.kinds import Train
 from casl.spec.records import Model, Recipe
 from casl.spec.stage import Record, Stage

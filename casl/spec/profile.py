@@ -132,7 +132,7 @@ class Profile:
 
     iters_1x: iterations of the paper's 1x (12 epochs). labeler_schedule: length of the labeler in x. rule: where the
     learning rate drops. warmup_recipe is also the labeler's. backbones: the paper's backbone name -> a catalog name.
-    shape: the remaining fields of Model. light: detectors in their light form (casl.catalog.Detector). shapes,
+    shape: the remaining fields of Model. light: detectors in their light form (casl.rows.Detector). shapes,
     recipes: the paper's backbone name -> fields of Model and of Recipe that are others with it.
     test_size: short and long side at inference, px. photo_size: that of images on disk, where it is another.
     threshold: delta. provider: a key of PROVIDERS. options: what a command changed, (option, value).

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 from casl import catalog
 from casl.errors import SpecError
+from casl.rows import Detector
 from casl.spec.data_kinds import Folder, Pretrain, Scenes
 from casl.spec.kinds import (
     PARTS,
@@ -69,7 +70,7 @@ def model(profile: Profile, detector: str, backbone: str, classes: int) -> Model
     What the profile's shape says of settings that this detector lacks is left out.
     """
     detector = profile.provided(detector)
-    row: catalog.Detector = catalog.row("detector", detector)
+    row: Detector = catalog.row("detector", detector)
     fields: dict[str, Any] = {name: SETTINGS[name] for name in SETTINGS if name not in row.settings}
     fields |= {**profile.shapes.get(backbone, {}), **(row.light if profile.light else {})}
     return replace(profile.shape, detector=detector, backbone=profile.backbone(backbone), classes=classes, **fields)
@@ -206,7 +207,7 @@ def finetune(
     """
     if profile.data.classes < 1:
         raise SpecError(f"data set {profile.data.name!r} has no classes to finetune on")
-    row: catalog.Detector = catalog.row("detector", profile.provided(detector))
+    row: Detector = catalog.row("detector", profile.provided(detector))
     labels = labels or row.learns
     classes = 1 if labels in ("entities", "keypoints") else profile.data.classes
     return Finetune(

@@ -8,7 +8,7 @@ from casl.catalog import check_name, row
 from casl.errors import SpecError, unknown
 from casl.spec.stage import Record, check_choice, check_least
 
-# fields of Model that only some detectors have (casl.catalog.Detector.settings) -> what stands for "left out"
+# fields of Model that only some detectors have (casl.rows.Detector.settings) -> what stands for "left out"
 SETTINGS = {"entity_head": False, "head_norm": False, "keypoints": 0, "rois": 0, "stuff": 0, "towers": 4}
 
 

@@ -47,7 +47,12 @@ def build_detector(model: Model, ctx: Context, *, pretrained: bool, non_overlap:
         frozen_stages=model.frozen_stages,
         frozen_norm=model.frozen_stages > 0,
     )
-    build: Builder[Any, Any] = load("detector", model.detector)
+    build = load("detector", model.detector)
+    if not isinstance(build, Builder):
+        place = row("detector", model.detector).build
+        raise SpecError(
+            f"detector {model.detector!r}: {place} is of type {type(build).__name__}, and must be a Builder"
+        )
     detector: nn.Module = build(backbone, model.classes, settings_of(build, model, non_overlap=non_overlap))
     return detector.to(ctx.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 

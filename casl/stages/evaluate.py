@@ -8,10 +8,11 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from casl.catalog import Metric, load, load_place, row
+from casl.catalog import load, load_place, row
 from casl.data.coco import CocoSplit
 from casl.files import write_atomic
 from casl.models.head import DeadSides
+from casl.rows import Metric
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Evaluate
 from casl.spec.run import DRAWS

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from casl.catalog import Metric
 from casl.data.coco import CocoSplit
 from casl.data.keypoints import coco_keypoints
 from casl.data.pseudo import Prediction
@@ -20,6 +19,7 @@ from casl.errors import SpecError, unknown
 from casl.files import write_atomic
 from casl.metrics.bootstrap import image_weights
 from casl.metrics.panoptic_merge import MergeSettings, merge_panoptic
+from casl.rows import Metric
 from casl.stages.detectors import coco_results, to_prediction
 
 PREDICTIONS = "predictions.json"

@@ -22,7 +22,8 @@ from tests.outside.folder import TABLE, casl, package, write
 ROWS = """
 from dataclasses import replace
 
-from casl.catalog import DETECTORS, Metric
+from casl.catalog import DETECTORS
+from casl.rows import Metric
 
 ROWS = {
     "ablation": {"mine": "my_pkg.table:ABLATION"},
@@ -40,13 +41,17 @@ from ablations.profiles import SMOKE
 TINY = replace(SMOKE, name="tiny", title="smaller")
 """
 DETECTOR = """
-from casl.models import fcos
+from casl.models.detector import Builder
+from casl.models.fcos import FCOS, FCOSSettings
 from my_pkg.parts.say import SAID
 
 
-def build(backbone, num_classes, settings):
+def make(backbone, num_classes, settings):
     print(SAID)
-    return fcos.build(backbone, num_classes, settings)
+    return FCOS(backbone, num_classes, settings)
+
+
+build = Builder(FCOSSettings, make)
 """
 MEASURE = """
 from casl.metrics.ap import ap_det
@@ -56,7 +61,10 @@ def ap_mine(truth, results):
     return ap_det(truth, results)
 """
 FILES = {
-    "table.py": TABLE.replace('"ap_det"', '"ap_mine"').replace("schedule=1)", 'schedule=1, detector="mine_fcos")')
+    "table.py": TABLE.replace('"ap_det"', '"ap_mine"')
+    .replace("schedule=1)", 'schedule=1, detector="mine_fcos")')
+    .replace("(1, 2)", "(0, 1)")
+    .replace("warmup(profile, schedule=n)", "warmup(profile, schedule=n) if n else None")
     + TABLES,
     "detector.py": DETECTOR,
     "parts/say.py": 'SAID = "built by my_pkg"\n',
@@ -181,22 +189,20 @@ def test_no_package_means_that_metadata_is_not_imported() -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("launcher", ["local", "inline"])
-def test_workers_find_the_package_and_run_it_as_it_was_when_the_run_began(tmp_path: Path, launcher: str) -> None:
+def test_workers_run_the_package_as_it_was_when_the_run_began(tmp_path: Path) -> None:
     folder = package(tmp_path / "site", ROWS, FILES)
-    study = ("mine", "--profile", "tiny", "--cell", "F 1x", "W 1x")
-    casl(tmp_path, "run", *study, "--launcher", launcher, "--jobs", "2", path=(folder,))
+    study = ("mine", "--profile", "tiny", "--cell", "F 1x", "W 0x")
+    casl(tmp_path, "run", *study, "--jobs", "1", path=(folder,))
     store = Store(tmp_path / "store")
     (name,) = (n for n in store.names() if n.startswith("finetune"))
-    assert "built by my_pkg" in (store.root / "worker.log").read_text() or launcher == "inline"
+    assert "built by my_pkg" in (store.root / "worker.log").read_text()
     record = json.loads((store.folder(name) / "result.json").read_bytes())
     assert record["versions"]["my_pkg"] == "1.0"
     files = json.loads((store.root / "sources" / f"{record['source']}.json").read_bytes())
     assert {"my_pkg/detector.py", "my_pkg/parts/say.py"} <= files.keys()
+    (code,) = (p for p in (store.root / "code").iterdir() if not p.name.startswith("."))
+    assert (code / "my_pkg" / "parts" / "say.py").read_text() == FILES["parts/say.py"]
+    assert (code / "my_pkg-1.0.dist-info" / "entry_points.txt").exists()
     write(folder, {"my_pkg/parts/say.py": "SAID = 'changed'\n"})
     said = casl(tmp_path, "plan", *study, "--rerun-moved", "--why", path=(folder,))
     assert "code moved: my_pkg/parts/say.py" in said
-    if launcher == "local":
-        (code,) = (p for p in (store.root / "code").iterdir() if not p.name.startswith("."))
-        assert (code / "my_pkg" / "parts" / "say.py").read_text() == FILES["parts/say.py"]
-        assert (code / "my_pkg-1.0.dist-info" / "entry_points.txt").exists()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from casl import catalog
 from casl.errors import SpecError
+from casl.rows import Converts
 
 BODY = "backbone.body."
 PLAIN_STEM = 7  # side of the stem's filter in the ResNets that others know
@@ -63,7 +64,7 @@ def framework_of(state: Mapping[str, Tensor]) -> Told:
     return Told(detector, converts.project, converts.name or detector)
 
 
-def convertible() -> dict[str, catalog.Converts]:
+def convertible() -> dict[str, Converts]:
     """Detectors of the catalog of whose weights something is known."""
     rows = ((name, catalog.row("detector", name)) for name in catalog.names("detector"))
     return {name: row.converts for name, row in rows if row.converts}

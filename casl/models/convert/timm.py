@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from timm.models.swin_transformer import checkpoint_filter_fn
 from torch import Tensor
 
-from casl import catalog
+from casl import catalog, rows
 from casl.errors import DataError, SpecError, unknown
 from casl.models.backbone import BODY, build_backbone
 from casl.models.convert.ledger import Ledger
@@ -30,7 +30,7 @@ def from_timm(state: Mapping[str, Tensor], backbone: str) -> Ledger:
     """
     if backbone not in (known := catalog.names("backbone")):
         raise SpecError(unknown("backbone", backbone, known, "--backbone names the one these weights are of."))
-    row: catalog.Backbone = catalog.row("backbone", backbone)
+    row: rows.Backbone = catalog.row("backbone", backbone)
     body = build_backbone(backbone).body
     wanted = body.state_dict()
     ledger = Ledger(checkpoint_filter_fn(dict(state), body) if isinstance(body, Swin) else state)

@@ -1,0 +1,130 @@
+"""Rows of the catalog: what planning, reports and conversions know of a metric, a detector, a backbone, a stage kind.
+
+They hold strings and plain values only, so that planning imports neither torch nor what they name. A place is
+"module:attribute".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+ENTIRE = ("backbone", "neck", "head", "classifier")
+BODY_AND_NECK = ("backbone", "neck")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of one model on one split.
+
+    run: function of ground truth and predictions that gives {figure: percent}. labels: the kind of labels it is about;
+    "entities" falls back to objects where a data set has no entities. form: what predictions become before it reads
+    them, a key of casl.stages.forms.FORMS. symbol: how the paper writes it, "" for its name. needs: what a data set
+    must have, keys of casl.spec.profile.NEEDS. headline: the figure that a table is about. interval: function that
+    gives the headline on every draw of the bootstrap over images, "" for none. beside: metric of masks that `casl
+    score` adds where both files have masks, "" for none.
+    """
+
+    run: str
+    labels: str = "objects"
+    form: str = "boxes"
+    symbol: str = ""
+    needs: tuple[str, ...] = ()
+    headline: str = "AP"
+    interval: str = ""
+    beside: str = ""
+
+    @property
+    def place(self) -> str:
+        return self.run
+
+
+@dataclass(frozen=True)
+class Converts:
+    """How weights of a detector are told by their names, and which models of other projects can take them.
+
+    marks: beginnings of names that its tensors have; of several detectors that fit, the one with most marks is it.
+    project: whose modules stand behind the pyramid. name: what the detector is called there, if not as here.
+    targets: project -> names of its model of that name, as "head.*", that only the same detector has weights for.
+    reads_p2: whether it reads P2, which FCOS and CondInst never train.
+    """
+
+    marks: tuple[str, ...]
+    project: str = "casl"
+    name: str = ""
+    targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reads_p2: bool = False
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector, and how much of the method it can take part in.
+
+    build: a Builder (casl/models/detector.py), which makes the module. learns: kind
+    of labels it is finetuned on unless a spec says otherwise. takes: parts of a warmup that it can start from.
+    divisible: whether several processes may train it together with the same result. outputs: what it predicts beside
+    boxes: "masks", "entities" (one entity a pixel), "keypoints", "semantic". settings: fields of Model that only some
+    detectors have, as far as this one has them, and the names of its options. classifier: beginnings of names of
+    tensors with outputs for each class; head: of all others behind the pyramid. light: fields of Model that make it fit
+    for few channels and small images; a profile asks for them. converts: its weights elsewhere, None where unknown.
+    """
+
+    build: str
+    learns: str = "objects"
+    takes: tuple[str, ...] = BODY_AND_NECK
+    divisible: bool = False
+    outputs: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    classifier: tuple[str, ...] = ()
+    head: tuple[str, ...] = ("framework.",)
+    light: Mapping[str, Any] = field(default_factory=dict)
+    converts: Converts | None = None
+
+    @property
+    def place(self) -> str:
+        return self.build
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A backbone that gives C2..C5.
+
+    timm: name of timm's model. weights: published checkpoints that fit, for messages. arguments: what is changed about
+    timm's model. build: function as casl.models.backbone.build_backbone.
+    """
+
+    timm: str
+    weights: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    build: str = "casl.models.backbone:build_backbone"
+
+    @property
+    def place(self) -> str:
+        return self.build
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A stage kind.
+
+    spec: its class, a casl.spec.stage.Stage; the kind's name is the class name in lower case. run: function (stage,
+    context) that does it and returns an Outcome (casl/spec/context.py). records: classes of Records that only its
+    fields hold, so that a worker can read them.
+    """
+
+    spec: str
+    run: str
+    records: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        return self.run
+
+
+Row: TypeAlias = str | Metric | Detector | Backbone | Kind
+
+
+def place_of(found: Row) -> str:
+    """Where the object of a row is: "module:attribute"."""
+    return found if isinstance(found, str) else found.place
