@@ -19,6 +19,7 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl plan all --profile paper --rate 4", "device-hours of everything, at 4 iterations a second"),
         ("casl plan all --profile paper --probe", "the same, after a few steps of every detector on this machine"),
         ("casl plan table4 --json", "for scripts"),
+        ("casl plan ./mine.py", "an ablation of yours, see docs/extend.md"),
     ),
     "casl run": (
         ("casl run table4", "what is missing, in the profile `mini`"),

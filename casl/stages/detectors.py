@@ -49,10 +49,8 @@ def build_detector(model: Model, ctx: Context, *, pretrained: bool, non_overlap:
     )
     build = load("detector", model.detector)
     if not isinstance(build, Builder):
-        place = row("detector", model.detector).build
-        raise SpecError(
-            f"detector {model.detector!r}: {place} is of type {type(build).__name__}, and must be a Builder"
-        )
+        place, found = row("detector", model.detector).build, type(build).__name__
+        raise SpecError(f"detector {model.detector!r}: {place} is of type {found}, and must be a Builder")
     detector: nn.Module = build(backbone, model.classes, settings_of(build, model, non_overlap=non_overlap))
     return detector.to(ctx.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
