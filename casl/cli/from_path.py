@@ -69,6 +69,10 @@ def _place(typed: str) -> tuple[Path, str]:
 
 
 def _from_catalog(name: str) -> Ablation:
+    if name not in (known := catalog.names("ablation")):
+        there = f" For the file here write ./{name}.py." if Path(f"{name}.py").is_file() else ""
+        advice = "Your own is a file, ./mine.py, or a row that your package offers: docs/extend.md."
+        raise SpecError(unknown("ablation", name, known, advice + there))
     ablation: Ablation = catalog.load("ablation", name)
     if (offer := catalog.offer_of("ablation", name)) is None:
         return _checked(ablation, name)

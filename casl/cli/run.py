@@ -235,7 +235,7 @@ def send(mirror: Any, study: Study, plan: Plan) -> int | None:
     except TrackingError as error:
         print(f"MLflow: {error}", file=sys.stderr)
         return None
-    print(f"MLflow: {logged} new runs in experiment {study.experiment!r}; `make ui` shows them")
+    print(f"MLflow: {logged} new runs in experiment {study.experiment!r}; `casl ui` shows them")
     return int(logged)
 
 

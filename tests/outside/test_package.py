@@ -194,7 +194,7 @@ def test_workers_run_the_package_as_it_was_when_the_run_began(tmp_path: Path) ->
     study = ("mine", "--profile", "tiny", "--cell", "F 1x", "W 0x")
     casl(tmp_path, "run", *study, "--jobs", "1", path=(folder,))
     store = Store(tmp_path / "store")
-    (name,) = (n for n in store.names() if n.startswith("finetune"))
+    name = next(n for n in store.names() if n.startswith("finetune"))
     assert "built by my_pkg" in (store.root / "worker.log").read_text()
     record = json.loads((store.folder(name) / "result.json").read_bytes())
     assert record["versions"]["my_pkg"] == "1.0"

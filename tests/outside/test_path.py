@@ -61,6 +61,7 @@ def cells"""
     ("typed", "said"),
     [
         ("./mne.py", r"unknown file 'mne.py'; known: .*\n  did you mean 'mine.py'"),
+        ("mine", r"unknown ablation 'mine'; known: .*\n  Your own is a file, .*For the file here write \./mine.py"),
         ("nowhere/mine.py", "unknown file 'nowhere/mine.py'; known: none"),
         ("mine.py:ABLATON", r"unknown ablation in mine.py 'ABLATON'; known: ABLATION.\n  did you mean 'ABLATION'"),
         (
