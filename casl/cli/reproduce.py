@@ -86,7 +86,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         near = ", ".join(sorted(p.name for p in path.parent.glob("table*.json"))) or "none"
         raise SpecError(f"{path} does not exist; reports in that folder: {near}.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SpecError(
             f"{path} is not a report of this casl: {error}\n  wanted: a table's JSON, as `casl report` writes it now."
         ) from error
