@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from casl.cli.doctor_checks import offers
 from casl.errors import SpecError
 from casl.runner.source import source_of
 from casl.runner.store import Store
-from casl.spec import Evaluate, ancestors
+from casl.spec import Evaluate, ancestors, freeze
 from tests.outside.folder import TABLE, casl, package, write
 
 ROWS = """
@@ -82,11 +83,13 @@ def offering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offeri
     def offer(*arguments: object, **more: object) -> Path:
         folder = package(tmp_path / f"site{len(sys.path)}", *arguments, **more)  # type: ignore[arg-type]
         monkeypatch.syspath_prepend(str(folder))
-        catalog.offered.cache_clear()
+        for cached in (catalog.offered, freeze.kinds, freeze.types):
+            cached.cache_clear()
         return folder
 
     yield offer
-    catalog.offered.cache_clear()
+    for cached in (catalog.offered, freeze.kinds, freeze.types):
+        cached.cache_clear()
     for name in [n for n in sys.modules if n.partition(".")[0] in ("my_pkg", "her_pkg")]:
         del sys.modules[name]
 
@@ -136,6 +139,26 @@ def test_a_package_with_unsound_rows_stops_every_plan(offering: Offering, rows: 
     offering(f"from casl.catalog import DETECTORS\n\nROWS = {rows}\n")
     with pytest.raises(SpecError, match=said):
         catalog.names("ablation")
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "said"),
+    [
+        ("joint", "my_pkg.spec:Joint", ""),
+        ("other", "my_pkg.spec:Joint", "stage kind 'other' must be named as its class my_pkg.spec:Joint: 'joint'"),
+        ("plain", "my_pkg.spec:Plain", "'plain': my_pkg.spec:Plain is no class that extends casl.spec.stage.Stage"),
+    ],
+)
+def test_a_stage_kind_of_a_package_is_one_of_the_kinds(offering: Offering, name: str, place: str, said: str) -> None:
+    classes = "from casl.spec import Finetune\n\n\nclass Joint(Finetune):\n    pass\n\n\nclass Plain:\n    pass\n"
+    rows = f'from casl.rows import Kind\n\nROWS = {{"stage": {{"{name}": Kind("{place}", "my_pkg.run:run")}}}}\n'
+    offering(rows, {"spec.py": classes})
+    if said:
+        with pytest.raises(SpecError, match=re.escape(said)):
+            freeze.kinds()
+    else:
+        assert [*freeze.kinds()][-1] == "joint" and freeze.kind_named("joint") is freeze.types()["Joint"]
+        assert freeze.trainings_for_people().endswith("a finetune or a joint")
 
 
 def test_two_packages_with_one_name_are_both_named(offering: Offering, capsys: pytest.CaptureFixture[str]) -> None:
