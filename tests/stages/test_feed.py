@@ -39,7 +39,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, CocoSplit]:
         [{**record, "score": 1 / (2 + place + 20 * image)} for place, record in enumerate(records)]
         for image, records in enumerate(pseudo.annotations)
     ]
-    return {"labeled": plain, "pseudo": replace(pseudo, annotations=scored)}
+    return {"labeled": plain, "pseudo": replace(pseudo, annotations=scored, scored=True)}
 
 
 def doubled(labels: Labels) -> NDArray[np.float32]:
