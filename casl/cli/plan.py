@@ -40,7 +40,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
         help="first try a few steps of every detector here, in whole batches or so many images, for the estimate",
     )
     plan.add_argument(
-        "--rerun-moved", action="store_true", help="plan as if results that other code made were not there"
+        "--rerun-moved", action="store_true", help="plan as if results of another version of the code were not there"
     )
     plan.set_defaults(command=plan_command)
 
@@ -66,7 +66,9 @@ def plan_command(options: argparse.Namespace) -> int:
     print_counts(plan_counts(plan, study))
     print_estimate(expected, jobs)
     if gone:
-        print(f"  moved    {len(gone):5} stages of other code are to be computed again, with what was made from them")
+        print(
+            f"  moved    {len(gone):5} stages made by another version of the code, and from those, are computed again"
+        )
     else:
         print_warnings(plan, study)
     if options.why:
@@ -147,8 +149,8 @@ def print_warnings(plan: Plan, study: Study) -> None:
     for kind, (count, files) in by_kind(moved(plan, study.store)).items():
         shown = ", ".join(files[:4]) + (f" and {len(files) - 4} more" if len(files) > 4 else "")
         print(
-            f"warning: {count} result{'s' if count > 1 else ''} of kind {kind} made by other code: {shown}; "
-            "`--rerun-moved` computes them again",
+            f"warning: {count} result{'s' if count > 1 else ''} of kind {kind} made by another version of the code: "
+            f"{shown}; `--rerun-moved` computes them again",
             file=sys.stderr,
         )
     if old := unrecorded(plan, study.store):

@@ -56,7 +56,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
     run.add_argument(
-        "--rerun-moved", action="store_true", help="compute again what other code made, and what was made from it"
+        "--rerun-moved", action="store_true", help="compute again what another version of the code made, and from it"
     )
     run.add_argument("--time-limit", type=float, default=0.0, metavar="MIN", help="of one stage; 0 for none")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
@@ -98,7 +98,7 @@ def _run(options: argparse.Namespace) -> dict[str, list[str]]:
     _quarantine_damaged(study)
     plan = study.plan()
     while options.rerun_moved and (found := moved(plan, study.store)):
-        print(f"set aside {len(set_aside(found, study.store))} results that other code made")
+        print(f"set aside {len(set_aside(found, study.store))} results of another version of the code")
         plan = study.plan()
     need_packages(plan)
     remember_roots(study.store, study.name, plan)

@@ -44,7 +44,7 @@ class Tally:
 
     @property
     def counts(self) -> bool:
-        """Whether there was anything."""
+        """Whether the category has anything matched, wrong or missed, so that its quality is defined."""
         return self.matched + self.wrong + self.missed > 0
 
     @property

@@ -43,7 +43,7 @@ def training(kind: str = "fcos", data: Stage = LABELED) -> Finetune:
 
 
 def keep(store: Path, stage: Stage, facts: dict[str, Any] | None = None) -> str:
-    """Lay a finished stage into a store; a training gets weights that nobody trained."""
+    """Lay a finished stage into a store; a training gets untrained weights."""
     folder = store / "stages" / stage.name
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(stage, Train):

@@ -189,7 +189,7 @@ def test_plan_warns_of_moved_code_and_shows_what_running_it_again_means(called: 
     digest = other_code(store, stage, "casl/data/pseudo.py")
     edited(store, name, lambda record: record.update(source=digest))
     _, out, err = called(*smoke("--store", store.root))
-    assert "1 result of kind pseudolabel made by other code: casl/data/pseudo.py; `--rerun-moved`" in err
+    assert "1 result of kind pseudolabel made by another version of the code: casl/data/pseudo.py; `--rerun" in err
     assert "to run       0 stages" in out
     values = json.loads(called(*smoke("--store", store.root, "--rerun-moved", "--json"))[1])
     kinds = {s["kind"] for s in values["stages_to_run"]}
@@ -203,7 +203,7 @@ def test_plan_says_once_that_older_results_have_no_source(called: Called, store:
     for name in store.names()[:3]:
         edited(store, name, lambda record: record.pop("source"))
     _, out, err = called(*smoke("--store", store.root))
-    assert out.count("before sources were recorded") == 1 and "other code" not in err
+    assert out.count("before sources were recorded") == 1 and "another version" not in err
 
 
 def test_why_names_the_version_that_changed(called: Called, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def test_cluster_loss_of_case_12() -> None:
 
 def test_cluster_loss_of_two_images_with_a_missed_object_and_uncovered_pixels_by_hand() -> None:
     targets = torch.tensor([[1.0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [1, 0, 0, 0]]).view(4, 2, 2)
-    images = torch.tensor([0, 0, 0, 1])  # ground truth 1 has no instance; pixels 1 to 3 of image 1 belong to nobody
+    images = torch.tensor([0, 0, 0, 1])  # ground truth 1 has no instance; pixels 1 to 3 of image 1 are bare
     logits = torch.tensor([[2.0, 0, 1, 0], [0, 2, 1, 0], [0, 0, 0, 3], [5, 5, 5, 5]]).view(4, 1, 2, 2)
     instances = torch.tensor([0, 0, 2, 3])
 

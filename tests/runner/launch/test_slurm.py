@@ -133,7 +133,7 @@ def test_everything_is_in_the_queue_before_anything_has_run(
     for name, node in plan.nodes.items():
         assert entries[name].after == [entries[need].number for need in node.needs]
 
-    cluster.is_held = False  # nobody watches, and all is done
+    cluster.is_held = False  # no process watches, and all is done
     eventually(lambda: all(store.is_done(name) for name in plan.nodes))
 
 
