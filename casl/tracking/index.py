@@ -95,6 +95,10 @@ class Index:
             if known := self.experiment(path.stem):
                 yield known
 
+    def named(self, experiment: str) -> Experiment | None:
+        """The experiment of a name; None if this store was never sent there."""
+        return next((known for known in self.experiments() if known.experiment == experiment), None)
+
     def write_experiment(self, known: Experiment) -> None:
         """Remember an experiment."""
         write_json(self._experiment_file(known.experiment_id), dataclasses.asdict(known))

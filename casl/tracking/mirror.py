@@ -24,6 +24,7 @@ from casl.tracking.address import Address
 from casl.tracking.experiment import NOTE_TAG, description
 from casl.tracking.index import Entry, Experiment, Index, listed
 from casl.tracking.models import Registry, data_facts, has_weights, wanted
+from casl.tracking.places import data_at_places, places_kept, with_ancestors
 from casl.tracking.run import Writer
 from casl.tracking.server import (
     artifact_root,
@@ -34,7 +35,7 @@ from casl.tracking.server import (
     tracking_errors,
     unreachable,
 )
-from casl.tracking.text import Sheet, describe, stage_of
+from casl.tracking.text import Sheet, describe, stage_of, with_places
 
 Ended = Sequence[tuple[Run, Stage | None]]
 
@@ -73,7 +74,8 @@ class Mirror:
             runs: any runs of the store; only done and failed ones are logged. A result that replaces another
                 (a failed stage that is now done) replaces its run.
             uses: stage name -> places it feeds. A table named here replaces what was known of that table; other
-                tables' places stay.
+                tables' places stay. A stage of the same kind on other data that fed one of these places in this
+                experiment, and is not named here, loses the place.
             on_run: called with the name of each stage logged.
             register: also bring the registered models up to date.
 
@@ -92,9 +94,31 @@ class Mirror:
                     sent += 1
                     if on_run:
                         on_run(run.name)
+            if register:
+                self._take_places(uses, writer)
             for experiment_id in self._experiments(ended):
                 self._present(experiment_id, ended if register else (), writer)
         return sent
+
+    def _take_places(self, uses: Mapping[str, Sequence[Use]], writer: Callable[[], Writer]) -> None:
+        """Take the places of what is asked for from runs of other data, such as a data set before a correction.
+
+        Otherwise models judged on different data would compete for a table's best.
+        """
+        here = self.known.named(self.experiment)
+        if here is None:
+            return
+        entries = self.known.entries(here.experiment_id)
+        taken = data_at_places({name: entry for name, entry in entries.items() if name in uses})
+        for name, entry in entries.items():
+            kept = entry.uses if name in uses else places_kept(name, entry, taken)
+            if kept == entry.uses:
+                continue
+            tags = with_places(entry.tags, entry.uses, kept)
+            opened = writer()
+            with tracking_errors(self.uri, self.store):
+                opened.retag(entry.run_id, tags, entry.tags)
+            self.known.write(name, dataclasses.replace(entry, uses=kept, tags=tags))
 
     @contextmanager
     def _session(self) -> Iterator[Callable[[], Writer]]:
@@ -215,8 +239,9 @@ class Mirror:
     ) -> None:
         runs = {run.name: run for run, _ in ended}
         trained = {run.name: stage for run, stage in ended if isinstance(stage, Train)}
+        everything = with_ancestors(entries, self.known.read)
         measured = {n: e.inputs[0] for n, e in entries.items() if kind_named(split_name(n).kind).measures and e.inputs}
-        for want in wanted(known.experiment, listed(entries), measured):
+        for want in wanted(known.experiment, listed(everything), measured):
             stage, name = trained.get(want.stage), f"{want.name}@{want.alias}"
             if stage is None or known.models.get(name) == want.stage or not has_weights(runs[want.stage]):
                 continue
@@ -224,7 +249,7 @@ class Mirror:
             with tracking_errors(self.uri, self.store):
                 local = self._artifacts() is not None
                 registry = Registry(opened.client, known.experiment_id, known.models, local=local)
-                registry.register(want, runs[want.stage], entries[want.stage].run_id, stage, data_facts(stage, runs))
+                registry.register(want, runs[want.stage], everything[want.stage].run_id, stage, data_facts(stage, runs))
             self.known.write_experiment(known)
 
 

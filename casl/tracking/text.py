@@ -16,6 +16,7 @@ from casl.spec.kinds import Train
 from casl.spec.run import Run
 from casl.spec.stage import FINAL, Record, Stage, ancestors
 from casl.tracking.address import Address, list_page, run_page
+from casl.tracking.experiment import NOTE_TAG
 
 PARAM_LENGTH = 5000  # MLflow refuses longer values: 6000 characters for a parameter, 8000 for a tag
 TAG_LENGTH = 7500
@@ -58,8 +59,17 @@ def describe(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], l
     }
     metrics |= {legal(f"system/{n}"): float(v) for n, v in dict(run.facts.get("system") or {}).items()}
     tags = {**_facts(run), **_data_tags(stage), **{legal(table): _places(places) for table, places in uses.items()}}
-    tags["mlflow.note.content"] = _short(_note(run, stage, uses, links), TAG_LENGTH)
+    tags[NOTE_TAG] = _short(_note(run, stage, uses, links), TAG_LENGTH)
     return Sheet(name, _params(stage) if stage else {}, metrics, tags)
+
+
+def with_places(
+    tags: Mapping[str, str], old: Mapping[str, Sequence[str]], new: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """The tags of a run, note included, that feeds other places than before."""
+    kept = {name: value for name, value in tags.items() if name not in {legal(table) for table in old}}
+    note = kept[NOTE_TAG].replace(_uses(old), _uses(new)).replace("\n\n\n\n", "\n\n")
+    return {**kept, **{legal(table): _places(places) for table, places in new.items()}, NOTE_TAG: note}
 
 
 def legal(name: str) -> str:

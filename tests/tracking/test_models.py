@@ -23,6 +23,7 @@ from tests.tracking.shelf import LABELED, RECIPE, VAL, Shelf, untrained
 SMALL = Model(detector="fcos", backbone="resnet_nano", classes=8, channels=16, towers=1, ranges=(16, 32, 64, 128))
 TRAINED = Finetune(SMALL, LABELED, "objects", RECIPE, ((10, 1.0),))
 LONGER = Finetune(SMALL, LABELED, "objects", RECIPE, ((20, 1.0),))
+CORRECTED = replace(VAL, seed=1)  # the same training, other data to judge it on
 EXPERIMENT = "casl smoke scenes"
 MODEL = "casl-smoke-scenes-table4"
 
@@ -44,6 +45,7 @@ def synced(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shelf, Mirror, dic
     shelf = Shelf(root)
     with quiet_mlflow():
         make_database(f"sqlite:///{root / 'mlflow.db'}", root / "mlartifacts")
+    shutil.copy(root / "mlflow.db", root / "blank.db")
     shelf.commit(LABELED)
     shelf.commit(VAL)
     trained(shelf, TRAINED)
@@ -109,6 +111,54 @@ def test_a_better_cell_takes_the_alias_over_and_nothing_is_registered_twice(
     held = client(mirror).get_model_version_by_alias("again-table4", "best")
     assert held.tags["casl.name"] == LONGER.name
     assert first.uri != mirror.uri
+
+
+def test_a_training_that_two_data_sets_share_is_registered_for_both(tmp_path: Path, synced: Any) -> None:
+    shelf = two_sets(tmp_path, synced[0])
+    corrected = Evaluate(TRAINED, CORRECTED, "objects", "ap_det", 64, 96)
+    uses = {stage.name: [Use("table4", "F 1x / W 1x")] for stage in (LABELED, TRAINED)}
+    first, second = Mirror(tmp_path, experiment="first"), Mirror(tmp_path, experiment="second")
+    first.sync(shelf.runs.values(), uses | {evaluation(TRAINED).name: [Use("table4", "F 1x / W 1x")]})
+    shelf.commit(CORRECTED)
+    shelf.commit(corrected, metrics={"AP": 11.0})
+    runs = [r for r in shelf.runs.values() if r.name not in (evaluation(TRAINED).name, VAL.name)]
+    for _ in range(2):
+        second.sync(runs, uses | {corrected.name: [Use("table4", "F 1x / W 1x")]})
+    held = client(second).get_model_version_by_alias("second-table4", "best")
+    assert held.run_id == first.run_id(TRAINED.name)
+    assert "ap_det/AP 11.00" in held.description
+
+
+def test_an_evaluation_of_data_that_is_no_longer_asked_for_loses_its_place(tmp_path: Path, synced: Any) -> None:
+    shelf = two_sets(tmp_path, synced[0])
+    trained(shelf, LONGER)
+    shelf.commit(evaluation(LONGER), metrics={"AP": 20.0})
+    mirror, places = Mirror(tmp_path, experiment="corrected"), {TRAINED: "a", LONGER: "F 2x / W 1x"}
+    before = {evaluation(stage).name: [Use("table4", place)] for stage, place in places.items()}
+    mirror.sync(shelf.runs.values(), before | {evaluation(TRAINED).name: [Use("table4", "a"), Use("table6", "0.3")]})
+    now = {stage: Evaluate(stage, CORRECTED, "objects", "ap_det", 64, 96) for stage in places}
+    for stage, figure in ((TRAINED, 5.0), (LONGER, 3.0)):
+        shelf.commit(now[stage], metrics={"AP": figure})
+    runs = [shelf.runs[stage.name] for pair in now.items() for stage in pair]
+    mirror.sync(runs, {stage.name: [Use("table4", places[of])] for of, stage in now.items()})
+    flow = client(mirror)
+    old = flow.get_run(mirror.run_id(evaluation(TRAINED).name)).data.tags
+    assert "table4" not in old and old["table6"] == "0.3"
+    assert "table4" not in old["mlflow.note.content"] and "table6: 0.3" in old["mlflow.note.content"]
+    assert "table4" not in flow.get_run(mirror.run_id(evaluation(LONGER).name)).data.tags
+    held = flow.get_model_version_by_alias("corrected-table4", "best")
+    assert held.tags["casl.name"] == TRAINED.name, "20 was measured on data that nothing asks for now"
+
+
+def two_sets(root: Path, original: Shelf) -> Shelf:
+    """A store with one evaluated training and an empty tracking database."""
+    shelf = Shelf(root)
+    shutil.copy(original.root / "blank.db", root / "mlflow.db")
+    for stage in (LABELED, VAL):
+        shelf.commit(stage)
+    trained(shelf, TRAINED)
+    shelf.commit(evaluation(TRAINED), metrics={"AP": 10.0})
+    return shelf
 
 
 def test_a_training_whose_weights_were_cleared_away_is_not_registered(tmp_path: Path, synced: Any) -> None:
