@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
+from casl.cli.places import claim_reports
 from casl.cli.study import open_study
 from casl.errors import StoreError
 from casl.runner.gc import remember_roots
@@ -47,6 +48,7 @@ def report_command(options: argparse.Namespace) -> int:
     runs = outcomes(plan, study.store)
     ids = {n: i for n in runs if (i := mirror.run_id(n))}
     folder = Path(options.reports) / study.profile.folder
+    claim_reports(folder, study.profile, study.store.root)
     cells = {n: _measured(c, runs) if options.as_measured else c for n, c in study.cells.items()}
     tables = [build_table(a, study.profile, cells[n], runs, ids) for n, a in study.tables.items()]
     written = [path for table in tables for path in write_table(table, folder)]

@@ -12,6 +12,7 @@ from typing import Any
 
 from casl import catalog
 from casl.cli.from_path import load_tables
+from casl.cli.places import placed
 from casl.errors import SpecError, need_detectron2, unknown
 from casl.runner.plan import Plan, make_plan
 from casl.runner.store import Store
@@ -68,8 +69,9 @@ def open_study(options: argparse.Namespace) -> Study:
         from casl.stages.dataset import open_data
 
         opened = open_data(Path(options.data), store.root, counter("checking images"))
-        profile, roots = profile.with_data(opened.data), opened.roots
-        say(options, *opened.said)
+        here = placed(opened.data, Path(options.data), store.root)
+        profile, roots = profile.with_data(here.data), opened.roots
+        say(options, *opened.said, *here.said)
     if options.size is not None:
         profile = profile.with_size(options.size)
     profile = replace(profile, seeds=options.seeds)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
+from casl.cli.places import claim_reports
 from casl.cli.study import Study, known_names, open_study, recipe_options
 from casl.errors import SpecError
 from casl.spec.search import Search
@@ -92,6 +93,7 @@ def _tune(options: argparse.Namespace) -> Search:
     profiles = [study.profile.with_seed(seed) for seed in range(study.profile.seeds)]
     tuning = Tuning(asked, profiles, study.cells[asked.table], study.store)
     reports = Path(options.reports) / study.profile.folder
+    claim_reports(reports, study.profile, study.store.root)
     publisher = Publisher(tuning, reports, options.mlflow or None, study.experiment)
     with _worker(options, study) as work:
         tuning.run(Tools(study.store, _labels(study), work, publisher.send, _say))

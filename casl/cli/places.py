@@ -1,0 +1,111 @@
+"""The name under which a data set on disk has its reports, its MLflow experiment and its registered models.
+
+A set is called as its folder is. Another set whose folder has the same name is called with the first digits of its
+content after it, so that two sets never share a place. Labels that are corrected in place keep theirs.
+
+    <store>/sets.json      name -> folder, and digests of what it held so far, the present one last
+    <reports>/data.json    the data set of that folder of reports, its content and that of every split
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from casl.errors import DataError
+from casl.files import read_json, write_json
+from casl.spec.profile import FolderData, Profile
+from casl.tracking.server import exclusive
+
+SETS, REPORTED = "sets.json", "data.json"
+DIGITS = 8
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A data set under its name in a store, and what a person should hear about that name."""
+
+    data: FolderData
+    said: tuple[str, ...] = ()
+
+
+def content(data: FolderData) -> str:
+    """Digest of all splits and labels of a set."""
+    lines = sorted(f"{split} {kind} {folder.digest}" for (split, kind), folder in data.folders.items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def placed(data: FolderData, root: Path, store: Path) -> Placed:
+    """The set under the name that the store has for it, chosen and remembered when it comes for the first time.
+
+    Args:
+        data: as opened from `root`.
+        store: folder of the store.
+    """
+    digest, path = content(data), str(root.resolve())
+    known = _known(store)
+    if (name := _name(known, data.name, digest, path)) and known[name]["contents"][-1] == digest:
+        return _called(data, name, known)
+    if not os.access(store, os.W_OK):  # nothing can be remembered there, and nothing is measured with it either
+        return _called(data, name or _free(known, data.name, digest), known)
+    with exclusive(store / ".sets.lock"):
+        known = _known(store)
+        name = _name(known, data.name, digest, path)
+        edited = bool(name)
+        name = name or _free(known, data.name, digest)
+        record = known.setdefault(name, {"folder": path, "name": data.name, "contents": []})
+        record["contents"] = [*(d for d in record["contents"] if d != digest), digest]
+        write_json(store / SETS, known)
+    found = _called(data, name, known)
+    said = f"  {name} is not as it was: what was measured before leaves its reports and its places in MLflow"
+    return replace(found, said=(*found.said, said)) if edited else found
+
+
+def claim_reports(folder: Path, profile: Profile, store: Path) -> None:
+    """Say in a folder of reports which data they are of.
+
+    Raises:
+        DataError: it holds reports of another set.
+    """
+    data = profile.data
+    if not isinstance(data, FolderData):
+        return
+    digest, path = content(data), folder / REPORTED
+    was = read_json(path)["content"] if path.exists() else digest
+    if was != digest and was not in _known(store).get(data.name, {"contents": []})["contents"]:
+        raise DataError(
+            f"{folder} holds reports of another data set that is called {data.name}, of content {was[:DIGITS]};\n"
+            f"  this one has content {digest[:DIGITS]}. Write its reports into another folder: --reports FOLDER."
+        )
+    splits = {f"{split} {kind}": f.digest for (split, kind), f in data.folders.items()}
+    described = {"data": data.name, "content": digest, "splits": splits}
+    if not path.exists() or read_json(path) != described:
+        write_json(path, described)
+
+
+def _known(store: Path) -> dict[str, dict[str, Any]]:
+    path = store / SETS
+    return dict(read_json(path)) if path.exists() else {}
+
+
+def _name(known: dict[str, dict[str, Any]], name: str, digest: str, path: str) -> str | None:
+    """The name of a set whose folder has this name: that of the same content, else of the same folder."""
+    alike = {n: k for n, k in known.items() if k["name"] == name}
+    same = [n for n, k in alike.items() if k["contents"][-1] == digest]
+    return next(iter([*same, *(n for n, k in alike.items() if k["folder"] == path)]), None)
+
+
+def _free(known: dict[str, dict[str, Any]], name: str, digest: str) -> str:
+    """The name of a set that comes for the first time."""
+    return name if name not in known else f"{name}-{digest[:DIGITS]}"
+
+
+def _called(data: FolderData, name: str, known: dict[str, dict[str, Any]]) -> Placed:
+    if name == data.name:
+        return Placed(data)
+    first = known[data.name]["folder"] if data.name in known else ""
+    said = f"  another set called {data.name} is known here, {first}: this one is {name} in reports and in MLflow"
+    return Placed(replace(data, name=name), (said,))
