@@ -6,18 +6,18 @@ Exit codes are in docs/cli.md, which is made by casl/cli/reference.py.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from casl.cli import browse, complete, convert, data, doctor, plan, predict, report, reproduce, run, score, store, tune
-from casl.cli.parser import WRONG, Parser, Version
+from casl.cli.boundary import bounded
+from casl.cli.parser import Parser, Version
 from casl.cli.study import store_option, study_options
-from casl.errors import CaslError
 
 DESCRIPTION = """Class-agnostic semi-supervised learning for detection and segmentation, and its ablations.
 
 Exit codes: 0 all is well; 1 something in the work is wrong (failed stages, errors in data, a damaged store);
-2 the command, a spec, the data or the store is wrong and nothing was started; 130 stopped with Ctrl-C."""
+2 the command, a spec, the data, the store or this machine is wrong, so the work was not begun or not finished;
+130 stopped with Ctrl-C; 141 stopped, since nothing read the output any more."""
 
 
 def parser() -> Parser:
@@ -45,17 +45,12 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; errors of the user's are printed without a traceback."""
+    """Run one command; see casl.cli.boundary for how it ends."""
+    return bounded(lambda: _command(arguments))
+
+
+def _command(arguments: Sequence[str] | None) -> int:
     root = parser()
     complete.answer_shell(root)
-    try:
-        options = root.parse_args(arguments)
-        return int(options.command(options))
-    except CaslError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return WRONG
-    except KeyboardInterrupt:
-        print("\nstopped; repeat the command to go on from here", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # piped into head
-        return 0
+    options = root.parse_args(arguments)
+    return int(options.command(options))

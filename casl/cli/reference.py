@@ -19,8 +19,12 @@ Exit codes, of every verb:
 |---|---|
 | 0 | all is well |
 | 1 | the work was done and something in it is wrong: failed stages or trials, errors in data, a damaged store |
-| 2 | the command, a spec, the data or the store is wrong, and nothing was started |
-| 130 | stopped with Ctrl-C; the same command goes on from there |
+| 2 | the command, a spec, the data, the store or this machine is wrong, and the work was not begun or not finished |
+| 130 | stopped with Ctrl-C or SIGTERM; the same command goes on from there |
+| 141 | stopped, since nothing read the output any more, as `head` does not; the same command goes on from there |
+
+An error is a sentence on standard error: what is wrong, what there is, what to do. Letters that the terminal cannot
+show are printed as escapes.
 
 With `--json`, standard output is one JSON value and people's lines go to standard error. Options may be shortened
 to a beginning that only one has. Stages are named by any beginning of their name or key that only one has.

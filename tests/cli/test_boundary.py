@@ -1,0 +1,148 @@
+"""How commands end: one sentence and an exit code of docs/cli.md, whatever goes wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from casl.cli import main, parser
+from casl.cli.boundary import bounded
+from casl.cli.reference import verbs_of
+from casl.errors import SpecError
+
+LONG = "x" * 600
+TABLE = ["table10", "--profile", "smoke", "--store", "S"]
+# of every verb: a command whose path is longer than a file system takes
+TOO_LONG = {
+    "casl plan": ["plan", *TABLE, "--data", LONG],
+    "casl run": ["run", *TABLE, "--data", LONG],
+    "casl sync": ["sync", *TABLE, "--data", LONG],
+    "casl report": ["report", *TABLE, "--reports", LONG],
+    "casl reproduce": ["reproduce", LONG, "row", "column"],
+    "casl tune": ["tune", "--store", LONG],
+    "casl ui": ["ui", "--store", LONG],
+    "casl show": ["show", "warmup-1", "--store", LONG],
+    "casl predict": ["predict", LONG, "--model", "finetune-1"],
+    "casl convert": ["convert", LONG, "--to", "detectron2"],
+    "casl store ls": ["store", "ls", "--store", LONG],
+    "casl store explain": ["store", "explain", "warmup-1", "--store", LONG],
+    "casl store verify": ["store", "verify", "--store", LONG],
+    "casl store gc": ["store", "gc", "--store", LONG],
+    "casl store export": ["store", "export", "warmup-1", "-o", "a.tar", "--store", LONG],
+    "casl store import": ["store", "import", LONG],
+    "casl data check": ["data", "check", LONG],
+    "casl data prepare": ["data", "prepare", "coco", LONG, "--out", "set"],
+    "casl data scenes": ["data", "scenes", LONG],
+    "casl score": ["score", "--gt", LONG, "--dt", LONG, "--metric", "ap_det"],
+    "casl doctor": ["doctor", "--store", LONG],
+    "casl complete": ["complete", LONG],
+}
+
+
+def raising(error: BaseException) -> Callable[[], int]:
+    def command() -> int:
+        raise error
+
+    return command
+
+
+def test_every_verb_is_tried() -> None:
+    assert set(TOO_LONG) == {verb.prog for verb, _ in verbs_of(parser())}
+
+
+@pytest.mark.parametrize("verb", TOO_LONG)
+def test_a_path_that_is_too_long_is_a_sentence(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(TOO_LONG[verb]) == 2
+    said = capsys.readouterr().err
+    assert "Error: " in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["data", "scenes", "taken"], "taken/images: a part of this path is a file"),
+        (["report", *TABLE, "--reports", "taken"], "taken/smoke"),
+        (["store", "ls", "--store", "taken"], "cannot make the store taken"),
+        (["predict", "photo.png", "--model", "finetune-1", "--out", "taken"], "--out taken is a file"),
+        (["data", "check", "taken"], "taken"),
+    ],
+)
+def test_a_file_where_a_folder_is_needed_is_named(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").write_text("")
+    (tmp_path / "photo.png").write_text("")
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (SpecError("unknown thing"), "SpecError: unknown thing\n"),
+        (FileNotFoundError(2, "No such file or directory", "a.json"), "a.json: No such file or directory."),
+        (OSError(28, "No space left on device", "b"), "b: the disk is full"),
+        (ImportError("cannot import name 'x'"), "cannot import name 'x'.\n  `casl doctor`"),
+        (UnicodeDecodeError("utf-8", b'{"name": "\xff"', 10, 11, "invalid start byte"), 'after \'{"name": "\''),
+        (UnicodeEncodeError("ascii", "é", 0, 1, "ordinal not in range"), "PYTHONUTF8=1"),
+        (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
+        (MemoryError(), "not enough memory"),
+    ],
+)
+def test_errors_of_machine_and_files_are_sentences(
+    error: BaseException, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bounded(raising(error)) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_bug_of_ours_still_shows_where_it_is() -> None:
+    with pytest.raises(AssertionError):
+        bounded(raising(AssertionError()))
+
+
+def casl(arguments: list[str], folder: Path, **around: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "casl", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), **around},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["run", *TABLE, "--dry-run"], ["store", "ls"], ["plan", *TABLE, "--json"]])
+def test_output_that_nothing_reads_is_no_success(arguments: list[str], tmp_path: Path) -> None:
+    process = casl(arguments, tmp_path)
+    assert process.stdout and process.stderr
+    process.stdout.close()
+    said = process.stderr.read()
+    assert process.wait(60) == 141
+    assert "nothing reads the output" in said and "Traceback" not in said and "Exception ignored" not in said
+
+
+def test_letters_that_the_terminal_lacks_are_escaped(tmp_path: Path) -> None:
+    assert main(["data", "scenes", str(tmp_path / "münzen"), "--labeled", "1", "--unlabeled", "1", "--val", "1"]) == 0
+    asked = ["plan", "table10", "--profile", "smoke", "--data", "münzen"]
+    out, said = casl(asked, tmp_path, PYTHONIOENCODING="ascii").communicate(timeout=60)
+    assert "data m\\xfcnzen" in out and said == ""
+
+
+def test_a_file_that_is_nested_without_end_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "table4.json").write_text("[" * 100_000)
+    assert main(["reproduce", str(tmp_path / "table4.json"), "row", "column"]) == 2
+    assert "nested too deeply" in capsys.readouterr().err
