@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
+import signal
+import socket
 import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from casl.errors import SpecError, unknown
+from casl.errors import SpecError, TrackingError, unknown
 from casl.runner.results import find_stage
 from casl.runner.store import Store
 
+HOST = "127.0.0.1"
+GRACE_S = 10.0  # from SIGTERM to SIGKILL
 EPILOG = """searches: table4 (its cells, best first), table4-all (every run it needs), the same for other tables;
   labelers, pseudolabels, warmups, finetunes, failed. The description of an experiment links to all of them.
 
@@ -42,19 +50,72 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
 
 
 def ui_command(options: argparse.Namespace) -> int:
-    """Serve MLflow's UI on this machine, and print its addresses."""
+    """Serve MLflow's UI on this machine, and print its addresses once it answers."""
+    from casl.tracking.server import spoken
     from casl.tracking.server import ui_command as server
 
     store = Store(Path(options.store))
     addresses = _addresses(store, options)
     if options.mlflow.startswith(("http://", "https://")) and options.search:
-        print(f"{options.mlflow.rstrip('/')}/{addresses[0][0]}")
+        print(f"{spoken(options.mlflow.rstrip('/'))}/{addresses[0][0]}")
         return 0
+    _need_free(options.port)
     command, environment = server(store.root, options.mlflow or None, options.port)
-    print("MLflow UI (Ctrl-C stops it):")
-    for address, what in addresses:
-        print(f"  http://127.0.0.1:{options.port}/{address}   {what}", flush=True)
-    return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
+    with _child(command, {**os.environ, **environment}) as child:
+        if not _answers(child, options.port):
+            raise TrackingError(f"MLflow's server ended before it answered at port {options.port}; its lines say why.")
+        print("MLflow UI (Ctrl-C stops it):")
+        for address, what in addresses:
+            print(f"  http://{HOST}:{options.port}/{address}   {what}", flush=True)
+        return 1 if child.wait() else 0
+
+
+def _need_free(port: int) -> None:
+    """
+    Raises:
+        SpecError: the port is none, is in use, or is reserved.
+    """
+    if not 0 < port < 65536:
+        raise SpecError(f"--port is a number from 1 to 65535, got {port}")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: one that has just ended is gone
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            advice = f"\n  choose another one: casl ui --port {port + 1 if port < 65535 else 5000}"
+            if error.errno == errno.EADDRINUSE:
+                raise SpecError(f"port {port} of {HOST} is in use by another program.{advice}") from error
+            raise SpecError(f"port {port} of {HOST} cannot be used: {error.strerror}.{advice}") from error
+
+
+@contextmanager
+def _child(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Yields a process whose children all end with the block. SIGTERM ends the block as Ctrl-C does."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    child = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        yield child
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE_S)
+
+
+def _answers(child: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the server takes connections; False if it ended before."""
+    while child.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, port)) == 0:
+                return child.poll() is None
+        time.sleep(0.1)
+    return False
 
 
 def _addresses(store: Store, options: argparse.Namespace) -> list[tuple[str, str]]:

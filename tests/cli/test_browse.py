@@ -1,0 +1,78 @@
+"""`casl ui` as a process: what it prints, how it ends, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from casl.cli import main
+from tests.browser.driver import free_port
+
+
+def test_a_port_in_use_is_named_before_any_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["ui", "--port", str(port), "--store", str(tmp_path)]) == 2
+    out, said = capsys.readouterr()
+    assert out == "" and f"port {port} of 127.0.0.1 is in use" in said and "casl ui --port" in said
+
+
+def test_a_number_that_is_no_port_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ui", "--port", "70000", "--store", str(tmp_path)]) == 2
+    assert "1 to 65535, got 70000" in capsys.readouterr().err
+
+
+def test_it_answers_when_it_gives_its_address_and_sigterm_ends_all_of_it(tmp_path: Path) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "casl", "ui", "--port", str(port), "--store", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        address = next(line.split()[0] for line in process.stdout if "http" in line)
+        urllib.request.urlopen(address.partition("#")[0], timeout=60).close()
+        started = children(process.pid)
+        assert started, "MLflow's server is a process of its own"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 130
+    finally:
+        process.terminate()
+    end = time.monotonic() + 10
+    while time.monotonic() < end and any(map(alive, started)):
+        time.sleep(0.1)
+    assert not any(map(alive, started))
+
+
+def children(pid: int) -> list[int]:
+    """All processes below one, as /proc has them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(re.sub(r".*\) \S+ ", "", path.read_text()).split()[0])
+        except OSError:  # it has just ended
+            continue
+        if parent == pid:
+            found += [int(path.parent.name), *children(int(path.parent.name))]
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
