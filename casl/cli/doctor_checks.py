@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -94,14 +93,16 @@ def machine() -> Finding:
 
 def tracking(store: Path, uri: str) -> Finding:
     """Whether MLflow answers at the address that runs will use."""
-    from casl.tracking.server import SQLITE, artifact_root, database, default_uri, open_client
+    from casl.tracking.server import SQLITE, artifact_root, database, default_uri, open_client, spoken
     from casl.tracking.server import quiet_mlflow as quiet
     from casl.tracking.server import tracking_errors as explained
 
-    where = uri.rstrip("/") or default_uri(store)
-    spoken = re.sub(r"//[^/@]*@", "//...@", where)  # without a password
+    try:
+        where = uri.rstrip("/") or default_uri(store)
+    except CaslError as error:
+        return Finding("mlflow", BROKEN, *str(error).split("\n  "))
     if where.startswith(SQLITE) and not database(where).exists():
-        return Finding("mlflow", "ok", f"{spoken} is not there yet; the first run makes it")
+        return Finding("mlflow", "ok", f"{spoken(where)} is not there yet; the first run makes it")
     try:
         with quiet(), explained(where, store, reading=True):
             client = open_client(where, artifact_root(store))
@@ -110,8 +111,8 @@ def tracking(store: Path, uri: str) -> Finding:
         todo = "start it, or name another with --mlflow; until then results wait in the store for `casl sync`"
         if "401" in str(error) or "403" in str(error):
             todo = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-        return Finding("mlflow", BROKEN, str(error).splitlines()[0].replace(where, spoken), todo)
-    return Finding("mlflow", "ok", f"{spoken}: {count} experiments; `casl ui` shows them")
+        return Finding("mlflow", BROKEN, str(error).splitlines()[0], todo)
+    return Finding("mlflow", "ok", f"{spoken(where)}: {count} experiments; `casl ui` shows them")
 
 
 def optional() -> Iterator[Finding]:

@@ -227,10 +227,15 @@ def _quarantine_damaged(study: Study) -> None:
             print(f"{error}\n  moved to {study.store.quarantine(name)}; it will be computed again", file=sys.stderr)
 
 
-def send(mirror: Any, study: Study, plan: Plan) -> int | None:
-    """Send a plan's stages to MLflow; returns how many were new there, None if it did not answer."""
+def send(mirror: Mirror, study: Study, plan: Plan, *, always: bool = False) -> int | None:
+    """Send a plan's stages to MLflow; returns how many were new there, None if it did not answer.
+
+    always: ask whether it answers even if there is nothing to send.
+    """
     runs = [study.store.run(name) for name in plan.nodes]
     try:
+        if always:
+            mirror.reach()
         logged = mirror.sync(runs, plan.uses, None)
     except TrackingError as error:
         print(f"MLflow: {error}", file=sys.stderr)
@@ -240,13 +245,13 @@ def send(mirror: Any, study: Study, plan: Plan) -> int | None:
 
 
 def sync_command(options: argparse.Namespace) -> int:
-    """Send finished stages to MLflow that are not there yet."""
+    """Send finished stages to MLflow that are not there yet; 1 if MLflow did not take them."""
     from casl.tracking.mirror import Mirror
 
     study = open_study(options)
     mirror = Mirror(study.store.root, options.mlflow or None, study.experiment)
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-        sent = send(mirror, study, study.plan())
+        sent = send(mirror, study, study.plan(), always=True)
     if options.json:
         print(json.dumps({"experiment": study.experiment, "sent": sent}, indent=1))
-    return 0
+    return 0 if sent is not None else 1

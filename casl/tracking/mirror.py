@@ -60,6 +60,16 @@ class Mirror:
         entry = self.known.read(name)
         return entry.run_id if entry else None
 
+    def reach(self) -> None:
+        """See that a server answers, also where there is nothing to send; a database is no server.
+
+        Raises:
+            TrackingError: it does not.
+        """
+        if self.uri.startswith(("http://", "https://")):
+            with quiet_mlflow(), tracking_errors(self.uri, self.store):
+                open_client(self.uri, artifact_root(self.store))
+
     def sync(
         self,
         runs: Iterable[Run],

@@ -5,6 +5,7 @@ MLflow is imported inside functions only: it takes over a second, and nothing bu
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import logging
 import os
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from casl.errors import TrackingError
 
@@ -25,6 +27,7 @@ PATIENCE_S = 5.0
 TRAINING_MODE = "?workflowType=machine_learning"
 START_PAGE = f"#/experiments{TRAINING_MODE}"
 SQLITE = "sqlite:///"
+SECRET = 3  # letters of the shortest password that is looked for in what others say
 _QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",  # a machine without git: the commit comes from the run, not from here
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -81,16 +84,16 @@ def tracking_errors(uri: str, store: Path, *, reading: bool = False) -> Iterator
     try:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        if reading:
-            raise TrackingError(f"cannot read from MLflow at {uri}: {reason[0]}") from error
-        raise TrackingError(unreachable(uri, store, reason[0])) from error
+        reason = _without_user((str(error).strip().splitlines() or [type(error).__name__])[0], uri)
+        if reading:  # without its cause, whose text may hold a password
+            raise TrackingError(f"cannot read from MLflow at {spoken(uri)}: {reason}") from None
+        raise TrackingError(unreachable(uri, store, reason)) from None
 
 
 def unreachable(uri: str, store: Path, reason: str) -> str:
     """Message for results that could not be logged."""
     return (
-        f"cannot log to MLflow at {uri}: {reason}\n"
+        f"cannot log to MLflow at {spoken(uri)}: {reason}\n"
         f"  nothing is lost: the results wait in {store}.\n"
         "  send them later: casl sync"
     )
@@ -173,11 +176,39 @@ def _check_free(path: Path) -> None:
 
 
 def _check_up(uri: str) -> None:
+    parts = _split(uri)
+    where = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # urllib takes the user for the host
+    request = urllib.request.Request(f"{where.rstrip('/')}/health")
+    if parts.username is not None:
+        told = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        request.add_header("Authorization", f"Basic {base64.b64encode(told.encode()).decode()}")
     try:
-        with urllib.request.urlopen(f"{uri}/health", timeout=PATIENCE_S):
+        with urllib.request.urlopen(request, timeout=PATIENCE_S):
             pass
     except urllib.error.HTTPError:
         return  # a server answers; MLflow itself reports what is wrong
+
+
+def spoken(uri: str) -> str:
+    """An address as it may be printed: with dots in the place of a user and a password."""
+    user, at, host = _split(uri).netloc.rpartition("@")
+    return uri.replace(f"//{user}{at}{host}", f"//...@{host}", 1) if at else uri
+
+
+def _without_user(text: str, uri: str) -> str:
+    """What others said about an address, without the user and the password in it."""
+    user = _split(uri).netloc.rpartition("@")[0]
+    for secret in (user, unquote(user), user.partition(":")[2], unquote(user.partition(":")[2])):
+        if len(secret) >= SECRET:
+            text = text.replace(secret, "...")
+    return text
+
+
+def _split(uri: str) -> SplitResult:
+    try:
+        return urlsplit(uri)
+    except ValueError as error:
+        raise TrackingError(f"the address of MLflow is none: {error}.\n  name another with --mlflow.") from error
 
 
 def ui_command(store: Path, uri: str | None, port: int) -> tuple[list[str], dict[str, str]]:
@@ -195,7 +226,7 @@ def ui_command(store: Path, uri: str | None, port: int) -> tuple[list[str], dict
     """
     where = uri or default_uri(store)
     if where.startswith(("http://", "https://")):
-        raise TrackingError(f"MLflow runs at {where} already; open that address in a browser.")
+        raise TrackingError(f"MLflow runs at {spoken(where)} already; open that address in a browser.")
     artifacts = artifact_root(store)
     if where.startswith(SQLITE) and not database(where).exists():
         with quiet_mlflow(), tracking_errors(where, store):
@@ -206,7 +237,16 @@ def ui_command(store: Path, uri: str | None, port: int) -> tuple[list[str], dict
 
 
 def default_uri(store: Path) -> str:
-    """A database inside the store."""
+    """A database inside the store.
+
+    Raises:
+        TrackingError: the store's path has a question mark, at which such an address ends.
+    """
+    if "?" in str(store.resolve()):
+        raise TrackingError(
+            f"the path {store.resolve()} has a '?', where the address of MLflow's database in this store would end.\n"
+            "  name another folder with --store, or a server with --mlflow."
+        )
     return f"{SQLITE}{store.resolve() / 'mlflow.db'}"
 
 

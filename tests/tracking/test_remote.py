@@ -130,6 +130,15 @@ def test_a_server_behind_a_password_takes_runs_and_models(tmp_path: Path, monkey
         check(shelf, uses, address)
 
 
+def test_a_password_in_the_address_is_enough(tmp_path: Path) -> None:
+    shelf, uses = chain(tmp_path / "store")
+    with (
+        mlflow_server(f"sqlite:///{tmp_path / 'server.db'}", tmp_path / "files") as inside,
+        guarded(inside) as address,
+    ):
+        check(shelf, uses, address.replace("//", "//ada:engine@"))
+
+
 def postgres_programs() -> Path | None:
     """Where Debian keeps initdb and pg_ctl."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
