@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from casl.cli.images import find_images
 from casl.errors import DataError, SpecError
 from casl.files import read_json
 from casl.runner.results import find_stage
@@ -17,14 +16,15 @@ from casl.runner.store import Store
 from casl.spec.freeze import freeze, thaw, trainings_for_people
 from casl.spec.kinds import Predict, Train
 
-SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif"))
 WEIGHTS = "model.safetensors"
 EPILOG = """examples:
   casl predict photo.jpg --model finetune-48a4 --out found
   casl predict photos/ --model models:/casl-mini-scenes-table4@best --threshold 0.5
   casl predict photo.jpg --model store/stages/finetune-48a46dfeb7c1d2e3/model.safetensors --json
 
-In the folder: one picture an image, results.json (COCO results), images.json (what their ids mean)."""
+In the folder: one picture an image, results.json (COCO results), images.json (what their ids mean).
+Of a folder every format that Pillow reads is taken, but no picture that predict drew, and nothing whose name begins
+with a dot."""
 
 
 def add(verbs: Any, store: argparse.ArgumentParser) -> None:
@@ -52,9 +52,10 @@ def predict_command(options: argparse.Namespace) -> int:
     """Find, draw, write. Images that cannot be read are named at the end; the exit code is then 1."""
     if not 0.0 <= options.threshold < 1.0:
         raise SpecError(f"--threshold is a score in [0, 1), got {options.threshold:g}")
-    images = list(_images(options.images))
     out = Path(options.out)
-    report, bad = _write(options, images, out)
+    images = find_images(options.images, out)
+    report, bad = _write(options, images.files, out)
+    report["left_out"] = {"drawn": images.drawn, "hidden": images.hidden}
     for sentence in bad:
         print(sentence, file=sys.stderr)
     if options.json:
@@ -62,27 +63,9 @@ def predict_command(options: argparse.Namespace) -> int:
     else:
         count = sum(len(image["objects"]) for image in report["images"])
         print(f"{report['model']}: {count} objects in {len(report['images'])} images; pictures and results.json: {out}")
+        if images.said:
+            print(images.said)
     return 1 if bad else 0
-
-
-def _images(names: list[str]) -> Iterator[Path]:
-    for name in names:
-        path = Path(name)
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            if not inside:
-                raise DataError(f"{path} holds no images; looked for {', '.join(sorted(SUFFIXES))}")
-            yield from inside
-        elif path.exists():
-            yield path
-        else:
-            raise DataError(f"there is no image {path}{_near(path)}")
-
-
-def _near(path: Path) -> str:
-    there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, there, n=1)
-    return f"\n  did you mean {path.with_name(near[0])}?" if near else ""
 
 
 def _write(options: argparse.Namespace, images: list[Path], out: Path) -> tuple[dict[str, Any], list[str]]:

@@ -38,7 +38,7 @@ def write(detector: Detector, images: Sequence[Path], out: Path, threshold: floa
         try:
             ((info, found),) = detector.find([path], threshold)
         except DataError as error:
-            bad.append(str(error))
+            bad.append(f"{path} is left out: it cannot be read as an image ({error.__cause__ or error}).")
             continue
         picture = out / out_names[number - 1]
         picture.parent.mkdir(parents=True, exist_ok=True)

@@ -135,6 +135,45 @@ def test_a_folder_is_taken_with_all_its_images_and_a_bad_one_is_named(
     assert {p.name for p in (store.parent / "out").glob("*.png")} == {"photo.png", "photo_2.png"}
 
 
+def test_pictures_that_predict_drew_are_never_its_input(
+    store: Path, photo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model", keep(store, training()), "--store", str(store), "--device", "cpu"]
+    monkeypatch.chdir(photo.parent)
+    for number in range(2):
+        assert main(["predict", ".", *model]) == 0
+        assert len(json.loads(Path("predictions/images.json").read_text())["images"]) == 1
+        assert ("left out of the folders: 1 drawn" in capsys.readouterr().out) == (number == 1)
+    assert main(["predict", ".", *model, "--out", "others", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (len(said["images"]), said["left_out"]) == (1, {"drawn": 1, "hidden": 0})
+    assert main(["predict", "predictions", *model, "--out", "predictions"]) == 2
+    assert "holds no images" in capsys.readouterr().err
+    assert main(["predict", "predictions/photo.png", *model, "--out", "named"]) == 0, "a name is taken as it is"
+
+
+def test_hidden_files_of_a_folder_are_left_out_and_a_bad_one_is_spoken_of_as_a_file(
+    store: Path, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, folder = keep(store, training()), photo.parent
+    (folder / ".thumbs").mkdir()
+    (folder / ".thumbs/photo.png").write_bytes(photo.read_bytes())
+    (folder / "._photo.png").write_bytes(b"of a Mac")
+    assert predict(store, folder, name) == 0
+    assert "2 whose name or folder begins with a dot" in capsys.readouterr().out
+    assert {p.name for p in (store.parent / "out").glob("*.png")} == {"photo.png"}
+    assert predict(store, folder / "._photo.png", name) == 1
+    said = capsys.readouterr().err
+    assert "._photo.png is left out: it cannot be read as an image" in said and "annotations" not in said
+
+
+@pytest.mark.parametrize("suffix", [".ppm", ".tga", ".jp2", ".jfif", ".TIF"])
+def test_every_format_that_pillow_reads_is_taken_from_a_folder(suffix: str, store: Path, photo: Path) -> None:
+    Image.open(photo).convert("RGB").save(photo.with_name(f"other{suffix}"))
+    photo.unlink()
+    assert predict(store, photo.parent, keep(store, training())) == 0
+
+
 def test_an_evaluation_and_pseudo_labels_stand_for_their_detector(
     store: Path, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
