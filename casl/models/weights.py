@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from casl.errors import DataError
 
 WRAPPERS = ("model", "state_dict")  # under which others keep their state dict
+BEGINNING = 512  # bytes that tell a web page or a pointer from weights
 
 
 def read_state(path: Path, absent: str = "") -> dict[str, Tensor]:
@@ -33,14 +35,42 @@ def read_state(path: Path, absent: str = "") -> dict[str, Tensor]:
             "  detectron2 itself turns it into a plain .pth: DetectionCheckpointer(model).load(path), and then\n"
             '  torch.save({"model": model.state_dict()}, "weights.pth").'
         )
+    if what := _is_something_else(path):
+        raise DataError(f"{path} is {what}")
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as e:
-        raise DataError(f"{path} is no checkpoint of plain tensors: {e}") from e
+        raise DataError(f"{path} is no checkpoint of plain tensors: {_reason(e)}") from e
     for wrapper in WRAPPERS:
         state = state.get(wrapper, state) if isinstance(state, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise DataError(f"{path} holds no state dict")
     return state
+
+
+def _is_something_else(path: Path) -> str:
+    """What a file is that often stands in the place of weights, and what to do; empty if it may be weights."""
+    with path.open("rb") as file:
+        begins = file.read(BEGINNING)
+    if not begins:
+        return "empty: the download was stopped, or the disk was full. Get it again."
+    if begins.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the weights: `git lfs pull` in its repository gets them."
+    if begins.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page, not weights: the address it came from wants a login, or shows the file. Get it again."
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    """One sentence of an error that torch explains at length, with advice that casl has no option for."""
+    objects = sorted(set(re.findall(r"GLOBAL ([\w.]+)", str(error))))
+    if objects:
+        return (
+            f"it holds Python objects ({', '.join(objects)}), and opening those can run any code.\n"
+            '  where it comes from, save its tensors alone: torch.save({"model": model.state_dict()}, "weights.pth").'
+        )
+    if isinstance(error, UnpicklingError | EOFError):
+        return "it is damaged, or was never written by torch.save."
+    return str(error).strip().splitlines()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import pickle
 from pathlib import Path
@@ -121,6 +122,31 @@ def test_a_file_with_code_in_it_is_refused(
     source.write_bytes(pickle.dumps({"model": Bomb()}))
     assert main(["convert", str(source), "--from", "detectron2", "-o", str(tmp_path / "b.pth")]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty: "),
+        (b"<!DOCTYPE html><html>Not found</html>", "is a web page, not weights"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "`git lfs pull`"),
+        (b"weights, truly", "was never written by torch.save"),
+        (argparse.Namespace(lr=1e-3), "it holds Python objects (argparse.Namespace)"),
+    ],
+)
+def test_what_is_no_weights_is_called_what_it_is(
+    content: Any, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "a.pth"
+    if isinstance(content, bytes):
+        source.write_bytes(content)
+    else:
+        torch.save({"model": {"w": torch.zeros(2)}, "args": content}, source)
+    out = ["-o", str(tmp_path / "b.safetensors")]
+    assert main(["convert", str(source), "--from", "timm", "--backbone", "resnet18", *out]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert not any(word in told for word in ("weights_only", "file an issue", "trust", "\x1b")) and told.count("\n") < 4
 
 
 def test_a_file_of_nothing_known_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
