@@ -12,7 +12,7 @@ from casl.runner.plan import Plan, make_plan
 from casl.runner.store import Store
 from casl.spec.ablation import Cell
 from casl.spec.search import FINAL, PROXY, WARMUP, Trial, spoken
-from casl.spec.stage import Stage, ancestors
+from casl.spec.stage import Stage
 from casl.tune.question import Chain, Labels, Question, label_figures, stages_of
 from casl.tune.space import parse
 from casl.tune.trials import Trials
@@ -155,7 +155,9 @@ class _Cohort:
         return kept
 
     def _why(self, stage: Stage, plan: Plan) -> str:
-        runs = [self.tools.store.run(name) for name in (*(s.name for s in ancestors(stage)), *plan.nodes)]
+        """Why a stage of a trial was not done: the first failure on the way to it, shared beginnings included."""
+        mine = _needed(plan, {stage.name}).nodes
+        runs = [self.tools.store.run(name) for name in mine]
         return next((f"{r.name}: {r.error}" for r in runs if r.status == "failed"), f"{stage.name} was not done")
 
 

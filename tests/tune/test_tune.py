@@ -95,6 +95,17 @@ def test_a_threshold_that_leaves_no_label_ends_before_any_training(tmp_path: Pat
     assert not [n for n in Store(tmp_path / "store").names() if n.startswith("warmup")]
 
 
+def test_each_trial_that_fails_gives_the_reason_of_its_own_stages(tmp_path: Path, offline: list[str]) -> None:
+    rates = ("finetune.lr", "--choices", "1e6,1e9", "--pruner", "none", "--trials", "2")
+    assert casl_tune(*rates, *places(tmp_path), *offline) == 1
+    store, named = Store(tmp_path / "store"), {}
+    for trial in result(tmp_path / "reports")["trials"]:
+        assert trial["state"] == "failed"
+        name = trial["reason"].partition(":")[0]
+        named[float(trial["value"])] = float(dict(store.run(name).stage)["recipe"]["lr"])
+    assert named == {1e6: 1e6, 1e9: 1e9}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
