@@ -145,7 +145,7 @@ class Slurm:
                 break
             if self._after(job) == after:  # otherwise a job it was to wait for ended, and is forgotten, meanwhile
                 raise StageError(_refused(answer.stderr.strip(), files.script))
-        number = answer.stdout.strip().partition(";")[0]
+        number = _number(answer.stdout, files.script)
         self._queue.add(number)
         write_json(self._record(name), {"id": number, "after": after, "script": str(files.script)})
         return _Queued(job, number, tuple(after), files, EventLog(files.output))
@@ -255,6 +255,18 @@ def _call(*command: str) -> subprocess.CompletedProcess[str]:
             f"no {command[0]} on this machine: launcher 'slurm' runs where jobs are submitted, a login node.\n"
             "  known launchers for one machine: local, inline."
         ) from error
+
+
+def _number(said: str, file: Path) -> str:
+    """The id in what `sbatch --parsable` printed: its last line NUMBER or NUMBER;CLUSTER. Sites print more lines."""
+    found = [line.strip().partition(";")[0] for line in said.splitlines()]
+    numbers = [word for word in found if word.isascii() and word.isdigit()]
+    if not numbers:
+        raise StageError(
+            f"sbatch took {file} and gave no job id, a line with a number; it said:\n  {said.strip() or 'nothing'}\n"
+            "  `squeue --me` shows whether the job is there."
+        )
+    return numbers[-1]
 
 
 def _refused(reason: str, file: Path) -> str:

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+SAYS = "FAKE_SBATCH_SAYS"  # what a site's sbatch prints, with the id as {number}
 COMMANDS = ("sbatch", "squeue", "scancel", "scontrol")
 KILL_WAIT_S = 10.0
 
@@ -188,7 +189,7 @@ def sbatch(root: Path, arguments: list[str]) -> int:
     copy = root / "jobs" / str(number) / "slurm_script"
     copy.write_text(script.read_text())
     _write(root, Entry(str(number), str(copy), options, after=after.split(":") if after else []))
-    print(number)
+    print(os.environ.get(SAYS, "{number}").format(number=number))
     return 0
 
 

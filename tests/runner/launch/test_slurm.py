@@ -21,7 +21,7 @@ from casl.runner.plan import Plan, make_plan
 from casl.runner.schedule import Summary, execute, hand_over
 from casl.runner.store import Store
 from casl.spec import Cell, evaluate, finetune
-from tests.runner.launch.fake_slurm import FakeSlurm
+from tests.runner.launch.fake_slurm import SAYS, FakeSlurm
 from tests.runner.stores import NANO, Silent, new_store, run
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -320,6 +320,26 @@ def test_what_cannot_be_is_said_before_anything_is_submitted(
 def test_what_slurm_refuses_is_passed_on(cluster: FakeSlurm, store: Store, quick: dict[str, str]) -> None:
     with pytest.raises(StageError, match="invalid partition specified: nowhere"):
         carried_out(store, {**quick, "slurm.partition": "nowhere"})
+
+
+@pytest.mark.parametrize(
+    "says", ["-----\nWelcome, user 7\n  3 nodes\n\n{number}\n", "OK\n{number};east", "{number}\nbye"]
+)
+def test_a_site_may_print_lines_around_the_id(
+    says: str, cluster: FakeSlurm, store: Store, quick: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SAYS, says)
+    plan = planned(store)
+    summary, _ = carried_out(store, quick)
+    assert sorted(summary.done) == sorted(plan.todo)
+
+
+def test_a_submission_without_an_id_says_what_was_printed(
+    cluster: FakeSlurm, store: Store, quick: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SAYS, "submitted, thank you")
+    with pytest.raises(StageError, match=r"(?s)no job id.*submitted, thank you.*squeue"):
+        carried_out(store, quick)
 
 
 def test_a_machine_without_slurm_says_so(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
