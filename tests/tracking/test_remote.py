@@ -106,7 +106,7 @@ def check(shelf: Shelf, uses: dict[str, list[Use]], address: str) -> None:
 
         client = MlflowClient(tracking_uri=address, registry_uri=address)
         found = client.get_experiment_by_name("over there")
-        assert "viewStateShareKey=casl-table4" in found.tags["mlflow.note.content"]
+        assert "searchFilter=tags.%60table4%60" in found.tags["mlflow.note.content"]
         runs = client.search_runs([found.experiment_id], "tags.`table4` LIKE '%' AND metrics.`ap_det/AP` > 12")
         assert [r.data.tags["casl.name"] for r in runs] == [EVALUATE.name]
         history = client.get_metric_history(mirror.run_id(FINETUNE.name), "loss")
