@@ -15,33 +15,42 @@ PYTHON  ?= python3
 VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
+MAKING := $(VENV)/.making
 # tests: a process a core, each with whole files, whose tests share fixtures
 SPREAD := -n logical --maxprocesses 4 --dist loadfile
-STUDY := --profile $(PROFILE) --seeds $(SEEDS) --store $(STORE) $(if $(DATA),--data $(DATA)) $(if $(RULE),--rule $(RULE)) $(if $(BATCH),--batch-size $(BATCH)) $(if $(SIZE),--size $(SIZE)) $(if $(PROVIDER),--provider $(PROVIDER))
+# Values reach the shell as environment variables and are quoted there, so that a space or a `;` in a path is no syntax.
+export PROFILE DATA SEEDS RULE BATCH SIZE STORE REPORTS PORT PROVIDER PYTHON
+ON_DATA := $${DATA:+--data "$$DATA"}
+STUDY := --profile "$$PROFILE" --seeds "$$SEEDS" --store "$$STORE" $(ON_DATA) $${RULE:+--rule "$$RULE"} \
+  $${BATCH:+--batch-size "$$BATCH"} $${SIZE:+--size "$$SIZE"} $${PROVIDER:+--provider "$$PROVIDER"}
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tables reasons search notebooks doctor bench docs test check lint format ui clean FORCE
 
 help: ## list the targets
-	@echo "make table4        the paper's Table 4: plan, run what is missing, write $(REPORTS)/$(PROFILE)/table4.*"
+	@echo "make table4        the paper's Table 4: plan, run what is missing, write $$REPORTS/$$PROFILE/table4.*"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "variables: PROFILE=smoke|mini|gpu|paper  DATA=path/to/set  SEEDS=1  RULE=A|B|C  BATCH=16  SIZE=96  PROVIDER=torchvision|detectron2"
 	@echo "           STORE=store  REPORTS=reports"
 	@echo "example:   make table4 PROFILE=smoke"
 
+# What is being made says so inside, so that what a killed `make` left is made anew. pip goes on by itself.
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "casl needs Python 3.11 or newer, this is " + sys.version)'
+	@"$$PYTHON" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "casl needs Python 3.11 or newer, this is " + sys.version)'
 	@echo "setting up $(VENV): about 6 GB and two minutes, once"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if [ -e $(MAKING) ]; then rm -rf $(VENV).left; mv $(VENV) $(VENV).left; fi; rm -rf $(VENV).left
+	@if ! [ -x $(BIN)/python ]; then \
+	   mkdir -p $(VENV) && touch $(MAKING) && "$$PYTHON" -m venv $(VENV) && rm $(MAKING); \
+	 elif ! $(BIN)/python -m pip --version > /dev/null 2>&1; then $(BIN)/python -m ensurepip --upgrade; fi
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev]'
 	@touch $@
 
 setup: $(READY) ## create .venv and install everything
 
 # run what is missing of $(1), then report it, also if a stage failed
-run_and_report = @$(BIN)/casl run $(1) $(STUDY); status=$$?; \
-	 if [ $$status -le 1 ]; then $(BIN)/casl report $(1) $(STUDY) --reports $(REPORTS) || status=$$?; fi; exit $$status
+run_and_report = @$(BIN)/casl run '$(1)' $(STUDY); status=$$?; \
+	 if [ $$status -le 1 ]; then $(BIN)/casl report '$(1)' $(STUDY) --reports "$$REPORTS" || status=$$?; fi; exit $$status
 
 table%: $(READY) FORCE
 	$(call run_and_report,$@)
@@ -53,7 +62,7 @@ reasons: $(READY) ## where a small profile differs from the paper, one suspect t
 	$(call run_and_report,reasons)
 
 search: $(READY) ## search the score threshold delta: which one, and how sure
-	@$(BIN)/casl tune delta $(STUDY) --reports $(REPORTS)
+	@$(BIN)/casl tune delta $(STUDY) --reports "$$REPORTS"
 
 notebooks: $(READY) ## execute the notebooks into notebooks/out/*.ipynb and *.html
 	@mkdir -p notebooks/out
@@ -62,7 +71,7 @@ notebooks: $(READY) ## execute the notebooks into notebooks/out/*.ipynb and *.ht
 	@$(BIN)/jupyter-nbconvert --to html --log-level ERROR notebooks/out/*.ipynb
 
 doctor: $(READY) ## what is missing on this machine, and what to do
-	@$(BIN)/casl doctor --store $(STORE) $(if $(DATA),--data $(DATA))
+	@$(BIN)/casl doctor --store "$$STORE" $(ON_DATA)
 
 bench: $(READY) ## ratios of every benchmark to its peers
 	@for b in planning engine sharing evaluation detector_step condinst_step labels loading prepare; do $(BIN)/python benchmarks/$$b.py || exit 1; done
@@ -87,9 +96,9 @@ format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 
 ui: $(READY) ## browse the runs: MLflow on http://127.0.0.1:5000
-	@$(BIN)/casl ui --store $(STORE) --port $(PORT)
+	@$(BIN)/casl ui --store "$$STORE" --port "$$PORT"
 
 clean: ## remove .venv and caches; results in the store stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(VENV).left .pytest_cache .mypy_cache .ruff_cache *.egg-info
 
 FORCE:

@@ -122,14 +122,14 @@ def commands(table: Table) -> list[tuple[str, str]]:
         found.append(("the whole table", _typed(table, data)))
     elif name in MADE or name.startswith("table"):
         changed = "".join(f" {_VARIABLES[option]}={value}" for option, value in table.options)
-        made = f"make {name} PROFILE={table.profile}{seeds}" + (f" DATA={data}" if data else "") + changed
+        made = f"make {name} PROFILE={table.profile}{seeds}" + (f" DATA={shlex.quote(data)}" if data else "") + changed
         found.append(("the whole table", made))
     shown = sorted(best(table)[0]) or [i for i, c in enumerate(table.cells) if c.value is not None]
     if shown:
         cell = table.cells[shown[0]]
-        where = f"reports/{table.folder}/{name}.json {shlex.quote(cell.row)} {shlex.quote(cell.column)}"
+        where = shlex.join([f"reports/{table.folder}/{name}.json", cell.row, cell.column])
         casl = "casl" if table.origin else ".venv/bin/casl"
-        one = f"{casl} reproduce {where}" + (f" --data {data}" if data else "")
+        one = f"{casl} reproduce {where}" + (f" --data {shlex.quote(data)}" if data else "")
         found.append(("any one number, and whether it is the same bit for bit", one))
     return found
 
