@@ -3,7 +3,7 @@
 A set is called as its folder is. Another set whose folder has the same name is called with the first digits of its
 content after it, so that two sets never share a place. Labels that are corrected in place keep theirs.
 
-    <store>/sets.json      name -> folder, and digests of what it held so far, the present one last
+    <store>/sets.json      name -> its folder, and digests of what it held so far, the present one last
     <reports>/data.json    the data set of that folder of reports, its content and that of every split
 """
 
@@ -56,7 +56,7 @@ def placed(data: FolderData, root: Path, store: Path) -> Placed:
         name = _name(known, data.name, digest, path)
         edited = bool(name)
         name = name or _free(known, data.name, digest)
-        record = known.setdefault(name, {"folder": path, "name": data.name, "contents": []})
+        record = known.setdefault(name, {"root": path, "name": data.name, "contents": []})
         record["contents"] = [*(d for d in record["contents"] if d != digest), digest]
         write_json(store / SETS, known)
     found = _called(data, name, known)
@@ -95,7 +95,7 @@ def _name(known: dict[str, dict[str, Any]], name: str, digest: str, path: str) -
     """The name of a set whose folder has this name: that of the same content, else of the same folder."""
     alike = {n: k for n, k in known.items() if k["name"] == name}
     same = [n for n, k in alike.items() if k["contents"][-1] == digest]
-    return next(iter([*same, *(n for n, k in alike.items() if k["folder"] == path)]), None)
+    return next(iter([*same, *(n for n, k in alike.items() if k["root"] == path)]), None)
 
 
 def _free(known: dict[str, dict[str, Any]], name: str, digest: str) -> str:
@@ -106,6 +106,6 @@ def _free(known: dict[str, dict[str, Any]], name: str, digest: str) -> str:
 def _called(data: FolderData, name: str, known: dict[str, dict[str, Any]]) -> Placed:
     if name == data.name:
         return Placed(data)
-    first = known[data.name]["folder"] if data.name in known else ""
+    first = known[data.name]["root"] if data.name in known else ""
     said = f"  another set called {data.name} is known here, {first}: this one is {name} in reports and in MLflow"
     return Placed(replace(data, name=name), (said,))
