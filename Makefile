@@ -10,6 +10,7 @@ STORE   ?= store
 REPORTS ?= reports
 PORT    ?= 5000
 PROVIDER ?=
+CROWDS  ?=
 PYTHON  ?= python3
 
 VENV  := .venv
@@ -19,10 +20,11 @@ MAKING := $(VENV)/.making
 # tests: a process a core, each with whole files, whose tests share fixtures
 SPREAD := -n logical --maxprocesses 4 --dist loadfile
 # Values reach the shell as environment variables and are quoted there, so that a space or a `;` in a path is no syntax.
-export PROFILE DATA SEEDS RULE BATCH SIZE STORE REPORTS PORT PROVIDER PYTHON
+export PROFILE DATA SEEDS RULE BATCH SIZE STORE REPORTS PORT PROVIDER PYTHON CROWDS
 ON_DATA := $${DATA:+--data "$$DATA"}
 STUDY := --profile "$$PROFILE" --seeds "$$SEEDS" --store "$$STORE" $(ON_DATA) $${RULE:+--rule "$$RULE"} \
-  $${BATCH:+--batch-size "$$BATCH"} $${SIZE:+--size "$$SIZE"} $${PROVIDER:+--provider "$$PROVIDER"}
+  $${BATCH:+--batch-size "$$BATCH"} $${SIZE:+--size "$$SIZE"} $${PROVIDER:+--provider "$$PROVIDER"} \
+  $${CROWDS:+--crowds-are-objects}
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tables reasons search notebooks doctor bench docs test check lint format ui clean FORCE
@@ -31,7 +33,7 @@ help: ## list the targets
 	@echo "make table4        the paper's Table 4: plan, run what is missing, write $$REPORTS/$$PROFILE/table4.*"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: PROFILE=smoke|mini|gpu|paper  DATA=path/to/set  SEEDS=1  RULE=A|B|C  BATCH=16  SIZE=96  PROVIDER=torchvision|detectron2"
+	@echo "variables: PROFILE=smoke|mini|gpu|paper  DATA=path/to/set  SEEDS=1  RULE=A|B|C  BATCH=16  SIZE=96  PROVIDER=torchvision|detectron2  CROWDS=yes"
 	@echo "           STORE=store  REPORTS=reports"
 	@echo "example:   make table4 PROFILE=smoke"
 

@@ -8,8 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from casl import catalog
 from casl.cli.plan import default_jobs
-from casl.cli.study import counter
+from casl.cli.study import counter, crowds_option, known_names
+from casl.errors import SpecError
+from casl.spec.profile import Profile
+
+NOT_MEASURED = "not measured"  # begins the note of a cell whose metric the data lack something for
+MOST_UNSEEN = 0.1  # share of objects
 
 
 def add(verbs: Any) -> None:
@@ -18,6 +24,11 @@ def add(verbs: Any) -> None:
     check = data.add_parser("check", help="validate every file and print counts as JSON")
     check.add_argument("path", help="folder of the set")
     check.add_argument("--json", action="store_true", help="as always")
+    known_names(
+        check.add_argument("--profile", default="mini", help="of the tables: %(known)s (default mini)"), "profile"
+    )
+    check.add_argument("--size", type=int, metavar="PX", help="short side of images (default the profile's)")
+    crowds_option(check)
     check.set_defaults(command=data_check_command)
     prepare = data.add_parser("prepare", help="make one of COCO and unlabeled collections, as the paper's")
     prepare.add_argument("source", help="coco, openimages or places")
@@ -41,16 +52,57 @@ def add(verbs: Any) -> None:
 
 
 def data_check_command(options: argparse.Namespace) -> int:
-    """Validate a data set and print counts."""
-    from casl.data.check import check
+    """Validate a data set and print counts, and which tables can be run on it; 1 if planning would refuse it."""
+    from casl.stages.dataset import inspect
 
-    report = check(Path(options.path), progress=counter("checking images"))
-    print(json.dumps({"ok": not report.errors, "counts": report.counts, **_problems(report)}, indent=1))
+    profile: Profile = catalog.load("profile", options.profile)
+    report, data = inspect(Path(options.path), counter("checking images"), options.crowds_are_objects)
+    found: dict[str, Any] = {"counts": report.counts}
+    if data is not None:
+        profile = profile.with_data(data, options.crowds_are_objects)
+        profile = profile if options.size is None else profile.with_size(options.size)
+        found |= {"tables": _tables(profile), "detector": _detector(profile, options, report.warnings)}
+    said = {"errors": report.errors, "warnings": report.warnings}
+    print(json.dumps({"ok": not report.errors, **found, **said}, indent=1))
     return 1 if report.errors else 0
 
 
-def _problems(report: Any) -> dict[str, list[str]]:
-    return {"errors": list(report.errors), "warnings": list(report.warnings)}
+def _tables(profile: Profile) -> dict[str, str]:
+    """Of every table, how much of it can be run on the profile's data, and why no more."""
+    said = {}
+    for name in catalog.names("ablation"):
+        try:
+            cells = catalog.load("ablation", name).build(profile)
+        except SpecError as error:
+            said[name] = f"cannot run: {error}"
+            continue
+        runs = [cell for cell in cells if cell.stage is not None]
+        lacks = list(dict.fromkeys(c.note for c in cells if c.stage is None and c.note.startswith(NOT_MEASURED)))
+        why = f"; {'; '.join(lacks)}" if lacks else ""
+        said[name] = f"runs, {len(runs)} of {len(cells)} cells{why}" if runs else f"cannot run{why}"
+    return said
+
+
+def _detector(profile: Profile, options: argparse.Namespace, warnings: list[str]) -> dict[str, Any]:
+    """How many objects no location of the detector sees at the profile's size; many are warned of."""
+    from casl.data.coco import load_split
+    from casl.data.layout import find_splits
+    from casl.stages.visible import visibility
+
+    splits = find_splits(Path(options.path), options.crowds_are_objects)
+    short, long = profile.test_size
+    said: dict[str, Any] = {"profile": profile.name, "size_px": short}
+    for name in ("labeled", "val"):
+        seen = visibility(load_split(splits[name]), short, long, profile.shape.ranges)
+        unseen, without = seen.share(seen.without_location), seen.share(seen.without_positive)
+        if unseen > MOST_UNSEEN:
+            warnings.append(
+                f"{unseen:.0%} of the objects in {name} have no location of the detector at {short} px, most often "
+                "because they are too small, and cannot be found; a larger --size (make: SIZE=) may help"
+            )
+        shares = {"share_without_location": round(unseen, 4), "share_without_positive": round(without, 4)}
+        said[name] = {"objects": seen.objects, **shares}
+    return said
 
 
 def data_prepare_command(options: argparse.Namespace) -> int:

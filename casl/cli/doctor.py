@@ -93,10 +93,10 @@ def data_finding(path: str) -> Finding:
     """Whether a data set is sound, without decoding its images."""
     if not path:
         return Finding("data", "ok", "built-in scenes need none", "--data PATH checks a set of yours")
-    from casl.data.check import check
+    from casl.stages.dataset import inspect
 
     try:
-        report = check(Path(path), decode=False)
+        report, _ = inspect(Path(path), decode=False)
     except CaslError as error:
         return Finding("data", BROKEN, str(error).splitlines()[0], f"`casl data check {path}` says more")
     if report.errors:

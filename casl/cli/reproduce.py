@@ -13,6 +13,7 @@ from casl import catalog
 from casl.cli.from_path import file_digest
 from casl.errors import SpecError, unknown
 from casl.runner.store import Store
+from casl.spec.profile import typed
 
 ADVICE = """  Equal bits need the versions of constraints.txt and a processor of the same kind: other vector units add
   in another order. Some tenths of a point may come of that; a larger difference is worth an issue."""
@@ -45,7 +46,7 @@ def reproduce_command(options: argparse.Namespace) -> int:
             *("run", table["typed"], "--profile", table["profile"], "--seeds", str(seed + 1)),
             *("--cell", options.row, options.column, "--only-seed", str(seed)),
             *("--store", options.store, "--mlflow", options.mlflow, "--data", options.data),
-            *(word for option, value in table["options"] for word in (f"--{option}", value)),
+            *typed(table["options"]),
         ]
     )
     run = Store(Path(options.store)).run(shipped["name"])

@@ -68,10 +68,14 @@ def open_study(options: argparse.Namespace) -> Study:
     if options.data:
         from casl.stages.dataset import open_data
 
-        opened = open_data(Path(options.data), store.root, counter("checking images"))
+        crowds_are_objects = options.crowds_are_objects
+        opened = open_data(Path(options.data), store.root, counter("checking images"), crowds_are_objects)
         here = placed(opened.data, Path(options.data), store.root)
-        profile, roots = profile.with_data(here.data), opened.roots
+        profile, roots = profile.with_data(here.data, crowds_are_objects).warned(opened.warnings), opened.roots
         say(options, *opened.said, *here.said)
+        print(*(f"warning: {line}\n" for line in opened.warnings), sep="", end="", file=sys.stderr)
+    elif options.crowds_are_objects:
+        raise SpecError("--crowds-are-objects is about the annotations of a data set on disk: name one with --data.")
     if options.size is not None:
         profile = profile.with_size(options.size)
     profile = replace(profile, seeds=options.seeds)
@@ -167,6 +171,16 @@ def recipe_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="images an iteration; rates and lengths follow")
     parser.add_argument("--size", type=int, metavar="PX", help="short side of images on disk; objects' sizes follow")
+    crowds_option(parser)
+
+
+def crowds_option(parser: argparse.ArgumentParser) -> None:
+    """How to read annotations marked as crowds."""
+    parser.add_argument(
+        "--crowds-are-objects",
+        action="store_true",
+        help="of a set on disk: annotations with iscrowd 1 are single objects, as CVAT's brush masks are",
+    )
 
 
 def store_option(shared: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ Each function takes one record and returns what is wrong with it, one sentence a
 is; an empty list means that the record is legal. A rule is changed here and nowhere else.
 
 Legal is not the same as useful: a box of width 0 and a mask without pixel are in COCO 2017 as downloaded. They count
-in metrics and are left out of training; `emptiness` finds them.
+in metrics and are left out of training, and the check counts them in a warning; `is_empty` finds them.
 """
 
 from __future__ import annotations
@@ -98,6 +98,15 @@ def keypoint_problems(record: Mapping[str, Any], count: int | None, found: bool 
     return []
 
 
+def sigmas_problem(category: Mapping[str, Any], count: int) -> str | None:
+    """What is wrong with the "sigmas" of a category of `count` keypoints, which it need not have; None if nothing."""
+    sigmas = category.get("sigmas")
+    listed = isinstance(sigmas, list | tuple) and len(sigmas) == count
+    if sigmas is None or (listed and all(is_number(sigma) and sigma > 0 for sigma in sigmas)):
+        return None
+    return f"sigmas must be {count} positive numbers, one a keypoint, got {sigmas!r:.80}"
+
+
 def result_problems(record: Any, sizes: Mapping[int, Size], categories: Container[int] | None) -> list[str]:
     """Of an entry of a result file, but for its mask and keypoints.
 
@@ -186,8 +195,8 @@ def png_problems(listed: Iterable[int], present: Iterable[int]) -> list[str]:
     return problems
 
 
-def emptiness(record: Mapping[str, Any], size: Size, rle: Rle | None) -> str | None:
-    """That a legal annotation has no area inside its image, or a mask without pixel; None if it can be learned from.
+def is_empty(record: Mapping[str, Any], size: Size, rle: Rle | None) -> bool:
+    """Whether a legal annotation has no area inside its image, or a mask without pixel: nothing is learned from it.
 
     Args:
         record: the annotation.
@@ -195,11 +204,7 @@ def emptiness(record: Mapping[str, Any], size: Size, rle: Rle | None) -> str | N
         rle: its mask, None without one.
     """
     x1, y1, x2, y2 = clipped(record["bbox"], size)
-    if x1 >= x2 or y1 >= y2:
-        return f"box {list(record['bbox'])} (x, y, width, height) has no area; delete the annotation"
-    if rle is not None and rle_tools.area(rle) == 0:
-        return f"the mask has no pixel inside image {record['image_id']} ({_text(size)}); delete the annotation"
-    return None
+    return x1 >= x2 or y1 >= y2 or (rle is not None and rle_tools.area(rle) == 0)
 
 
 def is_apart(bbox: Sequence[float], rle: Rle) -> bool:
@@ -208,6 +213,31 @@ def is_apart(bbox: Sequence[float], rle: Rle) -> bool:
     (x, y, w, h), (left, top, width, height) = bbox, around.tolist()
     off = max(abs(x - left), abs(y - top), abs(x + w - left - width), abs(y + h - top - height))
     return off > EDGE_TOLERANCE_PX and float(rle_tools.iou([list(bbox)], [around], [0])[0, 0]) < SAME_PLACE_IOU
+
+
+def points_outside(record: Mapping[str, Any], size: Size) -> bool:
+    """Whether a legal polygon of an annotation leaves its image by more than a pixel."""
+    polygons = record.get("segmentation")
+    if not isinstance(polygons, list | tuple):
+        return False
+    height, width = size
+    for polygon in polygons:
+        if len(polygon) and (
+            min(polygon) < -EDGE_TOLERANCE_PX
+            or max(polygon[0::2]) > width + EDGE_TOLERANCE_PX
+            or max(polygon[1::2]) > height + EDGE_TOLERANCE_PX
+        ):
+            return True
+    return False
+
+
+def keypoints_outside(record: Mapping[str, Any], size: Size) -> bool:
+    """Whether a labeled, legal keypoint of an annotation lies outside its image; x = 0 is the middle of a pixel."""
+    points, (height, width) = record.get("keypoints") or [], size
+    return any(
+        visibility > 0 and not (-0.5 <= x < width - 0.5 and -0.5 <= y < height - 0.5)
+        for x, y, visibility in zip(points[0::3], points[1::3], points[2::3], strict=True)
+    )
 
 
 def clipped(bbox: Sequence[float], size: Size) -> Box:

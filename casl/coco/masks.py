@@ -15,6 +15,7 @@ from casl.coco.runs import are_whole, runs_of
 Rle = dict[str, Any]  # {"size": [height, width], "counts": bytes}, the compressed form of pycocotools
 
 LEAST_NUMBERS = 6  # of a polygon with an area: three points
+LONGEST = 10_000_000  # px around a polygon
 _TOGETHER = 500  # masks; the arrays of more do not stay in the processor's cache
 
 
@@ -132,7 +133,15 @@ def _polygon_problem(polygon: Any, height: int, width: int) -> str | None:
     # pycocotools walks along every edge, so one wild coordinate would cost all memory
     if farthest > 10 * (height + width):
         return f"polygon reaches {farthest:g}, far outside the {width}x{height} image"
+    if farthest * points.size > LONGEST and (length := _length(points)) > LONGEST:
+        return f"polygon is {length:,.0f} px long; more than {LONGEST:,} do not fit in memory"
     return None
+
+
+def _length(points: NDArray[Any]) -> float:
+    """Steps of pycocotools around a polygon, whose memory grows with them."""
+    corners = points.reshape(-1, 2).astype(np.float64)
+    return float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
 
 
 def _runs(counts: Any) -> NDArray[np.int64]:

@@ -12,8 +12,11 @@ from PIL import Image
 
 from casl.errors import DataError
 
-# all that Pillow raises on damaged files
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+# all that Pillow raises on damaged files, and on small files that claim to be larger than the memory
+UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
+    *(Image.DecompressionBombError, MemoryError, OverflowError),
+)
 
 
 def segment_ids(path: Path) -> NDArray[np.int32]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,15 @@ from casl.coco.judge import png_problems
 from casl.coco.masks import has_mask
 from casl.coco.pngs import segment_ids
 from casl.coco.records import Record
+from casl.data.check_images import ImageFiles
 from casl.data.check_tables import Table, check_keypoints, check_objects, check_segments, read_table
 from casl.data.coco import ImageInfo
-from casl.data.image import image_size, read_image
-from casl.data.layout import SplitFiles, find_splits, is_coco_folder
+from casl.data.image import image_size
+from casl.data.layout import SplitFiles, find_splits
 from casl.errors import DataError
 
 Progress = Callable[[int, int], None]
+RULES = 1  # raised whenever a check finds more or less, so that what passed an earlier one is checked again
 KNOWN_SPLITS = ("labeled", "unlabeled", "val")
 MOST_SHOWN = 20
 
@@ -52,7 +53,7 @@ class Report:
 
 
 def check(
-    root: Path, *, decode: bool = True, progress: Progress | None = None, drop_empty: bool | None = None
+    root: Path, *, decode: bool = True, progress: Progress | None = None, crowds_are_objects: bool = False
 ) -> Report:
     """Check a whole data set: annotations, images, masks, and that its splits fit together.
 
@@ -60,8 +61,7 @@ def check(
         root: the data set, in any layout of `find_splits`.
         decode: read every pixel. False looks at headers only, which is much faster and finds no damage further in.
         progress: called with (files done, files in all) after every image and every panoptic PNG.
-        drop_empty: annotations without area or with an empty mask are only warned of, since reading leaves them out.
-            None: so for COCO 2017 as downloaded, which has a few of them, and an error for all others.
+        crowds_are_objects: see SplitFiles.
 
     Returns:
         Errors, warnings and counts; nothing is raised for what is wrong inside the files.
@@ -69,49 +69,47 @@ def check(
     Raises:
         DataError: there is no data set in `root`.
     """
-    splits = find_splits(root)
-    lenient = is_coco_folder(root) if drop_empty is None else drop_empty
-    return _Checker(decode, lenient).run(splits.values(), progress)
+    checker = _Checker(decode)
+    splits = [*find_splits(root, crowds_are_objects).values()]
+    images = checker.run(splits, progress)
+    listed = [path for paths in images.values() for path in paths]
+    checker.images.say_unlisted((files.images for files in splits), listed)
+    return checker.report
 
 
-def check_split(
-    files: SplitFiles, decode: bool = True, progress: Progress | None = None, drop_empty: bool = False
-) -> Report:
+def check_split(files: SplitFiles, decode: bool = True, progress: Progress | None = None) -> Report:
     """Check one split alone; see `check`."""
-    return _Checker(decode, drop_empty).run([files], progress)
-
-
-@dataclass(frozen=True)
-class _File:
-    """An image file as found on disk."""
-
-    width: int
-    height: int
-    content: str  # sha256, or the path where the content is not read
+    checker = _Checker(decode)
+    checker.run([files], progress)
+    return checker.report
 
 
 class _Checker:
     """One run of `check`: annotations first, then the queued pixel jobs, then what spans several splits."""
 
-    def __init__(self, decode: bool, drop_empty: bool) -> None:
+    def __init__(self, decode: bool) -> None:
         self.decode = decode
-        self.drop_empty = drop_empty
         self.report = Report()
         self.error = self.report.errors.append
         self.warn = self.report.warnings.append
         self.jobs: list[Callable[[], None]] = []
-        self.files: dict[Path, _File | None] = {}  # each file is read once, splits may share them
+        self.images = ImageFiles(decode, self.error, self.warn)
         self.categories: dict[str, list[tuple[int, str]]] = {}
 
-    def run(self, splits: Iterable[SplitFiles], progress: Progress | None) -> Report:
+    def run(self, splits: Iterable[SplitFiles], progress: Progress | None) -> dict[str, list[Path]]:
+        """Fill the report; the image files of every split."""
         images = {files.name: self._split(files) for files in splits}
         for done, job in enumerate(self.jobs, start=1):
             job()
             if progress:
                 progress(done, len(self.jobs))
+        self.images.say_absent()
+        for split, paths in images.items():
+            if known := self.images.ranges(split, paths):
+                self.report.counts[split]["sixteen_bit"] = known
         self._same_classes()
         self._leaks(images)
-        return self.report
+        return images
 
     def _split(self, files: SplitFiles) -> list[Path]:
         """Check the annotations of a split, queue the work on its pixels, return its image files."""
@@ -125,18 +123,21 @@ class _Checker:
         images = self._images(list(tables.values()))
         counts = self.report.counts[files.name] = {"images": len(images)}
         if "instances" in tables:
-            self._instances(files.name, tables["instances"], counts)
+            self._instances(files.name, self._told(tables["instances"], files), counts)
         if "entity" in tables:
-            counts["entities"] = len(check_objects(tables["entity"], True, self.error, self.warn))
+            counts["entities"] = len(check_objects(self._told(tables["entity"], files), self.error, self.warn))
         if "panoptic" in tables:
             self._panoptic(tables["panoptic"], files.panoptic_pngs, counts)
         if {"instances", "panoptic"} <= tables.keys():
             self._same_things(tables["instances"], tables["panoptic"])
         if "keypoints" in tables:
-            people = check_objects(tables["keypoints"], self.drop_empty, self.error, self.warn)
-            counts["keypoints"] = check_keypoints(tables["keypoints"], people, self.error)
+            people = check_objects(self._told(tables["keypoints"], files), self.error, self.warn)
+            counts["keypoints"] = check_keypoints(tables["keypoints"], people, self.error, self.warn)
         self._queue_images(files.images, images)
         return [files.images / name for name in images]
+
+    def _told(self, table: Table, files: SplitFiles) -> Table:
+        return replace(table, crowds_are_objects=files.crowds_are_objects)
 
     def _images(self, tables: list[Table]) -> dict[str, tuple[str, ImageInfo]]:
         """All images of a split by file name, with the annotation file that lists them first."""
@@ -152,7 +153,7 @@ class _Checker:
         return images
 
     def _instances(self, split: str, table: Table, counts: dict[str, Any]) -> None:
-        records = check_objects(table, self.drop_empty, self.error, self.warn)
+        records = check_objects(table, self.error, self.warn)
         names = {number: category["name"] for number, category in table.categories.items()}
         self.categories[split] = list(names.items())
         if twice := sorted(name for name, count in Counter(names.values()).items() if count > 1):
@@ -165,6 +166,11 @@ class _Checker:
             self.warn(f"{table.name}: {unused} of {len(names)} classes have no annotation and cannot be learned")
         counts["annotations"] = len(records)
         counts["crowds"] = sum(bool(record.get("iscrowd", 0)) for record in records)
+        if split == "labeled" and len(records) > counts["crowds"] > len(records) / 2 and not table.crowds_are_objects:
+            self.warn(
+                f"{table.name}: {counts['crowds']} of {len(records)} annotations are crowds (iscrowd 1), which nothing "
+                "is learned from; CVAT writes brush masks so. If each is one object, add --crowds-are-objects"
+            )
         counts["masks"] = sum(has_mask(record) for record in records)
         counts["images_without_annotation"] = len(table.images.keys() - {record["image_id"] for record in records})
         counts["per_class"] = per_class
@@ -215,29 +221,9 @@ class _Checker:
         if images and not folder.is_dir():
             self.error(f"{folder}: no such folder; it should hold the {len(images)} images of the annotations")
             return
+        listed = Counter(table for table, _ in images.values())
         for table, info in images.values():
-            self.jobs.append(partial(self._image, folder / info.file_name, table, info))
-
-    def _image(self, path: Path, table: str, info: ImageInfo) -> None:
-        if path not in self.files:
-            self.files[path] = self._read(path, f"{table}: image {info.id}")
-        file = self.files[path]
-        if file is not None and (file.width, file.height) != (info.width, info.height):
-            self.error(
-                f"{table}: image {info.id} ({path.name}) is said to be {info.width}x{info.height} but the file is "
-                f"{file.width}x{file.height} (EXIF rotation applied); correct the JSON, or rotate boxes and masks too"
-            )
-
-    def _read(self, path: Path, where: str) -> _File | None:
-        try:
-            if not self.decode:
-                return _File(*image_size(path), str(path))
-            height, width, _ = read_image(path).shape
-            with path.open("rb") as stream:
-                return _File(width, height, hashlib.file_digest(stream, "sha256").hexdigest())
-        except DataError as problem:
-            self.error(f"{where}: {problem}")
-            return None
+            self.jobs.append(partial(self.images.read, folder, table, info, listed[table]))
 
     def _same_classes(self) -> None:
         wanted = self.categories.get("labeled")
@@ -250,14 +236,29 @@ class _Checker:
                 )
 
     def _leaks(self, images: dict[str, list[Path]]) -> None:
-        """Warn of val images that are trained on; by content, so a second name does not hide them."""
-        val = {file.content: path.name for path in images.get("val", []) if (file := self.files.get(path))}
-        for split, paths in images.items():
-            if split == "val" or split.endswith("_gt"):
-                continue
-            shared = [path.name for path in paths if (file := self.files.get(path)) and file.content in val]
-            if shared:
+        """Warn of images in two splits; by content, so a second name does not hide them."""
+        names = {
+            split: {file.content: path.name for path in paths if (file := self.images.found.get(path))}
+            for split, paths in images.items()
+            if not split.endswith("_gt")
+        }
+        for split, found in names.items():
+            if split != "val" and (
+                shared := [name for content, name in found.items() if content in names.get("val", ())]
+            ):
                 self.warn(
                     f"{len(shared)} images of '{split}' are also in 'val' (the first: {shared[0]}), which makes "
                     "results too good; take them out of one of the two"
                 )
+            both = names.get("labeled", {}) if split.startswith("unlabeled") else {}
+            if twice := [name for content, name in found.items() if content in both]:
+                self.warn(
+                    f"{len(twice)} images of '{split}' are also in 'labeled' (the first: {twice[0]}); the method gains "
+                    "nothing from labeling them"
+                )
+        for split, paths in images.items():
+            if (
+                split in names
+                and (copies := len([p for p in paths if self.images.found.get(p)]) - len(names[split])) > 0
+            ):
+                self.warn(f"{copies} images of '{split}' are there twice, as equal files under two names")

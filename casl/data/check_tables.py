@@ -6,12 +6,21 @@ Every function reports through `error` and `warn`, which take one line, and goes
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from casl.coco.judge import Size, emptiness, is_apart, is_id, keypoint_problems, mask_problems
+from casl.coco.judge import (
+    Size,
+    is_apart,
+    is_empty,
+    is_id,
+    keypoint_problems,
+    keypoints_outside,
+    mask_problems,
+    points_outside,
+)
 from casl.coco.masks import has_mask, to_rle
 from casl.coco.reading import read_object
 from casl.coco.records import (
@@ -26,6 +35,8 @@ from casl.data.coco import ImageInfo, image_info
 from casl.data.keypoints import has_keypoints
 from casl.errors import DataError
 
+LEAST_BOXES = 10  # fewer may all have a width above x and a height above y by chance
+
 
 @dataclass(frozen=True)
 class Table:
@@ -35,6 +46,7 @@ class Table:
     images: dict[int, ImageInfo]
     categories: dict[int, Record]
     annotations: list[Any]
+    crowds_are_objects: bool = False
 
     @cached_property
     def sizes(self) -> dict[int, Size]:
@@ -71,52 +83,98 @@ def read_table(path: Path, kind: str, error: Say) -> Table | None:
     return Table(name, images, categories, data["annotations"])
 
 
-def check_objects(table: Table, drop_empty: bool, error: Say, warn: Say) -> list[Record]:
-    """Instance annotations: whether they are legal, and whether something can be learned from them.
+def check_objects(table: Table, error: Say, warn: Say) -> list[Record]:
+    """Instance annotations: whether they are legal, and what is legal but seldom meant.
 
     Args:
         table: an instance, entity or keypoint file.
-        drop_empty: annotations without area are a warning.
         error, warn: called for every problem.
 
     Returns:
         The annotations that are legal but for their mask.
     """
-    sound, empty, masks, apart = [], 0, 0, []
+    seen = _Seen()
     data = {"annotations": table.annotations}
     for record in annotation_records(data, table.name, table.sizes, table.categories, error):
-        where, size = f"{table.name}: annotation {record['id']}", table.sizes[record["image_id"]]
-        sound.append(record)
-        masks += has_mask(record) or record.get("iscrowd", 0)
+        size, crowd = table.sizes[record["image_id"]], record.get("iscrowd", 0) and not table.crowds_are_objects
+        seen.sound.append(record)
+        seen.masks += has_mask(record) or bool(crowd)
+        x, y, width, height = record["bbox"]
+        seen.like_corners += width > x and height > y
         if problems := mask_problems(record, size):
-            error(f"{where}: {problems[0]}")
+            error(f"{table.name}: annotation {record['id']}: {problems[0]}")
             continue
         rle = to_rle(record["segmentation"], *size) if has_mask(record) else None
-        if nothing := emptiness(record, size, rle):
-            empty += 1
-            if not drop_empty:
-                error(f"{where}: {nothing}")
+        if is_empty(record, size, rle):
+            seen.empty.append(record["id"])
         elif rle is not None and is_apart(record["bbox"], rle):
-            apart.append(record["id"])
-    if empty and drop_empty:
-        warn(f"{table.name}: {empty} annotations have no area or an empty mask and are left out of training")
-    if apart:
-        which = f"(the first: annotation {apart[0]}); 'bbox' is the box around the segmentation"
-        warn(f"{table.name}: {len(apart)} boxes overlap the box around their mask by less than half {which}")
-    if 0 < masks < len(sound) and any(has_mask(record) and not record.get("iscrowd", 0) for record in sound):
-        warn(f"{table.name}: {len(sound) - masks} of {len(sound)} annotations have no mask, so no mask is used")
-    return sound
+            seen.apart.append(record["id"])
+        if points_outside(record, size):
+            seen.outside.append(record["id"])
+    for sentence in seen.warnings(table.crowds_are_objects):
+        warn(f"{table.name}: {sentence}")
+    return seen.sound
 
 
-def check_keypoints(table: Table, records: list[Record], error: Say) -> int:
+@dataclass
+class _Seen:
+    """What is legal but seldom meant in one file. masks: annotations that have a mask or need none. like_corners: boxes
+    whose width is above x and height above y, as all are that are written as corners. empty, apart, outside: ids."""
+
+    sound: list[Record] = field(default_factory=list)
+    masks: int = 0
+    like_corners: int = 0
+    empty: list[int] = field(default_factory=list)
+    apart: list[int] = field(default_factory=list)
+    outside: list[int] = field(default_factory=list)
+
+    def warnings(self, crowds_are_objects: bool) -> list[str]:
+        """One sentence for each kind of it, with its count and the first annotation."""
+        count, found = len(self.sound), []
+        if self.empty:
+            found.append(
+                f"{len(self.empty)} annotations have no area or an empty mask (the first: annotation {self.empty[0]}) "
+                "and are left out of training"
+            )
+        if self.apart:
+            found.append(
+                f"{len(self.apart)} boxes overlap the box around their mask by less than half (the first: annotation "
+                f"{self.apart[0]}); 'bbox' is the box around the segmentation"
+            )
+        if self.outside:
+            found.append(
+                f"{len(self.outside)} annotations have points outside their image (the first: annotation "
+                f"{self.outside[0]}), which are cut off"
+            )
+        if count >= LEAST_BOXES and self.like_corners == count:
+            found.append(
+                f"all {count} boxes have a width above x and a height above y, as x1, y1, x2, y2 would; "
+                "'bbox' is x, y, width, height"
+            )
+        plain = [r for r in self.sound if has_mask(r) and (crowds_are_objects or not r.get("iscrowd", 0))]
+        if 0 < self.masks < count and plain:
+            found.append(f"{count - self.masks} of {count} annotations have no mask, so no mask is used")
+        return found
+
+
+def check_keypoints(table: Table, records: list[Record], error: Say, warn: Say) -> int:
     """Keypoints of annotations; returns how many annotations have any."""
-    count = 0
+    count, outside = 0, []
     for record in records:
         names = table.categories[record["category_id"]].get("keypoints")
         problems = keypoint_problems(record, len(names) if isinstance(names, list) else 0)
         for problem in problems:
             error(f"{table.name}: annotation {record['id']}: {problem}")
-        count += not problems and has_keypoints(record)
+        if problems or not has_keypoints(record):
+            continue
+        count += 1
+        if keypoints_outside(record, table.sizes[record["image_id"]]):
+            outside.append(record["id"])
+    if outside:
+        warn(
+            f"{table.name}: {len(outside)} annotations have labeled keypoints outside their image (the first: "
+            f"annotation {outside[0]}), which nothing is learned from"
+        )
     return count
 
 

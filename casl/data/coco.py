@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as rle_tools
 
-from casl.coco.judge import clipped, keypoint_problems
+from casl.coco.judge import clipped, is_empty, keypoint_problems
 from casl.coco.masks import Rle, has_mask
 from casl.coco.reading import read_object
 from casl.coco.records import Record, annotation_records, category_records, image_records, refuse, sizes_of
@@ -123,7 +122,7 @@ class CocoSplit:
         """Training targets of image `i`, boxes clipped to the image.
 
         Left out are annotations that no detector can learn from: without area inside the image, or with an empty mask.
-        `check` rejects a data set with such annotations unless told to let them pass.
+        `check` counts them in a warning.
 
         Raises:
             DataError: a segmentation is malformed.
@@ -132,16 +131,13 @@ class CocoSplit:
         size = image.height, image.width
         records, boxes, rles = [], [], []
         for record in self.annotations[i]:
-            box = clipped(record["bbox"], size)
-            if box[2] <= box[0] or box[3] <= box[1]:
+            rle = mask_or_box(record, size, self.source) if self.has_masks else None
+            if is_empty(record, size, rle):
                 continue
-            if self.has_masks:
-                rle = mask_or_box(record, size, self.source)
-                if rle_tools.area(rle) == 0:
-                    continue
+            if rle is not None:
                 rles.append(rle)
             records.append(record)
-            boxes.append(box)
+            boxes.append(clipped(record["bbox"], size))
         return Labels(
             boxes=np.array(boxes, np.float32).reshape(-1, 4),
             labels=np.array([self.label_of[record["category_id"]] for record in records], np.int64),
@@ -228,20 +224,22 @@ def load_split(files: SplitFiles, kind: str = "objects") -> CocoSplit:
     path = files.source(kind)
     data = read_object(path)
     if kind == "keypoints":
-        return _keypoint_split(data, path, files.images)
+        return _keypoint_split(data, path, files)
     if kind == "panoptic" and files.panoptic_pngs:
         return _panoptic_split(read_panoptic(data, path, files.panoptic_pngs), path, files)
     if kind == "entities" and path == files.panoptic and files.panoptic_pngs:
-        data = entities_from_panoptic(data, files.panoptic_pngs)
-    return _split(data, path, files.images, annotated=kind != "images")
+        return _split(entities_from_panoptic(data, files.panoptic_pngs), path, files.images)
+    return _split(data, path, files.images, kind != "images", files.crowds_are_objects)
 
 
-def _split(data: dict[str, Any], path: Path, folder: Path, annotated: bool = True) -> CocoSplit:
+def _split(
+    data: dict[str, Any], path: Path, folder: Path, annotated: bool = True, crowds_are_objects: bool = False
+) -> CocoSplit:
     images = image_records(data, path)
     categories = category_records(data, path) if annotated or "categories" in data else {}
     groups: dict[int, list[Record]] = {number: [] for number in images}
     for record in annotation_records(data, path, sizes_of(images), categories) if annotated else ():
-        groups[record["image_id"]].append(record)
+        groups[record["image_id"]].append({**record, "iscrowd": 0} if crowds_are_objects else record)
     objects = [record for records in groups.values() for record in records if not record.get("iscrowd", 0)]
     return CocoSplit(
         source=str(path),
@@ -255,8 +253,8 @@ def _split(data: dict[str, Any], path: Path, folder: Path, annotated: bool = Tru
     )
 
 
-def _keypoint_split(data: dict[str, Any], path: Path, folder: Path) -> CocoSplit:
-    split = _split(data, path, folder)
+def _keypoint_split(data: dict[str, Any], path: Path, files: SplitFiles) -> CocoSplit:
+    split = _split(data, path, files.images, crowds_are_objects=files.crowds_are_objects)
     points = keypoint_set(data["categories"], path)
     for record in (record for records in split.annotations for record in records):
         for problem in keypoint_problems(record, len(points.names)):
@@ -267,7 +265,9 @@ def _keypoint_split(data: dict[str, Any], path: Path, folder: Path) -> CocoSplit
 def _panoptic_split(truth: PanopticTruth, path: Path, files: SplitFiles) -> CocoSplit:
     if files.instances is None:
         return replace(_split(things_from_panoptic(truth), path, files.images), truth=truth)
-    split = _split(read_object(files.instances), files.instances, files.images)
+    split = _split(
+        read_object(files.instances), files.instances, files.images, crowds_are_objects=files.crowds_are_objects
+    )
     objects = dict(zip(split.category_ids, split.classes, strict=True))
     images = {image.id: (image.file_name, image.width, image.height) for image in split.images}
     if problem := truth.problem_with(images, objects):

@@ -18,6 +18,7 @@ from casl.data.layout import SplitFiles
 from casl.errors import DataError
 
 CACHE_FORMAT = 1
+WITH_CROWDS = {"objects", "entities", "keypoints"}  # files whose annotations may be marked iscrowd
 # A file written again within the tick of the file system's clock keeps its time; such young files are not cached.
 SETTLED_S = 2.0
 
@@ -42,6 +43,7 @@ def digest(files: SplitFiles, kind: str, cache: Path | None = None) -> Digest:
     That is the annotation file, the images it lists and, where panoptic is read, its PNGs; for kind "panoptic" also the
     instance file where the split has one. Folders and the name of the annotation file are not part of it. For kind
     "images" the annotation file counts only for its list of images, so that labels that are not read change nothing.
+    Crowds read as objects make another digest of every file in which they are.
 
     Args:
         files: from `find_splits`.
@@ -70,7 +72,10 @@ def digest(files: SplitFiles, kind: str, cache: Path | None = None) -> Digest:
         for name in names["pngs"]:
             found[f"panoptic/{name}"] = known.sha256(files.panoptic_pngs / name)
     known.save()
-    return Digest(_sha256_of(sorted(found.items())), found)
+    content_of = sorted(found.items())
+    if files.crowds_are_objects and found.keys() & WITH_CROWDS:
+        content_of.append(("crowds", "objects"))
+    return Digest(_sha256_of(content_of), found)
 
 
 def changes(old: Digest, new: Digest) -> list[str]:

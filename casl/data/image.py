@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 from casl.coco.pngs import UNREADABLE
 from casl.errors import DataError
 
+FULL_RANGE = 0xFFFF  # of 16 bit
 ORIENTATION_TAG, TIFF_WIDTH, TIFF_LENGTH = 0x0112, 0x0100, 0x0101
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -28,7 +29,7 @@ def read_image(path: Path | BinaryIO) -> NDArray[np.uint8]:
     """Pixels of an image file, upright and in colour.
 
     Grayscale, 1-bit, palette, YCbCr and CMYK files become RGB; an alpha channel is dropped, not blended; 16-bit values
-    keep their high byte. Of an animation the first frame is read.
+    keep their high byte, so that all files of a set are scaled alike. Of an animation the first frame is read.
 
     Args:
         path: an image file of any format that Pillow opens, or its content as a stream.
@@ -37,14 +38,25 @@ def read_image(path: Path | BinaryIO) -> NDArray[np.uint8]:
         (H, W, 3) uint8 RGB, rotated and mirrored as the EXIF orientation says. The array is writable and contiguous.
 
     Raises:
-        DataError: the file is missing, truncated, not an image, or holds numbers that have no 8-bit meaning (floats).
+        DataError: the file is missing, truncated, not an image, too large (more than 179 million pixels), or holds
+            numbers that have no 8-bit meaning: floats, or 16-bit grey values that are all below 256 and not all 0.
+    """
+    return read_with_range(path)[0]
+
+
+def read_with_range(path: Path | BinaryIO) -> tuple[NDArray[np.uint8], int | None]:
+    """What `read_image` returns, and the largest value in a file of 16 bit; None for all other files.
+
+    Of 16-bit colour files Pillow gives the high bytes only; the value is the largest that can have been there.
     """
     try:
         with Image.open(path) as image:
+            deep = any("16" in str(tile[3]) for tile in image.tile)  # how Pillow unpacks it, said before it is loaded
             image.load()  # turns TIFF files itself, and only then finds what PNG files have behind their pixels
             turn = UPRIGHT.get(_as_orientation(image.getexif().get(ORIENTATION_TAG)))
             rgb = _rgb(image)
-            return np.array(rgb if turn is None else rgb.transpose(turn), order="C")
+            pixels = np.array(rgb if turn is None else rgb.transpose(turn), order="C")
+            return pixels, _highest(image, pixels, deep)
     except UNREADABLE as error:
         raise DataError(_complaint(path if isinstance(path, Path) else Path("image"), error)) from error
 
@@ -91,9 +103,20 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _high_byte(image: Image.Image) -> Image.Image:
     # The high byte is also what Pillow keeps of 16-bit colour files.
     values = np.asarray(image)
-    if values.min() < 0 or values.max() > 0xFFFF:
+    if values.min() < 0 or values.max() > FULL_RANGE:
         raise ValueError("its pixels do not fit 16 bit; convert it to 8 or 16 bit")
+    if 0 < values.max() < 256:  # all 0 is black indeed
+        raise ValueError(
+            f"its 16-bit values go to {values.max()} of {FULL_RANGE}, so that nothing is left of them in 8 bit; "
+            "scale the values to the full range, or write the file with 8 bit"
+        )
     return Image.fromarray((values >> 8).astype(np.uint8))
+
+
+def _highest(image: Image.Image, pixels: NDArray[np.uint8], deep: bool) -> int | None:
+    if image.mode.startswith("I"):
+        return int(np.asarray(image).max())
+    return (int(pixels.max()) << 8) + 255 if deep else None
 
 
 def _complaint(path: Path, error: BaseException) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from casl.coco.judge import sigmas_problem
 from casl.errors import DataError
 
 HALF_PIXEL = np.array([0.5, 0.5, 0])
@@ -50,7 +51,8 @@ def keypoint_set(categories: Sequence[Mapping[str, Any]], path: Path) -> Keypoin
         path: the file, for messages.
 
     Raises:
-        DataError: no category, one without keypoint names, several that differ in FIELDS, or impossible pairs.
+        DataError: no category, one without keypoint names, several that differ in FIELDS, illegal sigmas, or impossible
+            pairs.
     """
     fields = [{key: category[key] for key in FIELDS if key in category} for category in categories]
     if not fields:
@@ -62,6 +64,8 @@ def keypoint_set(categories: Sequence[Mapping[str, Any]], path: Path) -> Keypoin
         raise DataError(
             f"{path}: categories: all must have the same {', '.join(FIELDS)}; write one file for each kind."
         )
+    if problem := sigmas_problem(fields[0], len(names)):
+        raise DataError(f"{path}: categories: {problem}.")
     pairs = fields[0].get("flip_pairs")
     if pairs is None:
         return KeypointSet(tuple(names), _named_pairs(names), fields[0])

@@ -14,8 +14,9 @@ The other is COCO 2017 as downloaded::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from casl.errors import DataError, SpecError, unknown
 
@@ -36,6 +37,8 @@ class SplitFiles:
         panoptic: COCO panoptic JSON; its PNGs are in `panoptic_pngs`.
         keypoints: COCO person keypoints.
         listing: the images of an unlabeled split; any annotations in it are not read.
+        crowds_are_objects: annotations marked iscrowd in the instance, entity and keypoint files are read as single
+            objects. Some tools, CVAT among them, mark every mask that was drawn with a brush.
     """
 
     name: str
@@ -46,6 +49,7 @@ class SplitFiles:
     panoptic_pngs: Path | None = None
     keypoints: Path | None = None
     listing: Path | None = None
+    crowds_are_objects: bool = False
 
     def source(self, kind: str) -> Path:
         """The annotation file that `kind` is read from: "objects", "entities", "images", "keypoints" or "panoptic".
@@ -73,11 +77,12 @@ class SplitFiles:
         return found
 
 
-def find_splits(root: Path) -> dict[str, SplitFiles]:
+def find_splits(root: Path, crowds_are_objects: bool = False) -> dict[str, SplitFiles]:
     """Every split of the data set in `root`, by name, in alphabetical order.
 
     Args:
         root: folder in the native or the COCO 2017 layout (see the top of this file).
+        crowds_are_objects: as in SplitFiles, for every split.
 
     Returns:
         At least one split. A folder with only one split is legal, so is a split with only one kind of annotations.
@@ -95,12 +100,8 @@ def find_splits(root: Path) -> dict[str, SplitFiles]:
         )
     if not coco and not native:
         raise DataError(_not_a_set(root))
-    return coco or native
-
-
-def is_coco_folder(root: Path) -> bool:
-    """Whether `root` is COCO 2017 as downloaded."""
-    return bool(_coco_splits(root))
+    found = coco or native
+    return {name: replace(files, crowds_are_objects=crowds_are_objects) for name, files in found.items()}
 
 
 def _coco_splits(root: Path) -> dict[str, SplitFiles]:
@@ -134,7 +135,7 @@ def _native_splits(root: Path) -> dict[str, SplitFiles]:
     return splits
 
 
-def _annotations(root: Path, suffix: str) -> dict[str, Path]:
+def _annotations(root: Path, suffix: str) -> dict[str, Any]:
     folder = root / "annotations"
     files = {field: folder / f"{prefix}{suffix}.json" for field, prefix in PREFIXES.items()}
     found = {field: path for field, path in files.items() if path.is_file()}

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools.cocoeval import Params
 
-from casl.coco.judge import keypoint_problems
+from casl.coco.judge import keypoint_problems, sigmas_problem
 from casl.coco.records import refuse
-from casl.errors import DataError
 from casl.metrics.matching import checked_sides, evaluation_of
 from casl.metrics.results import FOUND, TRUTH, GroundTruth, Result
 from casl.metrics.tables import precision_table, summary
@@ -120,13 +119,6 @@ def _sigmas(category: dict[str, Any], count: int, persons: NDArray[np.float64], 
     written = category.get("sigmas")
     if written is None:
         return persons if count == len(persons) else np.full(count, sigma)
-    try:
-        sigmas = np.asarray(written, dtype=np.float64)
-    except (TypeError, ValueError):
-        sigmas = np.zeros(0)
-    if sigmas.shape != (count,) or not np.isfinite(sigmas).all() or not (sigmas > 0).all():
-        raise DataError(
-            f"ground truth: category {category['id']}: sigmas must be {count} positive numbers, one a keypoint, "
-            f"got {written!r:.80}"
-        )
-    return sigmas
+    if problem := sigmas_problem(category, count):
+        refuse(f"{TRUTH}: category {category['id']}: {problem}")
+    return np.asarray(written, np.float64)

@@ -8,10 +8,18 @@ from collections.abc import Callable, Sequence
 from casl.report.layout import Gain, comparable, positions, quantity
 from casl.report.significance import Paired
 from casl.report.table import PUBLISHED, Table, TableCell
+from casl.spec.profile import typed
 
 MADE = ("reasons",)  # targets of the Makefile that are no table
 _BUILT_IN = "scenes"  # data that a profile has by itself
-_VARIABLES = {"rule": "RULE", "batch-size": "BATCH", "size": "SIZE", "provider": "PROVIDER"}  # of the Makefile
+# of the Makefile
+_VARIABLES = {
+    "rule": "RULE",
+    "batch-size": "BATCH",
+    "size": "SIZE",
+    "provider": "PROVIDER",
+    "crowds-are-objects": "CROWDS",
+}
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
@@ -140,7 +148,7 @@ def _typed(table: Table, data: str) -> str:
     words = [table.origin.typed, "--profile", table.profile]
     words += ["--seeds", str(table.seeds)] if table.seeds > 1 else []
     words += ["--data", data] if data else []
-    words += [word for option, value in table.options for word in (f"--{option}", value)]
+    words += typed(table.options)
     return " && ".join(f"casl {verb} {shlex.join(words)}" for verb in ("run", "report"))
 
 

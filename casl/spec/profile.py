@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,7 @@ SCALES = ("tiny", "small", "base", "large")
 FOLDER_SHARES = {"tiny": 8, "small": 4, "base": 2, "large": 1}
 # whose frameworks Tables 2 and 10 are made of -> what begins the names of its detectors in the catalog
 PROVIDERS = {"torchvision": "", "detectron2": "d2_"}
+YES = "yes"  # value of an option that has none on the command line
 SMALLEST = 32  # short side of an image, px; all are padded to multiples of it
 
 
@@ -124,6 +125,11 @@ NEEDS: dict[str, tuple[Callable[[Data], bool], str]] = {
     "masks": (lambda data: data.has_masks, "masks"),
     "stuff": (lambda data: data.stuff > 0, "panoptic annotations with stuff"),
 }
+
+
+def typed(options: Iterable[tuple[str, str]]) -> list[str]:
+    """What a command changed, as words of a command line."""
+    return [word for option, value in options for word in (f"--{option}", value) if word != YES]
 
 
 @dataclass(frozen=True)
@@ -269,10 +275,11 @@ class Profile:
             raise SpecError(unknown("schedule rule", rule, RULES))
         return self if rule == self.rule else replace(self, rule=rule)._changed("rule", rule, f"schedule rule {rule}")
 
-    def with_data(self, data: FolderData) -> Profile:
+    def with_data(self, data: FolderData, crowds_are_objects: bool = False) -> Profile:
         """The same profile on a data set on disk, its images at `photo_size`.
 
-        What the set lacks is said in the notes, and the recipe does without it.
+        What the set lacks is said in the notes, and the recipe does without it. crowds_are_objects: annotations marked
+        as crowds were read as single objects, which `data` tells by its digests.
         """
         notes = list(self.notes)
         if not data.has_masks:
@@ -284,7 +291,13 @@ class Profile:
         # Objects of a few pixels are common in small photos, and a side near zero can be lost for good behind a ReLU.
         shape = replace(self.shape, clip="projected") if self.small else self.shape
         changed = replace(self, title=title, data=data, notes=tuple(notes), pretrain=None, shape=shape)
-        return changed._at_size(*self.photo_size) if self.photo_size else changed
+        changed = changed._at_size(*self.photo_size) if self.photo_size else changed
+        note = "annotations marked as crowds are read as single objects"
+        return changed._changed("crowds-are-objects", YES, note) if crowds_are_objects else changed
+
+    def warned(self, warnings: Iterable[str]) -> Profile:
+        """The same profile with what the check of its data warned of among its notes."""
+        return replace(self, notes=(*self.notes, *warnings))
 
     def with_size(self, short: int) -> Profile:
         """The same profile with images on disk at another size: what it costs goes with the square.
@@ -329,7 +342,10 @@ class Profile:
     @property
     def variant(self) -> tuple[str, ...]:
         """What a command changed, in words: ("size 96",)."""
-        return tuple(value if option == "provider" else f"{option} {value}" for option, value in self.options)
+        plain = {"provider": "{value}", "crowds-are-objects": "{option}"}
+        return tuple(
+            plain.get(option, "{option} {value}").format(option=option, value=value) for option, value in self.options
+        )
 
     @property
     def folder(self) -> str:

@@ -42,14 +42,14 @@ def _unchanged(stage: Folder, ctx: Context) -> SplitFiles:
             "  pass it with DATA=path (make) or --data path (casl)."
         )
     root = ctx.roots[stage.digest]
-    files = find_splits(root)[stage.split]
-    found = digest(files, stage.labels, ctx.digests)
-    if found.value != stage.digest:
-        raise DataError(
-            f"data set {root}: split {stage.split!r} changed on disk since this run was planned.\n"
-            "  repeat the command to plan with the new content; finished stages of the old content stay in the store."
-        )
-    return files
+    for crowds_are_objects in (False, True):  # the digest says which of the two was planned
+        files = find_splits(root, crowds_are_objects).get(stage.split)
+        if files and digest(files, stage.labels, ctx.digests).value == stage.digest:
+            return files
+    raise DataError(
+        f"data set {root}: split {stage.split!r} changed on disk since this run was planned.\n"
+        "  repeat the command to plan with the new content; finished stages of the old content stay in the store."
+    )
 
 
 def open_split(stage: Stage, labels: str, ctx: Context) -> CocoSplit:

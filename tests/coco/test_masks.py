@@ -148,3 +148,9 @@ def test_a_string_that_is_none_is_noticed_wherever_it_stands(damaged: bytes, pla
     strings = [COMPRESSED, COMPRESSED]
     strings.insert(place, damaged)
     assert not are_whole(strings, [20, 20, 20])
+
+
+def test_a_polygon_too_long_for_the_memory_is_a_sentence() -> None:
+    zigzag = [0, 0, 900_000, 900_000] * 20
+    assert "px long; more than 10,000,000" in str(segmentation_problem([zigzag], 1_000_000, 1_000_000))
+    assert segmentation_problem([zigzag[:8]], 1_000_000, 1_000_000) is None

@@ -201,7 +201,9 @@ def test_real_splits_hold_what_pycocotools_reads(name: str, file: str, kind: str
     oracle = COCO()
     oracle.dataset = json.loads(path.read_text())
     oracle.createIndex()
-    split = load_split(SplitFiles("x", path.parent, **{"entity" if kind == "entities" else "instances": path}), kind)
+    entities = kind == "entities"
+    files = SplitFiles("x", path.parent, instances=None if entities else path, entity=path if entities else None)
+    split = load_split(files, kind)
     assert split.has_masks == (name != "bccd")
     assert [image.id for image in split.images] == [image["id"] for image in oracle.dataset["images"]]
     for i, image in enumerate(split.images):

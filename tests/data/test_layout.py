@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from casl.data.layout import SplitFiles, find_splits, is_coco_folder
+from casl.data.layout import SplitFiles, find_splits
 from casl.errors import DataError, SpecError
 from tests.data.tiny import REAL, needs_real, write_set
 
@@ -62,7 +62,6 @@ def test_the_coco_folders(tmp_path: Path, pngs: str) -> None:
     assert splits["val"].panoptic_pngs == tmp_path / pngs
     assert splits["val"].keypoints == tmp_path / "annotations/person_keypoints_val2017.json"
     assert splits["unlabeled"].source("images").name == "image_info_unlabeled2017.json"
-    assert is_coco_folder(tmp_path)
 
 
 def test_one_split_alone_is_legal(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,12 +9,14 @@ import pytest
 
 from ablations.profiles import PAPER
 from casl.data.coco import load_split
+from casl.data.digest import digest
 from casl.data.layout import find_splits
 from casl.data.scenes import write_scene_set
 from casl.errors import DataError, SpecError
 from casl.runner.job import Placement
 from casl.spec import Cell, Scenes, evaluate, finetune, labeler, pseudo_label, warmup
-from casl.stages.dataset import OpenedData, open_data
+from casl.spec.profile import typed
+from casl.stages.dataset import OpenedData, inspect, open_data
 from tests.runner.stores import NANO, chain, new_store, run
 
 
@@ -151,4 +154,106 @@ def test_panoptic_labels_that_do_not_fit_the_objects_are_left_out_and_that_is_sa
         rewrite(folder, name, lambda d: d["categories"][0].update(name="something else"))
     data = opened(folder, tmp_path)
     assert data.data.stuff == 0 and ("labeled", "panoptic") not in data.data.folders
-    assert any("panoptic labels of labeled are not used" in line for line in data.said)
+    assert any("panoptic labels of labeled are not used" in line for line in data.warnings)
+
+
+def all_crowds(data: dict[str, list[dict[str, object]]]) -> None:
+    for record in data["annotations"]:
+        record["iscrowd"] = 1
+
+
+def without_area(data: dict[str, list[dict[str, object]]]) -> None:
+    for record in data["annotations"]:
+        record["bbox"] = [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("unlabeled.json", lambda d: d["images"].clear(), "annotations/unlabeled.json: 0 images in unlabeled"),
+        ("instances_labeled.json", all_crowds, "are crowds (iscrowd 1). CVAT writes brush masks as crowds"),
+        ("instances_labeled.json", without_area, "have no area or an empty mask. annotate at least one object"),
+        ("instances_labeled.json", lambda d: d["annotations"].clear(), "there is no annotation, so there is no object"),
+        ("instances_val.json", all_crowds, "instances_val.json: none of"),
+        (
+            "instances_labeled.json",
+            lambda d: [d["annotations"].clear(), d["categories"].clear()],
+            "instances_labeled.json: 'categories' is empty, so there is no class to learn",
+        ),
+    ],
+)
+def test_nothing_to_learn_is_said_before_planning_and_by_the_check_alike(
+    folder: Path, tmp_path: Path, name: str, change: object, sentence: str
+) -> None:
+    for path in (p for pattern in ("panoptic*.json", "i*_gt.json") for p in (folder / "annotations").glob(pattern)):
+        path.unlink()
+    rewrite(folder, name, change)
+    if "categories" in sentence:
+        rewrite(folder, "instances_val.json", change)
+    with pytest.raises(DataError) as error:
+        opened(folder, tmp_path)
+    report, data = inspect(folder)
+    assert sentence in str(error.value)
+    assert data is None and any(sentence in line for line in report.errors)
+    assert str(error.value).splitlines()[1:] == [f"  {line}" for line in report.errors]
+
+
+def test_crowds_can_be_read_as_objects_and_their_results_are_others(folder: Path, tmp_path: Path) -> None:
+    plain = opened(folder, tmp_path).data
+    for name in ("instances_labeled.json", "instances_val.json"):
+        rewrite(folder, name, all_crowds)
+    memory = tmp_path / "memory"
+    with pytest.raises(DataError, match="--crowds-are-objects"):
+        open_data(folder, memory)
+    data = open_data(folder, memory, crowds_are_objects=True)
+    assert data.data.has_masks
+    assert data.data.folders["unlabeled", "images"] == plain.folders["unlabeled", "images"]  # which has no annotations
+    read = find_splits(folder, crowds_are_objects=True)["labeled"]
+    marked = digest(find_splits(folder)["labeled"], "objects").value
+    assert data.data.folders["labeled", "objects"].digest == digest(read, "objects").value != marked
+    assert not load_split(read).labels(0).crowd.any()
+    profile = NANO.with_data(data.data, crowds_are_objects=True)
+    assert profile.variant == ("crowds-are-objects",) and typed(profile.options) == ["--crowds-are-objects"]
+    cell = Cell("r", "c", "ap_det", evaluate(profile, finetune(profile, None), "ap_det"))
+    _, summary, watcher = run([cell], new_store(tmp_path), Placement(roots=data.roots))
+    assert not summary.failed, watcher.ended
+
+
+def test_warnings_are_remembered_with_the_check(folder: Path, tmp_path: Path) -> None:
+    images = sorted((folder / "images").glob("*"))
+    val = next(p for p in images if p.name.startswith("val"))
+    next(p for p in images if p.name.startswith("labeled")).write_bytes(val.read_bytes())
+    first = opened(folder, tmp_path)
+    again = open_data(folder, tmp_path / "memory", lambda done, total: pytest.fail("checked again"))
+    assert any("are also in 'val'" in line for line in first.warnings)
+    assert first.warnings == again.warnings
+    assert set(first.warnings) <= set(NANO.with_data(again.data).warned(again.warnings).notes)
+
+
+def test_a_passed_check_says_nothing_of_the_same_splits_put_together_anew(folder: Path, tmp_path: Path) -> None:
+    write_scene_set(tmp_path / "other", 4, 4, 2, 64, 1)
+    opened(folder, tmp_path)
+    opened(tmp_path / "other", tmp_path)
+    for path in (folder / "annotations").glob("*val*"):
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+    val = json.loads((folder / "annotations" / "instances_labeled.json").read_text())
+    (folder / "annotations" / "instances_val.json").write_text(json.dumps(val))
+    assert any("4 images of 'labeled' are also in 'val'" in line for line in opened(folder, tmp_path).warnings)
+
+
+def test_a_split_named_almost_labeled_is_no_labeled_split(folder: Path, tmp_path: Path) -> None:
+    for path in (folder / "annotations").glob("*_labeled*"):
+        path.rename(path.with_name(path.name.replace("labeled", "labeled_a")))
+    with pytest.raises(DataError, match="has no labeled split"):
+        opened(folder, tmp_path)
+
+
+def test_keypoints_that_nothing_is_learned_from_are_left_out_with_a_warning(folder: Path, tmp_path: Path) -> None:
+    def unlabel(data: dict[str, list[dict[str, object]]]) -> None:
+        for record in data["annotations"]:
+            record |= {"keypoints": [], "num_keypoints": 0}
+
+    rewrite(folder, "person_keypoints_labeled.json", unlabel)
+    data = opened(folder, tmp_path)
+    assert data.data.keypoints == 0
+    assert any("no object has a labeled keypoint" in line for line in data.warnings)

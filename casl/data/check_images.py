@@ -1,0 +1,131 @@
+"""Checks of image files: whether they are there, readable and of their size, their bit range, and files in no list."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from casl.coco.records import Say
+from casl.data.coco import ImageInfo
+from casl.data.image import FULL_RANGE, image_size, read_with_range
+from casl.data.near_names import NearNames
+from casl.errors import DataError
+
+LEAST_LEVELS = 128  # of the 256 grey levels of 8 bit; fewer, and the set uses less than half of its 16-bit range
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file as found on disk. content: sha256, or the path where the content is not read. highest: largest
+    value of a 16-bit file, None of all others."""
+
+    width: int
+    height: int
+    content: str
+    highest: int | None = None
+
+
+@dataclass
+class _Absent:
+    """The images of one list that have no file."""
+
+    listed: int
+    images: list[ImageInfo] = field(default_factory=list)
+
+
+class ImageFiles:
+    """Reads every image of a set once, since splits may share them.
+
+    Args:
+        decode: read every pixel; False reads headers only.
+        error, warn: called for every problem.
+    """
+
+    def __init__(self, decode: bool, error: Say, warn: Say) -> None:
+        self.decode = decode
+        self.error, self.warn = error, warn
+        self.found: dict[Path, ImageFile | None] = {}
+        self._absent: dict[tuple[str, Path], _Absent] = {}
+
+    def read(self, folder: Path, table: str, info: ImageInfo, listed: int) -> None:
+        """Check an image of an annotation file.
+
+        Args:
+            folder: that its name is relative to.
+            table: the annotation file, for messages.
+            info: what the annotation file says of it.
+            listed: images in that file.
+        """
+        path = folder / info.file_name
+        if not os.path.isfile(path):  # noqa: PTH113  of a name too long it says no, Path.is_file raises
+            self._absent.setdefault((table, folder), _Absent(listed)).images.append(info)
+            return
+        if path not in self.found:
+            self.found[path] = self._read(path, f"{table}: image {info.id}")
+        file = self.found[path]
+        if file is not None and (file.width, file.height) != (info.width, info.height):
+            self.error(
+                f"{table}: image {info.id} ({path.name}) is said to be {info.width}x{info.height} but the file is "
+                f"{file.width}x{file.height} (EXIF rotation applied); correct the JSON, or rotate boxes and masks too"
+            )
+
+    def say_absent(self) -> None:
+        """One line for each annotation file that names images which are not there."""
+        near: dict[Path, NearNames] = {}
+        for (table, folder), absent in self._absent.items():
+            first, count = absent.images[0], len(absent.images)
+            some = f"all {count}" if count == absent.listed else f"{count} of {absent.listed}"
+            who = f"image {first.id}" if count == 1 else f"{some} images are missing (the first: image {first.id})"
+            hint = near.setdefault(folder, NearNames(folder)).hint(first.file_name)
+            hint = hint or "Restore the files or remove their entries from the annotations."
+            self.error(f"{table}: {who}: {folder / first.file_name}: no such image; {hint}")
+
+    def ranges(self, split: str, paths: Iterable[Path]) -> dict[str, int]:
+        """Say if the 16-bit images of a split are too dark for 8 bit; what is known of them, empty without any."""
+        files = [self.found.get(path) for path in paths]
+        deep = [file.highest for file in files if file is not None and file.highest is not None]
+        if not deep:
+            return {}
+        highest = max(deep)
+        levels = (highest >> 8) + 1
+        values = f"{len(deep)} images of '{split}' have 16-bit values that go to {highest} of {FULL_RANGE}"
+        if 0 < highest < 256:
+            self.error(f"{values}: nothing is left of them in 8 bit; scale the values to the full range")
+        elif levels < LEAST_LEVELS:
+            self.warn(f"{values}, of which {levels} of 256 grey levels are left; scale the values to the full range")
+        return {"images": len(deep), "highest_value": highest}
+
+    def say_unlisted(self, folders: Iterable[Path], listed: Iterable[Path]) -> None:
+        """Warn of image files in the folders of a set that no annotation file lists."""
+        known = {os.path.normpath(path) for path in listed}
+        suffixes = tuple(Image.registered_extensions())
+        for folder in sorted(set(folders)):
+            shown, count = [], 0
+            for place, _, names in os.walk(folder):
+                for name in sorted(names):
+                    path = os.path.join(place, name)  # noqa: PTH118  a million of them
+                    if name.startswith(".") or not name.lower().endswith(suffixes) or os.path.normpath(path) in known:
+                        continue
+                    count += 1
+                    shown += [name] if count <= SHOWN else []
+            if count:
+                names_shown = ", ".join(shown) + ", ..." * (count > SHOWN)
+                self.warn(f"{folder.name}/: {count} image files are in no list and are not used: {names_shown}")
+
+    def _read(self, path: Path, where: str) -> ImageFile | None:
+        try:
+            if not self.decode:
+                return ImageFile(*image_size(path), str(path))
+            pixels, highest = read_with_range(path)
+            with path.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").hexdigest()
+            return ImageFile(pixels.shape[1], pixels.shape[0], content, highest)
+        except DataError as problem:
+            self.error(f"{where}: {problem}")
+            return None
