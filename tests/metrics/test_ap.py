@@ -3,15 +3,14 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from casl.metrics.ap import ap_det, ap_det_a, ap_e, ap_e_mask, ap_seg, ap_seg_a
+from tests.data.tiny import REAL
 from tests.metrics.random_scenes import Json, jittered, oracle, random_scene
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 Metric = Callable[[Json, list[Json]], dict[str, float]]
 
 METRICS = [
@@ -63,9 +62,9 @@ def test_random_scenes_score_as_in_pycocotools(metric: Metric, iou_type: str, ag
     + [("camvid/annotations/entity_val.json", *m) for m in METRICS[4:]],
 )
 def test_real_ground_truth_scores_as_in_pycocotools(file: str, metric: Metric, iou_type: str, agnostic: bool) -> None:
-    if not (DATA / file).exists():
-        pytest.skip(f"real data {file} is not beside this repository")
-    gt = json.loads((DATA / file).read_bytes())
+    if not (REAL / file).exists():
+        pytest.skip(f"real data {file} is not in {REAL}; say where with CASL_REAL_DATA=folder")
+    gt = json.loads((REAL / file).read_bytes())
     keep = {image["id"] for image in gt["images"][:12]}
     gt["images"] = gt["images"][:12]
     gt["annotations"] = [a for a in gt["annotations"] if a["image_id"] in keep]

@@ -12,9 +12,9 @@ from PIL import Image
 from casl.errors import DataError
 from casl.metrics.panoptic import Ids, rgb_of_ids
 from casl.metrics.pq import pq, pq_of_arrays
+from tests.data.tiny import REAL
 from tests.metrics.panoptic_perturbed import Json, first_images, perturbed, write_png
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 THING, OTHER_THING, STUFF = 1, 2, 7
 CATEGORIES = [
     {"id": THING, "name": "cat", "isthing": 1},
@@ -53,9 +53,9 @@ def quality(gt: tuple[Ids, list[Json]], dt: tuple[Ids, list[Json]]) -> dict[str,
 
 @pytest.mark.parametrize("file", PANOPTICAPI)
 def test_real_ground_truth_scores_as_in_panopticapi(file: str, tmp_path: Path) -> None:
-    if not (DATA / file).exists():
-        pytest.skip(f"real data {file} is not beside this repository")
-    gt, gt_pngs = first_images(json.loads((DATA / file).read_bytes()), 20), (DATA / file).with_suffix("")
+    if not (REAL / file).exists():
+        pytest.skip(f"real data {file} is not in {REAL}; say where with CASL_REAL_DATA=folder")
+    gt, gt_pngs = first_images(json.loads((REAL / file).read_bytes()), 20), (REAL / file).with_suffix("")
     dt = perturbed(gt, gt_pngs, tmp_path)
     before = copy.deepcopy((gt, dt))
 
