@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import selectors
 import signal
 import subprocess
 import sys
-import tempfile
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from casl.errors import SpecError
 from casl.runner.job import Job, Resources
+from casl.runner.launch.gpu_locks import GpuLocks
 from casl.runner.store import Store
 
 END_S = 5.0
@@ -27,14 +26,14 @@ class Local:
     """Hands jobs to idle shepherds and collects their events.
 
     Every shepherd has a place: some GPUs, or a share of the cores. A GPU is locked while a stage of ours runs on it, so
-    that runs of several people take turns.
+    that the runs of one user take turns.
 
     Args:
         store: where results are.
         resources: how many stages at once, and on which GPUs; by default one a GPU, or one a core where there is none.
 
     Raises:
-        SpecError: not so many GPUs.
+        SpecError: not so many GPUs, or their lock files are not ours.
     """
 
     ahead = False
@@ -44,7 +43,7 @@ class Local:
         resources = resources or Resources()
         self._places = _places(resources)
         self.slots = len(self._places)
-        self._locks = GpuLocks()
+        self._locks = GpuLocks(gpu for place in self._places for gpu in place.gpus)
         self._free = deque(range(self.slots))
         self._shepherds: dict[int, _Shepherd] = {}
         self._queue: deque[Job] = deque()
@@ -142,55 +141,6 @@ def _chosen(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
     if missing := [g for g in wanted if g not in known]:
         raise SpecError(f"no GPU {', '.join(missing)} here; there are: {', '.join(known) or 'none'}")
     return list(wanted)
-
-
-class GpuLocks:
-    """One lock a GPU of this machine, shared by the runs of all its users; the kernel frees those of a dead process.
-
-    Args:
-        folder: where the lock files lie; the machine's folder for temporary files.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or Path(tempfile.gettempdir())
-        self._uses: Counter[str] = Counter()
-        self._handles: dict[str, int] = {}
-
-    def take(self, gpus: Sequence[str]) -> bool:
-        """All of them or none; those this run has already may be shared."""
-        for n, gpu in enumerate(gpus):
-            if not self._take(gpu):
-                self.give(gpus[:n])
-                return False
-        return True
-
-    def give(self, gpus: Sequence[str]) -> None:
-        """Free what `take` took."""
-        for gpu in gpus:
-            self._uses[gpu] -= 1
-            if not self._uses[gpu]:
-                os.close(self._handles.pop(gpu))
-
-    def close(self) -> None:
-        for handle in self._handles.values():
-            os.close(handle)
-        self._handles.clear()
-        self._uses.clear()
-
-    def _take(self, gpu: str) -> bool:
-        if gpu not in self._handles:
-            path = self.folder / f"casl-gpu-{gpu.replace('/', '_')}.lock"
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            with contextlib.suppress(PermissionError):  # another user's file, which that user opened to all
-                path.chmod(0o666)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(handle)
-                return False
-            self._handles[gpu] = handle
-        self._uses[gpu] += 1
-        return True
 
 
 class _Shepherd:
