@@ -66,6 +66,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} is damaged or unreadable ({error}).") from error
+    except RecursionError as error:
+        raise StoreError(f"{path} is damaged or unreadable (its values are nested too deep).") from error
 
 
 def sync_folder(folder: Path) -> None:

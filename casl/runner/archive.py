@@ -23,9 +23,10 @@ from pathlib import Path, PurePosixPath
 from casl.errors import StoreError
 from casl.files import disk_errors, read_json, sha256, sync_folder, write_json
 from casl.runner.provenance import SOURCES
-from casl.runner.results import inputs_of, read_record, record_of, stage_of
+from casl.runner.record import RESULT, read_record
+from casl.runner.results import inputs_of, record_of, stage_of
 from casl.runner.source import digest_of
-from casl.runner.store import RESULT, Store
+from casl.runner.store import Store
 from casl.spec.kinds import Train
 from casl.spec.stage import split_name
 

@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from casl.errors import StoreError
 from casl.files import disk_errors, read_json, write_json
@@ -66,8 +67,15 @@ def remember_roots(store: Store, study: str, plan: Plan) -> None:
     continued |= {node.resume.name for node in plan.nodes.values() if node.resume is not None and not node.done}
     record = {"study": study, "asked": asked, "continued": sorted(continued - asked.keys())}
     path = _root_path(store, study)
-    if not path.exists() or read_json(path) != record:
+    if not _says(path, record):
         write_json(path, record)
+
+
+def _says(path: Path, record: Mapping[str, Any]) -> bool:
+    try:
+        return bool(path.exists() and read_json(path) == record)
+    except StoreError:  # damaged; what the study asks for is written anew
+        return False
 
 
 def forget_roots(store: Store, study: str) -> None:
@@ -90,13 +98,31 @@ def roots(store: Store) -> list[Root]:
         StoreError: one is damaged; nothing is collected then.
     """
     folder = store.root / ROOTS
-    files = sorted(folder.glob("*.json")) if folder.exists() else []
+    return [_root(path) for path in sorted(folder.glob("*.json"))] if folder.exists() else []
+
+
+def _root(path: Path) -> Root:
+    advice = "Remove it, and report its study again: what only that study needs is not kept until then."
     try:
-        return [Root(r["study"], r["asked"], r["continued"]) for r in map(read_json, files)]
-    except (KeyError, TypeError) as error:
-        raise StoreError(
-            f"a file in {folder} is damaged: {error!r} is missing. Remove it and report the study."
-        ) from error
+        record = read_json(path)
+    except StoreError as error:
+        raise StoreError(f"{error}\n  {advice}") from error
+    if not _is_root(record):
+        raise StoreError(f"{path} is damaged: it does not say what a study asks for.\n  {advice}")
+    return Root(record["study"], record["asked"], record["continued"])
+
+
+def _is_root(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("study"), str)
+        and isinstance(asked := value.get("asked"), dict)
+        and all(map(_is_names, [*asked.values(), value.get("continued")]))
+    )
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def tables_of(store: Store) -> dict[str, list[str]]:

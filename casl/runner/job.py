@@ -208,7 +208,7 @@ def _check_inputs(job: Job, store: Store, checked: set[str]) -> None:
     for stage in _inputs(job):
         if stage.name in checked:
             continue
-        if not store.is_done(stage.name):
+        if not store.folder(stage.name).exists():
             raise StageError(f"{job.stage.name} needs {stage.name}, which is not done")
         try:
             store.check(stage.name)

@@ -164,10 +164,25 @@ def _read(path: Path) -> tuple[dict[str, Any], int, dict[str, Any] | None]:
     """The owner, the heartbeats and the last line, if there is one. A damaged file gives only a size that may grow."""
     lines = path.read_text(errors="replace").split("\n")
     try:
-        ended = json.loads(lines[2]) if len(lines) > 2 and lines[2] else None
-        return dict(json.loads(lines[0])), lines[1].count(".") if len(lines) > 1 else 0, ended
-    except ValueError:
+        owner, ended = json.loads(lines[0]), json.loads(lines[2]) if len(lines) > 2 and lines[2] else None
+    except (ValueError, RecursionError):
         return {}, sum(map(len, lines)), None
+    if not _is_owner(owner) or not (ended is None or _is_end(ended)):
+        return {}, sum(map(len, lines)), None
+    return owner, lines[1].count(".") if len(lines) > 1 else 0, ended
+
+
+def _is_owner(value: Any) -> bool:
+    names = ("host", "started", "machine", "born")
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("pid"), int)
+        and all(isinstance(value.get(name), str) for name in names)
+    )
+
+
+def _is_end(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("seconds"), int | float)
 
 
 def _attempt(record: Mapping[str, Any], beats: int, ended: Mapping[str, Any] | None) -> dict[str, Any]:

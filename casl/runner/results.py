@@ -15,8 +15,9 @@ from typing import Any
 from casl.errors import SpecError, StoreError
 from casl.files import read_json
 from casl.runner.provenance import SOURCES
-from casl.runner.source import changed_files, source_of
-from casl.runner.store import RESULT, Store
+from casl.runner.record import RESULT, read_record
+from casl.runner.source import changed_files, digest_of, source_of
+from casl.runner.store import Store
 from casl.spec.freeze import thaw
 from casl.spec.kinds import Train
 from casl.spec.schedule import is_beginning
@@ -26,34 +27,12 @@ LOST = "(which files, the store does not know any more)"
 
 
 def record_of(store: Store, name: str) -> Mapping[str, Any]:
-    """The record of a committed stage, parsed once a process; not to be changed.
+    """The record of a committed stage; not to be changed.
 
     Raises:
         StoreError: it is damaged, or was removed meanwhile.
     """
     return read_record(store.folder(name) / RESULT)
-
-
-def read_record(path: Path) -> Mapping[str, Any]:
-    """A record by its path.
-
-    Raises:
-        StoreError: unreadable, or no record.
-    """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise StoreError(f"{path} is damaged or unreadable ({error}).") from error
-    return _parsed(path, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=1 << 13)  # some ten kilobytes each
-def _parsed(path: Path, changed_ns: int, size: int) -> Mapping[str, Any]:
-    del changed_ns, size  # tell one content from another
-    record = read_json(path)
-    if not isinstance(record, dict) or not isinstance(record.get("stage"), dict) or "files" not in record:
-        raise StoreError(f"{path} is damaged: it is no record of a stage.")
-    return record
 
 
 def records(
@@ -167,10 +146,15 @@ def changed_since(store: Store, record: Mapping[str, Any], stage: Stage) -> list
     now, then = source_of(stage), str(record.get("source", ""))
     if then in ("", now.digest):
         return []
-    path = store.root / SOURCES / f"{then}.json"
-    return changed_files(_listed(path), now.files) if path.exists() else [LOST]
+    listed = _listed(store.root / SOURCES / f"{then}.json")
+    return changed_files(listed, now.files) if listed is not None else [LOST]
 
 
 @lru_cache(maxsize=4096)
-def _listed(path: Path) -> Mapping[str, str]:
-    return dict(read_json(path))
+def _listed(path: Path) -> Mapping[str, str] | None:
+    """The files of a source that the store keeps; None where it does not, or keeps something else in its place."""
+    try:
+        found = read_json(path)
+    except StoreError:
+        return None
+    return found if isinstance(found, dict) and digest_of(found) == path.stem else None

@@ -23,6 +23,7 @@ from typing import Any
 from casl.errors import StoreError
 from casl.files import disk_errors, read_json, sha256, sync_all, sync_folder, write_json
 from casl.runner.lease import STALE_S, Lease, Leases
+from casl.runner.record import RESULT, is_sound, read_record
 from casl.spec.freeze import freeze
 from casl.spec.kinds import Train
 from casl.spec.run import Run
@@ -30,7 +31,6 @@ from casl.spec.schedule import Schedule
 from casl.spec.stage import Stage, split_name
 
 SCHEMA = 1
-RESULT = "result.json"
 FAILURE = "failure.json"
 _RUN_FIELDS = (
     "metrics",
@@ -73,8 +73,16 @@ class Store:
         if not marker.exists():
             write_json(marker, {"schema": SCHEMA})
             return
-        found = read_json(marker).get("schema")
-        if not isinstance(found, int) or found > SCHEMA:
+        try:
+            found = read_json(marker)["schema"]
+        except (StoreError, KeyError, TypeError):
+            found = None
+        if not isinstance(found, int):
+            raise StoreError(
+                f"{marker} is damaged: it says which layout the store has, {json.dumps({'schema': SCHEMA})}.\n"
+                "  remove it if this version of casl, or an earlier one, wrote the store; no result is lost with it."
+            )
+        if found > SCHEMA:
             raise StoreError(
                 f"{self.root} was written by a newer version of casl (store schema {found}, this one knows {SCHEMA}).\n"
                 "  update casl, or choose another folder with STORE=..."
@@ -115,8 +123,8 @@ class Store:
         return mine
 
     def is_done(self, name: str) -> bool:
-        """Whether the stage is committed."""
-        return (self.stages / name / RESULT).exists()
+        """Whether the stage is committed, and its record is sound; one with a damaged record is to be made again."""
+        return is_sound(self.stages / name / RESULT)
 
     def run(self, name: str) -> Run:
         """All that is known of a stage: done, failed, running, or not run.
@@ -127,20 +135,18 @@ class Store:
         kind, key = split_name(name)
         marker = self.stages / name / RESULT
         if marker.exists():
-            record = read_json(marker)
+            record = read_record(marker)
             known = {f: record[f] for f in _RUN_FIELDS} | {f: record[f] for f in _LATER_FIELDS if f in record}
             return Run(name, record["key"], kind, "done", marker.parent, **known)
         work = self.work(name)
         if self.leases.is_held(name):
             return Run(name, key, kind, "running", work, attempts=self.leases.attempts(name))
         if (work / FAILURE).exists():
-            record = read_json(work / FAILURE)
-            known = {f: record[f] for f in ("stage", "started", "seconds") if f in record}
-            return Run(name, key, kind, "failed", work, error=str(record["error"]), **known)
+            return Run(name, key, kind, "failed", work, **_failure(work / FAILURE))
         return Run(name, key, kind, "not run", work)
 
     def names(self) -> list[str]:
-        """Every committed stage, sorted."""
+        """Every committed stage, sorted; also those whose record is damaged."""
         return sorted(p.name for p in self.stages.iterdir() if (p / RESULT).exists())
 
     def check(self, name: str, *, content: bool = True) -> None:
@@ -153,6 +159,8 @@ class Store:
             StoreError: names the file that is missing, truncated or changed.
         """
         run = self.run(name)
+        if not run.key.startswith(split_name(name).key):
+            raise StoreError(f"{run.folder / RESULT} is damaged: it is the record of another stage, key {run.key}.")
         for file, expected in run.files.items():
             path = run.folder / file
             if not path.exists():
@@ -192,6 +200,8 @@ class Store:
             sync_all([*files.values(), work / RESULT, work])
             if lease and not lease.is_ours():
                 raise StoreError(f"{stage.name} was taken over by another process, whose result will count")
+            if self.folder(stage.name).exists() and not self.is_done(stage.name):
+                self.quarantine(stage.name)  # its record was damaged, so the stage was computed again
             work.replace(self.stages / stage.name)
             sync_folder(self.stages)
         self.discard_work(stage.name)
@@ -217,4 +227,34 @@ class Store:
         if not folder.exists():
             return {}
         names = [p.name for p in folder.iterdir() if not p.name.startswith(".") and self.is_done(p.name)]
-        return {n: tuple((int(u), float(f)) for u, f in read_json(folder / n)) for n in sorted(names)}
+        found = {n: _schedule(folder / n) or self._recorded_schedule(n) for n in sorted(names)}
+        return {n: schedule for n, schedule in found.items() if schedule}
+
+    def _recorded_schedule(self, name: str) -> Schedule:
+        """From the record of the training, where the file of its family is damaged."""
+        return _as_schedule(read_record(self.folder(name) / RESULT)["stage"].get("schedule"))
+
+
+def _schedule(path: Path) -> Schedule:
+    """() where the file is damaged."""
+    try:
+        return _as_schedule(read_json(path))
+    except StoreError:
+        return ()
+
+
+def _as_schedule(value: Any) -> Schedule:
+    try:
+        return tuple((int(until), float(factor)) for until, factor in value)
+    except (TypeError, ValueError, OverflowError):
+        return ()
+
+
+def _failure(path: Path) -> dict[str, Any]:
+    """What is recorded of a failed attempt, as fields of Run."""
+    try:
+        record = {"stage": {}, "started": "", "seconds": 0.0, **read_json(path)}
+        told = {"error": str(record["error"]), "stage": dict(record["stage"])}
+        return {**told, "started": str(record["started"]), "seconds": float(record["seconds"])}
+    except (StoreError, KeyError, TypeError, ValueError):
+        return {"error": f"the reason cannot be read: {path} is damaged; the log beside it may tell"}

@@ -9,8 +9,9 @@ from typing import Any
 
 from casl.runner.moved import SUPERSEDED
 from casl.runner.plan import Node, Plan
+from casl.runner.record import RESULT
 from casl.runner.results import changed_since, inputs_of, kind_of, readable, records
-from casl.runner.store import RESULT, Store
+from casl.runner.store import Store
 from casl.spec.freeze import freeze
 from casl.spec.stage import Stage, ancestors
 
@@ -44,7 +45,7 @@ def reasons(plan: Plan, store: Store, aside: Iterable[str] = ()) -> dict[str, st
             continue
         stored.setdefault(kind_of(record), []).append(comparable(name, record))
     asides = readable(_entries(store, SUPERSEDED)) | {name: every[name] for name in aside if name in every}
-    damaged = _entries(store, "quarantine").keys()
+    damaged = {*_entries(store, "quarantine"), *(name for name in store.names() if name not in every)}
     todo = set(plan.todo)
     return {
         name: _known_cause(node, asides, damaged, store)
@@ -109,7 +110,7 @@ def _known_cause(node: Node, aside: Mapping[str, Mapping[str, Any]], damaged: Co
     if name in aside:
         files = changed_since(store, aside[name], node.stage)
         return f"code moved: {shortened(files)}" if files else "made from a result whose code moved"
-    return "its result was damaged, and is in quarantine" if name in damaged else ""
+    return "its result was damaged" if name in damaged else ""
 
 
 def _differs(node: Node, stored: list[Stored], every: Mapping[str, Mapping[str, Any]]) -> str:

@@ -9,7 +9,8 @@ import pytest
 
 from casl import files
 from casl.errors import StoreError
-from casl.runner.store import FAILURE, RESULT, Store
+from casl.runner.record import RESULT
+from casl.runner.store import FAILURE, Store
 from tests.runner.stores import RECORD, committed, new_store, scenes
 
 
