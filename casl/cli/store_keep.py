@@ -10,9 +10,12 @@ from typing import Any
 from casl.cli.study import counter
 from casl.errors import SpecError, StoreError
 from casl.runner.archive import read_archive, write_archive
+from casl.runner.foreign import TOTAL_BYTES
 from casl.runner.gc import Garbage, find, remove
 from casl.runner.results import find_stage
 from casl.runner.store import Store
+
+GB = 10**9
 
 
 def add(what: Any, store: argparse.ArgumentParser) -> None:
@@ -36,6 +39,8 @@ def add(what: Any, store: argparse.ArgumentParser) -> None:
     export.set_defaults(command=export_command)
     take = what.add_parser("import", parents=[store], help="take over the stages of a tar file, checksums verified")
     take.add_argument("archive", metavar="FILE.tar")
+    most = TOTAL_BYTES // GB
+    take.add_argument("--most-gb", type=int, default=most, metavar="N", help=f"refuse more than this (default {most})")
     take.add_argument("--json", action="store_true", help="print JSON")
     take.set_defaults(command=import_command)
 
@@ -99,7 +104,7 @@ def import_command(options: argparse.Namespace) -> int:
     """Take over an archive; exit code 1 if something in it is damaged."""
     if not (archive := Path(options.archive)).is_file():
         raise SpecError(f"there is no file {archive}; `casl store export KEY -o FILE.tar` writes one.")
-    outcome = read_archive(Store(Path(options.store)), archive, counter("taking over stages"))
+    outcome = read_archive(Store(Path(options.store)), archive, counter("taking over stages"), options.most_gb * GB)
     if options.json:
         print(json.dumps(vars(outcome), indent=1))
         return 1 if outcome.damaged else 0

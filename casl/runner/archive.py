@@ -4,37 +4,34 @@
     sources/<digest>.json|diff   the code the results came from
     stages/<name>/...            results as they lie in the store
 
-An archive is foreign until proven sound: its members are plain files at the places above, and each stage is compared
-with the checksums of its own record before one rename makes it a result.
+An archive is foreign until proven sound (casl/runner/foreign.py): its members are plain files at the places above, and
+each stage is compared with the checksums of its own record, and its fields with its key, before one rename makes it a
+result.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import re
 import shutil
 import tarfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Any
 
 from casl.errors import StoreError
 from casl.files import disk_errors, read_json, sha256, sync_folder, write_json
+from casl.runner.foreign import MANIFEST, TOTAL_BYTES, BoundedFile, Members, Verdict, judge
 from casl.runner.provenance import SOURCES
-from casl.runner.record import RESULT, read_record
-from casl.runner.results import inputs_of, record_of, stage_of
+from casl.runner.record import RESULT
+from casl.runner.results import inputs_of, record_of, records, stage_of
 from casl.runner.source import digest_of
 from casl.runner.store import Store
 from casl.spec.kinds import Train
-from casl.spec.stage import split_name
 
-MANIFEST = "manifest.json"
 SCHEMA = 1
-STAGE_NAME = re.compile(r"[a-z]+-[0-9a-f]{16}")
-SOURCE_NAME = re.compile(r"[0-9a-f]{64}\.(json|diff)")
-FIELDS = ("metrics", "seconds", "started", "host", "commit", "dirty", "versions", "facts")  # that every record has
 COPY = 1 << 20  # bytes at a time
 
 Progress = Callable[[int, int], None]
@@ -53,6 +50,8 @@ def with_ancestors(store: Store, names: Iterable[str]) -> list[str]:
         if left:
             order[name] = None
         elif name not in order:
+            if name in store.names() and not store.is_done(name):
+                store.check(name)  # says what is damaged
             if not store.is_done(name):
                 because = f", which {user} was made from" if user else ""
                 raise StoreError(f"{store.root} has no finished stage {name}{because}.")
@@ -103,63 +102,48 @@ class Imported:
     damaged: dict[str, str] = field(default_factory=dict)
 
 
-def read_archive(store: Store, archive: Path, progress: Progress = lambda done, all_: None) -> Imported:
+def read_archive(
+    store: Store, archive: Path, progress: Progress = lambda done, all_: None, most: int = TOTAL_BYTES
+) -> Imported:
     """Take over every stage of an archive that the store lacks.
 
+    Args:
+        most: bytes that the archive may unpack to.
+
     Raises:
-        StoreError: no archive, one of another version, or one with a member that no export writes; the store is as
-            before then.
+        StoreError: no archive, one of another version or over the limit, or one that holds what no export writes; the
+            store is as before then.
     """
     incoming = store.root / "incoming" / uuid.uuid4().hex[:8]
     with disk_errors("unpack into", incoming):
         incoming.mkdir(parents=True)
         try:
-            names = _unpack(archive, incoming)
-            _keep_sources(incoming / SOURCES, store)
-            return _take_over(incoming / "stages", names, store, progress)
+            names = _unpack(archive, incoming, Members(archive, most))
+            verdict = judge({n: incoming / "stages" / n for n in names if not store.is_done(n)}, records(store))
+            if verdict.forged:
+                listed = "".join(f"\n  {name}: {problem}" for name, problem in verdict.forged.items())
+                raise StoreError(f"{archive} holds what no export writes; nothing of it was taken over.{listed}")
+            _keep_sources(incoming / SOURCES, verdict.records.values(), store)
+            return _take_over(incoming / "stages", names, verdict, store, progress)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
 
 
-def _take_over(folder: Path, names: list[str], store: Store, progress: Progress) -> Imported:
-    outcome = Imported()
+def _take_over(folder: Path, names: list[str], verdict: Verdict, store: Store, progress: Progress) -> Imported:
+    outcome = Imported(damaged=verdict.damaged)
     for n, name in enumerate(names, start=1):
-        if store.is_done(name):
-            outcome.skipped.append(name)
-        elif problem := _problem(folder / name, name):
-            outcome.damaged[name] = problem
-        elif _adopt(folder / name, name, store):
+        if name in verdict.records and _adopt(folder / name, name, store):
             outcome.added.append(name)
-        else:
+        elif name not in verdict.damaged:
             outcome.skipped.append(name)
         progress(n, len(names))
     return outcome
 
 
-def _problem(folder: Path, name: str) -> str:
-    """What is wrong with an unpacked stage; empty if nothing."""
-    try:
-        record = read_record(folder / RESULT)
-        key, files = str(record["key"]), dict(record["files"])
-        expected = {file: (entry["sha256"], entry["bytes"]) for file, entry in files.items()}
-        if lacking := sorted(set(FIELDS) - record.keys()):
-            raise KeyError(lacking[0])
-    except (StoreError, KeyError, TypeError, ValueError) as error:
-        return f"its record cannot be read ({error!r})"
-    if split_name(name).key != key[:16]:
-        return f"its record is that of another stage, key {key[:16]}"
-    found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-    del found[RESULT]
-    if odd := sorted(found.keys() ^ expected.keys()):
-        return f"{odd[0]} is {'missing' if odd[0] in expected else 'not part of its record'}"
-    changed = [
-        f for f, (digest, size) in expected.items() if (found[f].stat().st_size, sha256(found[f])) != (size, digest)
-    ]
-    return f"{changed[0]} differs from what was committed" if changed else ""
-
-
 def _adopt(folder: Path, name: str, store: Store) -> bool:
     """Make an unpacked stage a result; False if another process has just made it."""
+    if store.folder(name).exists() and not store.is_done(name):
+        store.quarantine(name)
     try:
         folder.rename(store.folder(name))
     except OSError:
@@ -174,14 +158,14 @@ def _adopt(folder: Path, name: str, store: Store) -> bool:
     return True
 
 
-def _unpack(archive: Path, target: Path) -> list[str]:
+def _unpack(archive: Path, target: Path, members: Members) -> list[str]:
     """Every member as a file under `target`; the names of the stages."""
     names: dict[str, None] = {}
     try:
-        with tarfile.open(archive, "r:") as tar:
-            _check_manifest(tar, archive)
+        with BoundedFile(archive) as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
+            _check_manifest(tar, archive, members)
             for member in tar:
-                place = _place(member, archive)
+                place = members.place(member)
                 if place.parts[0] == "stages":
                     names[place.parts[1]] = None
                 (target / place).parent.mkdir(parents=True, exist_ok=True)
@@ -189,53 +173,51 @@ def _unpack(archive: Path, target: Path) -> list[str]:
                 assert source is not None  # a regular file
                 with source, (target / place).open("xb") as file:
                     shutil.copyfileobj(source, file, COPY)
-    except (tarfile.TarError, EOFError, FileExistsError) as error:
+    except (tarfile.TarError, EOFError, ValueError, FileExistsError, NotADirectoryError, RecursionError) as error:
         raise StoreError(f"{archive} is damaged, or no archive of `casl store export` ({error}).") from error
     return list(names)
 
 
-def _check_manifest(tar: tarfile.TarFile, archive: Path) -> None:
-    first = tar.next()
-    file = tar.extractfile(first) if first is not None and first.name == MANIFEST and first.isreg() else None
-    if file is None:
-        raise StoreError(f"{archive} is no archive of `casl store export`: it does not begin with {MANIFEST}.")
+def _check_manifest(tar: tarfile.TarFile, archive: Path, members: Members) -> None:
+    file = tar.extractfile(members.manifest(tar.next()))
+    assert file is not None  # a regular file
     try:
         schema = json.loads(file.read())["schema"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{archive}: {MANIFEST} is damaged ({error!r}).") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StoreError(f"{archive}: {MANIFEST} is damaged ({type(error).__name__}).") from error
     if schema != SCHEMA:
-        raise StoreError(f"{archive} has layout {schema!r}, this version of casl knows {SCHEMA}; update casl.")
-
-
-def _place(member: tarfile.TarInfo, archive: Path) -> PurePosixPath:
-    """Where a member may be unpacked, relative to the target."""
-    path = PurePosixPath(member.name)
-    parts = path.parts
-    inside = ".." not in parts and not path.is_absolute() and "\\" not in member.name and "\0" not in member.name
-    known = (
-        parts == (MANIFEST,)
-        or (len(parts) > 2 and parts[0] == "stages" and STAGE_NAME.fullmatch(parts[1]))
-        or (len(parts) == 2 and parts[0] == SOURCES and SOURCE_NAME.fullmatch(parts[1]))
-    )
-    if not (member.isreg() and inside and known):
-        raise StoreError(f"{archive} holds {member.name!r}, which no export writes; nothing of it was taken over.")
-    return path
+        raise StoreError(f"{archive} has layout {schema!r:.40}, this version of casl knows {SCHEMA}; update casl.")
 
 
 def _sources(store: Store, names: Iterable[str]) -> Iterator[Path]:
     files = set()
-    for record in (record_of(store, name) for name in names):
-        files |= {f"{record.get('source', '')}.json", f"{record.get('diff', '')}.diff"}
+    for name in names:
+        files |= _source_files(record_of(store, name))
     yield from (path for name in sorted(files) if (path := store.root / SOURCES / name).is_file())
 
 
-def _keep_sources(folder: Path, store: Store) -> None:
+def _source_files(record: Mapping[str, Any]) -> set[str]:
+    return {f"{record.get('source', '')}.json", f"{record.get('diff', '')}.diff"}
+
+
+def _keep_sources(folder: Path, made: Iterable[Mapping[str, Any]], store: Store) -> None:
+    """Take over the sources that some records name, if they are what their names say."""
+    named = {name for record in made for name in _source_files(record)}
     for path in sorted(folder.iterdir()) if folder.exists() else ():
         target = store.root / SOURCES / path.name
-        sound = digest_of(read_json(path)) if path.suffix == ".json" else sha256(path)
-        if sound == path.stem and not target.exists():
+        if path.name in named and not target.exists() and _source_digest(path) == path.stem:
             target.parent.mkdir(exist_ok=True)
             path.replace(target)
+
+
+def _source_digest(path: Path) -> str:
+    if path.suffix != ".json":
+        return sha256(path)
+    try:
+        files = read_json(path)
+    except StoreError:  # damaged on its way; what was made with it counts as of unknown code
+        return ""
+    return digest_of(files) if isinstance(files, dict) else ""
 
 
 def _add_file(tar: tarfile.TarFile, path: Path, name: str) -> None:

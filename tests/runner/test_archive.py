@@ -3,19 +3,22 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from casl.errors import StoreError
 from casl.runner.archive import read_archive, with_ancestors, write_archive
 from casl.runner.store import Store
-from casl.spec import ancestors
+from casl.spec import Scenes, Warmup, ancestors
+from casl.spec.freeze import freeze
 from casl.spec.schedule import times
 from tests.runner.finished import finish, planned
-from tests.runner.stores import NANO, chain, new_store
+from tests.runner.stores import NANO, RECIPE, chain, committed, nano, new_store, scenes
 
 CELL = chain(NANO, 2)
 
@@ -103,13 +106,157 @@ def test_a_missing_or_additional_file_is_damage(tmp_path: Path) -> None:
     assert "file.bin is missing" in damaged[inside[0]] and "more.bin is not part" in damaged[inside[1]]
 
 
-def test_a_record_under_another_name_is_damage(tmp_path: Path) -> None:
+def refused(tmp_path: Path, archive: Path, said: str) -> None:
+    """The import of an archive is an error that says this, and changes nothing in a store that holds something."""
+    other = Store(tmp_path / "other")
+    committed(other, scenes(7))
+    before = {p: p.read_bytes() for p in other.root.rglob("*") if p.is_file()}
+    with pytest.raises(StoreError, match=said):
+        read_archive(other, archive, most=MOST)
+    assert {p: p.read_bytes() for p in other.root.rglob("*") if p.is_file()} == before
+
+
+MOST = 10_000_000
+FORGED: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
+    ("key", lambda r: r.update(key="f" * 64), "that of another stage"),
+    ("field", lambda r: r["stage"].update(count=99), "its fields give the key"),
+    ("nested field", lambda r: r["stage"].update(size=True), "its fields (give the key|have wrong)"),
+    ("kind", lambda r: r.update(stage=freeze(RECIPE)), "another kind"),
+    ("type of a field", lambda r: r["stage"].update(split=["val"]), "its fields give the key|wrong types"),
+    ("value of a field", lambda r: r["stage"].update(count=[{"type": "Recipe"}]), "wrong types|cannot be|give the key"),
+    ("metrics", lambda r: r.update(metrics=[1]), "its 'metrics' is of a wrong type"),
+    ("files", lambda r: r.update(files=["file.bin"]), "its 'files' is of a wrong type"),
+    ("inputs", lambda r: r.update(inputs=["scenes-0123456789abcdef"]), "its inputs are not those"),
+    ("no facts", lambda r: r.pop("facts"), "it has no 'facts'"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), [f[1:] for f in FORGED], ids=[f[0] for f in FORGED])
+def test_a_record_that_no_export_writes_stops_the_import(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object], said: str
+) -> None:
+    store, archive, inside = exported(tmp_path)
+    name = next(n for n in inside if n.startswith("scenes"))
+    record = json.loads((store.folder(name) / "result.json").read_text())
+    change(record)
+    changed = {f"stages/{name}/result.json": json.dumps(record).encode()}
+    refused(tmp_path, rewritten(archive, tmp_path / "b.tar", changed, []), f"{name}: .*({said})")
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "{}", "7", '"text"', "[" * 1_000_000 + "]" * 1_000_000], ids=range(6))
+def test_a_record_of_another_shape_stops_the_import(tmp_path: Path, text: str) -> None:
+    _, archive, inside = exported(tmp_path)
+    changed = {f"stages/{inside[0]}/result.json": text.encode()}
+    refused(tmp_path, rewritten(archive, tmp_path / "b.tar", changed, []), f"{inside[0]}: ")
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "{}", "7", "[" * 100_000, '{"schema": 2}', '{"schema": []}'])
+def test_a_manifest_of_another_shape_stops_the_import(tmp_path: Path, text: str) -> None:
+    _, archive, _ = exported(tmp_path)
+    refused(tmp_path, rewritten(archive, tmp_path / "b.tar", {"manifest.json": text.encode()}, []), "damaged|layout")
+
+
+def test_a_stage_that_this_version_does_not_know_is_left_out(tmp_path: Path) -> None:
     store, archive, inside = exported(tmp_path)
     record = json.loads((store.folder(inside[0]) / "result.json").read_text())
-    record["key"] = "f" * 64
+    record["stage"]["later_field"] = 1
     changed = {f"stages/{inside[0]}/result.json": json.dumps(record).encode()}
+    outcome = read_archive(Store(tmp_path / "other"), rewritten(archive, tmp_path / "b.tar", changed, []))
+    assert "field 'later_field' of Scenes is unknown" in outcome.damaged[inside[0]]
+
+
+def test_a_source_of_another_shape_is_left_out(tmp_path: Path) -> None:
+    store, archive, inside = exported(tmp_path)
+    source = f"sources/{store.run(inside[-1]).source}.json"
     other = Store(tmp_path / "other")
-    assert inside[0] in read_archive(other, rewritten(archive, tmp_path / "b.tar", changed, [])).damaged
+    outcome = read_archive(other, rewritten(archive, tmp_path / "b.tar", {source: b"[[1]]"}, []))
+    assert outcome.added == inside and not (other.root / source).exists()
+
+
+def test_results_of_an_earlier_version_of_their_kind_are_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as then:
+        then.setattr(Scenes, "VERSION", Scenes.VERSION + 7)
+        then.setattr(Warmup, "VERSION", Warmup.VERSION + 7)
+        cell = chain(nano())
+        store = new_store(tmp_path)
+        finish(planned([cell], store), store)
+        inside = write_archive(store, [cell.evaluation.name], tmp_path / "then.tar")
+    outcome = read_archive(Store(tmp_path / "other"), tmp_path / "then.tar")
+    assert (outcome.added, outcome.damaged) == (inside, {})
+
+
+def test_a_damaged_result_in_place_is_replaced(tmp_path: Path) -> None:
+    store, archive, inside = exported(tmp_path)
+    (store.folder(inside[1]) / "result.json").write_text("[]")
+    assert read_archive(store, archive).added == [inside[1]]
+    store.check(inside[1])
+
+
+def sparse(name: str, size: int) -> tarfile.TarInfo:
+    """A member of some hundred bytes that unpacks to `size`, as GNU tar writes holes."""
+    info = tarfile.TarInfo(name)
+    info.pax_headers = {
+        "GNU.sparse.major": "0",
+        "GNU.sparse.minor": "1",
+        "GNU.sparse.map": "0,1",
+        "GNU.sparse.name": name,
+    }
+    info.pax_headers["GNU.sparse.size"] = str(size)
+    info.size = 1
+    return info
+
+
+def test_a_sparse_member_stops_the_import(tmp_path: Path) -> None:
+    _, archive, inside = exported(tmp_path)
+    hole = sparse(f"stages/{inside[0]}/hole.bin", 10**15)
+    refused(tmp_path, rewritten(archive, tmp_path / "b.tar", {}, [hole]), "no export writes")
+
+
+@pytest.mark.parametrize("place", ["stages/{}/more.bin", "sources/" + "a" * 64 + ".json", "stages/{}/sub/result.json"])
+def test_more_than_the_limit_stops_the_import(tmp_path: Path, place: str) -> None:
+    _, archive, inside = exported(tmp_path)
+    extra = [member(place.format(name)) for name in inside[:2]]
+    for info in extra:
+        info.size = MOST // 2
+    refused(tmp_path, rewritten(archive, tmp_path / "b.tar", {}, extra), "more than 10,000,000 bytes|damaged")
+
+
+def test_a_record_or_a_manifest_over_its_limit_stops_the_import(tmp_path: Path) -> None:
+    _, archive, inside = exported(tmp_path)
+    large = {"manifest.json": b" " * ((1 << 24) + 1)}
+    refused(tmp_path, rewritten(archive, tmp_path / "b.tar", large, []), "manifest.json of 16,777,217 bytes")
+    large = {f"stages/{inside[0]}/result.json": b" " * ((1 << 26) + 1)}
+    shutil.rmtree(tmp_path / "other")
+    refused(tmp_path, rewritten(archive, tmp_path / "c.tar", large, []), "a record has at most")
+
+
+@pytest.mark.parametrize(("kind", "size"), [(b"x", 10**12), (b"L", 10**12), (b"x", -(10**6)), (b"0", -512)])
+def test_a_header_with_a_false_length_ends_the_import_at_once(tmp_path: Path, kind: bytes, size: int) -> None:
+    _, archive, inside = exported(tmp_path)
+    info = member(f"stages/{inside[0]}/more.bin", kind)
+    info.size = size
+    bad = tmp_path / "b.tar"
+    with tarfile.open(archive) as whole:
+        end = max(m.offset_data + 512 * -(-m.size // 512) for m in whole)
+    with bad.open("wb") as file:
+        file.write(archive.read_bytes()[:end] + info.tobuf(tarfile.GNU_FORMAT) + b"\0" * 10240)
+    refused(tmp_path, bad, "no export writes|damaged")
+
+
+def test_many_headers_before_one_member_end_in_a_sentence(tmp_path: Path) -> None:
+    bad = tmp_path / "b.tar"
+    long_name = member("././@LongLink", b"L")
+    long_name.size = 5
+    bad.write_bytes((long_name.tobuf(tarfile.GNU_FORMAT) + b"name\0".ljust(512, b"\0")) * 5000)
+    refused(tmp_path, bad, "damaged")
+
+
+def test_a_file_and_a_folder_of_one_name_stop_the_import(tmp_path: Path) -> None:
+    _, archive, inside = exported(tmp_path)
+    extra = [member(f"stages/{inside[0]}/a"), member(f"stages/{inside[0]}/a/b")]
+    refused(tmp_path, rewritten(archive, tmp_path / "b.tar", {}, extra), "damaged")
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
