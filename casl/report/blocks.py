@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
+# control characters but white space, and marks that turn the direction of the text behind them
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _RAISED = re.compile(r"(?<=\w)\^([A-Za-z0-9-]+)(?:_([A-Za-z0-9]+))?")  # a lone underscore is part of a name
 
 
@@ -166,6 +168,11 @@ def section(heading: str, lines: Sequence[str], only: str = "") -> list[Block]:
 def between(texts: Sequence[Text], separator: Text) -> tuple[Text, ...]:
     """Texts with a separator between any two."""
     return tuple(chain.from_iterable((separator, text) for text in texts))[1:]
+
+
+def visible(text: str) -> str:
+    """Text with the replacement character in place of what would not be seen and could change how the rest looks."""
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def typeset(text: str, plain: Callable[[str], str], raised: Callable[[str, str], str]) -> str:

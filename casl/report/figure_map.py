@@ -6,7 +6,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING
 
-from casl.report.canvas import RED, in_picture
+from casl.report.canvas import RED, as_it_is, in_picture
 from casl.report.layout import positions, quantity
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.wording import best, has_paper, number, ours
@@ -98,8 +98,8 @@ def _frame(axes: Axes, table: Table, layer: int, *, paper: bool) -> None:
     axes.set_title(f"{whose}{what}", fontsize=11)
     axes.set_xticks(range(len(table.columns)), [in_picture(textwrap.fill(c, 12)) for c in table.columns], fontsize=9)
     axes.set_yticks(range(len(table.rows)), [in_picture(r) for r in table.rows], fontsize=9)
-    axes.set_xlabel(table.column_axis, fontsize=9)
-    axes.set_ylabel(table.row_axis if len(table.rows) > 1 else "", fontsize=9)
+    axes.set_xlabel(as_it_is(table.column_axis), fontsize=9)
+    axes.set_ylabel(as_it_is(table.row_axis) if len(table.rows) > 1 else "", fontsize=9)
     axes.tick_params(length=0)
     axes.set_xticks([x - 0.5 for x in range(1, len(table.columns))], minor=True)
     axes.set_yticks([y - 0.5 for y in range(1, len(table.rows))], minor=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from casl.errors import SpecError
-from casl.report.canvas import in_picture
+from casl.report.canvas import as_it_is, in_picture
 from casl.report.layout import positions
 from casl.report.table import Table, TableCell
 from casl.report.wording import has_paper
@@ -60,8 +60,8 @@ def _panel(axes: Axes, table: Table, *, paper: bool) -> None:
     x, y, found = points(table)
     colour = PAPER if paper else OURS
     axes.set_title("Paper" if paper else f"Ours, {table.profile}", fontsize=11)
-    axes.set_xlabel(_axis(x, found[0][1]) if found else x, fontsize=9)
-    axes.set_ylabel(_axis(y, found[0][2]) if found else y, fontsize=9)
+    axes.set_xlabel(_axis(x, found[0][1]) if found else as_it_is(x), fontsize=9)
+    axes.set_ylabel(_axis(y, found[0][2]) if found else as_it_is(y), fontsize=9)
     axes.grid(color="#e0e0e0")
     axes.tick_params(labelsize=8)
     known = []
@@ -88,7 +88,7 @@ def _label(axes: Axes, names: Mapping[tuple[float, float], list[str]]) -> None:
         left = at[0] > (low + high) / 2
         shift, side = ((-6, -6), "right") if left else ((6, -6), "left")
         axes.annotate(
-            "\n".join(words), at, xytext=shift, textcoords="offset points", fontsize=9, ha=side, va="top",
+            as_it_is("\n".join(words)), at, xytext=shift, textcoords="offset points", fontsize=9, ha=side, va="top",
         )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable
-from html import escape
+from html import escape as escaped
 from typing import assert_never
 
 from casl.report import blocks
@@ -44,6 +44,11 @@ _MARKS = {
     "small": ("<small>", "</small>"),
     **{verdict: (f'<span class="verdict v-{verdict.replace(" ", "-")}">', "</span>") for verdict in VERDICTS},
 }
+
+
+def escape(text: str) -> str:
+    """Text that HTML shows as it is."""
+    return escaped(blocks.visible(text))
 
 
 def write(page: blocks.Page) -> str:

@@ -121,8 +121,9 @@ def _size(lines: Sequence[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that LaTeX shows as it is; letters beyond European ones, which stop pdflatex, become "?"."""
-    return "".join(_SPECIAL.get(c, c if ord(c) < 0x180 else "?") for c in " ".join(text.split()))
+    """Text that LaTeX shows as it is; letters beyond European ones and control characters, which stop pdflatex, become
+    "?"."""
+    return "".join(_SPECIAL.get(c, c if c.isprintable() and ord(c) < 0x180 else "?") for c in " ".join(text.split()))
 
 
 def _heads(table: Table) -> list[str]:
@@ -149,7 +150,9 @@ def _block(table: Table, head: str, rows: Sequence[str], text: Callable[[int], s
 
 
 def _row(heading: str, texts: list[str]) -> str:
-    return f"{_heading(heading)} & {' & '.join(texts)} \\\\"
+    first = _heading(heading)
+    guard = "{}" if first[:1] in ("[", "*") else ""  # which the line break before it would take for its own argument
+    return f"{guard}{first} & {' & '.join(texts)} \\\\"
 
 
 def _heading(text: str) -> str:
@@ -228,4 +231,4 @@ def _caption(table: Table) -> str:
 
 
 def _label(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name)
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in name)

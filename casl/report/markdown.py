@@ -18,7 +18,7 @@ _MARKS = {
 
 def plain(text: str) -> str:
     """Text that Markdown shows as it is, on one line and without spaces at its ends."""
-    return re.sub(r"([\\`*_{}\[\]<>#|^~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>#|^~]|&(?=#?\w+;))", r"\\\1", blocks.visible(" ".join(text.split())))
 
 
 def spaced(text: str) -> str:
@@ -27,22 +27,28 @@ def spaced(text: str) -> str:
     return f"{' ' * text[:1].isspace()}{words}{' ' * (text[-1:].isspace() and bool(words))}"
 
 
+def begun(line: str) -> str:
+    """A line that Markdown takes for text, although it may begin as a list or an underlined heading does."""
+    return re.sub(r"^(\d*)([-+=.)])(?=[-+=\s]|$)", r"\1\\\2", line)
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How Markdown is written.
 
-    escaped: escapes text. beside: escapes text beside raised letters. narrow: a table's rule has no spaces and aligns
-    nothing.
+    escaped: escapes text. beside: escapes text beside raised letters. begun: escapes how a line begins. narrow: a
+    table's rule has no spaces and aligns nothing.
     """
 
     escaped: Callable[[str], str] = spaced
     beside: Callable[[str], str] = plain  # so "AP^e of" loses its space: reports have always been written so
+    begun: Callable[[str], str] = begun
     narrow: bool = False
 
 
 REPORT = Dialect()
 SEARCH = Dialect(beside=spaced)
-PROSE = Dialect(escaped=str, beside=str, narrow=True)  # for pages whose source people read
+PROSE = Dialect(escaped=str, beside=str, begun=str, narrow=True)  # for pages whose source people read
 
 
 def write(page: blocks.Page, dialect: Dialect = REPORT) -> str:
@@ -67,17 +73,18 @@ def _block(block: blocks.Block, dialect: Dialect) -> str | None:
         case blocks.Caution():
             return f"> **{text(block.text).removesuffix('.')}.**"
         case blocks.Paragraph():
-            return text(block.text)
+            return dialect.begun(text(block.text))
         case blocks.Bullets() | blocks.Lines(bullets=True):
             return "\n".join(f"- {text(line)}" for line in block.texts)
         case blocks.Lines():
-            return "\n".join(f"{text(line)}  " for line in block.texts)
+            return "\n".join(f"{dialect.begun(text(line))}  " for line in block.texts)
         case blocks.Rows():
             return _rows(block, dialect)
         case blocks.Picture():
             return f"![{text(block.alt)}]({block.png})" if isinstance(block.png, str) else None
         case blocks.Preformatted():
-            return f"```\n{block.text}\n```"
+            fence = "`" * max(3, _longest(block.text) + 1)
+            return f"{fence}\n{blocks.visible(block.text)}\n{fence}"
         case blocks.Group():
             return None if block.only == "html" else write_blocks(block.blocks, dialect)
         case blocks.Grid():
@@ -105,9 +112,20 @@ def _text(text: blocks.Text, dialect: Dialect) -> str:
         case blocks.Link():
             return _text(text.text, dialect)
         case blocks.Marked("code", str(name)):
-            return f"`{name}`"  # nothing is escaped within
+            return _code(name)
         case blocks.Marked("unbroken"):
             return _text(text.text, dialect).replace(" ", "\N{NO-BREAK SPACE}")
         case blocks.Marked():
             return _text(text.text, dialect).join(_MARKS.get(text.style, ("", "")))
     assert_never(text)
+
+
+def _code(text: str) -> str:
+    """On one line; nothing is escaped within, so that more backticks stand around it than in it."""
+    line, marks = " ".join(blocks.visible(text).splitlines()), "`" * (_longest(text) + 1)
+    return f"{marks} {line} {marks}" if "`" in line else f"`{line}`"
+
+
+def _longest(text: str) -> int:
+    """Backticks in the longest run of them."""
+    return max(map(len, re.findall("`+", text)), default=0)

@@ -30,6 +30,8 @@ _TABLE_FIELDS = (
     *("folder", "rows", "columns", "figure", "baseline"),
 )
 
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # the last four are the wide forms of the others
+
 
 def write_table(table: Table, folder: Path, mlflow: str = MLFLOW) -> list[Path]:
     """Write <folder>/<name>.json, .csv, .md, .tex, .png and .html; each file is whole or as it was.
@@ -102,5 +104,19 @@ def to_csv(table: Table) -> str:
     for record in _records(table):
         record["values"] = " ".join(str(v) for v in record["values"])
         record["gain_images"] = " ".join(str(v) for v in record["gain_images"] or ())
-        writer.writerow([*("" if record[n] is None else record[n] for n in fields), table.warning])
+        writer.writerow([*(_csv_field(record[n]) for n in fields), table.warning])
     return text.getvalue()
+
+
+def _csv_field(value: Any) -> Any:
+    """A value as a spreadsheet shows it: text that it would compute as a formula stands behind an apostrophe."""
+    if not isinstance(value, str):
+        return "" if value is None else value
+    return f"'{value}" if value.lstrip()[:1] in _FORMULA and not _is_numbers(value) else value
+
+
+def _is_numbers(text: str) -> bool:
+    try:
+        return bool([float(part) for part in text.split()])
+    except ValueError:
+        return False

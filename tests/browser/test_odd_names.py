@@ -1,0 +1,28 @@
+"""Pages with names that are markup, as a browser shows them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from casl.report.table_page import to_html
+from tests.browser.driver import browser, missing
+from tests.report.odd_names import ODD, named
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.skipif(bool(missing()), reason=missing())]
+
+ACTIVE = "script, iframe, object, [onerror], [onmouseover], [href^='javascript:']"
+
+
+def test_nothing_of_a_name_runs_and_all_of_it_is_seen(tmp_path: Path) -> None:
+    with browser(tmp_path) as window:
+        for key, name in ODD.items():
+            page = tmp_path / f"{key}.html"
+            page.write_text(to_html(named(name), b"", ""))
+            window.go(page.as_uri())
+            assert window.run(f'return document.querySelectorAll("{ACTIVE}").length') == 0
+            assert window.run("return document.title") != "taken"
+            shown = " ".join(window.run("return document.body.textContent").split())
+            if key not in ("controls", "backwards", "separators"):
+                assert " ".join(name.split()) in shown, key
