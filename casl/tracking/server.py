@@ -76,13 +76,28 @@ def _silent(logger: logging.Logger) -> Iterator[None]:
 
 
 @contextmanager
+def _damage_told(uri: str, store: Path) -> Iterator[None]:
+    """Turn any error into one that says what to remove, if MLflow's database in a file is damaged."""
+    try:
+        yield
+    except Exception as error:
+        if uri.startswith(SQLITE) and is_damaged(database(uri)):
+            raise TrackingError(
+                f"the database of MLflow, {database(uri)}, is damaged; the results are whole in {store}.\n"
+                "  remove that file, and `casl sync` logs all of them into a new one."
+            ) from error
+        raise
+
+
+@contextmanager
 def tracking_errors(uri: str, store: Path, *, reading: bool = False) -> Iterator[None]:
     """Turn errors of MLflow, its database and the network into one TrackingError that says that nothing is lost."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        yield
+        with _damage_told(uri, store):
+            yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
         reason = _without_user((str(error).strip().splitlines() or [type(error).__name__])[0], uri)
         if reading:  # without its cause, whose text may hold a password
@@ -131,6 +146,19 @@ def open_client(uri: str, artifacts: Path) -> Any:
 def database(uri: str) -> Path:
     """The file behind an sqlite:/// address."""
     return Path(uri.removeprefix(SQLITE))
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether a file is no SQLite database, or one with damaged pages; False where that cannot be told."""
+    if not path.is_file():
+        return False
+    try:
+        with closing(sqlite3.connect(path, timeout=PATIENCE_S)) as connection:
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",))
+    except sqlite3.OperationalError:  # held by another process
+        return False
+    except sqlite3.DatabaseError:
+        return True
 
 
 def make_database(uri: str, artifacts: Path) -> None:

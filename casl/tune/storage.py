@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from casl.errors import StoreError
 from casl.files import disk_errors
-from casl.tracking.server import exclusive
+from casl.tracking.server import exclusive, is_damaged
 
 SQLITE = "sqlite:///"
 PATIENCE_S = 60
@@ -44,6 +44,11 @@ def open_storage(url: str) -> BaseStorage:
         return RDBStorage(url, engine_kwargs={"connect_args": {"timeout": PATIENCE_S}})
     except (SQLAlchemyError, sqlite3.Error, ImportError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
+        if url.startswith(SQLITE) and is_damaged(path := Path(url.removeprefix(SQLITE))):
+            raise StoreError(
+                f"the Optuna storage {path} is damaged ({reason[0]}); the stages of its trials are whole.\n"
+                f"  remove {path}, and the same command searches anew, with every stage that it finds done."
+            ) from error
         raise StoreError(
             f"cannot open the Optuna storage {url}: {reason[0]}\n"
             "  any address that Optuna takes will do, such as sqlite:////folder/study.db or postgresql://user@host/name"

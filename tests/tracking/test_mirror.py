@@ -216,10 +216,19 @@ def test_a_database_held_by_another_process_is_reported_in_seconds(store: Shelf)
     assert mirror.sync(runs, {}) == 1
 
 
-def test_a_file_that_is_no_database_is_reported(store: Shelf) -> None:
-    (store.root / "mlflow.db").write_text("not a database, and longer than the header of one would be " * 9)
-    with pytest.raises(TrackingError, match="not a database"):
-        Mirror(store.root).sync([store.commit(VAL)], {})
+@pytest.mark.parametrize("damage", ["text", "pages", "cut"])
+def test_a_damaged_database_is_named_with_what_to_remove(store: Shelf, damage: str) -> None:
+    path, runs = store.root / "mlflow.db", [store.commit(VAL)]
+    whole = path.read_bytes()
+    path.write_bytes(
+        {"text": b"not a database " * 9, "pages": whole[:4096] + b"\xff" * (len(whole) - 4096), "cut": whole[:9000]}[
+            damage
+        ]
+    )
+    with pytest.raises(TrackingError, match=r"mlflow\.db, is damaged.*\n  remove that file, and `casl sync`"):
+        Mirror(store.root).sync(runs, {})
+    path.unlink()
+    assert Mirror(store.root).sync(runs, {}) == 1
 
 
 SYNC = """

@@ -141,6 +141,18 @@ def test_a_storage_that_cannot_be_opened_is_explained(url: str) -> None:
         open_storage(url)
 
 
+@pytest.mark.parametrize("damage", ["text", "pages"])
+def test_a_damaged_database_is_named_with_what_to_remove(tmp_path: Path, damage: str) -> None:
+    url, path = default_url(tmp_path), tmp_path / "optuna.db"
+    open_storage(url)
+    whole = path.read_bytes()
+    path.write_bytes(b"not a database " * 9 if damage == "text" else whole[:4096] + b"\xff" * (len(whole) - 4096))
+    with pytest.raises(StoreError, match=r"optuna\.db is damaged.*\n  remove .*optuna\.db"):
+        open_storage(url)
+    path.unlink()
+    assert open_storage(url).get_all_studies() == []
+
+
 def test_a_journal_file_serves_as_well(tmp_path: Path) -> None:
     storage = open_storage(str(tmp_path / "study.journal"))
     optuna.create_study(storage=storage, study_name="s")
