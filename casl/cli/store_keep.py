@@ -9,7 +9,7 @@ from typing import Any
 
 from casl.cli.study import counter
 from casl.errors import SpecError, StoreError
-from casl.runner.archive import read_archive, write_archive
+from casl.runner.archive import outside_git, read_archive, write_archive
 from casl.runner.foreign import TOTAL_BYTES
 from casl.runner.gc import Garbage, find, remove
 from casl.runner.results import find_stage
@@ -92,10 +92,12 @@ def export_command(options: argparse.Namespace) -> int:
     store, target = Store(Path(options.store)), Path(options.output)
     names = [find_stage(store.names(), key) for key in options.keys]
     inside = write_archive(store, names, target, counter("writing stages"))
-    size = target.stat().st_size
+    size, extra = target.stat().st_size, outside_git(store, inside)
     if options.json:
-        print(json.dumps({"archive": str(target), "stages": inside, "bytes": size}, indent=1))
+        print(json.dumps({"archive": str(target), "stages": inside, "bytes": size, "outside_git": extra}, indent=1))
         return 0
+    if extra:
+        print(f"with the content of files that git did not know when the results were made: {', '.join(extra)}")
     print(f"{target}: {len(inside)} stages, {size:,} bytes; `casl store import {target}` takes them over elsewhere")
     return 0
 

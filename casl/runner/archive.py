@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import tarfile
 import uuid
@@ -32,6 +33,8 @@ from casl.runner.store import Store
 from casl.spec.kinds import Train
 
 SCHEMA = 1
+# as casl.runner.provenance adds a file; one that git knows has a line of its index there
+_ADDED = re.compile(r"^diff --git a/(.*) b/\1\nnew file mode \d+\n--- /dev/null$", re.MULTILINE)
 COPY = 1 << 20  # bytes at a time
 
 Progress = Callable[[int, int], None]
@@ -91,6 +94,12 @@ def write_archive(
         finally:
             aside.unlink(missing_ok=True)
     return inside
+
+
+def outside_git(store: Store, names: Iterable[str]) -> list[str]:
+    """Files that git did not know when stages were made, whose content an archive of these takes along, sorted."""
+    diffs = {path for path in _sources(store, names) if path.suffix == ".diff"}
+    return sorted({name for path in diffs for name in _ADDED.findall(path.read_text(errors="replace"))})
 
 
 @dataclass

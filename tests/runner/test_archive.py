@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any
 import pytest
 
 from casl.errors import StoreError
-from casl.runner.archive import read_archive, with_ancestors, write_archive
+from casl.runner.archive import outside_git, read_archive, with_ancestors, write_archive
+from casl.runner.provenance import read_code
 from casl.runner.store import Store
 from casl.spec import Scenes, Warmup, ancestors
 from casl.spec.freeze import freeze
 from casl.spec.schedule import times
-from tests.runner.finished import finish, planned
+from tests.runner.finished import commit, finish, planned
 from tests.runner.stores import NANO, RECIPE, chain, committed, nano, new_store, scenes
 
 CELL = chain(NANO, 2)
@@ -326,6 +328,26 @@ def test_a_damaged_result_is_not_exported(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="damaged"):
         write_archive(store, [inside[-1]], archive)
     assert list(archive.parent.iterdir()) == []
+
+
+def test_files_that_git_does_not_know_are_named(tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    (repository / "casl").mkdir(parents=True)
+    git = ["git", "-C", str(repository), "-c", "user.name=a", "-c", "user.email=b"]
+    (repository / "casl" / "known.py").write_text("a = 1\n")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    (repository / "casl" / "known.py").write_text("a = 2\n")
+    (repository / "casl" / "my keys.py").write_text("secret = 1\n")
+    (repository / "casl" / "staged.py").write_text("b = 1\n")
+    subprocess.run([*git, "add", "casl/staged.py"], check=True)
+    state = read_code(repository)
+    store = new_store(tmp_path)
+    diff = store.root / "sources" / f"{state.digest}.diff"
+    diff.parent.mkdir()
+    diff.write_text(state.diff)
+    commit(store, scenes(), diff=state.digest)
+    assert outside_git(store, [scenes().name]) == ["casl/my keys.py"]
 
 
 def test_a_lost_ancestor_is_named(tmp_path: Path) -> None:
