@@ -16,6 +16,7 @@ from typing import Any
 from casl.errors import StoreError
 
 SYNC_THREADS = 16
+FULL = "the disk is full. Free some space and repeat the command; nothing finished is lost."
 
 
 @contextmanager
@@ -24,8 +25,8 @@ def disk_errors(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = "the disk is full. Free some space and repeat the command; nothing finished is lost."
+        if is_full(error):
+            advice = FULL
         elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             advice = (
                 "the folder cannot be written. Choose another with STORE=... or REPORTS=..., or change its permissions."
@@ -33,6 +34,13 @@ def disk_errors(what: str, path: Path) -> Iterator[None]:
         else:
             advice = f"{error.strerror or error}. Choose another folder with STORE=... or REPORTS=..."
         raise StoreError(f"cannot {what} {path}: {advice}") from error
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk is full, also one of a library that has no number for it."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -46,7 +46,8 @@ def test_a_disk_that_fills_up_fails_what_does_not_fit_and_a_later_run_goes_on(sm
     store = Store(small_disk / "store")
     _, summary, watcher = run([cell], store)
     assert summary.failed
-    assert any("the disk is full" in error or "No space left" in error for _, error in watcher.ended.values())
+    reasons = [error for status, error in watcher.ended.values() if status == "failed"]
+    assert reasons and all("the disk is full" in reason and "Errno" not in reason for reason in reasons)
     ballast.unlink()
     _, summary, _ = run([cell], store)
     assert not summary.failed

@@ -13,6 +13,7 @@ from typing import Any
 
 from casl.catalog import load
 from casl.errors import CaslError, DeviceMemoryError, PeerLostError, StageError, StoppedError, StoreError
+from casl.files import FULL, is_full
 from casl.runner.lease import Lease
 from casl.runner.provenance import origin, provenance
 from casl.runner.store import Store
@@ -186,9 +187,11 @@ def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[
 
 
 def _sentence(error: Exception) -> str:
-    """The message for people: casl's own errors as they are, any other with its type and place."""
+    """The message for people: casl's own errors as they are, that of a full disk, any other with its type and place."""
     if isinstance(error, CaslError):
         return str(error)
+    if is_full(error):
+        return FULL
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
 

@@ -57,8 +57,8 @@ class Lease:
         return self.is_ours()
 
     def release(self) -> None:
-        """Write the last line: this attempt has ended, finished or not."""
-        with contextlib.suppress(FileNotFoundError), self.path.open("r+b", buffering=0) as file:
+        """Write the last line: this attempt has ended, finished or not. Without it the owner soon counts as dead."""
+        with contextlib.suppress(OSError), self.path.open("r+b", buffering=0) as file:
             file.seek(0, os.SEEK_END)
             file.write(b"\n" + json.dumps({"seconds": round(time.monotonic() - self.began, 3)}).encode() + b"\n")
 

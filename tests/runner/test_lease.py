@@ -160,3 +160,11 @@ def test_every_attempt_is_remembered(tmp_path: Path) -> None:
     assert [sorted(a) for a in store.leases.attempts(scenes().name)] == [["host", "seconds", "started"]] * 2
     second.release()
     assert store.run(scenes().name).status == "not run"
+
+
+def test_a_lease_ends_also_where_its_last_line_does_not_fit_on_the_disk(tmp_path: Path) -> None:
+    mine = Leases(tmp_path).acquire(NAME)
+    assert mine
+    mine.path.unlink()
+    mine.path.symlink_to("/dev/full")
+    mine.release()

@@ -96,3 +96,17 @@ def test_a_store_where_a_file_is_in_the_way_says_what_is_wrong(tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot make the store"):
         Store(tmp_path / "file" / "store")
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "x"), True),
+        (OSError(errno.EDQUOT, "x"), True),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), True),
+        (OSError(errno.EACCES, "x"), False),
+        (ValueError("x"), False),
+    ],
+)
+def test_a_full_disk_is_known_whichever_library_met_it(error: Exception, full: bool) -> None:
+    assert files.is_full(error) == full
