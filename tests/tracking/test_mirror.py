@@ -21,6 +21,7 @@ from casl.spec.run import Use
 from casl.tracking.mirror import Mirror
 from casl.tracking.run import read_curves
 from casl.tracking.server import database, make_database, quiet_mlflow, ui_command
+from tests.report.odd_names import ODD
 from tests.tracking.shelf import EVALUATE, FINETUNE, LABELED, LABELER, PSEUDO, VAL, WARMUP, Shelf
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -231,10 +232,20 @@ def test_a_damaged_database_is_named_with_what_to_remove(store: Shelf, damage: s
     assert Mirror(store.root).sync(runs, {}) == 1
 
 
+@pytest.mark.parametrize("name", ["script", "input", "lines", "controls", "backwards", "long"])
+def test_names_that_are_markup_reach_mlflow_as_they_are(store: Shelf, name: str) -> None:
+    mirror = Mirror(store.root, experiment=f"casl {ODD[name]}")
+    assert mirror.sync([store.commit(VAL)], {VAL.name: [Use(ODD[name], ODD[name])]}) == 1
+    names = [e.name for e in client(mirror).search_experiments()]
+    assert [n for n in names if n != "Default"] == [f"casl {ODD[name]}"]
+    assert len(active(mirror)) == 1
+
+
 SYNC = """
 import sys
 from pathlib import Path
 from casl.tracking.mirror import Mirror
+from tests.report.odd_names import ODD
 from tests.tracking.shelf import VAL, Shelf
 store = Shelf(Path(sys.argv[1]))
 print(Mirror(store.root, sys.argv[2]).sync([store.commit(VAL)], {}))
