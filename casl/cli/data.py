@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
+from casl.cli import data_import
 from casl.cli.plan import default_jobs
 from casl.cli.study import counter, crowds_option, known_names
 from casl.errors import SpecError
@@ -19,7 +20,7 @@ MOST_UNSEEN = 0.1  # share of objects
 
 
 def add(verbs: Any) -> None:
-    """Verbs `data check`, `data prepare` and `data scenes`."""
+    """The verbs of `data`; `import` and `split` are in data_import.py."""
     data = verbs.add_parser("data", help="check a data set, or make one").add_subparsers(dest="what", required=True)
     check = data.add_parser("check", help="validate every file and print counts as JSON")
     check.add_argument("path", help="folder of the set")
@@ -37,6 +38,7 @@ def add(verbs: Any) -> None:
     prepare.add_argument("--jobs", type=int, default=0, metavar="N", help="processes that read (default one a core)")
     prepare.add_argument("--json", action="store_true", help="print the report as JSON")
     prepare.set_defaults(command=data_prepare_command)
+    data_import.add(data)
     scenes = data.add_parser("scenes", help="write the built-in data set into a folder")
     scenes.add_argument("path", help="folder of the set, made if missing")
     scenes.add_argument("--json", action="store_true", help="print what was written as JSON")

@@ -61,6 +61,16 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl data prepare openimages open-images/ --out set", "adds the base scale"),
         ("casl data prepare places places365/ --out set", "adds small and large"),
     ),
+    "casl data import": (
+        ("casl data import export/ --out set", "a tenth labeled, a fifth of all for val, the rest unlabeled"),
+        ("casl data import export/ --out set --unlabeled photos/", "all labels, and photos without any"),
+        ("casl data import export/ --out set --labeled 5% --val 200 --seed 1 --fold 2", "as you say"),
+        ("casl data import brush/ --out set --crowds-are-objects", "masks that were drawn with CVAT's brush"),
+    ),
+    "casl data split": (
+        ("casl data split set --out set5 --labeled 5%", "fewer labels, the same val"),
+        ("casl data split set --out all --protocol", "1, 2, 5 and 10 % in five folds, 20 sets"),
+    ),
     "casl data scenes": (
         ("casl data scenes scenes", "the built-in set as COCO files, to look at"),
         ("casl data scenes scenes --labeled 1000 --unlabeled 2000 --val 200 --size 128", "a larger one"),

@@ -47,7 +47,7 @@ def test_the_reference_in_docs_is_that_of_the_parser() -> None:
         ("run table4 --profle smoke", "did you mean '--profile'"),
         ("data chekc x", "did you mean 'check'"),
         ("show a b", "unexpected argument 'b'"),
-        ("data", "verbs: check, prepare, scenes"),
+        ("data", "verbs: check, prepare, import, split, scenes"),
         ("score --gt g.json", "--dt, --metric"),
     ],
 )

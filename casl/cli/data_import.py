@@ -1,0 +1,136 @@
+"""Verbs `data import` and `data split`: a set from what annotation tools export, or from another set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from casl.cli.parser import installed_version
+from casl.cli.plan import default_jobs
+from casl.cli.study import counter, crowds_option, say
+from casl.errors import SpecError
+
+
+def add(data: Any) -> None:
+    """Verbs `data import` and `data split`."""
+    command = data.add_parser("import", help="make a set of what an annotation tool exported")
+    command.add_argument("source", metavar="SRC", help="folder of VOC, YOLO, LabelMe, COCO or VIA files, or of images")
+    command.add_argument("--unlabeled", metavar="DIR", help="folder of further images, without labels")
+    command.add_argument("--format", metavar="NAME", help="where a folder has files of several: voc, yolo, coco ...")
+    _shared(command)
+    command.set_defaults(command=data_import_command)
+    split = data.add_parser("split", help="draw the splits of a set anew, into another folder")
+    split.add_argument("source", metavar="SET", help="folder of the set, which stays as it is")
+    split.add_argument("--protocol", action="store_true", help="1, 2, 5 and 10 %% of the labels in five folds")
+    _shared(split)
+    split.set_defaults(command=data_split_command)
+
+
+def _shared(command: argparse.ArgumentParser) -> None:
+    crowds_option(command)
+    command.add_argument("--out", required=True, metavar="SET", help="folder to make; must not be there")
+    command.add_argument("--labeled", metavar="N%", help="share or number of images that keep their labels")
+    command.add_argument(
+        "--val", metavar="N%", help="share or number of labeled images for val (default: the source's)"
+    )
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of all that is drawn (default 0)")
+    command.add_argument("--fold", type=int, metavar="K", help="another draw of labeled, with the same val (default 0)")
+    command.add_argument("--near-copies-apart", action="store_true", help="near copies may be in different splits")
+    command.add_argument("--copy", action="store_true", help="copy images instead of linking them")
+    command.add_argument("--jobs", type=int, default=0, metavar="N", help="threads that read (default one a core)")
+    command.add_argument("--json", action="store_true", help="print the manifest as JSON")
+
+
+def data_import_command(options: argparse.Namespace) -> int:
+    """Import a folder."""
+    from casl.data.importing.make import import_set, read_source
+
+    plan = _plan(options)
+    source = read_source(Path(options.source), options.format, options.crowds_are_objects)
+    unlabeled = Path(options.unlabeled) if options.unlabeled else None
+    manifest = import_set(source, Path(options.out), plan, _how(options, "import"), unlabeled)
+    _show(options, manifest)
+    return 0
+
+
+def data_split_command(options: argparse.Namespace) -> int:
+    """Draw a set's splits anew, once or as the literature does."""
+    from casl.data.importing.make import import_set, protocol
+    from casl.data.importing.native import read_set
+
+    plan, out, how = _plan(options), Path(options.out), _how(options, "split")
+    source = read_set(Path(options.source), options.crowds_are_objects)
+    if not options.protocol:
+        _show(options, import_set(source, out, plan, how))
+        return 0
+    if options.labeled or options.val or options.fold is not None:
+        raise SpecError("--protocol sets the shares and folds itself; leave out --labeled, --val and --fold.")
+    made = protocol(source, out, options.seed, how)
+    if options.json:
+        print(json.dumps(made, indent=1, ensure_ascii=False))
+        return 0
+    for name, manifest in made.items():
+        counts = ", ".join(f"{_count(manifest, split)} {split}" for split in ("labeled", "val", "unlabeled"))
+        print(f"{out / name}: {counts}{_lacking(manifest)}")
+    return 0
+
+
+def _plan(options: argparse.Namespace) -> Any:
+    from casl.data.importing.assign import Plan
+    from casl.data.importing.draw import Share
+
+    labeled, val = (Share(text) if text else None for text in (options.labeled, options.val))
+    return Plan(labeled, val, options.seed, options.fold or 0)
+
+
+def _how(options: argparse.Namespace, verb: str) -> Any:
+    from casl.data.importing.make import How
+
+    told = {"command": f"casl data {verb} {shlex.join(_words(options))}", "version": installed_version()}
+    jobs = options.jobs or default_jobs()
+    return How(told, options.copy, options.near_copies_apart, jobs, counter("reading images"))
+
+
+def _words(options: argparse.Namespace) -> list[str]:
+    """The options as they would be typed."""
+    words = [options.source]
+    for name, value in sorted(vars(options).items()):
+        if name in ("source", "command", "verb", "what", "json", "jobs") or value is None or value is False:
+            continue
+        words += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+    return words
+
+
+def _count(manifest: dict[str, Any], split: str) -> int:
+    return int(manifest["splits"].get(split, {}).get("images", 0))
+
+
+def _lacking(manifest: dict[str, Any]) -> str:
+    lacking = manifest["classes_lacking"].get("labeled", {})
+    return f"; labeled lacks {len(lacking)} of {len(manifest['classes'])} classes" if lacking else ""
+
+
+def _show(options: argparse.Namespace, manifest: dict[str, Any]) -> None:
+    """The manifest for people, or as JSON."""
+    if options.json:
+        print(json.dumps(manifest, indent=1, ensure_ascii=False))
+    for split in ("labeled", "val", "unlabeled"):
+        found = manifest["splits"].get(split, {"images": 0, "objects": 0})
+        objects = "" if split == "unlabeled" else f", {found['objects']} objects"
+        say(options, f"{split:>10}: {found['images']} images{objects}")
+    for split, names in manifest["classes_lacking"].items():
+        listed = ", ".join(f"{name} ({count})" for name, count in list(names.items())[:10])
+        say(options, f"no object in {split} of: {listed}{', ...' * (len(names) > 10)} (images that have one)")
+    for what, count in manifest["left_out_or_changed"].items():
+        say(options, f"left out or changed: {count} {what}")
+    near = manifest["near_copies"]
+    if near["groups"]:
+        fate = "may be in different splits, as asked" if near["apart"] else "stay in one split each"
+        say(options, f"{near['images']} images are near copies of another, in {near['groups']} groups, which {fate}")
+    for what, count in near.items():
+        if what not in ("groups", "images", "apart"):
+            say(options, f"{count} images {what}")
+    say(options, f"next: casl data check {shlex.quote(options.out)}")

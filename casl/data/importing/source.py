@@ -1,0 +1,204 @@
+"""What a reader hands on: images with shapes, in the pixels that the annotation tool showed."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+from urllib.parse import unquote
+
+from casl.coco.masks import Rle
+from casl.data.importing.looks import files_under, is_image
+from casl.data.importing.splits import split_of
+from casl.errors import DataError, unknown
+
+Points = tuple[float, ...]  # x, y, x, y, ...
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One annotated object.
+
+    Attributes:
+        name: of its class.
+        box: x, y, width, height in pixels of the image.
+        polygons: its mask as polygons, or
+        rle: as run lengths; neither for a box.
+        crowd: COCO's iscrowd.
+        where: file and place in it, for messages.
+    """
+
+    name: str
+    box: tuple[float, float, float, float]
+    where: str
+    polygons: tuple[Points, ...] = ()
+    rle: Rle | None = None
+    crowd: bool = False
+
+
+@dataclass
+class Picture:
+    """One image.
+
+    Attributes:
+        path: its file.
+        shapes: its objects; none is legal.
+        annotation: the file that says so; None for an image that is in no annotation file, and so unlabeled.
+        split: "train", "val" or "test" where the source says it.
+        stated: width and height as the annotation file has them, None where it has none.
+    """
+
+    path: Path
+    shapes: list[Shape] = field(default_factory=list)
+    annotation: Path | None = None
+    split: str | None = None
+    stated: tuple[int, int] | None = None
+
+
+@dataclass
+class Source:
+    """All that was read.
+
+    Attributes:
+        form: name of the format.
+        root: folder that paths are told relative to.
+        pictures: every image.
+        classes: names in the order of the source; alphabetical where it has no order.
+        left_out: what is not taken over, by reason.
+    """
+
+    form: str
+    root: Path
+    pictures: list[Picture]
+    classes: list[str]
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+class Folder:
+    """The files of a source, and where the images are that annotation files name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files = list(files_under(root))
+        self.images = [path for path in self.files if is_image(path)]
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[Path]]:
+        found: dict[str, list[Path]] = {}
+        for path in self.images:
+            found.setdefault(_plain(path.name), []).append(path)
+        return found
+
+    def ending(self, *suffixes: str) -> list[Path]:
+        """Files with one of these suffixes, in lower case."""
+        return [path for path in self.files if path.suffix.lower() in suffixes]
+
+    def relative(self, path: Path) -> str:
+        """A path as messages and the manifest have it."""
+        return path.relative_to(self.root).as_posix()
+
+    def image(self, named: object, annotation: Path) -> Path:
+        """The image that an annotation file names.
+
+        Tools write names relative to folders of their own ("../../upload/3/a.jpg", "C:\\data\\a.jpg"), so among the
+        files of that name the one counts whose folders agree longest, then one near the annotation file. Names are
+        compared in Unicode's composed form, since macOS stores the decomposed one.
+
+        Raises:
+            DataError: no such image, or several that it may be.
+        """
+        if not isinstance(named, str) or not named.strip() or "\0" in named:
+            raise DataError(f"{annotation}: the name of its image is missing or no text ({named!r:.80}).")
+        wanted = PurePosixPath(_plain(named.replace("\\", "/"))).parts
+        if wanted and wanted[-1] not in self._by_name:  # Label Studio and VIA may write names as addresses have them
+            wanted = tuple(unquote(part) for part in wanted)
+        choices = self._by_name.get(wanted[-1], []) if wanted else []
+        if not choices:
+            self._missing(wanted[-1] if wanted else named, annotation)
+        ranks = [(self._agreeing(path, wanted), _nearness(path, annotation)) for path in choices]
+        best = [path for path, rank in zip(choices, ranks, strict=True) if rank == max(ranks)]
+        if len(best) > 1:
+            places = " and ".join(self.relative(path) for path in best[:2])
+            raise DataError(f"{annotation}: {named!r} may be {places}; rename one of them.")
+        return best[0]
+
+    def _agreeing(self, path: Path, wanted: tuple[str, ...]) -> int:
+        parts = [_plain(part) for part in path.relative_to(self.root).parts]
+        count = 0
+        while count < min(len(parts), len(wanted)) and parts[-1 - count] == wanted[-1 - count]:
+            count += 1
+        return count
+
+    def _missing(self, name: str, annotation: Path) -> NoReturn:
+        problem = unknown("image", name, self._by_name) if len(self._by_name) <= 10 else f"no image {name!r}"
+        near = next((other for other in self._by_name if other.casefold() == name.casefold()), None)
+        hint = f"; {near!r} differs in case" if near else ""
+        raise DataError(
+            f"{annotation}: {problem.partition('; known')[0]} in {self.root}{hint}.\n"
+            "  Put the images there, or take the entry out of the annotations."
+        )
+
+    def with_unlabeled(self, pictures: Iterable[Picture]) -> list[Picture]:
+        """The pictures that were read, and those images that no annotation file names.
+
+        Raises:
+            DataError: an image that two annotation files describe.
+        """
+        found: dict[Path, Picture] = {}
+        for picture in pictures:
+            if (other := found.setdefault(picture.path, picture)) is not picture:
+                both = sorted({str(other.annotation), str(picture.annotation)})
+                raise DataError(f"{picture.path}: described twice, in {' and '.join(both)}; keep one of them.")
+        rest = [Picture(path, split=split_of(path, self.root)) for path in self.images if path not in found]
+        return sorted([*found.values(), *rest], key=lambda picture: picture.path)
+
+
+def box_around(points: Points) -> tuple[float, float, float, float]:
+    """x, y, width, height of the box around points x, y, x, y, ..."""
+    xs, ys = points[::2], points[1::2]
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
+
+def read_text(path: Path) -> str:
+    """The text of a small file.
+
+    Raises:
+        DataError: it cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}).") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
+
+
+def numbers(texts: Iterable[object], where: str) -> Points:
+    """Finite numbers.
+
+    Raises:
+        DataError: one of them is something else.
+    """
+    found = []
+    for text in texts:
+        try:
+            value = float(text) if isinstance(text, str | int | float) and not isinstance(text, bool) else float("nan")
+        except (ValueError, OverflowError):
+            value = float("nan")
+        if not abs(value) < float("inf"):
+            raise DataError(f"{where}: {text!r:.60} is no finite number.")
+        found.append(value)
+    return tuple(found)
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _nearness(path: Path, annotation: Path) -> int:
+    """How many folders an image shares with an annotation file."""
+    return sum(1 for a, b in zip(path.parent.parts, annotation.parent.parts, strict=False) if a == b)

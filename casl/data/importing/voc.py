@@ -1,0 +1,103 @@
+"""Pascal VOC: one XML file an image, as VOC itself, LabelImg, CVAT and Roboflow write it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+from casl.data.importing.looks import format_of
+from casl.data.importing.source import Folder, Picture, Points, Shape, Source, box_around, numbers, read_text
+from casl.data.importing.splits import WORDS, split_of
+from casl.errors import DataError
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def read_voc(folder: Folder) -> Source:
+    """Every XML file whose root is <annotation>. Masks in SegmentationObject/ are not read.
+
+    Corners are edges of boxes, as LabelImg, CVAT and Roboflow write them. In VOC's own files the first pixel is 1 and
+    the last belongs to the box, so there 1 goes off xmin and ymin.
+    """
+    lists = _image_sets(folder)
+    pictures = [_picture(path, folder, lists) for path in folder.ending(".xml") if format_of(path) == "voc"]
+    names = sorted({shape.name for picture in pictures for shape in picture.shapes})
+    return Source("voc", folder.root, folder.with_unlabeled(pictures), names, Counter())
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """The root of an XML file without a document type, and so without entities that could grow without bound.
+
+    Raises:
+        DataError: it cannot be read, is no XML, or declares a document type.
+    """
+    guard = expat.ParserCreate()
+
+    def refuse(*_: object) -> None:
+        raise DataError(f"{path}: declares a document type, which annotations have no use for; delete the <!DOCTYPE>.")
+
+    guard.StartDoctypeDeclHandler = refuse
+    try:
+        content = path.read_bytes()
+        guard.Parse(content, True)
+        return ElementTree.fromstring(content)
+    except (expat.ExpatError, ElementTree.ParseError, ValueError, LookupError) as error:
+        raise DataError(f"{path}: not XML ({error}). Is the file complete?") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
+
+
+def _picture(path: Path, folder: Folder, lists: dict[str, str]) -> Picture:
+    root = read_xml(path)
+    one_based = (root.findtext("source/annotation") or "").upper().startswith("PASCAL VOC")
+    name = (root.findtext("filename") or "").strip() or path.stem
+    if not re.search(r"\.\w+$", name):  # some tools leave the suffix out
+        name += Path((root.findtext("path") or "x.jpg").replace("\\", "/")).suffix or ".jpg"
+    image = folder.image(name, path)
+    shapes = [_shape(node, f"{path}: object {n}", one_based) for n, node in enumerate(root.iterfind("object"), start=1)]
+    split = lists.get(image.stem) or split_of(path, folder.root) or split_of(image, folder.root)
+    return Picture(image, shapes, path, split, _stated(root))
+
+
+def _stated(root: ElementTree.Element) -> tuple[int, int] | None:
+    """Width and height; several tools write 0 or nothing."""
+    texts = [(root.findtext(f"size/{side}") or "").strip() for side in ("width", "height")]
+    if not all(re.fullmatch(r"\d{1,7}(\.0*)?", text) for text in texts):
+        return None
+    width, height = (int(float(text)) for text in texts)
+    return (width, height) if width and height else None
+
+
+def _shape(node: ElementTree.Element, where: str, one_based: bool) -> Shape:
+    name = (node.findtext("name") or "").strip()
+    if not name:
+        raise DataError(f"{where}: has no <name>, which is its class.")
+    polygon = _polygon(node.find("polygon"), where)
+    box = node.find("bndbox")
+    if box is None and not polygon:
+        raise DataError(f"{where}: has no <bndbox>.")
+    if box is None:
+        return Shape(name, box_around(polygon), where, (polygon,))
+    x1, y1, x2, y2 = numbers((box.findtext(corner) for corner in CORNERS), where)
+    if x2 < x1 or y2 < y1:
+        raise DataError(f"{where}: its corners are in the wrong order: {CORNERS} = {(x1, y1, x2, y2)}.")
+    x1, y1 = x1 - one_based, y1 - one_based
+    return Shape(name, (x1, y1, x2 - x1, y2 - y1), where, (polygon,) if polygon else ())
+
+
+def _polygon(node: ElementTree.Element | None, where: str) -> Points:
+    """Points of <polygon><x1/><y1/>... as Roboflow writes them."""
+    return () if node is None else numbers((child.text for child in node), where)
+
+
+def _image_sets(folder: Folder) -> dict[str, str]:
+    """Split of each stem by ImageSets/Main/{train,trainval,val,test}.txt; val wins over trainval."""
+    found: dict[str, str] = {}
+    for word in sorted(WORDS, key=lambda word: WORDS[word] == "val"):
+        for path in folder.files:
+            if path.parts[-3:] == ("ImageSets", "Main", f"{word}.txt"):
+                found.update({line.split()[0]: WORDS[word] for line in read_text(path).splitlines() if line.strip()})
+    return found

@@ -1,0 +1,141 @@
+"""The set that an import writes: linked images, COCO files, and import.json, which says where each image came from."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as rle_tools
+
+from casl.coco.masks import to_rle
+from casl.data.importing.fit import Item, segmentation
+from casl.errors import DataError
+from casl.files import disk_errors, write_json
+
+MANIFEST = "import.json"
+Json = dict[str, Any]
+Named = tuple[str, Item]  # name in the set, below images/
+
+
+def write_set(
+    out: Path, splits: Mapping[str, Sequence[Named]], classes: Sequence[str], manifest: Json, images: Path | bool
+) -> None:
+    """Write a set into a folder that is not there yet; it appears when it is whole.
+
+    Args:
+        out: the folder.
+        splits: "labeled", "val", "unlabeled", "unlabeled_gt"; a split without images is not written.
+        classes: names of all classes; category ids count from 1.
+        manifest: what import.json says beside the images.
+        images: a folder with the images that is linked to; True: images are copied; False: images are hard links.
+
+    Raises:
+        DataError: the folder is there and not empty. StoreError: it cannot be written.
+    """
+    refuse_if_there(out)
+    aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+    with disk_errors("write", out):
+        try:
+            (aside / "annotations").mkdir(parents=True)
+            if isinstance(images, Path):
+                (aside / "images").symlink_to(os.path.relpath(images, out))
+            else:
+                put_images(aside / "images", [named for some in splits.values() for named in some], images)
+            for split, members in splits.items():
+                if members:
+                    _write_split(aside / "annotations", split, members, classes)
+            write_json(aside / MANIFEST, {**manifest, "images": _origins(splits)})
+            if out.is_dir():
+                out.rmdir()
+            aside.rename(out)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def refuse_if_there(out: Path) -> None:
+    """Refuse a target that holds something.
+
+    Raises:
+        DataError: it is a file, or a folder that is not empty.
+    """
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise DataError(f"{out}: is there already; name another --out, or remove it.")
+
+
+def put_images(folder: Path, images: Sequence[Named], copy: bool) -> None:
+    """Each image once in a folder: a hard link, or a copy where asked or on another file system."""
+    for name, item in dict(images).items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source = item.picture.path.resolve()
+        if not copy:
+            try:
+                target.hardlink_to(source)
+                continue
+            except OSError as error:
+                if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES):
+                    raise
+        shutil.copy2(source, target)
+
+
+def _write_split(folder: Path, split: str, members: Sequence[Named], classes: Sequence[str]) -> None:
+    images = [
+        {"id": n, "file_name": name, "width": item.seen.width, "height": item.seen.height}
+        for n, (name, item) in enumerate(members, start=1)
+    ]
+    if split == "unlabeled":
+        write_json(folder / "unlabeled.json", {"images": images})
+        return
+    ids = {name: number for number, name in enumerate(classes, start=1)}
+    records = [
+        {**_record(item, k), "image_id": n, "category_id": ids[item.shapes[k].name]}
+        for n, (_, item) in enumerate(members, start=1)
+        for k in range(len(item.shapes))
+    ]
+    annotations = [{"id": n, **record} for n, record in enumerate(records, start=1)]
+    categories = [{"id": number, "name": name} for name, number in ids.items()]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    write_json(folder / f"instances_{split}.json", content)
+
+
+def _record(item: Item, k: int) -> Json:
+    shape = item.shapes[k]
+    record: Json = {"bbox": list(shape.box), "iscrowd": int(shape.crowd), "area": shape.box[2] * shape.box[3]}
+    if mask := segmentation(shape):
+        record["segmentation"] = mask
+        record["area"] = float(rle_tools.area(to_rle(mask, item.seen.height, item.seen.width)))
+    return record
+
+
+def _origins(splits: Mapping[str, Sequence[Named]]) -> list[Json]:
+    return [
+        {
+            "file": f"images/{name}",
+            "split": split,
+            "source": str(item.picture.path),
+            "sha256": item.seen.sha256,
+            "annotation": str(item.picture.annotation) if item.picture.annotation else None,
+        }
+        for split, members in splits.items()
+        if split != "unlabeled_gt"
+        for name, item in members
+    ]
+
+
+def counts_of(splits: Mapping[str, Sequence[Named]]) -> dict[str, Json]:
+    """Images and objects of each split, and objects of each class."""
+    return {
+        split: {
+            "images": len(members),
+            "objects": sum(len(item.shapes) for _, item in members),
+            "per_class": dict(sorted(Counter(s.name for _, item in members for s in item.shapes).items())),
+        }
+        for split, members in splits.items()
+        if members
+    }

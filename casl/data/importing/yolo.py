@@ -1,0 +1,170 @@
+"""YOLO: a text file an image with normalised boxes or polygons, and a list of class names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from casl.data.image import image_size
+from casl.data.importing.looks import format_of
+from casl.data.importing.source import Folder, Picture, Points, Shape, Source, box_around, numbers, read_text
+from casl.data.importing.splits import split_of
+from casl.errors import DataError
+
+NAME_FILES = ("classes.txt", "obj.names")
+LISTS = ("train", "val", "valid", "test")
+
+
+def read_yolo(folder: Folder) -> Source:
+    """Every image that has a text file of its name: beside it, or in labels/ where it is in images/.
+
+    Class names are those of data.yaml, else of classes.txt or obj.names. Splits are those of data.yaml, of train.txt
+    and its like, else of folders.
+    """
+    settings = _settings(folder)
+    names = _names(settings, folder)
+    splits = _splits(settings, folder)
+    left_out: Counter[str] = Counter()
+    texts = set(folder.ending(".txt"))
+    pictures, used = [], set()
+    for image in folder.images:
+        label = next((path for path in _label_files(image) if path in texts), None)
+        if label is not None:
+            used.add(label)
+            shapes = _shapes(label, image, names, "kpt_shape" in settings, left_out)
+            pictures.append(Picture(image, shapes, label, splits.get(image) or split_of(image, folder.root)))
+    _no_orphans(texts - used, folder)
+    return Source("yolo", folder.root, folder.with_unlabeled(pictures), names, left_out)
+
+
+def _label_files(image: Path) -> list[Path]:
+    parts = list(image.parent.parts)
+    found = [image.with_suffix(".txt")]
+    if "images" in parts:
+        last = len(parts) - 1 - parts[::-1].index("images")
+        found.insert(0, Path(*parts[:last], "labels", *parts[last + 1 :]) / found[0].name)
+    return found
+
+
+def _shapes(label: Path, image: Path, names: list[str], posed: bool, left_out: Counter[str]) -> list[Shape]:
+    size, shapes = image_size(image), []
+    for n, line in enumerate(read_text(label).splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{label}: line {n}"
+        values = numbers(line.split(), where)
+        if posed:
+            left_out["keypoints of objects (the boxes stay)"] += 1
+            values = values[:5]
+        shapes.append(_shape(values, size, names, where))
+    return shapes
+
+
+def _shape(values: Points, size: tuple[int, int], names: list[str], where: str) -> Shape:
+    number, rest = values[0], values[1:]
+    if number != int(number) or not 0 <= number < len(names):
+        raise DataError(f"{where}: there is no class {number:g}; there are {len(names)}, from 0 ({names[0]}) on.")
+    name, (width, height) = names[int(number)], size
+    if len(rest) != 4 and (len(rest) < 6 or len(rest) % 2):
+        raise DataError(
+            f"{where}: a class and then 4 numbers (a box) or x y of three points or more (a polygon), "
+            f"has {len(rest)} after the class."
+        )
+    if len(rest) == 4 and min(rest[2:]) < 0:
+        raise DataError(f"{where}: the box has a negative size.")
+    if odd := [value for value in rest if value > 1 + 1 / min(size) or value < -1 / min(size)]:
+        raise DataError(f"{where}: {odd[0]:g} is outside [0, 1]; YOLO's numbers are shares of the image's sides.")
+    if len(rest) == 4:
+        x, y, w, h = rest
+        return Shape(name, ((x - w / 2) * width, (y - h / 2) * height, w * width, h * height), where)
+    points = tuple(value * (height if i % 2 else width) for i, value in enumerate(rest))
+    return Shape(name, box_around(points), where, (points,))
+
+
+def _settings(folder: Folder) -> dict[str, Any]:
+    files = [path for path in folder.ending(".yaml", ".yml") if format_of(path) == "yolo"]
+    if len(files) > 1:
+        raise DataError(f"{folder.root}: {files[0].name} and {files[1].name} both list class names; keep one of them.")
+    if not files:
+        return {}
+    text = read_text(files[0])
+    if "&" in text and "*" in text:  # aliases of aliases grow without bound
+        tokens = list(_tokens(text, files[0]))
+        if any(isinstance(token, yaml.AliasToken) for token in tokens):
+            raise DataError(f"{files[0]}: has YAML aliases, which are not read; write the values out.")
+    try:
+        settings = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise DataError(f"{files[0]}: not YAML ({' '.join(str(error).split())}).") from error
+    if not isinstance(settings, dict):
+        raise DataError(f"{files[0]}: wanted 'names: [...]' and the like, holds a {type(settings).__name__}.")
+    return {**settings, "file": files[0]}
+
+
+def _tokens(text: str, path: Path) -> list[Any]:
+    try:
+        return list(yaml.scan(text, Loader=yaml.SafeLoader))
+    except (yaml.YAMLError, RecursionError) as error:
+        raise DataError(f"{path}: not YAML ({' '.join(str(error).split())}).") from error
+
+
+def _names(settings: dict[str, Any], folder: Folder) -> list[str]:
+    where = settings.get("file", folder.root)
+    found = settings.get("names")
+    if isinstance(found, dict):
+        if sorted(found) != list(range(len(found))):
+            raise DataError(f"{where}: 'names' must be numbered from 0 without gaps, has {list(found)[:10]}.")
+        found = [found[number] for number in range(len(found))]
+    if found is None:
+        files = [path for path in folder.files if path.name in NAME_FILES]
+        found = [line.strip() for line in read_text(files[0]).splitlines() if line.strip()] if files else None
+        where = files[0] if files else where
+    if not isinstance(found, list) or not found:
+        raise DataError(f"{where}: the names of the classes are missing: add data.yaml with 'names', or classes.txt.")
+    names = [str(name).strip() for name in found]
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise DataError(f"{where}: two classes are named {twice!r}; rename one of them.")
+    return names
+
+
+def _splits(settings: dict[str, Any], folder: Folder) -> dict[Path, str]:
+    """Split of each image that data.yaml, or a list such as train.txt, puts in one; nothing if two share images."""
+    members: dict[str, set[Path]] = {}
+    for word in LISTS:
+        told = settings.get(word, f"{word}.txt")
+        for entry in told if isinstance(told, list) else [told]:
+            members.setdefault("val" if word == "valid" else word, set()).update(_members(str(entry), settings, folder))
+    sets = [images for images in members.values() if images]
+    if sum(map(len, sets)) > len(set().union(*sets)):
+        return {}
+    return {image: word for word, images in members.items() for image in images}
+
+
+def _members(entry: str, settings: dict[str, Any], folder: Folder) -> list[Path]:
+    """Images of one entry: a folder, or a list of files. Roboflow's "../train/images" begins one folder too high."""
+    base = Path(settings["file"]).parent if settings else folder.root
+    below = base / str(settings.get("path") or "")
+    stripped = entry.replace("\\", "/")
+    while stripped.startswith(("../", "./")):
+        stripped = stripped.partition("/")[2]
+    for place in (below / entry, base / entry, base / stripped):
+        place = place.resolve()
+        if place.is_dir() and place.is_relative_to(folder.root.resolve()):
+            return [image for image in folder.images if image.resolve().is_relative_to(place)]
+        if place.is_file() and place.suffix == ".txt":
+            return [folder.image(line.strip(), place) for line in read_text(place).splitlines() if line.strip()]
+    return []
+
+
+def _no_orphans(texts: set[Path], folder: Folder) -> None:
+    """Refuse labels without an image."""
+    lists = {f"{word}.txt" for word in LISTS} | set(NAME_FILES)
+    for path in sorted(texts):
+        if path.name not in lists and format_of(path) == "yolo":
+            raise DataError(
+                f"{path}: no image {path.stem!r} beside it or in images/ of {folder.root}.\n"
+                "  Put the image there, or delete the file."
+            )

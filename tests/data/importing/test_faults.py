@@ -1,0 +1,349 @@
+"""What exports have wrong is one sentence that names the file, or counted where tools write it habitually."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from casl.data.check import check
+from casl.data.image import read_image
+from casl.data.importing.assign import Plan
+from casl.data.importing.draw import Share
+from casl.data.importing.make import import_set, read_source
+from casl.errors import DataError, SpecError
+from tests.data.importing import exports
+from tests.data.importing.exports import Photo, Thing
+from tests.data.importing.test_formats import HOW, objects_of
+
+BOMB = """<?xml version="1.0"?>
+<!DOCTYPE annotation [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;">]>
+<annotation><filename>photo-00.png</filename><object><name>&c;</name></object></annotation>"""
+ALL = Plan(labeled=Share("100%"), val=Share("2"))
+
+
+def make(source: Path, plan: Plan = ALL) -> dict[str, Any]:
+    """Import beside the source."""
+    return import_set(read_source(source), source.parent / "set", plan, HOW)
+
+
+def changed(path: Path, old: str, new: str) -> None:
+    """Replace a text in a file that has it."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def edited(path: Path, change: Callable[[Any], object]) -> None:
+    """Change a JSON file in place."""
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("photo-00.png", "gone.png", r"photo-00\.xml: unknown image 'gone\.png' in .*src"),
+        ("photo-00.png", "PHOTO-00.png", r"photo-00\.xml: unknown image .*'photo-00\.png' differs in case"),
+        ("<xmin>2", "<xmin>two", r"photo-00\.xml: object 1: 'two.*' is no finite number"),
+        ("<xmin>2", "<xmin>nan", r"photo-00\.xml: object 1: 'nan.*' is no finite number"),
+        ("<xmin>2", "<xmin>60", r"photo-00\.xml: object 1: its corners are in the wrong order"),
+        ("<xmax>12", "<xmax>70", r"photo-00\.xml: object 1: 'cat' at .* reaches 6 px outside its image of 64x48"),
+        ("<name>cat</name>", "<name> </name>", r"photo-00\.xml: object 1: has no <name>"),
+        ("</annotation>", "", r"photo-00\.xml: not XML .*Is the file complete"),
+        ("<width>64", "<width>640", r"photo-00\.xml: says that photo-00\.png is 640x48 px, but the file is 64x48"),
+    ],
+)
+def test_a_wrong_voc_file_is_named(old: str, new: str, says: str, tmp_path: Path) -> None:
+    source = exports.voc(exports.boxes(4), tmp_path / "src")
+    changed(source / "Annotations" / "photo-00.xml", old, new)
+    with pytest.raises(DataError, match=says):
+        make(source)
+    assert not (tmp_path / "set").exists()
+
+
+def test_an_xml_bomb_is_refused_before_any_entity_is_expanded(tmp_path: Path) -> None:
+    source = exports.voc(exports.boxes(4), tmp_path / "src")
+    (source / "Annotations" / "photo-00.xml").write_text(BOMB)
+    with pytest.raises(DataError, match=r"photo-00\.xml: declares a document type"):
+        make(source)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("3 0.5 0.5 0.1 0.1", r"line 1: there is no class 3; there are 3, from 0 \(cat\)"),
+        ("-1 0.5 0.5 0.1 0.1", r"line 1: there is no class -1"),
+        ("0.5 0.5 0.5 0.1 0.1", r"line 1: there is no class 0\.5"),
+        ("0 32 24 10 12", r"line 1: 32 is outside \[0, 1\]"),
+        ("0 0.5 0.5 0.1", r"line 1: a class and then 4 numbers .* has 3"),
+        ("0 0.5 0.5 -0.1 0.1", r"line 1: the box has a negative size"),
+        ("0 0.98 0.5 0.2 0.1", r"line 1: 'cat' at .* reaches 5\.12 px outside"),
+        ("cat 0.5 0.5 0.1 0.1", r"line 1: 'cat' is no finite number"),
+    ],
+)
+def test_a_wrong_yolo_line_is_named(line: str, says: str, tmp_path: Path) -> None:
+    source = exports.yolo(exports.boxes(4), tmp_path / "src")
+    (source / "labels" / "photo-00.txt").write_text(line)
+    with pytest.raises(DataError, match=r"photo-00\.txt: " + says):
+        make(source)
+
+
+def test_yolo_labels_without_an_image_or_without_class_names_are_named(tmp_path: Path) -> None:
+    source = exports.yolo(exports.boxes(4), tmp_path / "src")
+    (source / "labels" / "gone.txt").write_text("0 0.5 0.5 0.1 0.1")
+    with pytest.raises(DataError, match=r"gone\.txt: no image 'gone'"):
+        make(source)
+    (source / "labels" / "gone.txt").unlink()
+    (source / "data.yaml").unlink()
+    with pytest.raises(DataError, match=r"src: the names of the classes are missing: add data\.yaml"):
+        make(source)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("names: [cat, dog", "data.yaml: not YAML"),
+        ("names: [cat, cat]", "data.yaml: two classes are named 'cat'"),
+        ("names: {0: cat, 2: dog}", "data.yaml: 'names' must be numbered from 0 without gaps"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]", "data.yaml: has YAML aliases"),
+        ("names: !!python/object/apply:os.getcwd []", "data.yaml: not YAML"),
+    ],
+)
+def test_a_wrong_data_yaml_is_named(text: str, says: str, tmp_path: Path) -> None:
+    source = exports.yolo(exports.boxes(4), tmp_path / "src")
+    (source / "data.yaml").write_text(text)
+    with pytest.raises(DataError, match=says):
+        make(source)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d["images"].pop(0), r"annotation 1: there is no image 1 in this file"),
+        (lambda d: d["annotations"][0].update(category_id=9), r"annotation 1: there is no category 9; known: 1, 2"),
+        (lambda d: d["annotations"][0].update(bbox=[2, 3, -1, 4]), r"annotation 1: bbox .* has a negative size"),
+        (lambda d: d["images"][0].update(file_name="gone.jpg"), r"no image 'gone\.jpg'|unknown image 'gone\.jpg'"),
+        (lambda d: d["images"][1].update(id=1), r"two have one"),
+        (lambda d: d["categories"][1].update(name="cat"), r"two categories have the id 2 or the name 'cat'"),
+        (lambda d: d["images"][0].update(width=0), r"image 1: width and height must be positive integers"),
+        (lambda d: d.pop("annotations"), r"'annotations' is missing or not a list"),
+        (lambda d: [r.update(iscrowd=1) for r in d["annotations"]], r"all 9 annotations have iscrowd 1"),
+    ],
+)
+def test_a_wrong_coco_record_is_named(change: Callable[[Any], object], says: str, tmp_path: Path) -> None:
+    source = exports.cvat(exports.boxes(4), tmp_path / "src")
+    edited(source / "annotations" / "instances_default.json", change)
+    with pytest.raises(DataError, match=rf"instances_default\.json: .*?(?:{says})"):
+        make(source)
+
+
+def test_crowds_of_cvats_brush_become_objects_when_asked(tmp_path: Path) -> None:
+    source = exports.cvat(exports.boxes(4), tmp_path / "src")
+    edited(source / "annotations" / "instances_default.json", lambda d: [r.update(iscrowd=1) for r in d["annotations"]])
+    import_set(read_source(source, crowds_are_objects=True), tmp_path / "set", ALL, HOW)
+    assert check(tmp_path / "set").counts["labeled"]["crowds"] == 0
+
+
+@pytest.mark.parametrize("export", [exports.labelme, exports.via, exports.cvat], ids=lambda e: str(e.__name__))
+def test_broken_json_is_named(export: Callable[..., Path], tmp_path: Path) -> None:
+    source = export(exports.boxes(4), tmp_path / "src")
+    path = next(source.rglob("*.json"))
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(DataError, match=rf"{path.name}: not JSON .*Is the download complete"):
+        make(source)
+
+
+def test_stray_clicks_are_counted_and_left_out(tmp_path: Path) -> None:
+    photo = Photo(
+        "photo-99.png",
+        99,
+        (
+            Thing("cat", (0, 0, 0, 0), (5.0, 5.0)),
+            Thing("cat", (0, 0, 0, 0), (5.0, 5.0, 9.0, 9.0, 7.0, 7.0)),
+            Thing("dog", (4, 4, 8, 8), (4.0, 4.0, 12.0, 4.0, 12.0, 12.0)),
+        ),
+    )
+    for export in (exports.labelme, exports.via, exports.cvat):
+        root = tmp_path / export.__name__
+        manifest = make(export([*exports.outlines(4), photo], root / "src"))
+        assert list(manifest["left_out_or_changed"].values()) == [2], export
+        assert [row[0] for row in objects_of(root / "set")["photo-99.png"]] == ["dog"]
+        assert not check(root / "set").errors
+
+
+def test_polygons_that_leave_their_image_stay_and_rounding_is_cut(tmp_path: Path) -> None:
+    source = exports.cvat(exports.outlines(4), tmp_path / "src")
+    far, near = [-20.0, 5.0, 12.0, 5.0, 12.0, 15.0], [-0.5, 5.0, 12.0, 5.0, 12.0, 15.0]
+
+    def change(data: Any) -> None:
+        data["annotations"][0].update(segmentation=[far], bbox=[0, 5, 12, 10])
+        data["annotations"][3].update(segmentation=[near], bbox=[-0.5, 5, 12.5, 10])
+
+    edited(source / "annotations" / "instances_default.json", change)
+    manifest = make(source)
+    rows = [row for found in objects_of(tmp_path / "set").values() for row in found]
+    assert ("cat", [0.0, 5.0, 12.0, 10.0], [far]) in rows
+    assert ("cat", [0.0, 5.0, 12.0, 10.0], [[0.0, *near[1:]]]) in rows
+    assert list(manifest["left_out_or_changed"].values()) == [1, 1]
+    assert not check(tmp_path / "set").errors
+
+
+def test_labelme_kinds_of_shapes(tmp_path: Path) -> None:
+    """A circle is its polygon, a mask its pixels, two polygons of one group one object; a point is counted."""
+    source = exports.labelme(exports.boxes(3), tmp_path / "src")
+    drawn = np.zeros((4, 6), np.uint8)
+    drawn[1:3, 2:5] = 255
+    stream = io.BytesIO()
+    Image.fromarray(drawn).save(stream, "PNG")
+    triangles = [[[1, 1], [5, 1], [5, 5]], [[11, 1], [15, 1], [15, 5]]]
+    shapes: list[dict[str, Any]] = [
+        {"label": "sun", "shape_type": "circle", "points": [[32, 24], [32, 34]]},
+        {"label": "moon", "shape_type": "mask", "points": [[10, 20], [15, 23]]},
+        {"label": "dot", "shape_type": "point", "points": [[1, 1]]},
+        *({"label": "pair", "shape_type": "polygon", "points": points, "group_id": 7} for points in triangles),
+    ]
+    shapes[1]["mask"] = base64.b64encode(stream.getvalue()).decode()
+    edited(source / "photo-00.json", lambda d: d.update(shapes=shapes))
+    manifest = make(source, Plan(Share("100%"), Share("1")))
+    found = {name: (box, mask) for name, box, mask in objects_of(tmp_path / "set")["photo-00.png"]}
+    assert sorted(found) == ["moon", "pair", "sun"]
+    np.testing.assert_allclose(found["sun"][0], [22, 14, 20, 20], atol=1e-9)
+    assert found["moon"][0] == [12, 21, 3, 2]
+    assert found["pair"][0] == [1, 1, 14, 4]
+    assert len(found["pair"][1]) == 2
+    assert manifest["left_out_or_changed"] == {"shapes of kind point, which have no area": 1}
+
+
+def test_a_class_that_labels_txt_lacks_is_named_with_the_nearest(tmp_path: Path) -> None:
+    source = exports.labelme(exports.boxes(4), tmp_path / "src")
+    (source / "labels.txt").write_text("__ignore__\ncat\ndoge\ncow\n")
+    with pytest.raises(DataError, match=r"(?s)photo-0\d\.json: shape \d: unknown class 'dog'.*did you mean 'doge'"):
+        make(source)
+
+
+def test_via_with_two_attributes_needs_to_know_the_class(tmp_path: Path) -> None:
+    source = exports.via(exports.boxes(4), tmp_path / "src")
+    path = source / "via_project.json"
+
+    def rename(data: Any, *names: str) -> None:
+        for entry in data["_via_img_metadata"].values():
+            for region in entry["regions"]:
+                region["region_attributes"] = dict.fromkeys(names, "cat")
+
+    edited(path, lambda data: rename(data, "animal", "colour"))
+    with pytest.raises(DataError, match=r"via_project\.json: regions have the attributes animal, colour; name"):
+        make(source)
+    edited(path, lambda data: rename(data))
+    assert make(source)["classes"] == ["object"]
+
+
+def test_equal_names_in_different_folders_stay_apart(tmp_path: Path) -> None:
+    for n, folder in enumerate("abcd"):
+        exports.labelme([Photo("x.png", n, (Thing("cat", (n, 0, 9, 9)),))], tmp_path / "src" / folder)
+    make(tmp_path / "src")
+    origins = json.loads((tmp_path / "set" / "import.json").read_text())["images"]
+    assert sorted(entry["file"] for entry in origins) == [f"images/{folder}/x.png" for folder in "abcd"]
+    for entry in origins:
+        assert (tmp_path / "set" / entry["file"]).samefile(entry["source"])
+
+
+def test_a_name_that_may_be_two_images_is_named(tmp_path: Path) -> None:
+    source = exports.cvat(exports.boxes(4), tmp_path / "src")
+    for folder in ("a", "b"):
+        exports.draw(exports.boxes(1)[0], source / folder)
+    (source / "images" / "default" / "photo-00.png").unlink()
+    with pytest.raises(DataError, match=r"instances_default\.json: 'photo-00\.png' may be a/photo-00\.png and b/"):
+        make(source)
+
+
+def test_names_in_either_unicode_form_are_one(tmp_path: Path) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "Käfer 日本.png") for form in ("NFC", "NFD"))
+    assert composed != decomposed
+    photos = [*exports.boxes(4), Photo(decomposed, 77, (Thing("käfer", (1, 1, 9, 9)),))]
+    source = exports.voc(photos, tmp_path / "src")
+    changed(next((source / "Annotations").glob("K*.xml")), decomposed, composed)
+    make(source)
+    assert not check(tmp_path / "set").errors
+    assert [row[0] for row in objects_of(tmp_path / "set")[decomposed]] == ["käfer"]
+
+
+def test_names_as_addresses_have_them_and_areas_that_are_wrong_do_no_harm(tmp_path: Path) -> None:
+    photos = [*exports.boxes(4), Photo("my photo.png", 77, (Thing("cat", (1, 1, 9, 9)),))]
+    source = exports.cvat(photos, tmp_path / "src")
+    path = source / "annotations" / "instances_default.json"
+    edited(path, lambda d: d["images"][4].update(file_name="/data/local-files/?d=x/my%20photo.png"))
+    edited(path, lambda d: [record.update(area=-1) for record in d["annotations"]])
+    make(source)
+    assert objects_of(tmp_path / "set")["my photo.png"] == [("cat", [1.0, 1.0, 9.0, 9.0], [])]
+    assert not check(tmp_path / "set").errors
+
+
+def test_a_set_of_casls_own_is_read_as_coco_with_its_unlabeled_images(tmp_path: Path) -> None:
+    make(exports.voc(exports.boxes(), tmp_path / "src"), Plan(Share("50%"), Share("4")))
+    manifest = import_set(read_source(tmp_path / "set"), tmp_path / "again", Plan(Share("50%")), HOW)
+    counts = {split: found["images"] for split, found in manifest["splits"].items()}
+    assert counts == {"labeled": 4, "val": 4, "unlabeled": 4, "unlabeled_gt": 4}
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_labels_of_an_image_shown_without_its_exif_rotation_are_turned_with_it(
+    orientation: int, tmp_path: Path
+) -> None:
+    """The oracle: a white box drawn into the stored pixels is at the label's place in the upright ones."""
+    photos = exports.boxes(4)
+    source = exports.voc([*photos, Photo("turned.png", 9, (Thing("cat", (10, 4, 20, 6)),))], tmp_path / "src")
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    pixels[4:10, 10:30] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(source / "JPEGImages" / "turned.png", exif=exif)
+    manifest = make(source)
+    ((_, box, _),) = objects_of(tmp_path / "set")["turned.png"]
+    ys, xs = np.nonzero(read_image(source / "JPEGImages" / "turned.png")[:, :, 0])
+    assert box == [xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1]
+    assert not check(tmp_path / "set").errors
+    assert sum("EXIF" in what for what in manifest["left_out_or_changed"]) == 1
+
+
+def test_a_damaged_labeled_image_and_one_described_twice_are_named(tmp_path: Path) -> None:
+    source = exports.labelme(exports.boxes(4), tmp_path / "src")
+    (source / "again.json").write_text((source / "photo-02.json").read_text())
+    with pytest.raises(DataError, match=r"photo-02\.png: described twice, in .*again\.json and .*photo-02\.json"):
+        make(source)
+    (source / "again.json").unlink()
+    (source / "photo-01.png").write_bytes((source / "photo-01.png").read_bytes()[:60])
+    with pytest.raises(DataError, match=r"photo-01\.png: not a readable image"):
+        make(source)
+
+
+def test_a_folder_of_two_formats_asks_which_and_an_unknown_one_lists_them(tmp_path: Path) -> None:
+    source = exports.voc(exports.boxes(4), tmp_path / "src")
+    exports.labelme(exports.boxes(4), source / "JPEGImages")
+    with pytest.raises(DataError, match=r"has files of LabelMe and Pascal VOC; name one of them with --format labelme"):
+        make(source)
+    with pytest.raises(SpecError, match="did you mean 'voc'"):
+        read_source(source, "vocs")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty: has no images, and no annotations of a known format: COCO JSON, "):
+        make(tmp_path / "empty")
+    with pytest.raises(DataError, match="gone: no such file or folder"):
+        make(tmp_path / "gone")
+
+
+def test_a_target_that_is_there_or_inside_the_source_is_refused(tmp_path: Path) -> None:
+    source = exports.voc(exports.boxes(4), tmp_path / "src")
+    (tmp_path / "set" / "mine").mkdir(parents=True)
+    with pytest.raises(DataError, match="set: is there already"):
+        make(source)
+    with pytest.raises(DataError, match=r"lies inside .*src"):
+        import_set(read_source(source), source / "set", ALL, HOW)
