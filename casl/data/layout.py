@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from casl.data.importing.looks import import_advice
 from casl.errors import DataError, SpecError, unknown
 
 KINDS = ("objects", "entities", "images", "keypoints", "panoptic")
@@ -167,7 +168,8 @@ def _not_a_set(root: Path) -> str:
         "  wanted: annotations/instances_{labeled,val}.json and annotations/unlabeled.json beside images/,\n"
         "      or: annotations/instances_{train,val}2017.json and annotations/image_info_unlabeled2017.json\n"
         "          beside train2017/, val2017/ and unlabeled2017/.\n"
-        f"  found:  {_listing(root)}; annotations/: {_listing(root / 'annotations')}."
+        f"  found:  {_listing(root)}; annotations/: {_listing(root / 'annotations')}.\n"
+        f"  {import_advice(root)}"
     )
 
 
