@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from casl import catalog
-from tests.golden.studies import KEYS, REPORTS, keys, report_bytes, write_reports
+from tests.golden.studies import KEYS, PROFILES, REPORTS, keys, report_bytes, write_reports
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +19,7 @@ def found() -> dict[str, dict[str, dict[str, str]]]:
     return keys()
 
 
-@pytest.mark.parametrize("profile", catalog.PROFILES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_no_key_of_any_table_has_moved(profile: str, found: dict[str, dict[str, dict[str, str]]]) -> None:
     """For every provider and kind of data: which study, table and kind of stage moved is in the difference."""
     golden = {s: tables for s, tables in json.loads(KEYS.read_text()).items() if s.split()[0] == profile}
