@@ -78,6 +78,26 @@ def read_json(path: Path) -> Any:
         raise StoreError(f"{path} is damaged or unreadable (its values are nested too deep).") from error
 
 
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Parse a JSON file that holds an object.
+
+    Raises:
+        StoreError: unreadable, damaged, or it holds something else; the message names the file.
+    """
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise StoreError(f"{path} is damaged: it holds no object but {type(found).__name__}.")
+    return found
+
+
+def recalled(path: Path) -> dict[str, Any]:
+    """What a file remembers only to spare work: empty where it is absent or damaged, so that the work is done again."""
+    try:
+        return read_json_object(path)
+    except StoreError:
+        return {}
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames inside a folder durable."""
     handle = os.open(folder, os.O_RDONLY)

@@ -111,12 +111,12 @@ def data_prepare_command(options: argparse.Namespace) -> int:
     """Scan one collection, then write the set anew from all that were scanned."""
     from casl.data.compose import INVENTORY, compose
     from casl.data.inventory import scan
-    from casl.files import read_json, write_json
+    from casl.files import read_json_object, write_json
 
     out, source = Path(options.out), options.source
     read = scan(source, Path(options.path), out / INVENTORY, options.jobs or default_jobs(), _rate(options.path))
     known = out / INVENTORY / "roots.json"
-    roots = {**(read_json(known) if known.exists() else {}), source: str(Path(options.path).resolve())}
+    roots = {**(read_json_object(known) if known.exists() else {}), source: str(Path(options.path).resolve())}
     write_json(known, roots)
     print(f"{source}: {read:,} files read, others as before", file=sys.stderr)
     if "coco" not in roots:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from casl.errors import DataError
-from casl.files import read_json, write_json
+from casl.errors import DataError, StoreError
+from casl.files import read_json_object, recalled, write_json
 from casl.spec.profile import FolderData, Profile
 from casl.tracking.server import exclusive
 
@@ -74,21 +74,42 @@ def claim_reports(folder: Path, profile: Profile, store: Path) -> None:
     if not isinstance(data, FolderData):
         return
     digest, path = content(data), folder / REPORTED
-    was = read_json(path)["content"] if path.exists() else digest
+    described = recalled(path)  # one that is damaged is written anew, as all files of a folder of reports are
+    was = described.get("content", digest)
     if was != digest and was not in _known(store).get(data.name, {"contents": []})["contents"]:
         raise DataError(
             f"{folder} holds reports of another data set that is called {data.name}, of content {was[:DIGITS]};\n"
             f"  this one has content {digest[:DIGITS]}. Write its reports into another folder: --reports FOLDER."
         )
     splits = {f"{split} {kind}": f.digest for (split, kind), f in data.folders.items()}
-    described = {"data": data.name, "content": digest, "splits": splits}
-    if not path.exists() or read_json(path) != described:
-        write_json(path, described)
+    now = {"data": data.name, "content": digest, "splits": splits}
+    if described != now:
+        write_json(path, now)
 
 
 def _known(store: Path) -> dict[str, dict[str, Any]]:
+    """Names of the sets of a store.
+
+    Raises:
+        StoreError: the file is damaged.
+    """
     path = store / SETS
-    return dict(read_json(path)) if path.exists() else {}
+    try:
+        known = read_json_object(path) if path.exists() else {}
+        if wrong := next((name for name, record in known.items() if not _is_sound(record)), None):
+            raise StoreError(f"{path} is damaged: of {wrong!r} it says {known[wrong]!r:.80}.")
+    except StoreError as error:
+        advice = "remove the file: sets are then called as their folders are, in the order in which they come."
+        raise StoreError(f"{error}\n  {advice}") from error
+    return known
+
+
+def _is_sound(record: Any) -> bool:
+    """Whether a set is remembered as `placed` writes it."""
+    if not isinstance(record, dict) or not all(isinstance(record.get(field), str) for field in ("root", "name")):
+        return False
+    contents = record.get("contents")
+    return isinstance(contents, list) and bool(contents) and all(isinstance(digest, str) for digest in contents)
 
 
 def _name(known: dict[str, dict[str, Any]], name: str, digest: str, path: str) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any
 from casl.coco.reading import read_object
 from casl.data.layout import SplitFiles
 from casl.errors import DataError
+from casl.files import recalled
 
 CACHE_FORMAT = 1
 WITH_CROWDS = {"objects", "entities", "keypoints"}  # files whose annotations may be marked iscrowd
@@ -136,12 +137,8 @@ class _Cache:
 
 
 def _load(path: Path) -> dict[str, dict[str, Any]]:
-    # A cache that cannot be read costs time, not correctness.
-    try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(data, dict) or data.get("format") != CACHE_FORMAT or not isinstance(data.get("entries"), dict):
+    data = recalled(path)
+    if data.get("format") != CACHE_FORMAT or not isinstance(data.get("entries"), dict):
         return {}
     return {
         key: entry

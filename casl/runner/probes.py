@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from casl.files import write_json
+from casl.files import recalled, write_json
 
 FILE = "probes.json"
 
@@ -20,11 +19,7 @@ def mark_of(alike: tuple[Any, ...]) -> str:
 
 def read_probes(root: Path) -> dict[str, dict[str, Any]]:
     """Mark -> {"seconds" a unit, "device", "what", "images"}; empty where nothing was tried, or the file is damaged."""
-    try:
-        found = json.loads((root / FILE).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return recalled(root / FILE)
 
 
 def write_probes(root: Path, probes: Mapping[str, Mapping[str, Any]]) -> None:

@@ -19,7 +19,7 @@ from casl.data.coco import CocoSplit, load_split, with_keypoints
 from casl.data.digest import digest
 from casl.data.layout import SplitFiles, find_splits
 from casl.errors import DataError
-from casl.files import read_json, write_json
+from casl.files import recalled, write_json
 from casl.spec.data_kinds import Folder
 from casl.spec.profile import FolderData
 
@@ -228,13 +228,12 @@ def _named(split: CocoSplit) -> str:
 
 def _checked_once(read: Mapping[Place, _Read], memory: Path, checked: Callable[[], Report]) -> list[str]:
     """Validate every file, unless exactly this content passed before; the warnings of then or now."""
-    known = read_json(memory) if memory.exists() else {}
+    known = recalled(memory)
     content = json.dumps([RULES, sorted((*place, r.folder.digest) for place, r in read.items())])
     key = hashlib.sha256(content.encode()).hexdigest()
-    remembered = known.get(key) if isinstance(known, dict) else None
-    if isinstance(remembered, list):
+    if isinstance(remembered := known.get(key), list):
         return [str(line) for line in remembered]
     report = checked()
     report.raise_if_bad()
-    write_json(memory, {**(known if isinstance(known, dict) else {}), key: report.warnings})
+    write_json(memory, {**known, key: report.warnings})
     return report.warnings

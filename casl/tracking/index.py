@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from casl.files import write_json
+from casl.files import recalled, write_json
 from casl.tracking.address import Address
 from casl.tracking.experiment import Listed
 from casl.tracking.server import default_uri, identity
@@ -66,8 +65,8 @@ class Index:
     def read(self, name: str) -> Entry | None:
         """The entry of a stage. A damaged or older one counts as none: the next sync adopts the run that MLflow has."""
         try:
-            entry = Entry(**json.loads((self.folder / f"{name}.json").read_text()))
-        except (OSError, ValueError, TypeError):
+            entry = Entry(**recalled(self.folder / f"{name}.json"))
+        except TypeError:
             return None
         return entry if entry.database == identity(self.uri) else None
 
@@ -84,8 +83,8 @@ class Index:
     def experiment(self, experiment_id: str) -> Experiment | None:
         """What is known of an experiment; None if nothing is."""
         try:
-            known = Experiment(**json.loads(self._experiment_file(experiment_id).read_text()))
-        except (OSError, ValueError, TypeError):
+            known = Experiment(**recalled(self._experiment_file(experiment_id)))
+        except TypeError:
             return None
         return known if known.database == identity(self.uri) else None
 
