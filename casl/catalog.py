@@ -34,10 +34,8 @@ def _detectron2(row: Detector, build: str, classifier: tuple[str, ...], **conver
 
 _DENSE = {"detectron2": ("head.*",), "torchvision": ("head.*",)}
 _TWO_STAGE = {"detectron2": ("proposal_generator.*", "roi_heads.*"), "torchvision": ("rpn.*", "roi_heads.*")}
-_RPN, _BOXES = (
-    "framework.rpn.head.cls_logits.weight",
-    "framework.roi_heads.box_predictor.",
-)  # boxes: four numbers a class
+_RPN = "framework.rpn.head.cls_logits.weight"
+_BOXES = "framework.roi_heads.box_predictor."  # four numbers a class
 _MASKS, _POINTS = "framework.roi_heads.mask_head.", "framework.roi_heads.keypoint_head."
 _D2_RPN = "framework.proposal_generator.rpn_head.objectness_logits.weight"
 
@@ -178,18 +176,25 @@ AUGMENTATIONS = {
     "weak": "casl.data.augment:weak",
 }
 
-_ENTITIES = Metric("casl.metrics.ap:ap_e", "entities", symbol="AP^e", needs=("entities",), beside="ap_e_mask")
+_DRAWS = "casl.metrics.bootstrap:"
 
 METRICS = {
-    "ap_det": Metric("casl.metrics.ap:ap_det", symbol="AP^det", interval="casl.metrics.bootstrap:boxes"),
-    "ap_det_a": Metric("casl.metrics.ap:ap_det_a", symbol="AP^det-a", interval="casl.metrics.bootstrap:agnostic_boxes"),
-    "ap_e": replace(_ENTITIES, interval="casl.metrics.bootstrap:agnostic_boxes"),
+    "ap_det": Metric("casl.metrics.ap:ap_det", symbol="AP^det", interval=_DRAWS + "boxes"),
+    "ap_det_a": Metric("casl.metrics.ap:ap_det_a", symbol="AP^det-a", interval=_DRAWS + "agnostic_boxes"),
+    "ap_e": Metric(
+        "casl.metrics.ap:ap_e",
+        "entities",
+        symbol="AP^e",
+        needs=("entities",),
+        interval=_DRAWS + "agnostic_boxes",
+        beside="ap_e_mask",
+    ),
     "ap_e_mask": Metric(
         "casl.metrics.ap:ap_e_mask",
         "entities",
         symbol="AP^e",
         needs=("entities", "masks"),
-        interval="casl.metrics.bootstrap:entity_masks",
+        interval=_DRAWS + "entity_masks",
     ),
     "ap_point": Metric(
         "casl.metrics.keypoints:ap_point",
@@ -197,21 +202,17 @@ METRICS = {
         "keypoints",
         symbol="AP^point",
         needs=("keypoints",),
-        interval="casl.metrics.bootstrap:keypoints",
+        interval=_DRAWS + "keypoints",
     ),
     "ap_seg": Metric(
-        "casl.metrics.ap:ap_seg",
-        form="masks",
-        symbol="AP^seg",
-        needs=("masks",),
-        interval="casl.metrics.bootstrap:masks",
+        "casl.metrics.ap:ap_seg", form="masks", symbol="AP^seg", needs=("masks",), interval=_DRAWS + "masks"
     ),
     "ap_seg_a": Metric(
         "casl.metrics.ap:ap_seg_a",
         form="masks",
         symbol="AP^seg-a",
         needs=("masks",),
-        interval="casl.metrics.bootstrap:agnostic_masks",
+        interval=_DRAWS + "agnostic_masks",
     ),
     "pq": Metric(
         "casl.metrics.pq:pq_of_arrays",
@@ -220,14 +221,11 @@ METRICS = {
         symbol="PQ",
         needs=("stuff", "masks"),
         headline="PQ",
-        interval="casl.metrics.bootstrap:pq_of_draws",
+        interval=_DRAWS + "pq_of_draws",
     ),
 }
 
-OPTIMIZERS = {
-    "adamw": "casl.train.optimizer:adamw",
-    "sgd": "casl.train.optimizer:sgd",
-}
+OPTIMIZERS = {"adamw": "casl.train.optimizer:adamw", "sgd": "casl.train.optimizer:sgd"}
 
 STAGES = {  # in the order of lists for people: data, then the method
     "folder": Kind("casl.spec.data_kinds:Folder", "casl.stages.folder:run"),
@@ -252,9 +250,7 @@ PROFILES = {
     "smoke": "ablations.profiles:SMOKE",
 }
 
-CLAIMS = {
-    "paper": "ablations.claims:CLAIMS",
-}
+CLAIMS = {"paper": "ablations.claims:CLAIMS"}
 
 LAUNCHERS = {
     "inline": "casl.runner.launch.inline:Inline",

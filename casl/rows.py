@@ -21,7 +21,7 @@ class Metric:
     run: function of ground truth and predictions that gives {figure: percent}. labels: the kind of labels it is about;
     "entities" falls back to objects where a data set has no entities. form: what predictions become before it reads
     them, a key of casl.stages.forms.FORMS. symbol: how the paper writes it, "" for its name. needs: what a data set
-    must have, keys of casl.spec.profile.NEEDS. headline: the figure that a table is about. interval: function that
+    must have, keys of casl.spec.data_sets.NEEDS. headline: the figure that a table is about. interval: function that
     gives the headline on every draw of the bootstrap over images, "" for none. beside: metric of masks that `casl
     score` adds where both files have masks, "" for none.
     """

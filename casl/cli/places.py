@@ -17,7 +17,8 @@ from typing import Any
 
 from casl.errors import DataError, StoreError
 from casl.files import read_json_object, recalled, write_json
-from casl.spec.profile import FolderData, Profile
+from casl.spec.data_sets import FolderData
+from casl.spec.profile import Profile
 from casl.tracking.server import exclusive
 
 SETS, REPORTED = "sets.json", "data.json"

@@ -213,7 +213,7 @@ def interruptible(said: str = SAVING) -> Iterator[Callable[[], bool]]:
 
 
 def _only_planned(study: Study) -> bool:
-    from casl.spec.profile import PlannedData
+    from casl.spec.data_sets import PlannedData
 
     return isinstance(study.profile.data, PlannedData)
 

@@ -102,7 +102,7 @@ def _tune(options: argparse.Namespace) -> Search:
 
 def _study(options: argparse.Namespace, table: str) -> Study:
     """The table under the profile, with what its data and the machine lack said before any work."""
-    from casl.spec.profile import PlannedData
+    from casl.spec.data_sets import PlannedData
 
     catalog.check_name("launcher", options.launcher)
     if options.workers < 0:

@@ -2,6 +2,7 @@
 
 from casl.spec.ablation import Ablation, Cell, quoted
 from casl.spec.data_kinds import Folder, Pretrain, Scenes
+from casl.spec.data_sets import FolderData, PlannedData, SceneData
 from casl.spec.kinds import (
     PARTS,
     Evaluate,
@@ -11,7 +12,7 @@ from casl.spec.kinds import (
     Train,
     Warmup,
 )
-from casl.spec.profile import FolderData, PlannedData, Profile, SceneData
+from casl.spec.profile import Profile
 from casl.spec.recipe import evaluate, finetune, labeler, pseudo_label, warmup, warmup_on_truth
 from casl.spec.records import Model, Recipe
 from casl.spec.stage import Record, Stage, ancestors

@@ -21,7 +21,7 @@ from casl.data.layout import SplitFiles, find_splits
 from casl.errors import DataError
 from casl.files import recalled, write_json
 from casl.spec.data_kinds import Folder
-from casl.spec.profile import FolderData
+from casl.spec.data_sets import FolderData
 
 REQUIRED = ("labeled", "unlabeled", "val")
 OPTIONAL = ("keypoints", "panoptic")

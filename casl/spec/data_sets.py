@@ -1,0 +1,117 @@
+"""What a profile's data are: the built-in scenes, a set on disk, or one that is only planned with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from casl.errors import SpecError, unknown
+from casl.spec.data_kinds import Folder, Scenes
+from casl.spec.stage import Stage
+
+SCALES = ("tiny", "small", "base", "large")
+# A data set on disk has one unlabeled split. Its scales are the first eighth, quarter, half and all of it: the paper's
+# ratios, 1 to 30, would leave a dozen images of a small set.
+FOLDER_SHARES = {"tiny": 8, "small": 4, "base": 2, "large": 1}
+
+
+@dataclass(frozen=True)
+class SceneData:
+    """The built-in scenes at a given size. unlabeled: images of each scale; smaller scales are prefixes of larger."""
+
+    labeled: int
+    unlabeled: Mapping[str, int]
+    val: int
+    size: int
+    seed: int = 0
+    name: str = "scenes"
+    classes: int = Scenes.classes
+    stuff: int = Scenes.stuff
+    keypoints: int = Scenes.keypoints
+    has_masks: bool = True
+    has_entities: bool = True
+    has_objects: bool = True
+    has_hidden_truth: bool = True  # of unlabeled images
+
+    def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
+        """The stage that makes a split ("labeled", "unlabeled", "val"); `labels` does not change its bytes.
+
+        scale: of the unlabeled split, default tiny.
+        """
+        del labels
+        scale = scale or "tiny"
+        if split == "unlabeled" and scale not in self.unlabeled:
+            raise SpecError(unknown("unlabeled scale", scale, self.unlabeled))
+        count = self.unlabeled[scale] if split == "unlabeled" else {"labeled": self.labeled, "val": self.val}[split]
+        return Scenes(split=split, count=count, size=self.size, seed=self.seed)
+
+
+@dataclass(frozen=True)
+class FolderData:
+    """A data set on disk, as found by the checker. folders: (split, label kind) -> Folder stage.
+
+    stuff, keypoints: number of stuff classes and of points of a pose, 0 where the set has no such labels.
+    """
+
+    name: str
+    folders: Mapping[tuple[str, str], Folder]
+    classes: int
+    has_masks: bool
+    has_entities: bool
+    stuff: int = 0
+    keypoints: int = 0
+    has_objects: bool = True
+    has_hidden_truth: bool = False  # of unlabeled images
+
+    def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
+        """The stage that stands for a split with one kind of labels.
+
+        scale: a named unlabeled split of the set, or a share of its only one; default all of it.
+
+        Raises:
+            SpecError: the set lacks that split or kind of labels.
+        """
+        if scale and scale not in SCALES:
+            raise SpecError(unknown("unlabeled scale", scale, SCALES))
+        if scale and (named := self.folders.get((f"{split}_{scale}", labels))):
+            return named
+        if (whole := self.folders.get((split, labels))) is None:
+            have = ", ".join(f"{s} ({k})" for s, k in sorted(self.folders))
+            raise SpecError(f"data set {self.name!r} has no split {split!r} with {labels}; it has: {have}")
+        if scale is None or scale == "large":
+            return whole
+        return replace(whole, only_first=max(1, whole.count // FOLDER_SHARES[scale]))
+
+
+@dataclass(frozen=True)
+class PlannedData:
+    """A data set that is only planned with: sizes are known, files are not at hand (COCO in profile `paper`)."""
+
+    name: str
+    counts: Mapping[str, int]
+    classes: int
+    stuff: int
+    keypoints: int
+    has_masks: bool = True
+    has_entities: bool = True
+    has_objects: bool = True
+    has_hidden_truth: bool = False  # of unlabeled images
+
+    def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
+        """A Folder with the number of images of a split; its digest says that the files are not at hand."""
+        scale = (scale or "tiny") if split == "unlabeled" else ""
+        digest = f"planned:{self.name}:{split}:{scale}:{labels}"
+        return Folder(
+            split=split, labels=labels, digest=digest, classes=self.classes, count=self.counts[scale or split]
+        )
+
+
+Data = SceneData | FolderData | PlannedData
+
+# what a metric may need of a data set -> whether it has it, and what it is called
+NEEDS: dict[str, tuple[Callable[[Data], bool], str]] = {
+    "entities": (lambda data: data.has_entities, "entity or panoptic annotations"),
+    "keypoints": (lambda data: data.keypoints > 0, "keypoints"),
+    "masks": (lambda data: data.has_masks, "masks"),
+    "stuff": (lambda data: data.stuff > 0, "panoptic annotations with stuff"),
+}
