@@ -38,6 +38,8 @@ TOO_LONG = {
     "casl data check": ["data", "check", LONG],
     "casl data prepare": ["data", "prepare", "coco", LONG, "--out", "set"],
     "casl data scenes": ["data", "scenes", LONG],
+    "casl data import": ["data", "import", LONG, "--out", "set"],
+    "casl data split": ["data", "split", LONG, "--out", "set"],
     "casl score": ["score", "--gt", LONG, "--dt", LONG, "--metric", "ap_det"],
     "casl doctor": ["doctor", "--store", LONG],
     "casl complete": ["complete", LONG],
