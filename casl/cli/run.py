@@ -240,7 +240,7 @@ def send(mirror: Mirror, study: Study, plan: Plan, *, always: bool = False) -> i
     except TrackingError as error:
         print(f"MLflow: {error}", file=sys.stderr)
         return None
-    print(f"MLflow: {logged} new runs in experiment {study.experiment!r}; `casl ui` shows them")
+    print(f"MLflow: {logged} new runs in experiment {study.experiment!r}; `make ui` or `casl ui` shows them")
     return int(logged)
 
 
