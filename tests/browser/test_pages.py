@@ -73,6 +73,8 @@ def test_one_click_shows_the_cells_of_the_table_best_first(page: Browser, store:
     page.find("//*[contains(., '25') and contains(., 'matching runs')]")
     page.find("//*[contains(., 'Sort: ap_det/AP')]")
     page.click(f"({RUN})[1]")
+    shown = " or ".join(f"contains(., '{name}')" for name in results(store))
+    page.find(f"//body[{shown}]")  # waits for the run's page
     best = max(results(store).values())
     first = next(name for name in results(store) if name in page.text())
     assert results(store)[first] == best
