@@ -4,14 +4,16 @@ Run:     make table10
 Expect:  paper profile, gains from 1.0 (keypoints) to 5.1 (RetinaNet).
 
 E: started from the entire warmup, P: from its backbone and neck. The paper's FCOS baseline is that of Table 2 (weak
-augmentation); of the other baselines it does not say, they are finetuned with strong augmentation like ours.
+augmentation); of the other baselines it does not say, they are finetuned with strong augmentation like ours. The last
+column is a control of ours, with strong augmentation in every row: ablations/controls.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from casl.spec import Ablation, Cell, Profile, evaluate, finetune, labeler, pseudo_label, quoted, warmup
+from ablations.controls import LONG, as_long, length_of
+from casl.spec import Ablation, Cell, Profile, Warmup, evaluate, finetune, labeler, pseudo_label, quoted, warmup
 
 # row -> (framework, labels or None for its own, metric, ImageNet, ours)
 PAPER = {
@@ -50,6 +52,18 @@ def cells(profile: Profile) -> Iterator[Cell]:
                 paper=paper,
                 note="" if init else profile.start,
             )
+        yield from _as_long(profile, warm, row)
+
+
+def _as_long(profile: Profile, warm: Warmup, row: str) -> Iterator[Cell]:
+    """A framework without warmup, trained for as long as warmup and finetune together."""
+    detector, kind, metric, *_ = PAPER[row]
+    if profile.lacks(metric):
+        return
+    schedule = as_long(profile, warm)
+    model = finetune(profile, None, detector=detector, labels=kind, augmentation="strong_labeled", schedule=schedule)
+    note = "; ".join(filter(None, (profile.start, length_of(profile, warm))))
+    yield Cell(row=row, column=LONG, metric=metric, stage=evaluate(profile, model, metric), note=note)
 
 
 ABLATION = Ablation(

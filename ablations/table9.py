@@ -2,12 +2,16 @@
 
 Run:     make table9
 Expect:  paper profile, 46.8 without, 50.6 with the backbone, 51.5 with all.
+
+The paper's first row has weak augmentation, the others strong. The last two rows are controls of ours:
+ablations/controls.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ablations.controls import FINETUNED, STRONG, STRONG_LONG, as_long, length_of
 from casl.spec import PARTS, Ablation, Cell, Profile, evaluate, finetune, labeler, pseudo_label, warmup
 
 # row -> (parts, AP, AP50, AP75)
@@ -35,6 +39,14 @@ def cells(profile: Profile) -> Iterator[Cell]:
         for (column, figure), paper in zip(FIGURES.items(), published, strict=True):
             note = profile.start if not count else RANDOM if row == "all" and profile.classifier == "random" else ""
             yield Cell(row=row, column=column, metric="ap_det", stage=stage, paper=paper, figure=figure, note=note)
+    for row, schedule, note in (
+        (STRONG, FINETUNED, ""),
+        (STRONG_LONG, as_long(profile, warm), length_of(profile, warm)),
+    ):
+        stage = evaluate(profile, finetune(profile, None, schedule=schedule, augmentation="strong_labeled"), "ap_det")
+        said = "; ".join(filter(None, (profile.start, note)))
+        for column, figure in FIGURES.items():
+            yield Cell(row=row, column=column, metric="ap_det", stage=stage, figure=figure, note=said)
 
 
 ABLATION = Ablation(

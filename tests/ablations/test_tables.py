@@ -13,7 +13,7 @@ from casl import catalog
 from casl.errors import SpecError
 from casl.runner.plan import Counts, make_plan
 from casl.runner.store import Store
-from casl.spec import Ablation, Cell, Profile, SceneData, labeler, pseudo_label
+from casl.spec import Ablation, Cell, Finetune, Profile, SceneData, labeler, pseudo_label
 
 TABLES = [f"table{n}" for n in range(1, 11)]
 
@@ -27,7 +27,7 @@ def built(table: str, profile: str = "paper") -> tuple[Cell, ...]:
 def counted(tmp_path: Path, *tables: str) -> Counts:
     profile: Profile = catalog.load("profile", "paper")
     ablations: list[Ablation] = [catalog.load("ablation", t) for t in tables]
-    cells = {a.name: a.build(profile) for a in ablations}
+    cells = {a.name: tuple(c for c in a.build(profile) if c.paper is not None) for a in ablations}
     units = {a.name: a.unit for a in ablations}
     return make_plan(cells, Store(tmp_path / "store"), units, profile.epochs).counts
 
@@ -189,3 +189,45 @@ def test_a_suspect_is_tried_beside_the_tables_own_cells_and_is_all_that_differs(
         for n in (3, 4):
             assert pairs[second[n], side].init.data == pairs[first[n], side].init.data.data
         assert replace(pairs[second[5], side], schedule=pairs[first[5], side].schedule).key == pairs[first[5], side].key
+
+
+@pytest.mark.parametrize("profile", list(catalog.PROFILES))
+@pytest.mark.parametrize(("table", "cells"), [("table2", 3), ("table8", 2), ("table9", 6), ("table10", 8)])
+def test_controls_start_without_warmup_and_stand_apart_from_the_papers_cells(
+    table: str, cells: int, profile: str
+) -> None:
+    ours = [c for c in built(table, profile) if c.paper is None]
+    assert len(ours) == cells
+    for cell in ours:
+        model = cell.evaluation.model
+        assert "no warmup" in cell.row + cell.column
+        assert isinstance(model, Finetune) and model.init is None
+
+
+@pytest.mark.parametrize("table", ["table2", "table8", "table9", "table10"])
+def test_a_control_that_is_as_long_is_the_baseline_of_its_place_for_as_many_iterations(table: str) -> None:
+    """In a profile whose iterations do not follow the scale, to the iteration."""
+    cells = built(table, "mini")
+    warmed = [c.evaluation.model for c in cells if c.stage and c.paper is not None]
+    both = {m.iters + m.init.iters for m in warmed if isinstance(m, Finetune) and m.init is not None}
+    long = [c for c in cells if c.paper is None and c.evaluation.model.iters != 3 * MINI.iters_1x]
+    assert {c.evaluation.model.iters for c in long} == both and len(both) == 1
+    assert all("as many iterations as warmup and finetune" in c.note for c in long)
+
+
+def test_a_control_is_as_many_epochs_where_they_follow_the_scale_and_says_so() -> None:
+    (note,) = (c.note for c in built("table8") if c.row == "no warmup, strong, as long")
+    both = 5 * round(90_000 * 3_660_000 / 123_403) + 3 * 90_000
+    assert note == (
+        f"8x on labeled images: as many epochs as warmup and finetune, 720,000 iterations to their {both:,}"
+    )
+    (tiny,) = {c.note for c in built("table2") if c.paper is None}
+    assert tiny == "8x on labeled images: as many iterations as warmup and finetune"
+
+
+def test_tables_8_and_9_have_the_strong_baseline_beside_the_papers_weak_one() -> None:
+    for table, weak in (("table8", "CA-SSL, 3.66M, Swin-T FCOS"), ("table9", "none")):
+        models = {c.row: c.evaluation.model for c in built(table, "mini") if c.stage and "with unl" not in c.column}
+        strong, plain = models["no warmup, strong"], models[weak]
+        assert strong.recipe.augmentation == "strong_labeled" and plain.recipe.augmentation == "weak"
+        assert replace(strong, recipe=plain.recipe).key == plain.key
