@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from casl.coco.judge import (
     annotation_problems,
@@ -21,6 +23,7 @@ from casl.coco.judge import (
     mask_problems,
     panoptic_problems,
     plainly_legal,
+    plainly_legal_images,
     png_problems,
     result_problems,
 )
@@ -170,6 +173,32 @@ def test_names_are_asked_for_where_they_are_used() -> None:
     assert len(category_problems({"id": 1})) == len(category_problems({"id": 1, "name": 3}, named=False)) == 1
     assert category_problems({"id": 1}, named=False) == []
     assert category_problems({"id": 1, "name": "a"}, panoptic=True) == ["'isthing' must be 0 or 1, is None"]
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/a.png", "a/../../b.png", ".."])
+def test_a_file_that_is_opened_lies_in_the_folder_of_the_images(name: str) -> None:
+    image = {"id": 1, "file_name": name, "width": 3, "height": 2}
+    assert image_problems(image) == [f"'file_name' must stay inside the folder of the images, is {name!r}"]
+    assert image_problems(image, named=False) == []  # of a ground truth whose files nobody opens
+
+
+NAMES = st.one_of(st.text(max_size=4), st.text("./\na\0", max_size=5))
+
+
+@given(
+    names=st.lists(NAMES, max_size=4),
+    ids=st.sampled_from([1, 0, -1, 2**63 - 1, -(2**63)]),
+    width=st.sampled_from([1, 0, -1, 10**6, 10**6 + 1, 2**62]),
+)
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_columns_of_images_are_plainly_legal_only_if_each_image_is(names: list[str], ids: int, width: int) -> None:
+    count = len(names)
+    plain = plainly_legal_images(np.full(count, ids), names, np.full(count, width), np.ones(count, np.int64))
+    images = [{"id": ids, "file_name": name, "width": width, "height": 1} for name in names]
+    legal = not any(image_problems(image) for image in images)
+    assert legal or not plain
+    odd = any(letter in name for name in names for letter in ("..", "\n"))
+    assert plain or not legal or odd  # and these are only looked at more closely
 
 
 def test_panoptic_annotations() -> None:
