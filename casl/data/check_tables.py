@@ -6,6 +6,7 @@ Every function reports through `error` and `warn`, which take one line, and goes
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,8 @@ from casl.coco.records import (
 )
 from casl.data.coco import ImageInfo, image_info
 from casl.data.keypoints import has_keypoints
+from casl.data.layout import MANIFEST
+from casl.data.manifest import Manifest
 from casl.errors import DataError
 
 LEAST_BOXES = 10  # fewer may all have a width above x and a height above y by chance
@@ -58,29 +61,38 @@ def read_table(path: Path, kind: str, error: Say) -> Table | None:
     """Images and categories of a COCO file; None when the file is not COCO at all.
 
     Args:
-        path: the JSON file.
+        path: the JSON file, or the manifest.
         kind: field of SplitFiles; in a "listing" of images no "annotations" and "categories" are asked for.
         error: called for every problem.
     """
-    name, annotated = f"{path.parent.name}/{path.name}", kind != "listing"
+    name = f"{path.parent.name}/{path.name}"
     try:
+        if path.suffix == MANIFEST:
+            return Table(name, _images(Manifest(path).records(name, error), name, error), {}, [])
         data = read_object(path)
     except DataError as problem:
         error(str(problem))
         return None
+    annotated = kind != "listing"
     wanted = ("images", "annotations", "categories") if annotated else ("images",)
     missing = [key for key in wanted if not isinstance(data.get(key), list)]
     if missing:
         error(f"{name}: not COCO: {', '.join(repr(key) for key in missing)} missing or not a list")
         return None
-    images = {number: image_info(record) for number, record in image_records(data, name, error=error).items()}
-    for file_name, count in Counter(image.file_name for image in images.values()).items():
-        if count > 1:
-            error(f"{name}: image file {file_name} is listed {count} times; keep one entry")
+    images = _images(image_records(data, name, error=error).values(), name, error)
     if not annotated:
         return Table(name, images, {}, [])
     categories = category_records(data, name, panoptic=kind == "panoptic", error=error)
     return Table(name, images, categories, data["annotations"])
+
+
+def _images(records: Iterable[Record], name: str, error: Say) -> dict[int, ImageInfo]:
+    """Images of a file by id; a file that is listed twice is an error."""
+    images = {record["id"]: image_info(record) for record in records}
+    for file_name, count in Counter(image.file_name for image in images.values()).items():
+        if count > 1:
+            error(f"{name}: image file {file_name} is listed {count} times; keep one entry")
+    return images
 
 
 def check_objects(table: Table, error: Say, warn: Say) -> list[Record]:

@@ -17,7 +17,7 @@ from casl.coco.records import Record, annotation_records, category_records, imag
 from casl.data.complete import complete_keypoints, mask_or_box, with_area_and_mask
 from casl.data.entity import entities_from_panoptic
 from casl.data.keypoints import KeypointSet, continuous_keypoints, has_keypoints, keypoint_set
-from casl.data.layout import SplitFiles
+from casl.data.layout import MANIFEST, SplitFiles
 from casl.data.panoptic import PanopticTruth, read_panoptic, things_from_panoptic
 from casl.errors import DataError
 
@@ -222,6 +222,8 @@ def load_split(files: SplitFiles, kind: str = "objects") -> CocoSplit:
             finds all of them, and also those that are well-formed but wrong.
     """
     path = files.source(kind)
+    if path.suffix == MANIFEST:
+        return _listed(path, files.images)
     data = read_object(path)
     if kind == "keypoints":
         return _keypoint_split(data, path, files)
@@ -251,6 +253,15 @@ def _split(
         label_of={number: label for label, number in enumerate(categories)},
         has_masks=bool(objects) and all(has_mask(record) for record in objects),
     )
+
+
+def _listed(path: Path, folder: Path) -> CocoSplit:
+    from casl.data.manifest import Manifest, NoRecords, read_images  # which imports this module
+
+    manifest = Manifest(path)
+    images = read_images(manifest)
+    named = _split({"images": [], "categories": manifest.categories}, path, folder, annotated=False)
+    return replace(named, images=images, annotations=NoRecords(len(images)))
 
 
 def _keypoint_split(data: dict[str, Any], path: Path, files: SplitFiles) -> CocoSplit:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from casl.coco.reading import read_object
-from casl.data.layout import SplitFiles
+from casl.data.layout import MANIFEST, SplitFiles
 from casl.errors import DataError
 from casl.files import recalled
 
@@ -31,11 +33,11 @@ class Digest:
     Attributes:
         value: sha256 in hex over all of `files`.
         files: sha256 in hex by name: "objects", "entities", "keypoints", "panoptic" or "image list" for annotations,
-            "images/..." and "panoptic/..." for pixels.
+            "images/..." and "panoptic/..." for pixels. Not a dict where the images are listed by a manifest.
     """
 
     value: str
-    files: dict[str, str]
+    files: Mapping[str, str]
 
 
 def digest(files: SplitFiles, kind: str, cache: Path | None = None) -> Digest:
@@ -43,14 +45,16 @@ def digest(files: SplitFiles, kind: str, cache: Path | None = None) -> Digest:
 
     That is the annotation file, the images it lists and, where panoptic is read, its PNGs; for kind "panoptic" also the
     instance file where the split has one. Folders and the name of the annotation file are not part of it. For kind
-    "images" the annotation file counts only for its list of images, so that labels that are not read change nothing.
+    "images" the annotation file counts only for its list of images, so that labels that are not read change nothing;
+    nor does it count whether the list is JSON or a manifest (casl.data.manifest).
     Crowds read as objects make another digest of every file in which they are.
 
     Args:
         files: from `find_splits`.
         kind: "objects", "entities", "images", "keypoints" or "panoptic".
-        cache: JSON file that remembers hashes by path, size, modification time and inode. With it, a second call on
-            unchanged files reads none of them. Made if missing, made anew if damaged.
+        cache: JSON file that remembers hashes by path, size, modification time and inode; those of manifests are in a
+            folder beside it. With it, a second call on unchanged files reads none of them. Made if missing, made anew
+            if damaged.
 
     Returns:
         The digest.
@@ -62,6 +66,8 @@ def digest(files: SplitFiles, kind: str, cache: Path | None = None) -> Digest:
     source = files.source(kind)
     panoptic = kind in ("entities", "panoptic") and source == files.panoptic
     known = _Cache(cache)
+    if source.suffix == MANIFEST:
+        return _of_manifest(source, files.images, known)
     content, names = known.annotations(source)
     role = "panoptic" if panoptic else kind
     found = {"image list": names["list"]} if kind == "images" else {role: content}
@@ -79,12 +85,29 @@ def digest(files: SplitFiles, kind: str, cache: Path | None = None) -> Digest:
     return Digest(_sha256_of(content_of), found)
 
 
+def _of_manifest(path: Path, images: Path, known: _Cache) -> Digest:
+    from casl.data.list_digest import list_digest
+
+    content = known.sha256(path)
+    known.save()
+    if known.path is not None:
+        place = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]
+        return list_digest(path, images, content, known.path.with_suffix("") / f"{place}{MANIFEST}")
+    with tempfile.TemporaryDirectory() as folder:
+        return list_digest(path, images, content, Path(folder) / f"known{MANIFEST}")
+
+
 def changes(old: Digest, new: Digest) -> list[str]:
     """What differs between two digests, one line a file: "changed: ...", "added: ...", "removed: ..."; sorted."""
     lines = [f"removed: {name}" for name in old.files.keys() - new.files.keys()]
     lines += [f"added: {name}" for name in new.files.keys() - old.files.keys()]
     lines += [f"changed: {name}" for name in old.files.keys() & new.files.keys() if old.files[name] != new.files[name]]
     return sorted(lines)
+
+
+def unreadable(path: Path, error: Exception) -> DataError:
+    """The error for an image that its list names and no one can read."""
+    return DataError(f"{path}: cannot be read ({error}), but the annotations name it.")
 
 
 class _Cache:
@@ -132,7 +155,7 @@ class _Cache:
                     self.entries[key]["young"] = True
                 self.changed = True
         except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-            raise DataError(f"{path}: cannot be read ({error}), but the annotations name it.") from error
+            raise unreadable(path, error) from error
         return self.entries[key]
 
 

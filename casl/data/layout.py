@@ -3,7 +3,8 @@
 Two layouts are understood. The native one keeps all images in one folder and names its splits freely::
 
     images/   annotations/{instances,entity,panoptic,person_keypoints}_<split>.json   annotations/panoptic_<split>/
-              annotations/unlabeled.json, annotations/unlabeled_<size>.json    (image lists, no labels)
+              annotations/unlabeled.json, annotations/unlabeled_<size>.json    (image lists, no labels;
+              .arrow instead of .json where the list is a manifest, see casl.data.manifest)
     images_<split>/ instead of images/ where a split has a folder of its own
 
 The other is COCO 2017 as downloaded::
@@ -23,6 +24,7 @@ from casl.errors import DataError, SpecError, unknown
 
 KINDS = ("objects", "entities", "images", "keypoints", "panoptic")
 COCO_FOLDERS = {"labeled": "train2017", "unlabeled": "unlabeled2017", "val": "val2017"}
+MANIFEST = ".arrow"  # suffix of an image list in columns
 PREFIXES = {"instances": "instances_", "entity": "entity_", "panoptic": "panoptic_", "keypoints": "person_keypoints_"}
 
 
@@ -125,7 +127,7 @@ def _native_splits(root: Path) -> dict[str, SplitFiles]:
         for path in folder.glob(f"{prefix}*.json")
         if path.stem.removeprefix(prefix) not in COCO_FOLDERS.values()
     }
-    lists = {path.stem: path for path in folder.glob("unlabeled*.json") if not path.stem.endswith("_gt")}
+    lists = _lists(folder)
     splits = {}
     for name in sorted(names | set(lists)):
         files = _annotations(root, name)
@@ -134,6 +136,20 @@ def _native_splits(root: Path) -> dict[str, SplitFiles]:
         own = root / f"images_{name}"
         splits[name] = SplitFiles(name, own if own.is_dir() else root / "images", **files)
     return splits
+
+
+def _lists(folder: Path) -> dict[str, Path]:
+    """The image list of every unlabeled split."""
+    found: dict[str, Path] = {}
+    for path in sorted(path for suffix in (".json", MANIFEST) for path in folder.glob(f"unlabeled*{suffix}")):
+        if path.stem.endswith("_gt"):
+            continue
+        if (other := found.setdefault(path.stem, path)) != path:
+            raise DataError(
+                f"{folder}: both {other.name} and {path.name} list the images of '{path.stem}', and only one of the "
+                "two can be meant. Remove one of them."
+            )
+    return found
 
 
 def _annotations(root: Path, suffix: str) -> dict[str, Any]:
