@@ -12,14 +12,16 @@ images that are damaged, that equal one of val2017 (leakage) or train2017, or an
 means equal bytes. Order: COCO, Open Images, Places, each by folder and name. A scale whose collections were not all
 scanned is not written.
 
-The set is a folder in the native layout whose images are links; nothing is copied.
+The set is a folder in the native layout whose images are links; nothing is copied. The lists of the scales are
+manifests (casl.data.manifest), short ones too: they keep the hashes that the scan made, so that no image is read a
+second time when a run begins, and a scale that grows past some length does not become another kind of file.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import uuid
+import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,9 +29,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from casl.data.digest import SETTLED_S
 from casl.data.inventory import Group, groups_in
+from casl.data.layout import MANIFEST
+from casl.data.manifest import SCHEMA, write_manifest
 from casl.errors import DataError
 from casl.files import disk_errors, write_atomic, write_json
 
@@ -122,7 +128,8 @@ def _scale(
 ) -> Scale:
     """Decide about every image of a scale, and write its list."""
     members = SCALES[name]
-    path = out / "annotations" / f"unlabeled_{name}.json"
+    path = out / "annotations" / f"unlabeled_{name}{MANIFEST}"
+    path.with_suffix(".json").unlink(missing_ok=True)  # as earlier versions wrote it
     scale = Scale(PAPER[name], missing=[f"{s} {g}" for s, g in members if (s, g) not in rows])
     if scale.missing:
         path.unlink(missing_ok=True)
@@ -142,39 +149,39 @@ def _scale(
     keep = sound.copy()
     keep[sound] = first
     scale.kept = int(keep.sum())
-    _write_list(path, _listed([groups[s][g] for s, g in members], keep))
+    write_manifest(path, _listed(out / "images", [groups[s][g] for s, g in members], keep))
     return scale
 
 
-def _listed(groups: Sequence[Group], keep: NDArray[np.bool_]) -> Iterator[dict[str, Any]]:
+def _listed(images: Path, groups: Sequence[Group], keep: NDArray[np.bool_]) -> Iterator[pa.Table]:
     """The images that are kept, a chunk at a time in memory."""
     place = number = 0
     for group in groups:
-        for table in group.tables(["name", "width", "height"]):
+        for table in group.tables(["name", "width", "height", "sha256", "size", "mtime_ns"]):
             mask = keep[place : place + len(table)]
             place += len(table)
-            for row in table.filter(mask).to_pylist():
-                number += 1
-                name = f"{group.source}/{row['name']}"
-                yield {"id": number, "file_name": name, "width": row["width"], "height": row["height"]}
+            kept = table.filter(mask)
+            names = [f"{group.source}/{name}" for name in kept.column("name").to_pylist()]
+            number += len(names)
+            ids = np.arange(number - len(names) + 1, number + 1)
+            listed = kept.drop_columns("name").append_column("id", pa.array(ids, pa.int64()))
+            listed = listed.append_column("file_name", pa.array(names, pa.string()))
+            listed = listed.append_column("inode", pa.array(_inodes(images, listed), pa.uint64()))
+            yield listed.select(SCHEMA.names).cast(SCHEMA)
 
 
-def _write_list(path: Path, images: Iterator[dict[str, Any]]) -> None:
-    """A COCO file without annotations, written as it comes; whole or as it was."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    with disk_errors("write", path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+def _inodes(images: Path, listed: pa.Table) -> Iterator[int | None]:
+    """The inode of each file; None of one that is not the one that was scanned, so that its hash does not count."""
+    settled_ns = int((time.time() - SETTLED_S) * 1e9)
+    columns = (listed.column(name).to_pylist() for name in ("file_name", "size", "mtime_ns"))
+    for name, size, mtime_ns in zip(*columns, strict=True):
         try:
-            with aside.open("w") as file:
-                file.write('{"categories": [], "annotations": [], "images": [\n')
-                for n, image in enumerate(images):
-                    file.write((",\n" if n else "") + json.dumps(image))
-                file.write("\n]}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
+            facts = os.stat(f"{images}/{name}")  # noqa: PTH116  of millions
+        except OSError:
+            yield None
+            continue
+        same = (facts.st_size, facts.st_mtime_ns) == (size, mtime_ns)
+        yield facts.st_ino if same and mtime_ns < settled_ns else None
 
 
 def _load(group: Group) -> _Rows:

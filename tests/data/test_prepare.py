@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ from PIL import Image
 from casl.cli import main
 from casl.data import inventory
 from casl.data.check import check
+from casl.data.coco import ImageInfo, load_split
 from casl.data.compose import TENTHS, compose
+from casl.data.digest import digest
 from casl.data.inventory import groups_in, read_chunk, scan
+from casl.data.layout import find_splits
 from casl.errors import DataError, SpecError
 from casl.stages.dataset import open_data
+from tests.data.test_digest import age, overwrite_unseen
 
 
 def photo(path: Path, seed: int, mode: str = "RGB") -> bytes:
@@ -82,10 +87,10 @@ def places(tmp_path: Path) -> Path:
 
 
 def kept(out: Path, scale: str) -> list[str]:
-    listed = json.loads((out / "annotations" / f"unlabeled_{scale}.json").read_text())["images"]
-    assert [image["id"] for image in listed] == list(range(1, len(listed) + 1))
-    assert {(image["width"], image["height"]) for image in listed} == {(48, 40)}
-    return [image["file_name"] for image in listed]
+    listed = load_split(find_splits(out)[f"unlabeled_{scale}"], "images").images
+    assert [image.id for image in listed] == list(range(1, len(listed) + 1))
+    assert {(image.width, image.height) for image in listed} == {(48, 40)}
+    return [image.file_name for image in listed]
 
 
 def prepared(out: Path, **roots: Path) -> dict[str, Any]:
@@ -137,9 +142,33 @@ def test_a_scale_that_lacks_a_collection_is_not_written_and_says_so(coco: Path, 
     report = prepared(out, coco=coco, places=places)["scales"]
     assert report["base"]["missing"] == report["large"]["missing"] == ["openimages train"]
     assert sorted(p.name for p in (out / "annotations").glob("unlabeled*")) == [
-        "unlabeled_small.json",
-        "unlabeled_tiny.json",
+        "unlabeled_small.arrow",
+        "unlabeled_tiny.arrow",
     ]
+
+
+def test_the_lists_have_the_digest_of_json_lists_and_keep_the_hashes_of_the_scan(coco: Path, tmp_path: Path) -> None:
+    age(coco)
+    out, old = tmp_path / "set", tmp_path / "set" / "annotations" / "unlabeled_tiny.json"
+    prepared(out, coco=coco)
+    files = find_splits(out)["unlabeled_tiny"]
+    listed = [vars_of(image) for image in load_split(files, "images").images]
+    old.write_text(json.dumps({"categories": [], "annotations": [], "images": listed}))
+    as_json = digest(replace(files, listing=old), "images")  # as earlier versions wrote the set
+    prepared(out, coco=coco)
+    assert not old.exists()
+    for name in ("a", "b"):
+        overwrite_unseen(coco / "unlabeled2017" / f"{name}.jpg")
+    assert digest(files, "images") == as_json  # nothing was read again
+    (coco / "unlabeled2017" / "a.jpg").touch()
+    prepared_anew = digest(files, "images")
+    assert prepared_anew.files["images/coco/unlabeled2017/b.jpg"] == as_json.files["images/coco/unlabeled2017/b.jpg"]
+    assert prepared_anew.value != as_json.value
+
+
+def vars_of(image: ImageInfo) -> dict[str, Any]:
+    """An image as an entry of "images"."""
+    return {"id": image.id, "file_name": image.file_name, "width": image.width, "height": image.height}
 
 
 def chunks(out: Path) -> dict[str, bytes]:
