@@ -124,3 +124,14 @@ def test_all_formats_of_pseudo_labels_hold_the_same(load: Load, tmp_path: Path) 
         for ours, theirs in zip(found[0], other, strict=True):
             assert [(label[1], label[2]) for label in ours] == [(label[1], label[2]) for label in theirs]
             np.testing.assert_allclose([label[0] for label in ours], [label[0] for label in theirs], atol=1e-3)
+
+
+def test_both_containers_of_a_list_hold_the_same_images(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists = load("lists")
+    monkeypatch.setattr(lists, "FILES", 7)
+    sides = {side: lists.files_of(tmp_path, side) for side in lists.SUFFIXES}
+    lists.make(sides["arrow"], 20)
+    for phase, told in (("first", "digest"), ("again", "digest"), ("open", "read")):
+        assert len({lists.VERBS[phase](files, 20)[told] for files in sides.values()}) == 1
