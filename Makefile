@@ -27,7 +27,7 @@ STUDY := --profile "$$PROFILE" --seeds "$$SEEDS" --store "$$STORE" $(ON_DATA) $$
   $${CROWDS:+--crowds-are-objects}
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables reasons search notebooks doctor bench docs test check lint format ui clean FORCE
+.PHONY: help setup tables reasons search notebooks doctor bench gpu-check docs test check lint format ui clean FORCE
 
 help: ## list the targets
 	@echo "make table4        the paper's Table 4: plan, run what is missing, write $$REPORTS/$$PROFILE/table4.*"
@@ -77,6 +77,9 @@ doctor: $(READY) ## what is missing on this machine, and what to do
 
 bench: $(READY) ## ratios of every benchmark to its peers
 	@for b in planning engine sharing evaluation detector_step condinst_step labels lists loading prepare; do $(BIN)/python benchmarks/$$b.py || exit 1; done
+
+gpu-check: $(READY) ## one GPU in at most 8 minutes, as build/gpu-check.json: losses, waits, speed, Table 4; tiny without GPU
+	@$(BIN)/python benchmarks/gpu_check.py --json build/gpu-check.json
 
 docs: $(READY) ## write docs/cli.md anew from the parser, and results in README and docs from the reports
 	$(BIN)/python -m casl.cli.reference docs/cli.md

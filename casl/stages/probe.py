@@ -15,6 +15,7 @@ from casl.spec.context import Context
 from casl.spec.kinds import Train
 from casl.spec.records import Model
 from casl.stages.detectors import build_detector
+from casl.train.learner import Batch
 
 OBJECTS = 7  # an image; COCO has 7.3
 STEPS = 3  # timed, after one that is not
@@ -35,8 +36,7 @@ def train_seconds(stage: Train, device: str, images: int | None = None) -> float
     detector: Any = build_detector(stage.model, _context(device), pretrained=False).train()
     optimizer = load("optimizer", recipe.optimizer)(detector, recipe.lr, recipe.weight_decay)
     height, width = _size(max(recipe.sizes), recipe.max_size)
-    batch = [torch.randint(0, 256, (3, height, width), dtype=torch.uint8, device=device) for _ in range(count)]
-    targets = [_target(stage.model, height, width, device) for _ in range(count)]
+    batch, targets = random_batch(stage.model, count, height, width, device)
 
     def step() -> None:
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "mixed"):
@@ -55,6 +55,12 @@ def predict_seconds(model: Model, size: int, max_size: int, device: str) -> floa
     height, width = _size(size, max_size)
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, device=device)
     return _timed(lambda: detector.predict([image], [(height, width)]), device)
+
+
+def random_batch(model: Model, count: int, height: int, width: int, device: str) -> Batch:
+    """Images of that size from the global generator, and the same objects in each, with whatever detectors learn."""
+    images = [torch.randint(0, 256, (3, height, width), dtype=torch.uint8, device=device) for _ in range(count)]
+    return images, [_target(model, height, width, device) for _ in range(count)]
 
 
 def _timed(step: Callable[[], object], device: str) -> float:
