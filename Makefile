@@ -80,7 +80,7 @@ bench: $(READY) ## ratios of every benchmark to its peers
 
 docs: $(READY) ## write docs/cli.md anew from the parser, and results in README and docs from the reports
 	$(BIN)/python -m casl.cli.reference docs/cli.md
-	$(BIN)/python -m casl.report.summary reports/mini README.md docs/results.md
+	$(BIN)/python -m casl.report.summary reports/published/mini README.md docs/results.md
 
 test: $(READY) lint ## all checks and tests, at most 15 minutes on 2 cores
 	$(BIN)/python -m pytest $(SPREAD)

@@ -41,8 +41,8 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl report table4 --data path/to/set --reports mine", "into another folder"),
     ),
     "casl reproduce": (
-        ('casl reproduce reports/mini/table4.json "F 1x" "W 1x"', "one chain of stages, then both numbers"),
-        ('casl reproduce reports/mini/table2.json "Entities (P, A)" "AP^det" --seed 1', "another repetition"),
+        ('casl reproduce reports/published/mini/table4.json "F 1x" "W 1x"', "one chain of stages, then both numbers"),
+        ('casl reproduce reports/published/mini/table2.json "Entities (P, A)" "AP^det" --seed 1', "another repetition"),
     ),
     "casl show": (
         ("casl show warmup-48a4", "by the beginning of its name"),

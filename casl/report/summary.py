@@ -199,7 +199,7 @@ def _read(path: Path) -> Any:
 
 
 def main() -> None:
-    """Write two documents anew: `python -m casl.report.summary reports/mini README.md docs/results.md`."""
+    """Write two documents anew: `python -m casl.report.summary reports/published/mini README.md docs/results.md`."""
     folder, readme, results = map(Path, sys.argv[1:])
     for document, text in ((readme, short(folder)), (results, long(folder))):
         document.write_text(placed(document.read_text(), str(folder), text))
