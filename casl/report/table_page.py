@@ -69,10 +69,16 @@ def _page(table: Table, grids: Sequence[blocks.Block], end: Sequence[blocks.Bloc
 
 
 def measurements(table: Table, mlflow: str) -> blocks.Block:
-    """One line for each seed of each measured cell: value, status, stage, run, commit."""
-    heads = ("row", "column", "metric", "seed", "value", "status", "stage", "MLflow", "commit", "note")
-    lines = [_measurement(cell, one, mlflow) for cell in table.cells for one in cell.repetitions]
+    """One line for each seed of each measured cell: value, status, stage, run where any has one, commit."""
+    links = is_linked(table)
+    heads = ("row", "column", "metric", "seed", "value", "status", "stage", *["MLflow"] * links, "commit", "note")
+    lines = [_measurement(cell, one, mlflow, links=links) for cell in table.cells for one in cell.repetitions]
     return blocks.Rows(heads, lines) if lines else blocks.Paragraph("Nothing here is measured.")
+
+
+def is_linked(table: Table) -> bool:
+    """Whether some number leads to its run in MLflow; those of a published page lead to none."""
+    return any(one.mlflow_run_id for cell in table.cells for one in cell.repetitions)
 
 
 def run_link(mlflow: str, run_id: str | None) -> blocks.Text:
@@ -156,7 +162,8 @@ class _View:
 
 
 def _legend(table: Table) -> str:
-    words = ["Large: ours, linked to its run in MLflow (start the pages with: make ui).", "Framed: best."]
+    linked = ", linked to its run in MLflow (start the pages with: make ui)" if is_linked(table) else ""
+    words = [f"Large: ours{linked}.", "Framed: best."]
     if has_paper(table):
         words.append(f"In brackets after the paper's number: {difference_label(table).lower()}.")
     if table.baseline:
@@ -260,9 +267,9 @@ def _look(view: _View, i: int) -> dict[str, str]:
     return {"style": f"background: rgb({shade}); color: {'#fff' if share > 0.55 else '#111'}"}
 
 
-def _measurement(cell: TableCell, one: Repetition, mlflow: str) -> tuple[blocks.Text, ...]:
+def _measurement(cell: TableCell, one: Repetition, mlflow: str, *, links: bool) -> tuple[blocks.Text, ...]:
     commit = one.commit[:10] + (" + changes" if one.dirty else "")
     value = "–" if one.value is None else f"{one.value:.2f}"
     place = (blocks.Raised(cell.row), blocks.Raised(cell.column), quantity(cell))
-    name, run = blocks.Marked("code", one.name), run_link(mlflow, one.mlflow_run_id)
-    return (*place, str(one.seed), value, one.status, name, run, blocks.Marked("code", commit), one.note)
+    name, run = blocks.Marked("code", one.name), [run_link(mlflow, one.mlflow_run_id)] * links
+    return (*place, str(one.seed), value, one.status, name, *run, blocks.Marked("code", commit), one.note)
