@@ -9,6 +9,7 @@ SIZE    ?=
 STORE   ?= store
 REPORTS ?= reports
 PORT    ?= 5000
+PAPER   ?=
 PROVIDER ?=
 CROWDS  ?=
 PYTHON  ?= python3
@@ -20,12 +21,12 @@ MAKING := $(VENV)/.making
 # tests: a process a core, each with whole files, whose tests share fixtures
 SPREAD := -n logical --maxprocesses 4 --dist loadfile
 # Values reach the shell as environment variables and are quoted there, so that a space or a `;` in a path is no syntax.
-export PROFILE DATA SEEDS RULE BATCH SIZE STORE REPORTS PORT PROVIDER PYTHON CROWDS
+export PROFILE DATA SEEDS RULE BATCH SIZE STORE REPORTS PORT PROVIDER PYTHON CROWDS PAPER
 ON_DATA := $${DATA:+--data "$$DATA"}
 STUDY := --profile "$$PROFILE" --seeds "$$SEEDS" --store "$$STORE" $(ON_DATA) $${RULE:+--rule "$$RULE"} \
   $${BATCH:+--batch-size "$$BATCH"} $${SIZE:+--size "$$SIZE"} $${PROVIDER:+--provider "$$PROVIDER"} \
   $${CROWDS:+--crowds-are-objects}
-PAGES := --reports "$$REPORTS" --port "$$PORT"
+PAGES := --reports "$$REPORTS" --port "$$PORT" $${PAPER:+--paper}
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tables reasons publish search notebooks doctor bench docs test check lint format ui clean FORCE
@@ -35,7 +36,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "variables: PROFILE=smoke|mini|gpu|paper  DATA=path/to/set  SEEDS=1  RULE=A|B|C  BATCH=16  SIZE=96  PROVIDER=torchvision|detectron2  CROWDS=yes"
-	@echo "           STORE=store  REPORTS=reports  PORT=5000 (of make ui, and of links to it)"
+	@echo "           STORE=store  REPORTS=reports  PORT=5000 (of make ui, and of links to it)  PAPER=yes (its numbers beside yours on your data)"
 	@echo "example:   make table4 PROFILE=smoke"
 
 # What is being made says so inside, so that what a killed `make` left is made anew. pip goes on by itself.

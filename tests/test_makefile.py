@@ -74,9 +74,9 @@ def test_variables_may_come_from_the_environment_and_those_not_given_are_no_opti
     assert calls(project) == [["doctor", "--store", "of the shell"], ["ui", "--store", "store", "--port", "5001"]]
 
 
-def test_links_in_reports_follow_the_port(project: Path) -> None:
-    assert make(project, "table4", "PORT=5001").returncode == 0
-    assert calls(project)[1][-4:] == ["--reports", "reports", "--port", "5001"]
+def test_links_in_reports_follow_the_port_and_the_papers_numbers_come_back(project: Path) -> None:
+    assert make(project, "table4", "PORT=5001", "PAPER=yes").returncode == 0
+    assert calls(project)[1][-5:] == ["--reports", "reports", "--port", "5001", "--paper"]
 
 
 def test_one_command_publishes_and_no_other_does(project: Path) -> None:

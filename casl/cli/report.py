@@ -31,6 +31,12 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     report.add_argument(
         "--as-measured", action="store_true", help="write each table with as many seeds as all of its cells have"
     )
+    report.add_argument(
+        "--paper",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="print the paper's numbers beside ours (default: not in a small profile on a data set on disk)",
+    )
     report.add_argument("--json", action="store_true", help="print what was written, and counts of cells, as JSON")
     report.set_defaults(command=report_command)
 
@@ -70,13 +76,13 @@ def _mirror(options: argparse.Namespace, study: Study) -> Mirror:
 
 def _tables(options: argparse.Namespace, study: Study, runs: Mapping[str, Run], mirror: Mirror) -> list[Table]:
     """The tables that were asked for, as their pages are to show them."""
-    from casl.report.table import build_table
+    from casl.report.paper import joined
 
     ids = {} if options.publish else {n: i for n in runs if (i := mirror.run_id(n))}
     found = []
     for name, ablation in study.tables.items():
         cells = _measured(study.cells[name], runs) if options.as_measured else study.cells[name]
-        table = build_table(ablation, study.profile, cells, runs, ids)
+        table = joined(ablation, study.profile, cells, runs, ids, options.paper)
         found.append(replace(table, folder=place_of(options, study.profile)))
     return found
 

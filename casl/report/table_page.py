@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from casl.report import blocks, html, markdown
@@ -110,20 +110,25 @@ def _plain_grids(table: Table) -> list[blocks.Block]:
     def apart(at: list[int]) -> str:
         return together([number(table.cells[i].difference, signed=True) for i in at])
 
-    parts: list[blocks.Block] = [blocks.Heading("Ours (paper)" if has_paper(table) else "Ours")]
-    parts.append(grid(table.rows, table.columns, lambda at: _entry(table, at, top)))
+    beside = {} if has_paper(table) else found
+    brackets = " (paper)" if has_paper(table) else f" (gain over {table.baseline})" if beside else ""
+    parts: list[blocks.Block] = [blocks.Heading(f"Ours{brackets}")]
+    parts.append(grid(table.rows, table.columns, lambda at: _entry(table, at, top, beside)))
     if found:
         columns = [c for c in table.columns if any(table.cells[i].column == c for i in found)]
         rows = [r for r in table.rows if any(table.cells[i].row == r for i in found)]
-        parts.append(blocks.Heading(f"{gain_label(table)}: ours (paper)"))
+        parts.append(blocks.Heading(gain_label(table) + (": ours (paper)" if has_paper(table) else "")))
         parts.append(grid(rows, columns, lambda at: _gains(table, at, found)))
     if has_paper(table) and (compared := compared_rows(table)):
         parts += [blocks.Heading(difference_label(table)), grid(compared, table.columns, apart)]
     return parts
 
 
-def _entry(table: Table, at: list[int], top: set[int]) -> blocks.Text:
-    """One place: "31.2 (45.3)", several numbers as "(31.2, 52.0), paper (45.3, 66.1)", empty without any."""
+def _entry(table: Table, at: list[int], top: set[int], gained: Mapping[int, Gain]) -> blocks.Text:
+    """One place: "31.2 (45.3)", several numbers as "(31.2, 52.0), paper (45.3, 66.1)", empty without any.
+
+    gained: where the paper has no numbers, the gains that stand in their place.
+    """
 
     def mark(i: int) -> blocks.Text:
         text = blocks.Verbatim(ours(table.cells[i], table.seeds))
@@ -133,6 +138,8 @@ def _entry(table: Table, at: list[int], top: set[int]) -> blocks.Text:
 
     cells = [table.cells[i] for i in at]
     text = _together([mark(i) for i in at])
+    if gains_here := [gained[i].ours for i in at if i in gained]:
+        return (text, f" ({', '.join(number(g.mean if g else None, signed=True) for g in gains_here)})")
     if all(c.paper is None or c.status == PUBLISHED for c in cells):
         return text
     paper = together([number(c.paper) for c in cells])

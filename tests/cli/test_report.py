@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from casl import catalog
 from casl.cli import main
+from casl.report.layout import gains
+from casl.report.paper import has_paper_beside, without_paper
+from casl.report.table import build_table
+from casl.report.table_page import to_html, to_markdown
+from casl.spec.data_sets import FolderData
+from casl.spec.profile import Profile
 from casl.tracking.index import Entry, Index
-from tests.golden.studies import write_store
+from tests.golden.studies import on_disk, write_store
+from tests.report.sample import done, stage_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = "http://ada:secret@flow.example:8000/x"
@@ -125,3 +134,61 @@ def test_git_holds_published_reports_only(tmp_path: Path) -> None:
     assert ignored.stdout.split() == made
     kept = subprocess.run(["git", "check-ignore", "reports/published/mini/new.json"], cwd=ROOT)
     assert kept.returncode == 1
+
+
+def on_data(data: FolderData) -> Profile:
+    profile: Profile = catalog.load("profile", "mini")
+    return profile.with_data(data)
+
+
+def test_the_papers_numbers_stand_beside_those_on_its_kind_of_data_only() -> None:
+    blood = on_disk("blood", masks=False)
+    assert has_paper_beside(catalog.load("profile", "mini"))
+    assert not has_paper_beside(on_data(blood))
+    assert has_paper_beside(catalog.load("profile", "paper").with_data(blood)), "at its size, it is the paper's claim"
+
+
+def test_on_data_on_disk_the_gain_over_no_warmup_stands_in_the_papers_place() -> None:
+    profile, table2 = on_data(on_disk("blood", masks=False)), catalog.load("ablation", "table2")
+    ablation, (cells,), notes = without_paper(table2, profile, [table2.build(profile)])
+    assert notes == ["Not measured: blood has no masks.", "Not measured: blood has no panoptic labels."]
+    runs = [done(stage_of(c), AP=20.0 + n) for n, c in enumerate(cells)]
+    found = build_table(ablation, profile, [cells], {r.name: r for r in runs}, {})
+    assert {c.column for c in found.cells if c.column in ("AP^seg", "PQ")} == set()
+    assert not any("paper" in text.lower() for text in (to_markdown(found), to_html(found, b"", "")))
+    markdown = to_markdown(found)
+    gained = next(g.ours for i, g in gains(found).items() if found.cells[i].row == "Entities (P, A)")
+    assert gained and "## Ours (gain over ImageNet)" in markdown
+    line = next(x for x in markdown.splitlines() if x.startswith("| Entities"))
+    assert f"(+{gained.mean:.1f})" in line
+
+
+def test_a_table_without_a_baseline_has_no_brackets_there() -> None:
+    profile, table7 = on_data(on_disk("blood", masks=False)), catalog.load("ablation", "table7")
+    ablation, (cells,), _ = without_paper(table7, profile, [table7.build(profile)])
+    found = build_table(ablation, profile, [cells], {}, {})
+    assert "## Ours\n" in to_markdown(found) and "paper" not in to_markdown(found).lower()
+
+
+def test_a_table_of_which_nothing_can_be_measured_says_why_and_quotes() -> None:
+    profile, table2 = on_data(on_disk("blood", masks=False)), catalog.load("ablation", "table2")
+    quoted = [tuple(c for c in table2.build(profile) if c.stage is None)]
+    assert without_paper(replace(table2, baseline=""), profile, quoted)[1:] == (quoted, [])
+
+
+@pytest.mark.parametrize(("more", "shown"), [([], False), (["--paper"], True), (["--no-paper"], False)])
+def test_an_option_brings_the_papers_numbers_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], shown: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "scenes", "coins", "--labeled", "2", "--unlabeled", "2", "--val", "2"]) == 0
+    assert main(["report", "table2", "--profile", "smoke", "--data", "coins", *more]) == 0
+    table = read(tmp_path / "reports" / "smoke-coins" / "table2.json")
+    assert any(c["paper"] is not None for c in table["cells"]) == shown
+    page = (tmp_path / "reports" / "smoke-coins" / "table2.md").read_text()
+    assert ("ours − paper" in page) == shown
+
+
+def test_without_data_on_disk_an_option_takes_them_away(store: Path, tmp_path: Path) -> None:
+    assert report(store, tmp_path, "table2", "--no-paper") == 0
+    assert all(c["paper"] is None for c in read(tmp_path / "smoke" / "table2.json")["cells"])
