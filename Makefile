@@ -9,6 +9,7 @@ SIZE    ?=
 STORE   ?= store
 REPORTS ?= reports
 PORT    ?= 5000
+PAPER   ?=
 PROVIDER ?=
 CROWDS  ?=
 PYTHON  ?= python3
@@ -20,21 +21,22 @@ MAKING := $(VENV)/.making
 # tests: a process a core, each with whole files, whose tests share fixtures
 SPREAD := -n logical --maxprocesses 4 --dist loadfile
 # Values reach the shell as environment variables and are quoted there, so that a space or a `;` in a path is no syntax.
-export PROFILE DATA SEEDS RULE BATCH SIZE STORE REPORTS PORT PROVIDER PYTHON CROWDS
+export PROFILE DATA SEEDS RULE BATCH SIZE STORE REPORTS PORT PROVIDER PYTHON CROWDS PAPER
 ON_DATA := $${DATA:+--data "$$DATA"}
 STUDY := --profile "$$PROFILE" --seeds "$$SEEDS" --store "$$STORE" $(ON_DATA) $${RULE:+--rule "$$RULE"} \
   $${BATCH:+--batch-size "$$BATCH"} $${SIZE:+--size "$$SIZE"} $${PROVIDER:+--provider "$$PROVIDER"} \
   $${CROWDS:+--crowds-are-objects}
+PAGES := --reports "$$REPORTS" --port "$$PORT" $${PAPER:+--paper}
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables reasons search notebooks doctor bench gpu-check docs test check lint format ui clean FORCE
+.PHONY: help setup tables reasons publish search notebooks doctor bench gpu-check docs test check lint format ui clean FORCE
 
 help: ## list the targets
 	@echo "make table4        the paper's Table 4: plan, run what is missing, write $$REPORTS/$$PROFILE/table4.*"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "variables: PROFILE=smoke|mini|gpu|paper  DATA=path/to/set  SEEDS=1  RULE=A|B|C  BATCH=16  SIZE=96  PROVIDER=torchvision|detectron2  CROWDS=yes"
-	@echo "           STORE=store  REPORTS=reports"
+	@echo "           STORE=store  REPORTS=reports  PORT=5000 (of make ui, and of links to it)  PAPER=yes (its numbers beside yours on your data)"
 	@echo "example:   make table4 PROFILE=smoke"
 
 # What is being made says so inside, so that what a killed `make` left is made anew. pip goes on by itself.
@@ -52,7 +54,7 @@ setup: $(READY) ## create .venv and install everything
 
 # run what is missing of $(1), then report it, also if a stage failed
 run_and_report = @$(BIN)/casl run '$(1)' $(STUDY); status=$$?; \
-	 if [ $$status -le 1 ]; then $(BIN)/casl report '$(1)' $(STUDY) --reports "$$REPORTS" || status=$$?; fi; exit $$status
+	 if [ $$status -le 1 ]; then $(BIN)/casl report '$(1)' $(STUDY) $(PAGES) || status=$$?; fi; exit $$status
 
 table%: $(READY) FORCE
 	$(call run_and_report,$@)
@@ -63,8 +65,11 @@ tables: $(READY) ## every table of the registry
 reasons: $(READY) ## where a small profile differs from the paper, one suspect taken away at a time
 	$(call run_and_report,reasons)
 
+publish: $(READY) ## for maintainers: write reports/published from the store, which is what the repository ships
+	@for t in all reasons; do $(BIN)/casl report $$t $(STUDY) $(PAGES) --publish || exit 1; done
+
 search: $(READY) ## search the score threshold delta: which one, and how sure
-	@$(BIN)/casl tune delta $(STUDY) --reports "$$REPORTS"
+	@$(BIN)/casl tune delta $(STUDY) --reports "$$REPORTS" --port "$$PORT"
 
 notebooks: $(READY) ## execute the notebooks into notebooks/out/*.ipynb and *.html
 	@mkdir -p notebooks/out
@@ -83,7 +88,7 @@ gpu-check: $(READY) ## one GPU in at most 8 minutes, as build/gpu-check.json: lo
 
 docs: $(READY) ## write docs/cli.md anew from the parser, and results in README and docs from the reports
 	$(BIN)/python -m casl.cli.reference docs/cli.md
-	$(BIN)/python -m casl.report.summary reports/mini README.md docs/results.md
+	$(BIN)/python -m casl.report.summary reports/published/mini README.md docs/results.md
 
 test: $(READY) lint ## all checks and tests, at most 15 minutes on 2 cores
 	$(BIN)/python -m pytest $(SPREAD)
@@ -100,7 +105,7 @@ format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-ui: $(READY) ## browse the runs: MLflow on http://127.0.0.1:5000
+ui: $(READY) ## browse the runs: MLflow on 127.0.0.1, port PORT
 	@$(BIN)/casl ui --store "$$STORE" --port "$$PORT"
 
 clean: ## remove .venv and caches; results in the store stay

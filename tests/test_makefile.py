@@ -61,7 +61,10 @@ def test_values_with_spaces_and_semicolons_are_words_and_no_commands(project: Pa
     done = make(project, "table4", "PROFILE=smoke", *(f"{name}={value}" for name, value in odd.items()))
     assert done.returncode == 0, done.stderr
     common = ["--profile", "smoke", "--seeds", "1", "--store", odd["STORE"], "--data", odd["DATA"], "--size", "96"]
-    assert calls(project) == [["run", "table4", *common], ["report", "table4", *common, "--reports", odd["REPORTS"]]]
+    assert calls(project) == [
+        ["run", "table4", *common],
+        ["report", "table4", *common, "--reports", odd["REPORTS"], "--port", "5000"],
+    ]
     assert not (project / "broken").exists()
 
 
@@ -69,6 +72,21 @@ def test_variables_may_come_from_the_environment_and_those_not_given_are_no_opti
     assert make(project, "doctor", STORE="of the shell").returncode == 0
     assert make(project, "ui", "PORT=5001").returncode == 0
     assert calls(project) == [["doctor", "--store", "of the shell"], ["ui", "--store", "store", "--port", "5001"]]
+
+
+def test_links_in_reports_follow_the_port_and_the_papers_numbers_come_back(project: Path) -> None:
+    assert make(project, "table4", "PORT=5001", "PAPER=yes").returncode == 0
+    assert calls(project)[1][-5:] == ["--reports", "reports", "--port", "5001", "--paper"]
+
+
+def test_one_command_publishes_and_no_other_does(project: Path) -> None:
+    for target in ("table4", "tables", "reasons", "search"):
+        assert make(project, target).returncode == 0
+    assert not any("--publish" in call for call in calls(project))
+    (project / "called").unlink()
+    assert make(project, "publish", "SEEDS=3").returncode == 0
+    assert [call[:2] for call in calls(project)] == [["report", "all"], ["report", "reasons"]]
+    assert all(call[-1] == "--publish" and "3" in call for call in calls(project))
 
 
 def test_a_set_up_that_was_killed_is_made_anew(project: Path) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 from casl.errors import SpecError, TrackingError, unknown
 from casl.runner.results import find_stage
 from casl.runner.store import Store
+from casl.tracking.server import HOST
 
-HOST = "127.0.0.1"
 GRACE_S = 10.0  # from SIGTERM to SIGKILL
 EPILOG = """searches: table4 (its cells, best first), table4-all (every run it needs), the same for other tables;
   labelers, pseudolabels, warmups, finetunes, failed. The description of an experiment links to all of them.
@@ -51,10 +51,12 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
 
 def ui_command(options: argparse.Namespace) -> int:
     """Serve MLflow's UI on this machine, and print its addresses once it answers."""
-    from casl.tracking.server import spoken
+    from casl.tracking.home import settle
+    from casl.tracking.server import default_uri, spoken
     from casl.tracking.server import ui_command as server
 
     store = Store(Path(options.store))
+    settle(store.root, options.mlflow or default_uri(store.root))
     addresses = _addresses(store, options)
     if options.mlflow.startswith(("http://", "https://")) and options.search:
         print(f"{spoken(options.mlflow.rstrip('/'))}/{addresses[0][0]}")

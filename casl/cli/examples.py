@@ -36,13 +36,15 @@ EXAMPLES: dict[str, Sequence[Example]] = {
     ),
     "casl report": (
         ("casl report table4", "reports/mini/table4.md, .csv, .json, .tex, .html, .png"),
-        ("casl report all --seeds 3", "all ten tables, and index.html with the paper's claims"),
+        ("casl report all --seeds 3", "all ten tables; index.html and claims follow any that is written"),
         ("casl report all --seeds 3 --as-measured", "tables that lack a seed with those that are complete"),
         ("casl report table4 --data path/to/set --reports mine", "into another folder"),
+        ("casl report table2 --data path/to/set --paper", "your data, with the paper's numbers beside yours"),
+        ("casl report all --seeds 3 --publish", "for maintainers: reports/published/mini, without links to runs"),
     ),
     "casl reproduce": (
-        ('casl reproduce reports/mini/table4.json "F 1x" "W 1x"', "one chain of stages, then both numbers"),
-        ('casl reproduce reports/mini/table2.json "Entities (P, A)" "AP^det" --seed 1', "another repetition"),
+        ('casl reproduce reports/published/mini/table4.json "F 1x" "W 1x"', "one chain of stages, then both numbers"),
+        ('casl reproduce reports/published/mini/table2.json "Entities (P, A)" "AP^det" --seed 1', "another repetition"),
     ),
     "casl show": (
         ("casl show warmup-48a4", "by the beginning of its name"),

@@ -5,57 +5,61 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from casl import catalog
-from casl.cli.places import claim_reports
-from casl.cli.study import open_study
+from casl.cli.reports import folder_of, pages_of, place_of, reports_options
+from casl.cli.study import Study, open_study
 from casl.errors import StoreError
 from casl.runner.gc import remember_roots
 from casl.runner.plan import outcomes
 from casl.spec.ablation import Cell
 from casl.spec.run import Run
 
+if TYPE_CHECKING:
+    from casl.report.table import Table
+    from casl.tracking.mirror import Mirror
+
 
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     """Verb `report`."""
     report = verbs.add_parser("report", parents=[study], help="write tables from what is in the store")
-    report.add_argument("--reports", default="reports", help="folder for reports (default reports)")
+    reports_options(report)
     report.add_argument(
         "--as-measured", action="store_true", help="write each table with as many seeds as all of its cells have"
+    )
+    report.add_argument(
+        "--paper",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="print the paper's numbers beside ours (default: not in a small profile on a data set on disk)",
     )
     report.add_argument("--json", action="store_true", help="print what was written, and counts of cells, as JSON")
     report.set_defaults(command=report_command)
 
 
 def report_command(options: argparse.Namespace) -> int:
-    """Write tables from the store; works at any time, cells without a result say why."""
-    from casl.report.index import write_index
+    """Write tables from the store, and the index and claims of their folder anew; cells without a result say why."""
     from casl.report.labels import write_labels
     from casl.report.render import write_table
-    from casl.report.table import build_table
-    from casl.tracking.mirror import Mirror
 
     study = open_study(options)
-    mirror = Mirror(study.store.root, options.mlflow or None, study.experiment)
+    mirror = _mirror(options, study)
     plan = study.plan()
     try:
         remember_roots(study.store, study.name, plan)
     except StoreError as error:  # a store that can only be read is never cleaned up either
         print(f"note: the store does not remember this study: {error}", file=sys.stderr)
     runs = outcomes(plan, study.store)
-    ids = {n: i for n in runs if (i := mirror.run_id(n))}
-    folder = Path(options.reports) / study.profile.folder
-    claim_reports(folder, study.profile, study.store.root)
-    cells = {n: _measured(c, runs) if options.as_measured else c for n, c in study.cells.items()}
-    tables = [build_table(a, study.profile, cells[n], runs, ids) for n, a in study.tables.items()]
-    written = [path for table in tables for path in write_table(table, folder)]
+    folder, pages = folder_of(options, study.profile, study.store), pages_of(options)
+    tables = _tables(options, study, runs, mirror)
+    written = [path for table in tables for path in write_table(table, folder, pages)]
     if "all" in options.tables:
-        claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
         written += write_labels(runs, folder, study.profile.small)
-        written += write_index(tables, claims, folder)
+    written += _refresh(folder, study, mirror, pages)
     if options.json:
         counts = {t.name: {"measured": t.measured, "measurable": t.measurable} for t in tables}
         print(json.dumps({"files": [str(path) for path in written], "cells": counts}, indent=1))
@@ -64,7 +68,44 @@ def report_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _measured(seeds: list[tuple[Cell, ...]], runs: Mapping[str, Run]) -> list[tuple[Cell, ...]]:
+def _mirror(options: argparse.Namespace, study: Study) -> Mirror:
+    from casl.tracking.mirror import Mirror
+
+    return Mirror(study.store.root, options.mlflow or None, study.experiment)
+
+
+def _tables(options: argparse.Namespace, study: Study, runs: Mapping[str, Run], mirror: Mirror) -> list[Table]:
+    """The tables that were asked for, as their pages are to show them."""
+    from casl.report.paper import joined
+
+    ids = {} if options.publish else {n: i for n in runs if (i := mirror.run_id(n))}
+    found = []
+    for name, ablation in study.tables.items():
+        cells = _measured(study.cells[name], runs) if options.as_measured else study.cells[name]
+        table = joined(ablation, study.profile, cells, runs, ids, options.paper)
+        found.append(replace(table, folder=place_of(options, study.profile)))
+    return found
+
+
+def _refresh(folder: Path, study: Study, mirror: Mirror, pages: str) -> list[Path]:
+    """Index and claims from all tables of the folder, so that they say what these say; what is unreadable is said."""
+    from casl.report.index import refresh_index
+    from casl.report.stored import stored_tables
+
+    said: dict[str, None] = {}
+
+    def read() -> list[Table]:
+        tables, unread = stored_tables(folder, study.store.folder, mirror.run_id if pages else lambda _: None)
+        said.update(dict.fromkeys(unread))
+        return tables
+
+    claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
+    written = refresh_index(claims, folder, read, pages)
+    print(*(f"note: {line}\n" for line in said), sep="", end="", file=sys.stderr)
+    return written
+
+
+def _measured(seeds: Sequence[tuple[Cell, ...]], runs: Mapping[str, Run]) -> list[tuple[Cell, ...]]:
     """The first seeds that are measured in every cell, at least one seed."""
     whole = [all(c.stage is None or runs[c.stage.name].status == "done" for c in cells) for cells in seeds]
-    return seeds[: max(1, whole.index(False) if False in whole else len(seeds))]
+    return list(seeds[: max(1, whole.index(False) if False in whole else len(seeds))])

@@ -22,7 +22,7 @@ ADVICE = """  Equal bits need the versions of constraints.txt and a processor of
 def add(verbs: Any, where: argparse.ArgumentParser) -> None:
     """Verb `reproduce`."""
     again = verbs.add_parser("reproduce", parents=[where], help="make one number of a report again, and compare")
-    again.add_argument("file", metavar="TABLE.json", help="a report, such as reports/mini/table2.json")
+    again.add_argument("file", metavar="TABLE.json", help="a report, such as reports/published/mini/table2.json")
     again.add_argument("row", help="heading of the row, as in the file")
     again.add_argument("column", help="heading of the column")
     again.add_argument("--metric", default="", help="where a place holds several numbers: which one")

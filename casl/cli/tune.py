@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
-from casl.cli.places import claim_reports
+from casl.cli.reports import folder_of, pages_of, reports_options
 from casl.cli.study import Study, known_names, open_study, recipe_options
 from casl.errors import SpecError
 from casl.spec.search import Search
@@ -67,7 +67,7 @@ def _where(tune: argparse.ArgumentParser) -> None:
     tune.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     tune.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
     tune.add_argument("--weights", default="", help="folder with pretrained backbone weights, <backbone>.safetensors")
-    tune.add_argument("--reports", default="reports", help="folder for reports (default reports)")
+    reports_options(tune)
     tune.add_argument("--json", action="store_true", help="the result as JSON on stdout, everything else on stderr")
 
 
@@ -92,9 +92,8 @@ def _tune(options: argparse.Namespace) -> Search:
     asked = Asked(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Asked)} | {"table": name})
     profiles = [study.profile.with_seed(seed) for seed in range(study.profile.seeds)]
     tuning = Tuning(asked, profiles, study.cells[asked.table], study.store)
-    reports = Path(options.reports) / study.profile.folder
-    claim_reports(reports, study.profile, study.store.root)
-    publisher = Publisher(tuning, reports, options.mlflow or None, study.experiment)
+    reports = folder_of(options, study.profile, study.store)
+    publisher = Publisher(tuning, reports, options.mlflow or None, study.experiment, pages_of(options))
     with _worker(options, study) as work:
         tuning.run(Tools(study.store, _labels(study), work, publisher.send, _say))
     return publisher.finish()

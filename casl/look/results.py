@@ -8,7 +8,8 @@ from pathlib import Path
 
 from casl.data.coco import CocoSplit
 from casl.errors import StageError
-from casl.report.table import Table, build_table
+from casl.report.paper import joined
+from casl.report.table import Table
 from casl.runner.job import Placement
 from casl.runner.launch.inline import Inline
 from casl.runner.live import View
@@ -125,7 +126,7 @@ def read(results: Results, table: Ablation, profile: Profile, mlflow: str | None
     plan = make_plan({table.name: [c for seed in cells for c in seed]}, results.store)
     runs = outcomes(plan, results.store)
     mirror = Mirror(results.root, mlflow)
-    return build_table(table, profile, cells, runs, {n: i for n in runs if (i := mirror.run_id(n))})
+    return joined(table, profile, cells, runs, {n: i for n in runs if (i := mirror.run_id(n))})
 
 
 def _carry_out(results: Results, plan: Plan, device: str) -> None:

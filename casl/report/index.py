@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from casl.report import blocks, claims_page, html, labels, markdown
 from casl.report.claims import Verdict, judge
 from casl.report.render import write_files
+from casl.report.stored import CLAIMS, fingerprint
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.table_page import MLFLOW, measurements
-from casl.report.wording import headline, measured, missing, quoted
+from casl.report.wording import MADE, headline, measured, missing, quoted
 from casl.spec.claim import Claim
 
 FORMATS = ("html", "md", "csv", "json", "tex", "png")
 
 
 def write_index(tables: Sequence[Table], claims: Sequence[Claim], folder: Path, mlflow: str = MLFLOW) -> list[Path]:
-    """Write <folder>/index.html and claims.html, .md, .json; each file is whole or as it was.
+    """Write <folder>/index.html, and of claims claims.html, .md, .json; each file is whole or as it was.
 
     Args:
         tables: all of one profile, in the order to show them. Write them before: only files that are there are linked.
@@ -29,24 +30,46 @@ def write_index(tables: Sequence[Table], claims: Sequence[Claim], folder: Path, 
         StoreError: the folder cannot be written.
     """
     verdicts = judge(claims, tables)
-    judged = claims_page.page(verdicts)
-    return write_files(
-        folder,
-        {
-            "index.html": html.write(page(tables, verdicts, folder, mlflow)),
-            "claims.html": html.write(judged),
-            "claims.md": markdown.write(judged),
-            "claims.json": claims_page.to_json(verdicts),
-        },
-    )
+    contents = {"index.html": html.write(page(tables, verdicts, folder, mlflow))}
+    if verdicts:
+        judged = claims_page.page(verdicts)
+        contents |= {"claims.html": html.write(judged), "claims.md": markdown.write(judged)}
+        contents[CLAIMS] = claims_page.to_json(verdicts)
+    return write_files(folder, contents)
+
+
+def refresh_index(
+    claims: Sequence[Claim], folder: Path, read: Callable[[], Sequence[Table]], mlflow: str
+) -> list[Path]:
+    """Write the same files from the tables that are in the folder now, claims if one of them has to do with one.
+
+    Another command may write a table meanwhile: then they are written again, so that the last to end leaves them right.
+
+    Args:
+        read: gives the tables of the folder.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    while True:
+        seen = fingerprint(folder)
+        tables = [table for table in read() if table.name not in MADE]  # those have a heading of their own
+        judged = claims if {t.name for t in tables} & _judged_by(claims) else ()
+        written = write_index(tables, judged, folder, mlflow)
+        if fingerprint(folder) == seen:
+            return written
+
+
+def _judged_by(claims: Sequence[Claim]) -> set[str]:
+    """Names of the tables that claims are about."""
+    return {place.table for c in claims for term in (*c.better, *c.worse) for place in term.places}
 
 
 def page(tables: Sequence[Table], verdicts: Sequence[Verdict], folder: Path, mlflow: str) -> blocks.Page:
     """The page; `folder` is looked at only to link files that exist."""
     profiles = list(dict.fromkeys(f"{t.profile} ({t.profile_title}), data {t.data}" for t in tables))
-    seeds = max((t.seeds for t in tables), default=0)
     parts = blocks.caution(next((t.warning for t in tables if t.warning), ""))
-    parts += [blocks.Paragraph(f"Profile {words}, {seeds} {'seed' if seeds == 1 else 'seeds'}.") for words in profiles]
+    parts += [blocks.Paragraph(f"Profile {words}, {_seeds(tables)}.") for words in profiles]
     parts.append(_links(tables, folder))
     if verdicts:
         evidence = (blocks.Link("With the evidence", "claims.html"), f": {claims_page.counted(verdicts)}.")
@@ -62,12 +85,19 @@ def page(tables: Sequence[Table], verdicts: Sequence[Verdict], folder: Path, mlf
     return blocks.Page("casl: all tables", [*parts, *sections])
 
 
+def _seeds(tables: Sequence[Table]) -> str:
+    """ "3 seeds"; "1 to 3 seeds" where tables differ."""
+    low, high = min(t.seeds for t in tables), max(t.seeds for t in tables)
+    return f"{low} to {high} seeds" if low < high else f"{high} {'seed' if high == 1 else 'seeds'}"
+
+
 def _links(tables: Sequence[Table], folder: Path) -> blocks.Rows:
-    heads = ("table", "title", "measured", "other cells", "commit", "files")
+    heads = ("table", "title", "seeds", "measured", "other cells", "commit", "files")
     lines = [
         (
             blocks.Link(t.name, f"#{t.name}"),
             t.title,
+            str(t.seeds),
             f"{t.measured} of {t.measurable}",
             states(t.cells) or "–",
             _commits(t),

@@ -27,7 +27,7 @@ _CELL_FIELDS = (
 _GAIN_FIELDS = ("gain", "gain_std", "gain_p", "gain_images", "paper_gain")
 _TABLE_FIELDS = (
     *("name", "title", "source", "profile", "profile_title", "data", "small", "warning", "seeds", "notes", "options"),
-    *("folder", "rows", "columns", "figure", "baseline"),
+    *("folder", "row_axis", "column_axis", "rows", "columns", "figure", "baseline"),
 )
 
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # the last four are the wide forms of the others

@@ -105,9 +105,10 @@ def _values(search: Search, runs: Mapping[int, str], mlflow: str) -> list[blocks
     """The table of trials; in HTML, whose heads are plain, with links to their runs."""
     heads, lines = _table(search)
     entries = [[blocks.Raised(entry) for entry in line] for line in lines]
-    linked = [[*e, run_link(mlflow, runs.get(t.number))] for e, t in zip(entries, shown(search), strict=True)]
+    links = [[run_link(mlflow, runs.get(t.number))] * bool(runs) for t in shown(search)]
+    linked = [[*entry, *link] for entry, link in zip(entries, links, strict=True)]
     return [
-        blocks.Group([blocks.Rows([*heads, "MLflow"], linked)], "html"),
+        blocks.Group([blocks.Rows([*heads, *["MLflow"] * bool(runs)], linked)], "html"),
         blocks.Group([blocks.Rows([blocks.Raised(head) for head in heads], entries, words=2)], "markdown"),
     ]
 

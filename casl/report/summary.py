@@ -155,13 +155,15 @@ def _pairs(table: Mapping[str, Any]) -> Rows:
 def _gains(table: Mapping[str, Any]) -> list[Block]:
     """A table's measured cells, one line each, with their gains over the baseline where it has one."""
     seeds = f"{table['seeds']} seed{'s' if table['seeds'] != 1 else ''}"
-    heads = ["ours", f"gain over {table['baseline']}", "paper's gain"] if table["baseline"] else ["ours", "paper"]
+    quoted = any(cell["paper"] is not None for cell in table["cells"])
+    heads = ["ours", f"gain over {table['baseline']}"] if table["baseline"] else ["ours"]
+    heads += ["paper's gain" if table["baseline"] else "paper"] * quoted
     lines = []
     for cell in table["cells"]:
         if cell["value"] is not None:
             paper = number(cell["paper_gain"], signed=True) if table["baseline"] else number(cell["paper"])
             gain = [_gain(cell)] if table["baseline"] else []
-            lines.append([cell["row"], cell["column"], _value(cell), *gain, paper])
+            lines.append([cell["row"], cell["column"], _value(cell), *gain, *[paper] * quoted])
     asked = [cell for cell in table["cells"] if cell["status"] != PUBLISHED]
     measured = f"{sum(cell['value'] is not None for cell in asked)} of {len(asked)} cells measured"
     said = "; ".join([f"{table['title']}, {seeds}, {measured}", *table["notes"]])
@@ -199,7 +201,7 @@ def _read(path: Path) -> Any:
 
 
 def main() -> None:
-    """Write two documents anew: `python -m casl.report.summary reports/mini README.md docs/results.md`."""
+    """Write two documents anew: `python -m casl.report.summary reports/published/mini README.md docs/results.md`."""
     folder, readme, results = map(Path, sys.argv[1:])
     for document, text in ((readme, short(folder)), (results, long(folder))):
         document.write_text(placed(document.read_text(), str(folder), text))

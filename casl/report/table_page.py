@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from casl.report import blocks, html, markdown
@@ -69,10 +69,16 @@ def _page(table: Table, grids: Sequence[blocks.Block], end: Sequence[blocks.Bloc
 
 
 def measurements(table: Table, mlflow: str) -> blocks.Block:
-    """One line for each seed of each measured cell: value, status, stage, run, commit."""
-    heads = ("row", "column", "metric", "seed", "value", "status", "stage", "MLflow", "commit", "note")
-    lines = [_measurement(cell, one, mlflow) for cell in table.cells for one in cell.repetitions]
+    """One line for each seed of each measured cell: value, status, stage, run where any has one, commit."""
+    links = is_linked(table)
+    heads = ("row", "column", "metric", "seed", "value", "status", "stage", *["MLflow"] * links, "commit", "note")
+    lines = [_measurement(cell, one, mlflow, links=links) for cell in table.cells for one in cell.repetitions]
     return blocks.Rows(heads, lines) if lines else blocks.Paragraph("Nothing here is measured.")
+
+
+def is_linked(table: Table) -> bool:
+    """Whether some number leads to its run in MLflow; those of a published page lead to none."""
+    return any(one.mlflow_run_id for cell in table.cells for one in cell.repetitions)
 
 
 def run_link(mlflow: str, run_id: str | None) -> blocks.Text:
@@ -104,20 +110,25 @@ def _plain_grids(table: Table) -> list[blocks.Block]:
     def apart(at: list[int]) -> str:
         return together([number(table.cells[i].difference, signed=True) for i in at])
 
-    parts: list[blocks.Block] = [blocks.Heading("Ours (paper)" if has_paper(table) else "Ours")]
-    parts.append(grid(table.rows, table.columns, lambda at: _entry(table, at, top)))
+    beside = {} if has_paper(table) else found
+    brackets = " (paper)" if has_paper(table) else f" (gain over {table.baseline})" if beside else ""
+    parts: list[blocks.Block] = [blocks.Heading(f"Ours{brackets}")]
+    parts.append(grid(table.rows, table.columns, lambda at: _entry(table, at, top, beside)))
     if found:
         columns = [c for c in table.columns if any(table.cells[i].column == c for i in found)]
         rows = [r for r in table.rows if any(table.cells[i].row == r for i in found)]
-        parts.append(blocks.Heading(f"{gain_label(table)}: ours (paper)"))
+        parts.append(blocks.Heading(gain_label(table) + (": ours (paper)" if has_paper(table) else "")))
         parts.append(grid(rows, columns, lambda at: _gains(table, at, found)))
     if has_paper(table) and (compared := compared_rows(table)):
         parts += [blocks.Heading(difference_label(table)), grid(compared, table.columns, apart)]
     return parts
 
 
-def _entry(table: Table, at: list[int], top: set[int]) -> blocks.Text:
-    """One place: "31.2 (45.3)", several numbers as "(31.2, 52.0), paper (45.3, 66.1)", empty without any."""
+def _entry(table: Table, at: list[int], top: set[int], gained: Mapping[int, Gain]) -> blocks.Text:
+    """One place: "31.2 (45.3)", several numbers as "(31.2, 52.0), paper (45.3, 66.1)", empty without any.
+
+    gained: where the paper has no numbers, the gains that stand in their place.
+    """
 
     def mark(i: int) -> blocks.Text:
         text = blocks.Verbatim(ours(table.cells[i], table.seeds))
@@ -127,6 +138,8 @@ def _entry(table: Table, at: list[int], top: set[int]) -> blocks.Text:
 
     cells = [table.cells[i] for i in at]
     text = _together([mark(i) for i in at])
+    if gains_here := [gained[i].ours for i in at if i in gained]:
+        return (text, f" ({', '.join(number(g.mean if g else None, signed=True) for g in gains_here)})")
     if all(c.paper is None or c.status == PUBLISHED for c in cells):
         return text
     paper = together([number(c.paper) for c in cells])
@@ -156,7 +169,8 @@ class _View:
 
 
 def _legend(table: Table) -> str:
-    words = ["Large: ours, linked to its run in MLflow (start the pages with: make ui).", "Framed: best."]
+    linked = ", linked to its run in MLflow (start the pages with: make ui)" if is_linked(table) else ""
+    words = [f"Large: ours{linked}.", "Framed: best."]
     if has_paper(table):
         words.append(f"In brackets after the paper's number: {difference_label(table).lower()}.")
     if table.baseline:
@@ -260,9 +274,9 @@ def _look(view: _View, i: int) -> dict[str, str]:
     return {"style": f"background: rgb({shade}); color: {'#fff' if share > 0.55 else '#111'}"}
 
 
-def _measurement(cell: TableCell, one: Repetition, mlflow: str) -> tuple[blocks.Text, ...]:
+def _measurement(cell: TableCell, one: Repetition, mlflow: str, *, links: bool) -> tuple[blocks.Text, ...]:
     commit = one.commit[:10] + (" + changes" if one.dirty else "")
     value = "–" if one.value is None else f"{one.value:.2f}"
     place = (blocks.Raised(cell.row), blocks.Raised(cell.column), quantity(cell))
-    name, run = blocks.Marked("code", one.name), run_link(mlflow, one.mlflow_run_id)
-    return (*place, str(one.seed), value, one.status, name, run, blocks.Marked("code", commit), one.note)
+    name, run = blocks.Marked("code", one.name), [run_link(mlflow, one.mlflow_run_id)] * links
+    return (*place, str(one.seed), value, one.status, name, *run, blocks.Marked("code", commit), one.note)

@@ -2,7 +2,7 @@
 
 The store on disk is the truth and never waits for MLflow. What was logged is remembered in one small file a run under
 <store>/mlflow/, written after the run is complete in MLflow; the next sync sends what is missing. Delete that folder
-and the database, and a sync builds both again.
+and the database, and a sync builds both again. In a store that was copied or moved, a sync first brings both home.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from casl.spec.schedule import is_beginning
 from casl.spec.stage import Stage, ancestors, split_name
 from casl.tracking.address import Address
 from casl.tracking.experiment import NOTE_TAG, description
+from casl.tracking.home import settle
 from casl.tracking.index import Entry, Experiment, Index, listed
 from casl.tracking.models import Registry, data_facts, has_weights, wanted
 from casl.tracking.places import data_at_places, places_kept, with_ancestors
@@ -95,6 +96,7 @@ class Mirror:
         Raises:
             TrackingError: MLflow cannot be reached or refuses; runs logged so far stay logged, the rest wait.
         """
+        settle(self.store, self.uri)
         ended = sorted(((r, stage_of(r)) for r in runs if r.status in ("done", "failed")), key=_inputs_first)
         kin = _families(ended)
         sent = 0

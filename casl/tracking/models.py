@@ -27,6 +27,7 @@ from casl.spec.kinds import Train
 from casl.spec.run import Run
 from casl.spec.stage import ancestors
 from casl.tracking.experiment import Listed, best, heading, headline, main_metric, tables_of
+from casl.tracking.home import settle
 from casl.tracking.server import artifact_root, default_uri, open_client, quiet_mlflow, tracking_errors
 
 LOADER = "casl.stages.predict"  # and the two names below are what it reads
@@ -240,6 +241,7 @@ def fetch(store: Path, uri: str | None, model: str) -> Iterator[Path]:
         TrackingError: MLflow cannot be reached, or has no such model; says which there are.
     """
     where = uri or default_uri(store)
+    settle(store, where)
     with tempfile.TemporaryDirectory() as folder:
         with quiet_mlflow(), tracking_errors(where, store, reading=True):
             client = open_client(where, artifact_root(store))

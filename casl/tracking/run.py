@@ -49,7 +49,7 @@ class Writer:
         experiments = self.client.search_experiments(filter_string="tags.`casl.mirror` = 'yes'")
         found = self.client.search_runs(
             [e.experiment_id for e in experiments],
-            filter_string=f"tags.`casl.name` = '{run.name}' and tags.`{STORE}` = '{_quoted(self.store)}'",
+            filter_string=f"tags.`casl.name` = '{run.name}' and tags.`{STORE}` = '{quoted(self.store)}'",
         )
         whole = [r for r in found if r.info.status != "RUNNING" and r.data.tags.get(CONTENT) == content]
         for other in found:
@@ -65,7 +65,7 @@ class Writer:
         """
         start = _milliseconds(run.started)
         end = start + round(1000 * run.seconds) if start is not None else None
-        tags = {**sheet.tags, STORE: _quoted(self.store), CONTENT: content}
+        tags = {**sheet.tags, STORE: quoted(self.store), CONTENT: content}
         made = self.client.create_run(self.experiment_id, start_time=start, tags=tags, run_name=sheet.title)
         run_id: str = made.info.run_id
         points, damage = read_curves(run.folder / "curves.csv")
@@ -206,17 +206,17 @@ def _experiment(client: Any, name: str, artifacts: str | None) -> str:
 
 
 def _check_place(experiment: Any) -> None:
-    """MLflow keeps the absolute folder of an experiment's files, so its database does not survive a moved store."""
+    """MLflow keeps the absolute folder of an experiment's files: once a store moved, that of a shared one is gone."""
     place = urlsplit(experiment.artifact_location or "")
     folder = Path(unquote(place.path))
     if place.scheme == "file" and not folder.parent.exists():
         raise TrackingError(
-            f"MLflow keeps files of experiment {experiment.name!r} in {folder}, which is gone: was the store moved?\n"
-            "  delete the database (mlflow.db in the store), then: casl sync. It logs every result again."
+            f"MLflow keeps files of experiment {experiment.name!r} in {folder}, which is gone: was a store moved?\n"
+            "  name another database with --mlflow, or delete this one: `casl sync` logs every result again."
         )
 
 
-def _quoted(store: Path) -> str:
+def quoted(store: Path) -> str:
     """A folder as it stands in tags and in filters, where a quote would end the string."""
     return str(store).replace("'", "%27")
 

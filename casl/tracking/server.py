@@ -23,10 +23,12 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from casl.errors import TrackingError
 
 PATIENCE_S = 5.0
+HOST = "127.0.0.1"  # where `casl ui` serves
 # MLflow's pages open in a mode for language-model apps unless the address asks for the other.
 TRAINING_MODE = "?workflowType=machine_learning"
 START_PAGE = f"#/experiments{TRAINING_MODE}"
 SQLITE = "sqlite:///"
+ARTIFACTS = "mlartifacts"  # folder in a store
 SECRET = 3  # letters of the shortest password that is looked for in what others say
 _QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",  # a machine without git: the commit comes from the run, not from here
@@ -205,8 +207,7 @@ def _check_free(path: Path) -> None:
 
 def _check_up(uri: str) -> None:
     parts = _split(uri)
-    where = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # urllib takes the user for the host
-    request = urllib.request.Request(f"{where.rstrip('/')}/health")
+    request = urllib.request.Request(f"{_nameless(uri).rstrip('/')}/health")  # urllib takes a user for the host
     if parts.username is not None:
         told = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         request.add_header("Authorization", f"Basic {base64.b64encode(told.encode()).decode()}")
@@ -221,6 +222,18 @@ def spoken(uri: str) -> str:
     """An address as it may be printed: with dots in the place of a user and a password."""
     user, at, host = _split(uri).netloc.rpartition("@")
     return uri.replace(f"//{user}{at}{host}", f"//...@{host}", 1) if at else uri
+
+
+def pages(uri: str, port: int) -> str:
+    """Address of the root of MLflow's pages: that of a server, without its user, or that at which `casl ui` serves."""
+    if not uri.startswith(("http://", "https://")):
+        return f"http://{HOST}:{port}"
+    return _nameless(uri).rstrip("/")
+
+
+def _nameless(uri: str) -> str:
+    parts = _split(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _without_user(text: str, uri: str) -> str:
@@ -260,7 +273,7 @@ def ui_command(store: Path, uri: str | None, port: int) -> tuple[list[str], dict
         with quiet_mlflow(), tracking_errors(where, store):
             make_database(where, artifacts)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", where]
-    command += ["--artifacts-destination", artifacts.as_uri(), "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--artifacts-destination", artifacts.as_uri(), "--host", HOST, "--port", str(port)]
     return [*command, "--workers", "1"], {**_QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
@@ -280,4 +293,4 @@ def default_uri(store: Path) -> str:
 
 def artifact_root(store: Path) -> Path:
     """Where a database's artifacts go; a server decides for itself."""
-    return store.resolve() / "mlartifacts"
+    return store.resolve() / ARTIFACTS

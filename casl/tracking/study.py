@@ -17,6 +17,7 @@ from typing import Any
 from casl.errors import TrackingError
 from casl.spec.search import PROXY, Search, Trial, spoken
 from casl.tracking.address import run_page
+from casl.tracking.home import settle
 from casl.tracking.mirror import Mirror
 from casl.tracking.run import STORE, Writer
 from casl.tracking.server import (
@@ -48,6 +49,7 @@ def sync_search(mirror: Mirror, search: Search, note: str = "") -> dict[int, str
     Raises:
         TrackingError: MLflow cannot be reached or refuses; repeat later.
     """
+    settle(mirror.store, mirror.uri)
     try:
         with (
             exclusive(mirror.store / "mlflow" / ".searches.lock"),

@@ -135,10 +135,11 @@ class Publisher:
 
     Args:
         folder: for reports. uri: of MLflow, None for the store's own database. experiment: its name in MLflow.
+        pages: address that links to runs begin with; "" writes none.
     """
 
-    def __init__(self, tuning: Tuning, folder: Path, uri: str | None, experiment: str) -> None:
-        self.tuning, self.folder, self.experiment = tuning, folder, experiment
+    def __init__(self, tuning: Tuning, folder: Path, uri: str | None, experiment: str, pages: str) -> None:
+        self.tuning, self.folder, self.experiment, self.pages = tuning, folder, experiment, pages
         self.mirror = Mirror(tuning.store.root, uri, experiment)
         self.ids: Mapping[int, str] = {}
         self.refused: TrackingError | None = None
@@ -156,7 +157,8 @@ class Publisher:
             print(f"MLflow: {self.refused}\n  repeating this command sends the search", file=sys.stderr)
         else:
             print(f"MLflow: search and {len(self.ids)} trials in experiment {self.experiment!r}")
-        print("\n".join([*map(str, write_search(found, self.folder, self.ids)), *headlines(found)]))
+        written = write_search(found, self.folder, self.ids if self.pages else {}, self.pages)
+        print("\n".join([*map(str, written), *headlines(found)]))
         if best := verdict(found):
             print(f"To use it, in the profile:  {line_to_paste(found, best.best.value)}")
         return found

@@ -131,7 +131,7 @@ def test_a_table_can_be_written_with_the_seeds_that_all_its_cells_have(reports: 
     assert seeds == [2, 1]
 
 
-@pytest.mark.parametrize("report", sorted((ROOT / "reports").glob("*/table*.json")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("report", sorted((ROOT / "reports" / "published").glob("*/table*.json")), ids=lambda p: p.stem)
 def test_the_command_under_a_shipped_table_is_about_a_number_in_it(report: Path) -> None:
     line = next(s for s in report.with_suffix(".md").read_text().splitlines() if "casl reproduce" in s)
     words = shlex.split(line.partition("`")[2].rstrip("`"))

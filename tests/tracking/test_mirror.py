@@ -181,15 +181,6 @@ def test_a_run_deleted_in_mlflow_or_with_its_database_is_logged_again(store: She
     assert len(active(mirror)) == 1
 
 
-def test_a_moved_store_is_told_to_rebuild_its_database(store: Shelf) -> None:
-    Mirror(store.root).sync([store.commit(VAL)], {})
-    moved = Shelf(store.root.rename(store.root.with_name("moved")))
-    moved.commit(LABELED)
-    mirror = Mirror(moved.root)
-    with pytest.raises(TrackingError, match=r"a user's store #1/mlartifacts.*moved"):
-        mirror.sync(moved.runs.values(), {})
-
-
 def closed_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -17,7 +17,7 @@ from casl.tune.tuning import Tuning
 from tests.runner.stores import NANO, chain, new_store
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED: dict[str, Any] = json.loads((ROOT / "reports" / "mini" / "search-delta.json").read_text())
+SHIPPED: dict[str, Any] = json.loads((ROOT / "reports" / "published" / "mini" / "search-delta.json").read_text())
 
 
 def tuning(tmp_path: Path, asked: Asked, profile: Profile = NANO, cells: tuple[Cell, ...] | None = None) -> Tuning:

@@ -1,0 +1,55 @@
+"""Where the reports of a command go, and where links in them lead: options of `report` and `tune`.
+
+<reports>/<profile>/             what a command writes by default, with links to the runs behind the numbers
+<reports>/published/<profile>/   what is shipped, written with --publish and never without; no links to runs
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from casl.cli.places import claim_reports
+from casl.errors import SpecError
+from casl.runner.store import Store
+from casl.spec.profile import Profile
+
+PUBLISHED = "published"
+
+
+def reports_options(parser: argparse.ArgumentParser) -> None:
+    """Options for where reports go."""
+    parser.add_argument("--reports", default="reports", help="folder for reports (default reports)")
+    parser.add_argument(
+        "--publish",
+        action="store_true",
+        help=f"write what is shipped: into the folder {PUBLISHED} of the reports, without links to runs",
+    )
+    parser.add_argument("--port", type=int, default=5000, help="of `casl ui`, for links to runs (default 5000)")
+
+
+def folder_of(options: argparse.Namespace, profile: Profile, store: Store) -> Path:
+    """The folder for the reports of a profile, which from now on says which data it is about.
+
+    Raises:
+        SpecError: it would lie among what is published, and --publish was not given.
+        DataError: it holds reports of another data set.
+    """
+    folder = Path(options.reports) / place_of(options, profile)
+    if not options.publish and PUBLISHED in folder.parts[-2:]:
+        advice = "write there with --publish, or choose another folder: --reports FOLDER."
+        raise SpecError(f"{folder} is for what is published.\n  {advice}")
+    claim_reports(folder, profile, store.root)
+    return folder
+
+
+def place_of(options: argparse.Namespace, profile: Profile) -> str:
+    """The same folder within that of all reports."""
+    return f"{PUBLISHED}/{profile.folder}" if options.publish else profile.folder
+
+
+def pages_of(options: argparse.Namespace) -> str:
+    """Address that links to runs begin with; "" where no page may have one."""
+    from casl.tracking.server import pages
+
+    return "" if options.publish else pages(options.mlflow, options.port)

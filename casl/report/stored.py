@@ -1,0 +1,88 @@
+"""Tables read back from the JSON files of a folder of reports, so that a page over all of them agrees with each."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from casl import catalog
+from casl.errors import CaslError, StoreError
+from casl.files import read_json_object
+from casl.report.table import Repetition, Table, TableCell, read_draws
+from casl.spec.ablation import Origin
+
+CLAIMS = "claims.json"  # which follows from the tables
+_JOINED = ("cells", "origin")  # fields of Table that are objects of their own
+
+
+def stored_tables(
+    folder: Path, stage_folder: Callable[[str], Path], run_id: Callable[[str], str | None]
+) -> tuple[list[Table], list[str]]:
+    """Every table that a folder of reports holds, those of casl first and in order, and what could not be read.
+
+    Args:
+        stage_folder: where the store has a stage; the draws of evaluations are there and in no report.
+        run_id: of a stage in MLflow now, None if it has no run there or none is to be shown.
+
+    Returns:
+        Tables, and one line for each file that an earlier version wrote or that is damaged.
+    """
+    tables, unread = [], []
+    for path, record in _records(folder):
+        try:
+            tables.append(_table(record, stage_folder, run_id))
+        except (CaslError, KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            unread.append(f"{path} cannot be read ({reason}); `casl report` of that table writes it anew")
+    known = {name: n for n, name in enumerate(catalog.ABLATIONS)}
+    return sorted(tables, key=lambda t: (known.get(t.name, len(known)), t.name)), unread
+
+
+def fingerprint(folder: Path) -> str:
+    """What changes whenever a table of a folder does."""
+    found = hashlib.sha256()
+    for path in sorted(set(folder.glob("*.json")) - {folder / CLAIMS}):
+        found.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()
+
+
+def _records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """JSON files with cells, which claims, labels and searches have not; one that is no JSON may have been a table."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = read_json_object(path)
+        except StoreError:
+            record = {"cells": []}
+        if "cells" in record:
+            yield path, record
+
+
+def _table(record: Mapping[str, Any], folder: Callable[[str], Path], run_id: Callable[[str], str | None]) -> Table:
+    fields = [f.name for f in dataclasses.fields(Table) if f.name not in _JOINED]
+    return Table(
+        **{name: _frozen(record[name]) for name in fields},
+        cells=tuple(_cell(cell, folder, run_id) for cell in record["cells"]),
+        origin=Origin(**record["origin"]) if "origin" in record else None,
+    )
+
+
+def _cell(record: Mapping[str, Any], folder: Callable[[str], Path], run_id: Callable[[str], str | None]) -> TableCell:
+    drawn = catalog.row("metric", record["metric"]).headline == record["figure"]
+    repetitions = []
+    for one in record["repetitions"]:
+        draws = read_draws(folder(one["name"])) if drawn and one["value"] is not None else ()
+        repetitions.append(Repetition(**{**one, "mlflow_run_id": run_id(one["name"]), "draws": draws}))
+    fields = [f.name for f in dataclasses.fields(TableCell) if f.name not in ("repetitions", "mlflow_run_id")]
+    return TableCell(
+        **{name: _frozen(record[name]) for name in fields},
+        mlflow_run_id=run_id(record["name"]) if record["name"] else None,
+        repetitions=tuple(repetitions),
+    )
+
+
+def _frozen(value: Any) -> Any:
+    """A JSON value with tuples in place of lists, as tables have them."""
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
