@@ -249,20 +249,14 @@ class CondInst(FCOS):
             losses["loss_mask_cluster"] = self.settings.cluster_weight * overlap
         return losses
 
-    @torch.no_grad()
-    def predict(
-        self,
-        images: Sequence[Tensor],
-        original_sizes: Sequence[tuple[int, int]],
-        settings: InferenceSettings | None = None,
+    def find(
+        self, images: Sequence[Tensor], original_sizes: Sequence[tuple[int, int]], settings: InferenceSettings | None
     ) -> list[dict[str, Tensor]]:
-        """As in `Detector`, with "masks". A mask may be empty, box and score stay, as in the reference. With
+        """As in FCOS, with "masks". A mask may be empty, box and score stay, as in the reference. With
         `non_overlap` no two masks share a pixel, none is empty or a line, and the boxes are the first and last column
         and row of the masks (see `overlap`); with `mask_rescore` the score that FCOS gave is in "detection_scores"
         (N,).
         """
-        if self.training:
-            raise RuntimeError("predict needs evaluation mode: call .eval() first")
         output = self.outputs(self.preprocess(images))
         assert output.mask_features is not None
         found = self.detect(output, settings)

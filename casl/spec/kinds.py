@@ -116,6 +116,8 @@ class Predict(Stage, ABC):
     """A trained detector applied to images at a test size. Kinds: PseudoLabel, Evaluate."""
 
     @property
+    VERSION: ClassVar[int] = 2
+
     @abstractmethod
     def trained(self) -> Train:
         """The training whose detector predicts."""

@@ -210,4 +210,4 @@ def test_why_names_the_version_that_changed(called: Called, store: Store, monkey
     monkeypatch.setattr("casl.spec.kinds.PseudoLabel.VERSION", 3)
     out = called(*smoke("--why", "--store", store.root))[1]
     lines = [line for line in out.splitlines() if line.startswith("  warmup-")]
-    assert lines and all("VERSION of pseudolabel: 1 -> 3" in line for line in lines if "share" not in line)
+    assert lines and all("VERSION of pseudolabel: 2 -> 3" in line for line in lines if "share" not in line)
