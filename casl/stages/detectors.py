@@ -85,7 +85,13 @@ def settings_of(build: Builder[Any, Any], model: Model, *, non_overlap: bool = F
 
 
 # EntitySeg's additions to CondInst; weights of its entity_r50_1x configuration (method reference sec. 2.1)
-ENTITY_HEAD: dict[str, Any] = {"kernel_head": True, "bank": True, "cluster_weight": 0.5, "bias_on_box": False}
+ENTITY_HEAD: dict[str, Any] = {
+    "kernel_head": True,
+    "bank": True,
+    "cluster_weight": 0.5,
+    "max_per_image": 120,
+    "bias_on_box": False,
+}
 ENTITY_INFERENCE: dict[str, Any] = {"non_overlap": True, "inference": InferenceSettings()}
 
 
