@@ -243,6 +243,18 @@ def test_mixed_precision_gives_nearly_the_same_losses() -> None:
     torch.testing.assert_close(mixed, exact, rtol=0.05, atol=0.02)
 
 
+@pytest.mark.parametrize("size", [(64, 64), (128, 64)])
+def test_mixed_precision_on_the_cpu_has_finite_gradients_in_small_images(size: tuple[int, int]) -> None:
+    model = small().train()
+    for _ in range(6):
+        model.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = total(model.losses(*batch(scene(*size), scene(*size))))
+        torch.autograd.backward(loss)
+        bad = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+        assert not bad
+
+
 def test_missing_and_misshapen_masks_are_named() -> None:
     image, target = scene()
     boxes_only = {name: value for name, value in target.items() if name != "masks"}
