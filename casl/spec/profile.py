@@ -116,7 +116,7 @@ class Profile:
     def images_in(self, scale: str) -> int:
         """Unlabeled images of a scale."""
         split = self.data.split("unlabeled", "images", scale)
-        return getattr(split, "only_first", 0) or int(getattr(split, "count", 0))
+        return getattr(split, "drawn", 0) or int(getattr(split, "count", 0))
 
     def iters_1x_on(self, data: Stage) -> int:
         """Iterations of 1x on some labels: more on a larger unlabeled split, where epochs are what counts."""
