@@ -313,6 +313,30 @@ def with_keypoints(split: CocoSplit) -> CocoSplit:
     return _chosen(split, [i for i, kept in enumerate(good) if kept])
 
 
+def with_objects(split: CocoSplit) -> CocoSplit:
+    """The images to train on: those with at least one annotation that is no crowd. The result may have no image.
+
+    Source: detectron2, filter_images_with_only_crowd_annotations.
+    """
+    good = [any(not record.get("iscrowd", 0) for record in records) for records in split.annotations]
+    return _chosen(split, [i for i, kept in enumerate(good) if kept])
+
+
+def sample(split: CocoSplit, count: int) -> CocoSplit:
+    """`count` images of a split by chance, in its order.
+
+    They are the first of a permutation that follows from the length of the split alone, so that a smaller sample is
+    part of a larger one. Neighbours in a list are often alike, frames of one video or photos of one place.
+
+    Raises:
+        ValueError: count is not in 1 .. len(split).
+    """
+    if not 1 <= count <= len(split):
+        raise ValueError(f"asked for {count} images of {split!r}: give a number from 1 to {len(split)}")
+    order = np.random.default_rng(0).permutation(len(split))
+    return _chosen(split, sorted(order[:count].tolist()))
+
+
 def subset(split: CocoSplit, count: int) -> CocoSplit:
     """The first `count` images of a split, in its order.
 

@@ -20,6 +20,7 @@ ENTITY: dict[str, Any] = {
     "kernel_head": True,
     "bank": True,
     "cluster_weight": 0.5,
+    "max_per_image": 120,
     "bias_on_box": False,
     "non_overlap": True,
     "inference": InferenceSettings(),

@@ -34,7 +34,17 @@ from casl.models.mask_head import (
     sample_targets,
 )
 from casl.models.overlap import rescored, resolve_overlaps
-from casl.models.positives import Positives, best_of_each, draw, drawn, gather, number_of_best, objects_of, owners_of
+from casl.models.positives import (
+    Choice,
+    MaskLearners,
+    Positives,
+    best_of_each,
+    choose,
+    draw_seed,
+    gather,
+    learners_of,
+    owners_of,
+)
 from casl.models.shares import DenseShare, MaskShare, Peers, total
 
 CHUNK_PIXELS = 2**24  # of masks that are probabilities at a time when predicting: 64 MiB a copy
@@ -56,10 +66,10 @@ class CondInstSettings(FCOSSettings):
         dynamic_channels: between the layers of an instance's network.
         dynamic_layers: of an instance's network.
         relative_coords: whether that network sees where a cell lies relative to its instance.
-        max_proposals: positives of a batch that get a mask loss, drawn at random; None for all.
-        max_per_image: lowers that to this number times the images of the batch; None for no such limit.
+        max_per_image: positives of an image that get a mask loss, drawn at random; None for all. AdelaiDet draws 500
+            and EntitySeg 240 of the two images that a GPU has.
         topk_per_image: instead of drawing, take about this many positives of every image, the best-scored of each
-            object and as many of each; needs `max_proposals=None`.
+            object and as many of each; needs `max_per_image=None`.
         kernel_head: EntitySeg's controller in place of one convolution.
         bank: also train through EntitySeg's shared kernels.
         cluster_weight: of EntitySeg's loss against overlapping masks, 0.5 there; 0 leaves it out.
@@ -77,8 +87,7 @@ class CondInstSettings(FCOSSettings):
     dynamic_channels: int = 8
     dynamic_layers: int = 3
     relative_coords: bool = True
-    max_proposals: int | None = 500
-    max_per_image: int | None = None
+    max_per_image: int | None = 250
     topk_per_image: int | None = None
     kernel_head: bool = False
     bank: bool = False
@@ -89,11 +98,11 @@ class CondInstSettings(FCOSSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        limits = (self.max_proposals, self.max_per_image, self.topk_per_image)
+        limits = (self.max_per_image, self.topk_per_image)
         if any(limit is not None and limit < 1 for limit in limits) or self.cluster_weight < 0:
             raise SpecError(f"limits {limits} must be at least 1 and cluster weight {self.cluster_weight} at least 0")
-        if self.topk_per_image is not None and limits[:2] != (None, None):
-            raise SpecError("topk_per_image replaces the random choice: set max_proposals and max_per_image to None")
+        if self.topk_per_image is not None and self.max_per_image is not None:
+            raise SpecError("topk_per_image replaces the random choice: set max_per_image to None")
         if self.dynamic_layers < 1 or (self.bank and self.dynamic_layers != 3):
             raise SpecError(f"{self.dynamic_layers} dynamic layers: at least one is needed, three with a bank")
         if self.mask_rescore and not self.non_overlap:
@@ -135,44 +144,38 @@ class CondInst(FCOS):
         self.mask_head = KernelBank(settings.layout) if settings.bank else None
 
     def shares(self, parts: Sequence[Part], size: tuple[int, int], images: int, peers: Peers) -> Sequence[MaskShare]:
-        """As in FCOS. The positives that get a mask loss are drawn from those of the whole batch."""
+        """As in FCOS. Mask losses are averaged over groups of images of the whole batch, see `positives.divisors`."""
         dense = super().shares(parts, size, images, peers)
-        objects, owners = [], []
+        seed = self._draw_seed()
+        rows = [int(row[0]) for row in peers.gather([sum(len(targets) for _, targets in parts)])]
+        first, choices = sum(rows[: peers.rank]), []
+        counts = torch.zeros(2, sum(rows))
+        place = first
         for share, (_, targets) in zip(dense, parts, strict=True):
-            owners.append(owners_of([len(target["labels"]) for target in targets], self.mean.device))
-            objects.append(objects_of(share.assignment, owners[-1])[2])
-        counts = [len(found) for found in objects]
-        rows = [int(row[0]) for row in peers.gather([sum(counts)])]
-        chosen = self._chosen(counts, sum(rows[: peers.rank]), sum(rows), images)
-        if (topk := self.settings.topk_per_image) is not None:
-            masks = sum(number_of_best(o, w, topk) for o, w in zip(objects, owners, strict=True))
-        else:
-            objects = [o if c is None else o[c] for o, c in zip(objects, chosen, strict=True)]
-            masks = sum(len(found) for found in objects)
-        sums = [int(value) for value in total(peers, [masks, sum(len(set(found.tolist())) for found in objects)])]
-        return [
-            MaskShare(**vars(s), masks=sums[0], objects=sums[1], chosen=c) for s, c in zip(dense, chosen, strict=True)
-        ]
+            choices.append(self._choice(share.assignment, targets, seed, place))
+            here = slice(place, place := place + len(targets))
+            counts[:, here] = torch.tensor([choices[-1].positives, choices[-1].objects])
+        whole = [int(number) for number in total(peers, counts.flatten().tolist())]
+        learners = learners_of(choices, (whole[: sum(rows)], whole[sum(rows) :]), first)
+        return [MaskShare(**vars(share), learners=mine) for share, mine in zip(dense, learners, strict=True)]
 
-    def _chosen(self, counts: Sequence[int], first: int, whole: int, images: int) -> list[Tensor | None]:
-        """Of parts with `counts` positives, which of them get a mask loss, when all `whole` do not.
+    def _choice(self, assignment: Assignment, targets: Sequence[Target], seed: int, first: int = 0) -> Choice:
+        objects = [len(target["labels"]) for target in targets]
+        return choose(assignment, objects, self.settings.max_per_image, self.settings.topk_per_image, seed, first)
 
-        first: number of the first of them among those of the whole batch.
-        """
-        if whole <= (limit := self._limit(whole, images)):
-            return [None] * len(counts)
-        kept = drawn(whole, limit).to(self.mean.device)
-        chosen: list[Tensor | None] = []
-        for count in counts:
-            chosen.append(kept[(kept >= first) & (kept < first + count)] - first)
-            first += count
-        return chosen
+    def _draw_seed(self) -> int:
+        """Of the positives of a batch. It is the first random number of a training step, drawn before the network drops
+        paths; so a part of a batch draws what the whole would."""
+        return draw_seed() if self.training else 0
 
     def losses(
         self, images: Sequence[Tensor], targets: Sequence[Target], share: DenseShare | None = None
     ) -> dict[str, Tensor]:
         """As in FCOS, with "loss_mask"; with a bank instead "loss_mask_111" and so on, one a path, weighted; with a
         cluster weight also "loss_mask_cluster", weighted. A batch without positives has mask losses of 0.
+
+        They are means over the positives of two neighbouring images, and then over the pairs of the batch, as the
+        reference has means over a GPU of two images and then over GPUs.
 
         "masks" are required. The weight of a box multiplies the mask loss of each of its positives, and the cluster
         loss of its object, whose mask still competes for pixels with the others at any weight.
@@ -185,8 +188,10 @@ class CondInst(FCOS):
 
     def outputs(self, batch: Tensor) -> HeadOutput:
         """As in FCOS, with the map that masks are drawn from."""
+        seed = self._draw_seed()
         pyramid = self.features(batch)
         output: HeadOutput = self.head(pyramid)
+        output.seed = seed
         output.mask_features = self.mask_branch(pyramid)
         return output
 
@@ -203,7 +208,15 @@ class CondInst(FCOS):
         assert share is None or isinstance(share, MaskShare)
         owners = owners_of([len(target["labels"]) for target in targets], grid.points.device)
         positives = gather(output, grid, assignment, owners, self.settings.sizes_of_interest)
-        positives = self._choose(positives, len(targets), share)
+        if share is not None:
+            learners = share.learners
+        else:
+            choice = self._choice(assignment, targets, output.seed)
+            (learners,) = learners_of([choice], (choice.positives, choice.objects), 0)
+        if self.settings.topk_per_image is not None:
+            positives = best_of_each(positives, self.settings.topk_per_image)
+        elif learners.chosen is not None:
+            positives = positives.select(learners.chosen.to(grid.points.device))
         height, width = (side * MASK_STRIDE for side in output.mask_features.shape[-2:])
         weights = box_weights(targets)
         objects = Objects(
@@ -211,31 +224,19 @@ class CondInst(FCOS):
             owners,
             None if weights is None else torch.cat(weights),
         )
-        mask_losses = self._mask_losses(output.mask_features, positives, objects, share)
+        mask_losses = self._mask_losses(output.mask_features, positives, objects, learners)
         return super().criterion(output, grid, assignment, targets, share) | mask_losses
 
-    def _choose(self, positives: Positives, num_images: int, share: MaskShare | None) -> Positives:
-        """Those positives that get a mask loss."""
-        if self.settings.topk_per_image is not None:
-            return best_of_each(positives, self.settings.topk_per_image)
-        if share is not None:
-            return positives if share.chosen is None else positives.select(share.chosen)
-        return draw(positives, self._limit(len(positives), num_images))
-
-    def _limit(self, count: int, num_images: int) -> int:
-        """How many of `count` positives of a batch may get a mask loss."""
-        limits = [self.settings.max_proposals, (self.settings.max_per_image or 0) * num_images or None]
-        return min((limit for limit in limits if limit is not None), default=count)
-
     def _mask_losses(
-        self, features: Tensor, positives: Positives, objects: Objects, share: MaskShare | None
+        self, features: Tensor, positives: Positives, objects: Objects, learners: MaskLearners
     ) -> dict[str, Tensor]:
         """Of `positives`, on the map `features`."""
         wanted = objects.masks[positives.objects][:, None]
         weights = None if objects.weights is None else objects.weights[positives.objects]
+        divisors = learners.positives.to(features.device)[positives.kernels.images]
 
         def mean_dice(logits: Tensor) -> Tensor:
-            return mean_or_zero(dice_loss(logits.sigmoid(), wanted), share.masks if share else None, weights)
+            return mean_or_zero(dice_loss(logits.sigmoid(), wanted), divisors, weights)
 
         if self.mask_head is None:
             own = dynamic_masks(features, positives.kernels, self.settings.layout)
@@ -245,24 +246,18 @@ class CondInst(FCOS):
             own = logits[OWN_PATH]
             losses = {f"loss_mask_{path}": PATH_WEIGHTS[path] * mean_dice(values) for path, values in logits.items()}
         if self.settings.cluster_weight:
-            overlap = cluster_loss(own, positives.objects, objects, share.objects if share else None)
+            overlap = cluster_loss(own, positives.objects, objects, learners.objects.to(features.device))
             losses["loss_mask_cluster"] = self.settings.cluster_weight * overlap
         return losses
 
-    @torch.no_grad()
-    def predict(
-        self,
-        images: Sequence[Tensor],
-        original_sizes: Sequence[tuple[int, int]],
-        settings: InferenceSettings | None = None,
+    def find(
+        self, images: Sequence[Tensor], original_sizes: Sequence[tuple[int, int]], settings: InferenceSettings | None
     ) -> list[dict[str, Tensor]]:
-        """As in `Detector`, with "masks". A mask may be empty, box and score stay, as in the reference. With
+        """As in FCOS, with "masks". A mask may be empty, box and score stay, as in the reference. With
         `non_overlap` no two masks share a pixel, none is empty or a line, and the boxes are the first and last column
         and row of the masks (see `overlap`); with `mask_rescore` the score that FCOS gave is in "detection_scores"
         (N,).
         """
-        if self.training:
-            raise RuntimeError("predict needs evaluation mode: call .eval() first")
         output = self.outputs(self.preprocess(images))
         assert output.mask_features is not None
         found = self.detect(output, settings)

@@ -88,7 +88,8 @@ class Detector(Protocol):
         original_sizes: Sequence[tuple[int, int]],
         settings: InferenceSettings | None = None,
     ) -> list[dict[str, Tensor]]:
-        """Objects found in every image, best first; without gradient.
+        """Objects found in every image, best first; without gradient. They do not depend on the other images, up to the
+        order of additions: images go through the network with those that pad to the same size, see `in_shapes`.
 
         Args:
             images: as in `losses`.
@@ -203,6 +204,41 @@ def to_batch(images: Sequence[Tensor], mean: Tensor, std: Tensor, size: tuple[in
     for row, image in zip(batch, images, strict=True):
         row[:, : image.shape[1], : image.shape[2]] = (image.to(mean) - mean) / std
     return batch
+
+
+def in_shapes(
+    images: Sequence[Tensor],
+    original_sizes: Sequence[tuple[int, int]],
+    predict: Callable[[list[Tensor], list[tuple[int, int]]], list[dict[str, Tensor]]],
+) -> list[dict[str, Tensor]]:
+    """What `predict` finds, given together only images that pad to one size.
+
+    Networks see padding: convolutions at the border, and norms that take statistics of the whole map. So what is found
+    in an image would depend on the images beside it, if it was padded for them.
+
+    Args:
+        images: (3, h, w) each.
+        original_sizes: one for each.
+        predict: some of the images and their original sizes -> a result for each.
+
+    Returns:
+        The results in the order of the images.
+
+    Raises:
+        ValueError: there is no image, or images and sizes differ in number.
+    """
+    if not images:
+        raise ValueError("no images")
+    if len(images) != len(original_sizes):
+        raise ValueError(f"{len(images)} images but {len(original_sizes)} original sizes: one for each")
+    shapes = [padded(image.shape[-2], image.shape[-1]) for image in images]
+    results: list[dict[str, Tensor]] = [{} for _ in images]
+    for shape in dict.fromkeys(shapes):
+        places = [place for place, own in enumerate(shapes) if own == shape]
+        found = predict([images[place] for place in places], [original_sizes[place] for place in places])
+        for place, result in zip(places, found, strict=True):
+            results[place] = result
+    return results
 
 
 def check_paired(images: Sequence[Tensor], targets: Sequence[Target]) -> None:

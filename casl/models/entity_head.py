@@ -129,7 +129,7 @@ class KernelBank(nn.Module):
             return {path: aligned_bilinear(states[path], MASK_STRIDE // OUT_STRIDE) for path in paths}
 
 
-def cluster_loss(logits: Tensor, gt_index: Tensor, objects: Objects, count: int | None = None) -> Tensor:
+def cluster_loss(logits: Tensor, gt_index: Tensor, objects: Objects, divisors: Tensor | None = None) -> Tensor:
     """Make the ground truths of an image compete for its pixels, so that their masks stop overlapping.
 
     The logits found for one ground truth are averaged, a softmax runs over all ground truths of the image that were
@@ -140,10 +140,10 @@ def cluster_loss(logits: Tensor, gt_index: Tensor, objects: Objects, count: int 
         logits: (N, 1, H, W) of N instances.
         gt_index: (N,) int64 into the G ground truths of all images.
         objects: these ground truths. A weight multiplies the loss of its ground truth; all compete for pixels alike.
-        count: ground truths with an instance in the whole batch, if this is a part of one, see `mean_or_zero`.
+        divisors: (B,) of each image, what the losses of its ground truths are divided by, see `mean_or_zero`.
 
     Returns:
-        Scalar, mean over the ground truths that have an instance, 0 when none has.
+        Scalar, without divisors the mean over the ground truths that have an instance, 0 when none has.
 
     Source: entityseg/mask_head/dynamic_mask_head.py:186-201,236-261,294-296.
     """
@@ -158,4 +158,5 @@ def cluster_loss(logits: Tensor, gt_index: Tensor, objects: Objects, count: int 
         here = objects.images == image
         shares = torch.cat([shares, means[here[found]].softmax(0) * targets[here].any(0)])
     weights = None if objects.weights is None else objects.weights[found]
-    return mean_or_zero(dice_loss(shares, targets[found]), count, weights)
+    own = None if divisors is None else divisors[objects.images[found]]
+    return mean_or_zero(dice_loss(shares, targets[found]), own, weights)

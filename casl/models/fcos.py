@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -15,7 +16,17 @@ from torch import Tensor, nn
 from casl.errors import SpecError, unknown
 from casl.models.backbone import Backbone
 from casl.models.detect import Detections, InferenceSettings, select, to_original
-from casl.models.detector import Builder, Part, Target, box_weights, check_paired, check_targets, padded, to_batch
+from casl.models.detector import (
+    Builder,
+    Part,
+    Target,
+    box_weights,
+    check_paired,
+    check_targets,
+    in_shapes,
+    padded,
+    to_batch,
+)
 from casl.models.fpn import FPN
 from casl.models.head import FCOSHead, HeadOutput
 from casl.models.locations import (
@@ -217,6 +228,12 @@ class FCOS(nn.Module):
         """As in `Detector`."""
         if self.training:
             raise RuntimeError("predict needs evaluation mode: call .eval() first")
+        return in_shapes(images, original_sizes, partial(self.find, settings=settings))
+
+    def find(
+        self, images: Sequence[Tensor], original_sizes: Sequence[tuple[int, int]], settings: InferenceSettings | None
+    ) -> list[dict[str, Tensor]]:
+        """As `predict`, of images that are padded to one size together."""
         found = self.detect(self.outputs(self.preprocess(images)), settings)
         results = []
         for detections, image, original in zip(found, images, original_sizes, strict=True):

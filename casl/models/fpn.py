@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -66,5 +67,19 @@ class FPN(nn.Module):
             lateral = self.get_submodule(f"lateral{level}")(features[level - 2])
             top_down = lateral + functional.interpolate(top_down, size=lateral.shape[-2:], mode="nearest")
             levels.insert(0, self.get_submodule(f"output{level}")(top_down))
-        p6 = self.p6(levels[-1] if self.top_from == "p5" else features[3])
-        return [*levels, p6, self.p7(functional.relu(p6))]
+        p6 = _halved(self.p6, levels[-1] if self.top_from == "p5" else features[3])
+        return [*levels, p6, _halved(self.p7, functional.relu(p6))]
+
+
+def _halved(layer: nn.Module, maps: Tensor) -> Tensor:
+    """(B, c, h, w) -> (B, C, h / 2, w / 2), rounded up, of the type of `maps`; on CPUs computed in float32.
+
+    In bfloat16 there torch 2.15 gives this convolution weight gradients that are NaN now and then, on maps of 1 x 1 and
+    of 2 x 1.
+    """
+    if maps.device.type != "cpu":
+        halved: Tensor = layer(maps)
+        return halved
+    with torch.autocast("cpu", enabled=False):
+        halved = layer(maps.float())
+        return halved.to(maps.dtype)

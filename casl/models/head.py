@@ -31,6 +31,7 @@ class HeadOutput:
         center: (B, 1, h, w), centre-ness (or IoU) before the sigmoid.
         kernels: (B, K, h, w), the parameters of each location's mask head; None without a controller.
         mask_features: (B, F, h, w), one map and no list, that masks are drawn from; None in FCOS.
+        seed: of what is drawn by chance among these predictions.
     """
 
     logits: list[Tensor]
@@ -38,6 +39,7 @@ class HeadOutput:
     center: list[Tensor]
     kernels: list[Tensor] | None
     mask_features: Tensor | None = None
+    seed: int = 0
 
 
 def flatten_levels(levels: Sequence[Tensor]) -> Tensor:

@@ -208,16 +208,16 @@ def dice_loss(probabilities: Tensor, targets: Tensor) -> Tensor:
     return 1 - 2 * (x * y).sum(1) / (x.square().sum(1) + y.square().sum(1) + DICE_EPSILON)
 
 
-def mean_or_zero(losses: Tensor, count: int | None = None, weights: Tensor | None = None) -> Tensor:
+def mean_or_zero(losses: Tensor, divisors: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
     """Mean of (N,) losses; of none 0, still connected to what they would have been made from.
 
     Args:
         losses: of a batch, or of a part of one.
-        count: losses of the whole batch, if these are a part; the means of all parts then add up to that of the batch.
-        weights: (N,), what each loss is multiplied by, None for 1. The divisor stays the number of losses.
+        divisors: (N,), what each loss is divided by before all are added up, None for N.
+        weights: (N,), what each loss is multiplied by, None for 1. The divisors stay.
     """
     weighted = losses if weights is None else losses * weights
-    return weighted.sum() / max(len(losses) if count is None else count, 1)
+    return weighted.sum() / max(len(losses), 1) if divisors is None else (weighted / divisors).sum()
 
 
 def sample_targets(masks: Tensor, height: int, width: int, stride: int = OUT_STRIDE) -> Tensor:

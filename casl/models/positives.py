@@ -15,6 +15,10 @@ from casl.models.head import HeadOutput, flatten_levels
 from casl.models.locations import Assignment, Grid
 from casl.models.mask_head import InstanceKernels
 
+# Images whose mask losses are averaged together: those that one GPU of the reference has. It averages over the
+# positives of a GPU and then over GPUs. The group is fixed: a loss must not depend on how many processes share a batch.
+GROUP = 2
+
 
 @dataclass(frozen=True)
 class Positives:
@@ -77,24 +81,126 @@ def gather(
     return Positives(InstanceKernels(params, grid.points[places], sizes, images), objects, scores)
 
 
-def drawn(count: int, limit: int) -> Tensor:
-    """(limit,) int64, ascending: which of `count` are kept by chance, from the global generator of the CPU so that
-    every device draws the same."""
-    return torch.randperm(count)[:limit].sort().values
+def draw_seed() -> int:
+    """A seed for `drawn`, from the global generator of the CPU, so that every device draws the same."""
+    return int(torch.randint(2**62, ()))
 
 
-def draw(positives: Positives, limit: int) -> Positives:
-    """At most `limit` positives by chance, order kept. The generator is not touched when there is nothing to choose."""
-    if len(positives) <= limit:
-        return positives
-    return positives.select(drawn(len(positives), limit).to(positives.objects.device))
+def drawn(counts: Sequence[int], limit: int, seed: int, first: int = 0) -> Tensor | None:
+    """Which positives are kept by chance, at most `limit` of each image.
+
+    Every image draws from a generator of its own, so that what it keeps depends on its place in the batch alone: not on
+    the other images, nor on how the batch is divided.
+
+    Args:
+        counts: positives of each image.
+        limit: at least 1.
+        seed: of the batch, see `draw_seed`.
+        first: place of the first of these images in the batch.
+
+    Returns:
+        (M,) int64 on the CPU, ascending, among the positives of all these images, image after image; None for all.
+    """
+    if max(counts, default=0) <= limit:
+        return None
+    kept, begin = [], 0
+    for place, count in enumerate(counts, start=first):
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed + place))
+        kept.append(begin + order[:limit].sort().values)
+        begin += count
+    return torch.cat(kept)
 
 
-def number_of_best(objects: Tensor, owners: Tensor, total: int) -> int:
-    """How many `best_of_each` keeps of positives of `objects` (N,), whatever their scores."""
+@dataclass(frozen=True)
+class MaskLearners:
+    """The positives of a part of a batch that get a mask loss.
+
+    Attributes:
+        chosen: (n,) int64 on the CPU, among the positives of the part; None for all, or where the best-scored are
+            taken.
+        positives: (b,) float32 of each image of the part, what the mask loss of each of its positives is divided by.
+        objects: (b,) likewise, of the cluster loss of each of its objects.
+    """
+
+    chosen: Tensor | None
+    positives: Tensor
+    objects: Tensor
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `choose` found of b images: `chosen` of MaskLearners, and the number of positives and of objects in each."""
+
+    chosen: Tensor | None
+    positives: list[int]
+    objects: list[int]
+
+
+def choose(
+    assignment: Assignment, objects_in: Sequence[int], limit: int | None, topk: int | None, seed: int, first: int = 0
+) -> Choice:
+    """Which positives get a mask loss, as far as that is known without the network.
+
+    Args:
+        assignment: (b, L).
+        objects_in: number of objects of each image.
+        limit, seed, first: as in `drawn`; no limit is None.
+        topk: of `best_of_each`, whose choice depends on scores; its number does not. None where it is not used.
+    """
+    owners, count = owners_of(objects_in), len(objects_in)
+    images, _, objects = objects_of(assignment, owners.to(assignment.labels.device))
+    images, objects = torch.stack([images, objects]).cpu()  # so a GPU is waited for once; what follows is counting
+    if topk is not None:
+        return Choice(None, _best_in(objects, owners, topk, count), _count_in(owners[torch.unique(objects)], count))
+    counts = _count_in(images, count)
+    chosen = None if limit is None else drawn(counts, limit, seed, first)
+    if chosen is not None and limit is not None:
+        counts, objects = [min(number, limit) for number in counts], objects[chosen]
+    return Choice(chosen, counts, _count_in(owners[torch.unique(objects)], count))
+
+
+def learners_of(choices: Sequence[Choice], whole: Sequence[Sequence[int]], first: int) -> list[MaskLearners]:
+    """The choices of consecutive parts of a batch, with divisors from counts over all of it.
+
+    Args:
+        choices: of the parts at hand.
+        whole: positives and objects of each image of the batch.
+        first: place of the first image at hand in the batch.
+    """
+    positives, objects = (divisors(counts) for counts in whole)
+    learners = []
+    for choice in choices:
+        here = slice(first, first + len(choice.positives))
+        learners.append(MaskLearners(choice.chosen, torch.tensor(positives[here]), torch.tensor(objects[here])))
+        first = here.stop
+    return learners
+
+
+def divisors(counts: Sequence[int]) -> list[float]:
+    """What each image's terms of a mask loss are divided by, so that their sum is the mean over GROUPs of the mean over
+    the terms of a group, 0 where it has none.
+
+    Args:
+        counts: terms of each image of a whole batch.
+    """
+    sums = [sum(counts[begin : begin + GROUP]) for begin in range(0, len(counts), GROUP)]
+    return [float(len(sums) * max(sums[place // GROUP], 1)) for place in range(len(counts))]
+
+
+def _count_in(images: Tensor, count: int) -> list[int]:
+    """How many of (N,) image numbers are 0, 1, ... count - 1."""
+    numbers: list[int] = images.bincount(minlength=count).tolist()
+    return numbers
+
+
+def _best_in(objects: Tensor, owners: Tensor, total: int, count: int) -> list[int]:
+    """How many `best_of_each` keeps in each of `count` images of positives of `objects` (N,), whatever their scores."""
     found, counts = torch.unique(objects, return_counts=True)
-    quota = (total // owners[found].bincount().clamp(min=1)).clamp(min=1)
-    return int(torch.minimum(counts, quota[owners[found]]).sum())
+    images = owners[found]
+    quota = (total // images.bincount().clamp(min=1)).clamp(min=1)
+    kept = torch.zeros(count, dtype=torch.int64)
+    numbers: list[int] = kept.index_add(0, images, torch.minimum(counts, quota[images])).tolist()
+    return numbers
 
 
 def best_of_each(positives: Positives, total: int) -> Positives:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from casl.models.detector import Detector, Part, Target
 from casl.models.locations import Assignment
+from casl.models.positives import MaskLearners
 
 
 class Peers(Protocol):
@@ -49,14 +50,9 @@ class DenseShare(Share):
 
 @dataclass(frozen=True)
 class MaskShare(DenseShare):
-    """For CondInst. masks, objects: of the whole batch, how many positives get a mask loss, and of how many objects.
+    """For CondInst. learners: the positives of this part that get a mask loss."""
 
-    chosen: (n,) int64, which positives of this part do, None for all or where the best-scored are taken.
-    """
-
-    masks: int
-    objects: int
-    chosen: Tensor | None
+    learners: MaskLearners
 
 
 S = TypeVar("S", bound=Share)

@@ -84,8 +84,8 @@ class Scenes(DataSet):
 class Folder(DataSet):
     """One split of a data set on disk, named by content and never by path.
 
-    digest: sha256 over the annotation file and the image list with the images' contents. only_first: use so many
-    images from the beginning of the list; 0 for all.
+    digest: sha256 over the annotation file and the image list with the images' contents. drawn: use so many images,
+    drawn by chance so that fewer are part of more (casl.data.coco.sample); 0 for all.
     """
 
     names_classes: ClassVar[bool] = True
@@ -94,12 +94,12 @@ class Folder(DataSet):
     digest: str
     classes: int
     count: int
-    only_first: int = 0
+    drawn: int = 0
 
     def __post_init__(self) -> None:
         check_choice("label kind", self.labels, LABELS)
-        if not 0 <= self.only_first <= self.count:
-            raise SpecError(f"only_first must be 1 to {self.count} images, or 0 for all, got {self.only_first}")
+        if not 0 <= self.drawn <= self.count:
+            raise SpecError(f"drawn must be 1 to {self.count} images, or 0 for all, got {self.drawn}")
 
     @property
     def title(self) -> str:
@@ -107,7 +107,7 @@ class Folder(DataSet):
 
     @property
     def images(self) -> int:
-        return self.only_first or self.count
+        return self.drawn or self.count
 
     @property
     def content(self) -> tuple[str, str]:
@@ -115,7 +115,7 @@ class Folder(DataSet):
 
     def read_by(self, context: str, labels: str, threshold: float = 0.0) -> tuple[DataUse, ...]:
         profile = {"images": self.images, "classes": self.classes, "labels": self.labels}
-        content = self.key if self.only_first else self.digest
+        content = self.key if self.drawn else self.digest
         return (DataUse(f"{self.split} {self.labels}", content[:DIGEST_LENGTH], context, self.name, profile),)
 
 

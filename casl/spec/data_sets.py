@@ -10,8 +10,8 @@ from casl.spec.data_kinds import Folder, Scenes
 from casl.spec.stage import Stage
 
 SCALES = ("tiny", "small", "base", "large")
-# A data set on disk has one unlabeled split. Its scales are the first eighth, quarter, half and all of it: the paper's
-# ratios, 1 to 30, would leave a dozen images of a small set.
+# A data set on disk has one unlabeled split. Its scales are an eighth, a quarter, half and all of it, drawn by chance
+# and each part of the next: the paper's ratios, 1 to 30, would leave a dozen images of a small set.
 FOLDER_SHARES = {"tiny": 8, "small": 4, "base": 2, "large": 1}
 
 
@@ -80,7 +80,7 @@ class FolderData:
             raise SpecError(f"data set {self.name!r} has no split {split!r} with {labels}; it has: {have}")
         if scale is None or scale == "large":
             return whole
-        return replace(whole, only_first=max(1, whole.count // FOLDER_SHARES[scale]))
+        return replace(whole, drawn=max(1, whole.count // FOLDER_SHARES[scale]))
 
 
 @dataclass(frozen=True)

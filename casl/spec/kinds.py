@@ -33,6 +33,8 @@ class Train(Stage):
     pretrained: where the backbone starts from before `init` is applied; None leaves it to `model.weights`.
     """
 
+    VERSION: ClassVar[int] = 2
+
     model: Model
     data: Stage
     labels: str
@@ -105,7 +107,6 @@ class Train(Stage):
 class Labeler(Train):
     """Stage 1: the pseudo labeler, trained on labeled data (eq. 1). model.classes is 1 when class-agnostic."""
 
-    VERSION: ClassVar[int] = 1
     plural: ClassVar[str] = "Labelers"
     about: ClassVar[str] = "what labels the images"
     has_default_model: ClassVar[bool] = True
@@ -114,6 +115,8 @@ class Labeler(Train):
 @dataclass(frozen=True)
 class Predict(Stage, ABC):
     """A trained detector applied to images at a test size. Kinds: PseudoLabel, Evaluate."""
+
+    VERSION: ClassVar[int] = 2
 
     @property
     @abstractmethod

@@ -111,7 +111,7 @@ def pseudo_label(profile: Profile, labeler: Train, *, scale: str | None = None, 
 
     Args:
         scale: "tiny" .. "large", default tiny.
-        first: only so many images from its beginning, 0 for all.
+        first: only so many of its images, 0 for all: scenes from its beginning, of a set on disk drawn by chance.
 
     Raises:
         SpecError: `first` is more than the split has.
@@ -240,14 +240,14 @@ def evaluate(profile: Profile, trained: Train, metric: str) -> Evaluate:
 
 
 def _first(split: Stage, images: int) -> Stage:
-    """The beginning of a split; 0 is all of it."""
+    """So many images of a split; 0 is all of it."""
     if not images:
         return split
     assert isinstance(split, Scenes | Folder)
-    there = getattr(split, "only_first", 0) or split.count
+    there = getattr(split, "drawn", 0) or split.count
     if not 0 < images <= there:
-        raise SpecError(f"the first {images} images of a split of {there} were asked for; 1 to {there}, or 0 for all")
-    return replace(split, count=images) if isinstance(split, Scenes) else replace(split, only_first=images)
+        raise SpecError(f"{images} images of a split of {there} were asked for; 1 to {there}, or 0 for all")
+    return replace(split, count=images) if isinstance(split, Scenes) else replace(split, drawn=images)
 
 
 def _with_outputs(profile: Profile, chosen: Model, labels: str) -> Model:

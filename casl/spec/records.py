@@ -81,7 +81,9 @@ class Recipe(Record):
     """How a detector is optimised, without its length.
 
     lr is the rate after ramp-up; at iteration i < ramp_iters it is lr x (ramp_factor + (1 - ramp_factor) i/ramp_iters).
-    sizes: short sides in pixels to choose from. precision: "float32" or "mixed".
+    sizes: short sides in pixels to choose from. precision: "float32" or "mixed". empty_images: also train on images
+    that have no label or crowds only, which detectron2 leaves out (FILTER_EMPTY_ANNOTATIONS); of pseudo labels eq. 3
+    leaves them out whatever is said here.
     """
 
     lr: float
@@ -94,6 +96,7 @@ class Recipe(Record):
     ramp_factor: float = 0.001
     augmentation: str = "weak"
     precision: str = "float32"
+    empty_images: bool = False
 
     def __post_init__(self) -> None:
         check_name("optimizer", self.optimizer)

@@ -26,7 +26,7 @@ from casl.stages.feed import image_tensor
 from casl.stages.sources import IMAGES
 from casl.train.memory import is_out_of_memory
 
-BATCH = 16  # images a forward pass at inference; they are padded to one size, so which go together can change results
+BATCH = 16  # images a detector is given at inference; those that pad to one size go through the network together
 
 
 def build_detector(model: Model, ctx: Context, *, pretrained: bool, non_overlap: bool = False) -> nn.Module:
@@ -85,7 +85,13 @@ def settings_of(build: Builder[Any, Any], model: Model, *, non_overlap: bool = F
 
 
 # EntitySeg's additions to CondInst; weights of its entity_r50_1x configuration (method reference sec. 2.1)
-ENTITY_HEAD: dict[str, Any] = {"kernel_head": True, "bank": True, "cluster_weight": 0.5, "bias_on_box": False}
+ENTITY_HEAD: dict[str, Any] = {
+    "kernel_head": True,
+    "bank": True,
+    "cluster_weight": 0.5,
+    "max_per_image": 120,
+    "bias_on_box": False,
+}
 ENTITY_INFERENCE: dict[str, Any] = {"non_overlap": True, "inference": InferenceSettings()}
 
 
@@ -125,7 +131,8 @@ def predict_split(
 
     Args:
         progress: told after every batch; see `stoppable`.
-        within: only these images. Begins at a multiple of BATCH, so that the same images go together as without it.
+        within: only these images. Begins at a multiple of BATCH, so that the same images go together as without it:
+            the last bit of a sum may depend on how many do.
 
     Raises:
         StageError: the device's memory did not hold a batch.

@@ -14,7 +14,7 @@ from pycocotools import mask as mask_api
 from casl.catalog import load
 from casl.data.augment import Sample
 from casl.data.coco import CocoSplit, Labels
-from casl.data.stream import generator_at, image_at, stream_seed
+from casl.data.stream import Batches, generator_at, stream_seed
 from casl.errors import DataError, StageError
 from casl.spec.records import Recipe
 from casl.stages.sources import IMAGES
@@ -81,7 +81,9 @@ class MixedFeed:
     """Batch of every iteration, a pure function of it: image order and augmentation come from (seed, position).
 
     A batch has the images of the first source, then those of the second, and so on; the views of an image follow each
-    other. Where there are several sources or views, targets have "source" and "view", () int64 numbers of theirs.
+    other. Those of one source are all wide or all tall, see `Batches`. All images of a batch are padded to one size,
+    also where processes divide it: a training must not depend on how many they are. Where there are several sources or
+    views, targets have "source" and "view", () int64 numbers of theirs.
 
     Args:
         sources: what a batch is made of. Each has a stream of its own; that of the first is the one it has alone.
@@ -104,6 +106,10 @@ class MixedFeed:
         self.portion = images[first:last]
         self.sources = tuple(sources)
         self.seeds = [stream_seed(seed, number) for number in range(len(sources))]
+        self.orders = [
+            Batches([(i.width, i.height) for i in source.split.images], source.count, own)
+            for source, own in zip(sources, self.seeds, strict=True)
+        ]
         self.augments: list[list[Callable[..., Sample]]] = [
             [load("augmentation", view.augmentation) for view in source.views] for source in sources
         ]
@@ -124,7 +130,7 @@ class MixedFeed:
     def views(self, number: int, position: int) -> list[Sample]:
         """All views of the image at a position of the stream of a source."""
         source, seed = self.sources[number], self.seeds[number]
-        raw = source.read(image_at(position, len(source.split), seed))
+        raw = source.read(self.orders[number].image_at(*divmod(position, source.count)))
         return [
             augment(raw, generator_at(position, seed, index), view.sizes, view.max_size)
             for index, (augment, view) in enumerate(zip(self.augments[number], source.views, strict=True))

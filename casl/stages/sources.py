@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from casl.data.coco import CocoSplit, load_split, subset
+from casl.data.coco import CocoSplit, load_split, sample
 from casl.data.digest import digest
 from casl.data.image import read_image
 from casl.data.layout import SplitFiles, find_splits
@@ -61,7 +61,7 @@ def open_split(stage: Stage, labels: str, ctx: Context) -> CocoSplit:
     if isinstance(stage, Scenes) and stage.split == "unlabeled" and labels != "images":
         return load_split(find_splits(ctx.inputs[stage.name] / "set")["unlabeled_gt"], labels)
     split = load_split(split_files(stage, ctx), labels)
-    return subset(split, stage.only_first) if isinstance(stage, Folder) and stage.only_first else split
+    return sample(split, stage.drawn) if isinstance(stage, Folder) and stage.drawn else split
 
 
 def hidden_truth(stage: Stage, labels: str, ctx: Context) -> CocoSplit | None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from casl.catalog import load
-from casl.data.coco import CocoSplit
+from casl.data.coco import CocoSplit, with_objects
 from casl.files import write_atomic, write_json
 from casl.models.parts import transfer
 from casl.spec.context import Context, Outcome
@@ -47,6 +47,8 @@ def run_training(stage: Train, split: CocoSplit, ctx: Context) -> Outcome:
         needs = (*getattr(detector, "needs", ()), *(("semantic",) if stage.labels == "panoptic" else ()))
         return Feed(split, stage.recipe, stage.seed, needs, peers)
 
+    if stage.labels != "pseudo" and not stage.recipe.empty_images:  # read pseudo labels have no empty image, eq. 3
+        split = with_objects(split)
     outcome = run_learner(stage, ctx, Plain, feed)
     return outcome if ctx.rank else replace(outcome, facts={**facts_of(split), **outcome.facts})
 

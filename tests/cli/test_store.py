@@ -14,7 +14,7 @@ from casl.cli import main
 from casl.runner.gc import remember_roots
 from casl.runner.plan import Plan, make_plan
 from casl.runner.store import Store
-from casl.spec import Labeler
+from casl.spec import Labeler, Warmup
 from tests.runner.finished import commit, edited, finish, other_code
 from tests.runner.stores import scenes
 
@@ -87,7 +87,7 @@ def test_explain_says_where_a_stage_stands(called: Called, store: Store) -> None
     assert facts["fields"]["recipe.lr"] == 1e-3 and "data.labeler.seed" in facts["fields"]
     assert any(u.startswith("finetune") for u in facts["users"])
     assert facts["again"] == ["it would not run: table4 of profile smoke asks for it and it is done"]
-    assert facts["made"]["version"] == 1 and len(facts["made"]["source"]) == 64
+    assert facts["made"]["version"] == Warmup.VERSION and len(facts["made"]["source"]) == 64
 
 
 def test_explain_names_the_field_in_which_the_tables_ask_for_another(called: Called, store: Store) -> None:
@@ -103,9 +103,9 @@ def test_explain_names_the_field_in_which_the_tables_ask_for_another(called: Cal
 
 def test_explain_names_the_version_that_changed(called: Called, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     name = first(store, "finetune")
-    monkeypatch.setattr("casl.spec.kinds.Labeler.VERSION", 2)
+    monkeypatch.setattr("casl.spec.kinds.Labeler.VERSION", 3)
     out = called("store", "explain", name, "--store", store.root, "--profile", "smoke", "--tables", "table4")[1]
-    assert "VERSION of labeler: 1 -> 2" in out and "it would run, as finetune-" in out
+    assert "VERSION of labeler: 2 -> 3" in out and "it would run, as finetune-" in out
 
 
 def test_explain_says_that_code_moved(called: Called, store: Store) -> None:
@@ -210,4 +210,4 @@ def test_why_names_the_version_that_changed(called: Called, store: Store, monkey
     monkeypatch.setattr("casl.spec.kinds.PseudoLabel.VERSION", 3)
     out = called(*smoke("--why", "--store", store.root))[1]
     lines = [line for line in out.splitlines() if line.startswith("  warmup-")]
-    assert lines and all("VERSION of pseudolabel: 1 -> 3" in line for line in lines if "share" not in line)
+    assert lines and all("VERSION of pseudolabel: 2 -> 3" in line for line in lines if "share" not in line)

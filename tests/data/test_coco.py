@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from pycocotools import mask as rle_tools
 from pycocotools.coco import COCO
 
 from casl.coco.masks import to_rle
-from casl.data.coco import CocoSplit, agnostic, load_split, subset
+from casl.data.coco import CocoSplit, ImageInfo, agnostic, load_split, sample, subset, with_objects
 from casl.data.layout import SplitFiles, find_splits
 from casl.errors import DataError
 from tests.data.tiny import CAT_BOX, DOG_POLYGON, HEIGHT, REAL, WIDTH, cat, edit, needs_real, write_set
@@ -129,6 +131,33 @@ def test_a_subset_is_the_first_images(tmp_path: Path) -> None:
     for count in (0, 3):
         with pytest.raises(ValueError, match="a number from 1 to 2"):
             subset(split, count)
+
+
+def test_a_sample_is_drawn_by_chance_and_part_of_every_larger_one(tmp_path: Path) -> None:
+    """Images of a list are often frames of one video, whose beginning shows one place."""
+    split = labeled(write_set(tmp_path))
+    images = tuple(ImageInfo(number, f"{number:03d}.png", 8, 8) for number in range(200))
+    video = replace(split, images=images, annotations=[()] * 200)
+    drawn = [[image.id for image in sample(video, count).images] for count in (25, 50, 100, 200)]
+    assert all(ids == sorted(ids) for ids in drawn), "in the order of the list"
+    assert all(set(small) < set(large) for small, large in pairwise(drawn))
+    assert [len(ids) for ids in drawn] == [25, 50, 100, 200]
+    quarters = np.histogram(drawn[0], bins=4, range=(0, 200))[0]
+    assert quarters.min() >= 2, "from all parts of the list"
+    assert [image.id for image in sample(video, 25).images] == drawn[0]
+    for count in (0, 201):
+        with pytest.raises(ValueError, match="a number from 1 to 200"):
+            sample(video, count)
+
+
+def test_images_to_train_on_have_an_object_that_is_no_crowd(tmp_path: Path) -> None:
+    """detectron2: filter_images_with_only_crowd_annotations."""
+    split = labeled(write_set(tmp_path))  # a.png has two objects, b.png has none
+    crowds = replace(split, annotations=[[{**record, "iscrowd": 1} for record in split.annotations[0]], ()])
+    mixed = replace(split, annotations=[[{**split.annotations[0][0], "iscrowd": 1}, split.annotations[0][1]], ()])
+    assert [image.file_name for image in with_objects(split).images] == ["a.png"]
+    assert [image.file_name for image in with_objects(mixed).images] == ["a.png"]
+    assert len(with_objects(crowds)) == 0
 
 
 def test_a_split_cannot_be_changed_and_travels_to_other_processes(tmp_path: Path) -> None:

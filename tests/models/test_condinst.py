@@ -15,6 +15,7 @@ from casl.errors import SpecError
 from casl.models.backbone import build_backbone
 from casl.models.condinst import CondInst, CondInstSettings, build
 from casl.models.detect import InferenceSettings
+from casl.train.distributed import Peers
 
 SMALL = CondInstSettings(channels=16, towers=1, ranges=(16, 32, 64, 128), mask_channels=16, mask_convs=1)
 ENTITY: dict[str, Any] = {
@@ -156,7 +157,7 @@ def test_mask_loss_equals_plain_loops_over_positives() -> None:
     torch.testing.assert_close(model.losses(images, targets)["loss_mask"], (factors * expected).mean())
 
 
-@pytest.mark.parametrize("changes", [{}, ENTITY, {"max_proposals": None, "topk_per_image": 4}])
+@pytest.mark.parametrize("changes", [{}, ENTITY, {"max_per_image": None, "topk_per_image": 4}])
 def test_gradient_reaches_every_parameter_that_p3_to_p7_depend_on(changes: dict[str, Any]) -> None:
     model = small(**changes)
     for module in model.backbone.modules():
@@ -185,14 +186,42 @@ def test_a_batch_without_objects_has_zero_mask_losses_and_a_gradient(changes: di
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_fewer_proposals_change_the_mask_loss_only() -> None:
+def test_fewer_positives_change_the_mask_loss_only() -> None:
     images, targets = batch(scene(), scene())
     whole = small().losses(images, targets)
-    part = small(max_proposals=3).losses(images, targets)
+    part = small(max_per_image=3).losses(images, targets)
     assert {name for name in whole if whole[name] != part[name]} == {"loss_mask"}
 
 
-@pytest.mark.parametrize("changes", [{"max_proposals": 5}, {**ENTITY, "max_proposals": 5}])
+def test_the_limit_is_that_of_an_image_whatever_the_batch() -> None:
+    """AdelaiDet draws 500 of a GPU of two images; of a batch of 16 that would be 31 an image."""
+    assert CondInstSettings().max_per_image == 250
+    model = small(max_per_image=4).train()
+    images, targets = batch(*[scene(128, 128)] * 6)
+    alone = model.assign(model.grid(model.outputs(model.preprocess(images))), targets).positive.sum(1).tolist()
+    assert set(alone) == {alone[0]} and alone[0] > 4
+    (share,) = model.shares([(images, targets)], (128, 128), 6, Peers())
+    kept = share.learners.chosen
+    assert kept is not None
+    assert (kept // alone[0]).bincount().tolist() == [4] * 6
+    assert share.learners.positives.tolist() == [3 * 8] * 6, "of three pairs the mean over eight"
+
+
+@pytest.mark.parametrize("changes", [{}, ENTITY, {"max_per_image": None, "topk_per_image": 4}])
+def test_mask_losses_are_means_over_pairs_of_images_as_over_the_gpus_of_the_reference(changes: dict[str, Any]) -> None:
+    model = small(**changes).eval()
+    crowded = scene(96, 96)
+    crowded = crowded[0], {name: torch.cat([value] * 3) for name, value in crowded[1].items()}
+    pairs = [scene(96, 96), nothing(96, 96)], [crowded, scene(96, 96)], [nothing(96, 96)] * 2, [scene(96, 96)]
+    whole = model.losses(*batch(*[one for pair in pairs for one in pair]))
+    apart = [model.losses(*batch(*pair)) for pair in pairs]
+    for name in whole.keys() - FCOS_LOSSES:
+        torch.testing.assert_close(whole[name], torch.stack([losses[name] for losses in apart]).mean())
+    together = torch.stack([losses["loss_cls"] for losses in apart]).mean()
+    assert abs(float((whole["loss_cls"] - together).detach())) > 1e-3, "other losses are means over the batch"
+
+
+@pytest.mark.parametrize("changes", [{"max_per_image": 5}, {**ENTITY, "max_per_image": 5}])
 def test_two_trainings_from_one_seed_are_equal_bit_for_bit(changes: dict[str, Any]) -> None:
     def trained() -> list[Tensor]:
         model = small(**changes)
@@ -214,6 +243,18 @@ def test_mixed_precision_gives_nearly_the_same_losses() -> None:
     torch.testing.assert_close(mixed, exact, rtol=0.05, atol=0.02)
 
 
+@pytest.mark.parametrize("size", [(64, 64), (128, 64)])
+def test_mixed_precision_on_the_cpu_has_finite_gradients_in_small_images(size: tuple[int, int]) -> None:
+    model = small().train()
+    for _ in range(6):
+        model.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = total(model.losses(*batch(scene(*size), scene(*size))))
+        torch.autograd.backward(loss)
+        bad = [name for name, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+        assert not bad
+
+
 def test_missing_and_misshapen_masks_are_named() -> None:
     image, target = scene()
     boxes_only = {name: value for name, value in target.items() if name != "masks"}
@@ -227,7 +268,7 @@ def test_missing_and_misshapen_masks_are_named() -> None:
     "changes",
     [
         {"topk_per_image": 64},
-        {"max_proposals": 0},
+        {"max_per_image": 0},
         {"cluster_weight": -1.0},
         {"bank": True, "dynamic_layers": 2},
         {"mask_rescore": True},

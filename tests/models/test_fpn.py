@@ -89,3 +89,19 @@ def test_impossible_pyramids_are_refused() -> None:
         FPN(SWIN_T, lowest=4)
     with pytest.raises(SpecError, match=r"C2\.\.C5"):
         FPN((64, 128, 256))
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 32), (128, 64), (64, 64)])
+def test_mixed_precision_on_the_cpu_gives_finite_gradients_on_the_smallest_maps(height: int, width: int) -> None:
+    """torch 2.15 on the CPU: a 3x3 convolution of stride 2 on a map of 2 x 1 or 1 x 1 has NaN gradients in bfloat16."""
+    torch.manual_seed(0)
+    for _ in range(12):
+        fpn = FPN((16, 16, 16, 16), 64)
+        features = [torch.randn(4, 16, height // s, width // s) for s in (4, 8, 16, 32)]
+        with torch.autocast("cpu", torch.bfloat16):
+            levels = fpn(features)
+            loss = torch.stack([level.float().square().mean() for level in levels]).sum()
+        torch.autograd.backward(loss)
+        assert {level.dtype for level in levels} == {torch.bfloat16}
+        bad = [name for name, p in fpn.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+        assert not bad

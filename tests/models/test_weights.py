@@ -31,7 +31,7 @@ DETECTORS: dict[str, tuple[Callable[[], Any], Callable[[], Batch]]] = {
     "fcos by iou": (lambda: fcos(settings=replace(SMALL, box_quality="iou")), scene),
     "condinst": (condinst, lambda: masked_batch(masked_scene(), nothing(), masked_scene())),
     "entity": (lambda: condinst(**ENTITY), lambda: masked_batch(masked_scene(), masked_scene(96, 80))),
-    "few drawn": (lambda: condinst(max_proposals=5), lambda: masked_batch(masked_scene(), masked_scene())),
+    "few drawn": (lambda: condinst(max_per_image=2), lambda: masked_batch(masked_scene(), masked_scene())),
     **{
         name: (
             lambda name=name: framework(name),  # type: ignore[misc]

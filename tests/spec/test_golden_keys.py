@@ -33,7 +33,7 @@ from casl.spec.schedule import times
 RECIPE = Recipe(lr=1e-3, batch=16, sizes=(64,), max_size=96, ramp_iters=10)
 MODEL = Model(detector="condinst", backbone="resnet_micro", classes=1, channels=64, ranges=(16, 32, 64, 128))
 SCENES = Scenes(split="labeled", count=100, size=64)
-FOLDER = Folder(split="val", labels="entities", digest="0" * 64, classes=7, count=30, only_first=4)
+FOLDER = Folder(split="val", labels="entities", digest="0" * 64, classes=7, count=30, drawn=4)
 PRETRAIN = Pretrain(backbone="resnet18", data=SCENES, size=48, batch=32, iters=200, lr=0.1 + 0.2)
 LABELER = Labeler(MODEL, SCENES, "entities", RECIPE, times(3, 108), pretrained=PRETRAIN)
 PSEUDO = PseudoLabel(labeler=LABELER, data=replace(SCENES, split="unlabeled"), size=64, max_size=96)

@@ -19,7 +19,7 @@ PSEUDO = PseudoLabel(LABELER, UNLABELED, 64, 96)
 WARMUP = Warmup(AGNOSTIC, PSEUDO, "pseudo", RECIPE, ((240, 1.0), (360, 0.1)), threshold=0.3)
 FINETUNE = Finetune(replace(AGNOSTIC, detector="fcos"), LABELED, "objects", RECIPE, ((216, 1.0),), init=WARMUP)
 EVALUATE = Evaluate(FINETUNE, Scenes("val", 5, 64), "objects", "ap_det", 64, 96)
-FOLDER = Folder("val", "objects", "0123456789abcdef", 3, 70, only_first=7)
+FOLDER = Folder("val", "objects", "0123456789abcdef", 3, 70, drawn=7)
 PRETRAIN = Pretrain("resnet18", LABELED, size=48, batch=32, iters=200, lr=0.1)
 
 
@@ -87,7 +87,7 @@ def test_a_stage_names_the_data_sets_that_it_reads_itself() -> None:
 
 
 def test_a_share_of_a_folder_is_other_data_than_the_folder() -> None:
-    whole = replace(FOLDER, only_first=0).read_by("evaluation", "objects")[0]
+    whole = replace(FOLDER, drawn=0).read_by("evaluation", "objects")[0]
     share = FOLDER.read_by("evaluation", "objects")[0]
     assert (whole.digest, whole.profile["images"]) == (FOLDER.digest, 70)
     assert (share.digest, share.profile["images"]) == (FOLDER.key[:32], 7)

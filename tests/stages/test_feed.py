@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from casl.data.augment import Sample, weak
-from casl.data.coco import CocoSplit, Labels, load_split
+from casl.data.coco import CocoSplit, ImageInfo, Labels, load_split
 from casl.data.layout import find_splits
 from casl.data.scenes import write_scenes
 from casl.data.stream import image_at, stream_seed
@@ -160,3 +162,20 @@ def test_a_source_without_images_masks_or_views_is_refused(splits: dict[str, Coc
     for count, views in ((0, (WEAK,)), (1, ())):
         with pytest.raises(ValueError, match="at least one view of one image"):
             Source(split, count, views)
+
+
+def test_the_images_of_a_batch_are_all_wide_or_all_tall(tmp_path: Path) -> None:
+    shapes = [(40, 60)] * 9 + [(60, 40)] * 4  # height, width
+    generator = np.random.default_rng(0)
+    infos = []
+    for number, (height, width) in enumerate(shapes):
+        pixels = generator.integers(0, 255, (height, width, 3), dtype=np.uint8)
+        PIL.Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        infos.append(ImageInfo(number + 1, f"{number}.png", width, height))
+    split = CocoSplit("mixed", tmp_path, infos, ("a",), (1,), [()] * 13, {1: 0}, has_masks=False)
+    recipe = replace(RECIPE, sizes=(40,))
+    batches = [Feed(split, recipe, 0, ())(iteration)[0] for iteration in range(13)]
+    wide = [{image.shape[2] > image.shape[1] for image in images} for images in batches]
+    assert sorted(map(list, wide)) == [[False]] * 4 + [[True]] * 9
+    parts = [Feed(split, recipe, 0, (), Peers(rank, 2))(5)[0] for rank in range(2)]
+    assert all(map(torch.equal, [image for part in parts for image in part], batches[5]))

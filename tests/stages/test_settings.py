@@ -45,6 +45,7 @@ def test_what_a_detector_has_is_set() -> None:
     entity = settings("condinst", entity_head=True, non_overlap=True)
     assert entity.kernel_head and entity.bank and entity.non_overlap and not entity.bias_on_box
     assert entity.inference == InferenceSettings()
+    assert (entity.max_per_image, settings("condinst").max_per_image) == (120, 250)  # EntitySeg's, AdelaiDet's
     assert settings("condinst").inference == InferenceSettings(threshold_on_product=True)
 
 

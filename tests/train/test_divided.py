@@ -68,9 +68,10 @@ def swin() -> nn.Module:
     return FCOS(Backbone(body, (12, 24, 48, 96)), 2, FCOSSettings(**SHAPE, towers=1))
 
 
-def condinst(**changes: Any) -> nn.Module:
+def condinst(drop_path: float = 0.0, **changes: Any) -> nn.Module:
     torch.manual_seed(0)
-    return without_batch_norms(CondInst(build_backbone("resnet_micro"), 2, CondInstSettings(**MASKS | changes)))
+    backbone = build_backbone("resnet_micro", drop_path=drop_path)
+    return without_batch_norms(CondInst(backbone, 2, CondInstSettings(**MASKS | changes)))
 
 
 def retinanet() -> nn.Module:
@@ -86,9 +87,10 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "swin": swin,
     "condinst": condinst,
     "entity": lambda: condinst(**ENTITY),
-    "entity, few drawn": lambda: condinst(**ENTITY | {"max_proposals": 7}),
+    "entity, few drawn": lambda: condinst(**ENTITY | {"max_per_image": 2}),
     "few an image": lambda: condinst(max_per_image=2),
-    "best of each": lambda: condinst(max_proposals=None, topk_per_image=5, cluster_weight=0.5),
+    "few drawn, paths dropped": lambda: condinst(drop_path=0.5, max_per_image=2),
+    "best of each": lambda: condinst(max_per_image=None, topk_per_image=5, cluster_weight=0.5),
     "retinanet": retinanet,
 }
 WEIGHTED = ("fcos", "fcos by iou", "entity, few drawn", "best of each", "retinanet")

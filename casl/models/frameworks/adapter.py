@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +22,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from casl.errors import SpecError
 from casl.models.backbone import Backbone
 from casl.models.detect import InferenceSettings, to_original
-from casl.models.detector import Target, check_paired, check_targets, to_batch
+from casl.models.detector import Target, check_paired, check_targets, in_shapes, to_batch
 from casl.models.fpn import FPN
 from casl.models.shares import Share
 
@@ -176,8 +177,14 @@ class Framework(nn.Module):
         """As in `Detector`."""
         if self.training:
             raise RuntimeError("predict needs evaluation mode: call .eval() first")
+        return in_shapes(images, original_sizes, partial(self.find, settings=settings or self.settings.inference))
+
+    def find(
+        self, images: Sequence[Tensor], original_sizes: Sequence[tuple[int, int]], settings: InferenceSettings
+    ) -> list[dict[str, Tensor]]:
+        """As `predict`, of images that are padded to one size together."""
         batch = self._batch(images)
-        found = self.detect(batch, self.features(batch.tensors), settings or self.settings.inference)
+        found = self.detect(batch, self.features(batch.tensors), settings)
         results = []
         for objects, size, original in zip(found, batch.image_sizes, original_sizes, strict=True):
             labels = objects["labels"] - self.first_label

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from casl.errors import need_detectron2
 from casl.models.backbone import Backbone
 from casl.models.detect import InferenceSettings
-from casl.models.detector import DIVISOR, B, Builder, D, Target, check_paired
+from casl.models.detector import DIVISOR, B, Builder, D, Target, check_paired, in_shapes
 from casl.models.fpn import FPN
 from casl.models.frameworks.adapter import FrameworkSettings, check_boxes
 
@@ -126,6 +126,10 @@ class Detectron2Framework(nn.Module):
         if self.training:
             raise RuntimeError("predict needs evaluation mode: call .eval() first")
         self.limit(settings or self.settings.inference)
+        return in_shapes(images, original_sizes, self.find)
+
+    def find(self, images: Sequence[Tensor], original_sizes: Sequence[tuple[int, int]]) -> list[dict[str, Tensor]]:
+        """As `predict`, of images that are padded to one size together."""
         inputs = [
             {"image": image.float(), "height": height, "width": width}
             for image, (height, width) in zip(images, original_sizes, strict=True)

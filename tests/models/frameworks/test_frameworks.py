@@ -179,7 +179,7 @@ def test_images_are_prepared_as_for_fcos() -> None:
     model = small("retinanet").eval()
     model.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     model.predict(images, [(64, 64), (70, 33)])
-    assert torch.equal(seen[0], fcos.preprocess(images))
+    assert all(torch.equal(own, fcos.preprocess([image])) for own, image in zip(seen, images, strict=True))
 
 
 def test_unlabelled_pixels_and_padding_do_not_count() -> None:
