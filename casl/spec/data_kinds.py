@@ -12,6 +12,7 @@ from casl.spec.stage import DataUse, Stage, Work, check_choice, check_least
 
 DIGEST_LENGTH = 32  # of a data set in MLflow, which takes 36
 SPLITS = ("labeled", "unlabeled", "val")
+SHAPES = ("things", "others")
 LABELS = ("objects", "entities", "images", "keypoints", "panoptic")
 
 
@@ -48,6 +49,7 @@ class Scenes(DataSet):
     """One split of the built-in synthetic data set; its bytes depend on these fields only.
 
     split: "labeled", "unlabeled" or "val". count: images. size: side in pixels. seed: of the whole set.
+    shapes: "things", which detectors learn, or "others", as many classes that no detector learns.
     """
 
     classes: ClassVar[int] = 8  # facts of the generator, not choices
@@ -57,15 +59,18 @@ class Scenes(DataSet):
     count: int
     size: int
     seed: int = 0
+    shapes: str = "things"
 
     def __post_init__(self) -> None:
         check_choice("split", self.split, SPLITS)
+        check_choice("shapes of scenes", self.shapes, SHAPES)
         check_least("number of scenes", self.count, 1)
         check_least("scene size in pixels", self.size, 32)
 
     @property
     def title(self) -> str:
-        return f"scenes {self.split} · {self.count} images · {self.size} px · seed {self.seed}"
+        other = " · other shapes" if self.shapes == "others" else ""
+        return f"scenes {self.split}{other} · {self.count} images · {self.size} px · seed {self.seed}"
 
     @property
     def images(self) -> int:
@@ -123,7 +128,7 @@ class Folder(DataSet):
 class Pretrain(Stage):
     """Stage 0: a backbone that classifies crops of objects, where ImageNet's weights cannot be had.
 
-    data: scenes with objects, other ones than any detector sees. size: side of a crop in pixels.
+    data: scenes with objects of other classes than any detector learns. size: side of a crop in pixels.
     """
 
     of_method: ClassVar[bool] = False

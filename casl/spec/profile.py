@@ -111,7 +111,7 @@ class Profile:
             return ""
         if self.pretrain is None:
             return "ImageNet stand-in: random initialisation"
-        return f"ImageNet stand-in: classifier of crops of other scenes, {self.pretrain.iters} iterations"
+        return f"ImageNet stand-in: classifier of crops of other shapes, {self.pretrain.iters} iterations"
 
     def images_in(self, scale: str) -> int:
         """Unlabeled images of a scale."""
