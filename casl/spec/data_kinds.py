@@ -13,6 +13,7 @@ from casl.spec.stage import DataUse, Stage, Work, check_choice, check_least
 DIGEST_LENGTH = 32  # of a data set in MLflow, which takes 36
 SPLITS = ("labeled", "unlabeled", "val")
 SHAPES = ("things", "others")
+BOXES = ("exact", "inclusive")  # of entities: the edges of their pixels, or the first and last of their pixels' indices
 LABELS = ("objects", "entities", "images", "keypoints", "panoptic")
 
 
@@ -34,6 +35,11 @@ class DataSet(Stage, ABC):
     @abstractmethod
     def images(self) -> int:
         """How many are used."""
+
+    @property
+    def boxes(self) -> str:
+        """How its boxes are counted, one of BOXES."""
+        return "exact"
 
     @property
     @abstractmethod
@@ -90,7 +96,8 @@ class Folder(DataSet):
     """One split of a data set on disk, named by content and never by path.
 
     digest: sha256 over the annotation file and the image list with the images' contents. only_first: use so many
-    images from the beginning of the list; 0 for all.
+    images from the beginning of the list; 0 for all. boxes: "inclusive" where entities are derived from panoptic PNGs,
+    as EntitySeg's converter writes them.
     """
 
     names_classes: ClassVar[bool] = True
@@ -100,9 +107,11 @@ class Folder(DataSet):
     classes: int
     count: int
     only_first: int = 0
+    boxes: str = "exact"
 
     def __post_init__(self) -> None:
         check_choice("label kind", self.labels, LABELS)
+        check_choice("count of boxes", self.boxes, BOXES)
         if not 0 <= self.only_first <= self.count:
             raise SpecError(f"only_first must be 1 to {self.count} images, or 0 for all, got {self.only_first}")
 
