@@ -52,7 +52,7 @@ class Train(Stage):
     def __post_init__(self) -> None:
         check_schedule(self.schedule)
         check_choice("label kind", self.labels, ("objects", "entities", "pseudo", "keypoints", "panoptic"))
-        check_choice("classifier initialisation", self.classifier, ("replicate", "random"))
+        check_choice("classifier initialisation", self.classifier, ("replicate", "random", "scaled"))
         for part in self.parts:
             check_choice("part", part, PARTS)
         known = getattr(self.data, "classes", None)
