@@ -38,14 +38,14 @@ _SMALL_RECIPE = Recipe(lr=1e-3, batch=16, sizes=(64,), max_size=96, weight_decay
 
 
 def _classifier_of(scenes: int, iters: int) -> Pretrain:
-    """What stands for ImageNet: a classifier of crops of scenes that no detector sees.
+    """What stands for ImageNet: a classifier of crops of scenes that no detector sees, of shapes that none learns.
 
     ImageNet-1k has 10.8 images for each of train2017's; a scene has 4.25 objects, so 254 scenes give as
     many crops for 100 labeled ones. 250 iterations see each crop 15 times.
     """
     return Pretrain(
         backbone="resnet_micro",  # the recipe puts the one in question
-        data=Scenes(split="labeled", count=scenes, size=64, seed=1),
+        data=Scenes(split="labeled", count=scenes, size=64, seed=1, shapes="others"),
         size=32,
         batch=64,
         iters=iters,
@@ -113,7 +113,7 @@ GPU = replace(
     light=False,
     pretrain=Pretrain(
         backbone="resnet18",
-        data=Scenes(split="labeled", count=6776, size=256, seed=1),
+        data=Scenes(split="labeled", count=6776, size=256, seed=1, shapes="others"),
         size=96,
         batch=64,
         iters=6750,

@@ -229,7 +229,7 @@ def load_split(files: SplitFiles, kind: str = "objects") -> CocoSplit:
         return _keypoint_split(data, path, files)
     if kind == "panoptic" and files.panoptic_pngs:
         return _panoptic_split(read_panoptic(data, path, files.panoptic_pngs), path, files)
-    if kind == "entities" and path == files.panoptic and files.panoptic_pngs:
+    if files.derives(kind) and files.panoptic_pngs:
         return _split(entities_from_panoptic(data, files.panoptic_pngs), path, files.images)
     return _split(data, path, files.images, kind != "images", files.crowds_are_objects)
 

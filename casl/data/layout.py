@@ -54,6 +54,11 @@ class SplitFiles:
     listing: Path | None = None
     crowds_are_objects: bool = False
 
+    def derives(self, kind: str) -> bool:
+        """Whether annotations of a kind that `source` has are taken from panoptic PNGs by EntitySeg's convention, so
+        that boxes span the first to the last pixel index (`entities_from_panoptic`)."""
+        return kind == "entities" and self.entity is None
+
     def source(self, kind: str) -> Path:
         """The annotation file that `kind` is read from: "objects", "entities", "images", "keypoints" or "panoptic".
 

@@ -7,13 +7,15 @@ image size; only which nearly hidden things are dropped, and the noise, depend o
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from casl.data.scene_shapes import THINGS, Drawing, Points
+from casl.data.scene_shapes import THINGS, Drawing, Points, ThingClass
 from casl.data.scene_stuff import STUFF, Ground, paint_ground, plan_ground
 
 SUPERSAMPLING = 8  # drawn this much larger and averaged down; Pillow's polygons are half a pixel fat at the drawn size
@@ -63,7 +65,8 @@ DIFFICULTY = Difficulty()
 
 @dataclass(frozen=True, eq=False)
 class Thing:
-    """One planned thing: class index into THINGS, drawing in unit coordinates, colour (3,) in [0, 1], shading slope."""
+    """One planned thing: position of its class in the plan's, drawing in unit coordinates, colour (3,) in [0, 1],
+    shading slope."""
 
     label: int
     drawing: Drawing
@@ -73,8 +76,9 @@ class Thing:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A scene before it has pixels. `things` are in painter's order, the last is in front."""
+    """A scene before it has pixels. `things` are in painter's order, the last is in front; they are of `classes`."""
 
+    classes: tuple[ThingClass, ...]
     ground: Ground
     things: tuple[Thing, ...]
     light: NDArray[np.float32]
@@ -89,31 +93,43 @@ class Scene:
     Attributes:
         image: (S, S, 3) uint8, RGB.
         segments: (S, S) int32, 0 = void, k = the k-th entry of `categories`.
-        categories: class of segment k at position k - 1: thing classes are 1..len(THINGS), stuff follows.
+        categories: class of segment k at position k - 1: thing classes are 1..len(classes), stuff follows.
         keypoints: by segment, (K, 3) int: x, y (pixel indices) and COCO visibility; things with keypoints only.
+        classes: the thing classes of the plan.
     """
 
     image: NDArray[np.uint8]
     segments: NDArray[np.int32]
     categories: tuple[int, ...]
     keypoints: dict[int, NDArray[np.int64]]
+    classes: tuple[ThingClass, ...]
 
 
-def plan_scene(rng: np.random.Generator, difficulty: Difficulty = DIFFICULTY) -> Plan:
-    """Draws everything random about a scene but its noise, in unit coordinates."""
+def plan_scene(
+    rng: np.random.Generator, difficulty: Difficulty = DIFFICULTY, classes: tuple[ThingClass, ...] = THINGS
+) -> Plan:
+    """Draws everything random about a scene but its noise, in unit coordinates.
+
+    classes: of its things, from frequent to rare.
+    """
     ground = plan_ground(rng, difficulty.ground_saturation, difficulty.ground_value, difficulty.texture)
-    shares = np.arange(1, len(THINGS) + 1) ** -difficulty.zipf
+    shares = np.arange(1, len(classes) + 1) ** -difficulty.zipf
     count = int(rng.integers(difficulty.num_things[0], difficulty.num_things[1] + 1))
-    labels = rng.choice(len(THINGS), size=count, p=shares / shares.sum())
+    labels = rng.choice(len(classes), size=count, p=shares / shares.sum())
     circles: list[tuple[float, float, float]] = []
-    things = tuple(_plan_thing(rng, int(label), circles, difficulty) for label in labels)
+    things = tuple(_plan_thing(rng, int(label), classes[label], circles, difficulty) for label in labels)
     slopes = rng.uniform(-1, 1, 3) * difficulty.light
     cast = 1 + rng.uniform(-0.05, 0.05, 3)
-    return Plan(ground, things, slopes.astype(np.float32), cast.astype(np.float32), rng.uniform(*difficulty.noise))
+    light = slopes.astype(np.float32)
+    return Plan(classes, ground, things, light, cast.astype(np.float32), rng.uniform(*difficulty.noise))
 
 
 def _plan_thing(
-    rng: np.random.Generator, label: int, circles: list[tuple[float, float, float]], difficulty: Difficulty
+    rng: np.random.Generator,
+    label: int,
+    of: ThingClass,
+    circles: list[tuple[float, float, float]],
+    difficulty: Difficulty,
 ) -> Thing:
     small = rng.random() < difficulty.small_share
     radius = rng.uniform(*(difficulty.small_diameter if small else difficulty.diameter)) / 2
@@ -122,8 +138,8 @@ def _plan_thing(
     angle = rng.uniform(-np.pi / 9, np.pi / 9)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     squeeze = np.diag([rng.uniform(0.8, 1.0), rng.uniform(0.9, 1.0)])
-    drawing = THINGS[label].draw(rng).moved(radius * turn @ squeeze, np.array([x, y]))
-    hue = rng.random() if rng.random() < difficulty.hue_free else rng.normal(THINGS[label].hue, difficulty.hue_spread)
+    drawing = of.draw(rng).moved(radius * turn @ squeeze, np.array([x, y]))
+    hue = rng.random() if rng.random() < difficulty.hue_free else rng.normal(of.hue, difficulty.hue_spread)
     rgb = colorsys.hsv_to_rgb(hue % 1.0, rng.uniform(*difficulty.saturation), rng.uniform(*difficulty.value))
     shading = rng.uniform(-0.25, 0.25, 2) / radius
     return Thing(label, drawing, np.array(rgb, np.float32), shading.astype(np.float32))
@@ -208,14 +224,14 @@ def paint_scene(plan: Plan, rng: np.random.Generator, size: int, difficulty: Dif
         _blend(image, stamp, size)
     segments = np.where(top > 0, top, len(stamps) + 1 + region).astype(np.int32)
     categories = [stamp.thing.label + 1 for stamp in stamps]
-    categories += [len(THINGS) + 1 + kind for kind in plan.ground.kinds]
+    categories += [len(plan.classes) + 1 + kind for kind in plan.ground.kinds]
     segments, kept = _renumber(segments, categories, least)
     keypoints = {
         number: _visible_keypoints(stamp.thing.drawing.keypoints * size, segments == number)
         for number, stamp in enumerate(stamps, start=1)
         if stamp.thing.drawing.keypoints is not None
     }
-    return Scene(_expose(image, plan, rng), segments, kept, keypoints)
+    return Scene(_expose(image, plan, rng), segments, kept, keypoints, plan.classes)
 
 
 def _blend(image: NDArray[np.float32], stamp: _Stamp, size: int) -> None:
@@ -259,7 +275,8 @@ def _expose(image: NDArray[np.float32], plan: Plan, rng: np.random.Generator) ->
     return levels
 
 
-CATEGORIES = (
-    *({"id": k, "name": c.name, "supercategory": "thing", "isthing": 1} for k, c in enumerate(THINGS, 1)),
-    *({"id": k, "name": s, "supercategory": "stuff", "isthing": 0} for k, s in enumerate(STUFF, len(THINGS) + 1)),
-)
+def categories_of(classes: Sequence[ThingClass]) -> list[dict[str, Any]]:
+    """COCO records of things and stuff: ids count from 1, stuff after things."""
+    things = [{"id": k, "name": c.name, "supercategory": "thing", "isthing": 1} for k, c in enumerate(classes, 1)]
+    stuff = enumerate(STUFF, len(classes) + 1)
+    return [*things, *({"id": k, "name": s, "supercategory": "stuff", "isthing": 0} for k, s in stuff)]

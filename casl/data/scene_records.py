@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_tools
 
-from casl.data.scene_paint import CATEGORIES, Scene
+from casl.data.scene_paint import Scene
 
 Json = dict[str, Any]
-_IS_THING = {category["id"]: category["isthing"] for category in CATEGORIES}
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,11 @@ class Records:
 
 def collect(scene: Scene, image_id: int, file_name: str) -> Records:
     """Puts the truth of a scene into COCO's words."""
-    height, width = scene.segments.shape
+    height, width, things = *scene.segments.shape, len(scene.classes)
     numbers = np.arange(1, len(scene.categories) + 1)
     masks = np.asfortranarray(scene.segments[..., None] == numbers, dtype=np.uint8)
     rles = rle_tools.encode(masks)
-    segments = [
+    segments: list[Json] = [
         {
             "image_id": image_id,
             "iscrowd": 0,
@@ -53,16 +52,16 @@ def collect(scene: Scene, image_id: int, file_name: str) -> Records:
     ]
     return Records(
         image={"id": image_id, "file_name": file_name, "width": width, "height": height},
-        instances=tuple(segment for segment in segments if _IS_THING[segment["category_id"]]),
-        entities=tuple(_entity(segment) for segment in segments),
+        instances=tuple(segment for segment in segments if segment["category_id"] <= things),
+        entities=tuple(_entity(segment, things) for segment in segments),
         panoptic=_panoptic(segments, image_id, file_name),
         keypoints=tuple(segments[number - 1] | _keypoints(points) for number, points in scene.keypoints.items()),
     )
 
 
-def _entity(segment: Json) -> Json:
+def _entity(segment: Json, things: int) -> Json:
     source = segment["category_id"]
-    return segment | {"category_id": 1, "isthing": _IS_THING[source], "source_category_id": source}
+    return segment | {"category_id": 1, "isthing": int(source <= things), "source_category_id": source}
 
 
 def _keypoints(points: NDArray[np.int64]) -> Json:

@@ -3,11 +3,14 @@
 Every drawing fits in about [-1, 1] x [-1, 1], x right and y down, so that one radius in pixels sets its size. Pairs of
 classes share a silhouette on purpose (disc and ring, square and pillow, triangle and pentagon): they are easy to find
 and hard to tell apart, which is what makes labels worth something.
+
+THINGS are what detectors learn. OTHERS are in scenes that no detector sees: the classifier of crops that stands for
+ImageNet learns them, so that no start has been taught the classes that a finetune is about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +110,59 @@ def figure(rng: np.random.Generator) -> Drawing:
     return Drawing(tuple((part, True) for part in parts), np.stack([head, neck, hip, *hands, *feet]))
 
 
+def gear(rng: np.random.Generator) -> Drawing:
+    """A disc with eight teeth, 13 to 25 % of the radius deep."""
+    tip, root = 1.0, rng.uniform(0.75, 0.87)
+    return Drawing(((_polygon(32) * np.tile([tip, tip, root, root], 8)[:, None], True),))
+
+
+def heart(rng: np.random.Generator) -> Drawing:
+    """A heart, point down."""
+    t = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    height = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
+    return Drawing(((np.stack([16 * np.sin(t) ** 3, -height - 2.5], axis=1) / 15, True),))
+
+
+def bolt(rng: np.random.Generator) -> Drawing:
+    """A flash of lightning, its kink 40 to 70 % of the radius wide."""
+    kink = rng.uniform(0.4, 0.7)
+    upper = np.array([[0.5, -1.0], [-0.8, 0.2], [-kink / 2, 0.2]])
+    return Drawing(((np.concatenate([upper, -upper]), True),))
+
+
+def hourglass(rng: np.random.Generator) -> Drawing:
+    """Two trapezoids, one on its head, that meet in a waist of 25 to 45 % of the width."""
+    waist = rng.uniform(0.25, 0.45)
+    right = np.array([[0.95, -1.0], [waist, 0.0], [0.95, 1.0]])
+    return Drawing(((np.concatenate([right, -right]), True),))
+
+
+def crescent(rng: np.random.Generator) -> Drawing:
+    """A disc from the right of which another is taken, 50 to 65 % as wide."""
+    bite = _polygon(32, rng.uniform(0.5, 0.65)) + np.array([0.55, 0.0])
+    return Drawing(((_polygon(32), True), (bite, False)))
+
+
+def drop(rng: np.random.Generator) -> Drawing:
+    """A drop, tip up."""
+    t = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    width = np.sin(t) * np.sin(t / 2) ** rng.uniform(0.8, 1.2)
+    return Drawing(((np.stack([width, -np.cos(t)], axis=1), True),))
+
+
+def arrow(rng: np.random.Generator) -> Drawing:
+    """An arrow, point up, with a shaft of 70 to 90 % of the radius."""
+    half = rng.uniform(0.35, 0.45)
+    right = np.array([[0.0, -1.0], [0.9, 0.1], [half, 0.1], [half, 1.0]])
+    return Drawing(((np.concatenate([right, right[:0:-1] * np.array([-1.0, 1.0])]), True),))
+
+
+def star(rng: np.random.Generator) -> Drawing:
+    """A star of five corners, point up; what is between them reaches 50 to 65 % of the radius."""
+    between = rng.uniform(0.5, 0.65)
+    return Drawing(((_polygon(10) * np.tile([1.0, between], 5)[:, None], True),))
+
+
 @dataclass(frozen=True)
 class ThingClass:
     """A class of things: how it is drawn and the hue it prefers (turns of the colour wheel, [0, 1))."""
@@ -127,4 +183,16 @@ THINGS = (
     ThingClass("cross", 0.76, cross),
     ThingClass("pentagon", 0.36, pentagon),
 )
+# As many, with the colours of THINGS, rank for rank, and about their areas: only the outlines are others.
+OTHERS = (
+    ThingClass("gear", 0.58, gear),
+    ThingClass("heart", 0.06, heart),
+    ThingClass("bolt", 0.92, bolt),
+    ThingClass("hourglass", 0.30, hourglass),
+    ThingClass("crescent", 0.62, crescent),
+    ThingClass("drop", 0.10, drop),
+    ThingClass("arrow", 0.76, arrow),
+    ThingClass("star", 0.36, star),
+)
+SHAPES: Mapping[str, tuple[ThingClass, ...]] = {"things": THINGS, "others": OTHERS}
 FIGURE = next(index for index, thing in enumerate(THINGS) if thing.name == "figure")

@@ -5,10 +5,10 @@ beginning of a larger one, and two machines with the same Pillow and NumPy write
 
 The layout is the one `casl data check` reads: images/, splits.json and annotations/ with `instances_*`, `entity_*`,
 `panoptic_*` and `person_keypoints_*` for each of labeled, unlabeled_gt and val, and `unlabeled.json` without any
-annotation. Boxes in every file are COCO's [x, y, width, height] with width = last column - first + 1, areas are mask
-areas (also in the entity files, unlike the Entity data sets, whose boxes are one pixel short and whose areas are box
-areas). Things or stuff with fewer than 12 visible pixels (at 64 px, more in proportion for larger images) are left out:
-things are not painted either, stuff becomes void.
+annotation; no keypoints in a set of OTHERS. Boxes in every file are COCO's [x, y, width, height] with width = last
+column - first + 1, areas are mask areas (also in the entity files, unlike the Entity data sets, whose boxes are one
+pixel short and whose areas are box areas). Things or stuff with fewer than 12 visible pixels (at 64 px, more in
+proportion for larger images) are left out: things are not painted either, stuff becomes void.
 """
 
 from __future__ import annotations
@@ -16,21 +16,30 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from casl.data.scene_paint import CATEGORIES, DIFFICULTY, Difficulty, paint_scene, plan_scene
+from casl.data.scene_paint import DIFFICULTY, Difficulty, categories_of, paint_scene, plan_scene
 from casl.data.scene_records import Json, Records, collect, panoptic_colours
-from casl.data.scene_shapes import FIGURE, FLIP_PAIRS, KEYPOINTS, SKELETON
+from casl.data.scene_shapes import FIGURE, FLIP_PAIRS, KEYPOINTS, SHAPES, SKELETON, THINGS, ThingClass
 from casl.errors import SpecError, unknown
 
 SPLITS = ("labeled", "unlabeled", "val")
 UNLABELED_SCALES = {"tiny": 123, "small": 660, "base": 1740, "large": 3660}  # thousand images, CA-SSL sec. 4.1, table 7
 _FIRST_ID = 1_000_000  # image ids of a split start here times its position in SPLITS, plus one
 _VERSION = "1"
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What scenes are like, whatever their number and size."""
+
+    difficulty: Difficulty = DIFFICULTY
+    classes: tuple[ThingClass, ...] = THINGS
 
 
 def unlabeled_counts(tiny: int) -> dict[str, int]:
@@ -47,7 +56,15 @@ def unlabeled_counts(tiny: int) -> dict[str, int]:
     return {name: round(tiny * size / UNLABELED_SCALES["tiny"]) for name, size in UNLABELED_SCALES.items()}
 
 
-def write_scenes(root: Path, split: str, count: int, size: int, seed: int, difficulty: Difficulty = DIFFICULTY) -> None:
+def write_scenes(
+    root: Path,
+    split: str,
+    count: int,
+    size: int,
+    seed: int,
+    difficulty: Difficulty = DIFFICULTY,
+    shapes: str = "things",
+) -> None:
     """Writes one split. Files of the same name are replaced, others are left alone; splits.json keeps other splits.
 
     Args:
@@ -57,12 +74,15 @@ def write_scenes(root: Path, split: str, count: int, size: int, seed: int, diffi
         size: side of the square images in pixels, >= 32.
         seed: >= 0.
         difficulty: how hard the scenes are.
+        shapes: a key of SHAPES: "things", or "others" for what stands for ImageNet.
 
     Raises:
-        SpecError: unknown split or impossible number.
+        SpecError: unknown split or shapes, or impossible number.
     """
     _check({split: count}, size, seed)
-    _write(root, split, {split: count}, size, seed, difficulty)
+    if shapes not in SHAPES:
+        raise SpecError(unknown("shapes of scenes", shapes, SHAPES))
+    _write(root, split, {split: count}, size, seed, _Look(difficulty, SHAPES[shapes]))
 
 
 def write_scene_set(
@@ -87,7 +107,7 @@ def write_scene_set(
     counts = unlabeled_counts(unlabeled)
     prefixes = {"unlabeled": unlabeled} | {f"unlabeled_{name}": counts[name] for name in scales}
     for split, wanted in (("labeled", {"labeled": labeled}), ("unlabeled", prefixes), ("val", {"val": val})):
-        _write(root, split, wanted, size, seed, DIFFICULTY)
+        _write(root, split, wanted, size, seed, _Look())
 
 
 def _check(counts: dict[str, int], size: int, seed: int) -> None:
@@ -100,22 +120,22 @@ def _check(counts: dict[str, int], size: int, seed: int) -> None:
         raise SpecError(f"scenes need size >= 32 and seed >= 0, got size {size} and seed {seed}")
 
 
-def _write(root: Path, split: str, prefixes: dict[str, int], size: int, seed: int, difficulty: Difficulty) -> None:
+def _write(root: Path, split: str, prefixes: dict[str, int], size: int, seed: int, look: _Look) -> None:
     """Paints the longest prefix once and writes the annotation files of every prefix of it."""
     truth = "unlabeled_gt" if split == "unlabeled" else split
     annotations = root / "annotations"
     for folder in (root / "images", annotations / f"panoptic_{truth}"):
         folder.mkdir(parents=True, exist_ok=True)
-    records = [_one_image(root, split, index, size, seed, difficulty) for index in range(max(prefixes.values()))]
+    records = [_one_image(root, split, index, size, seed, look) for index in range(max(prefixes.values()))]
     info = {"description": "casl scenes", "version": _VERSION, "seed": seed, "size": size}
     for name, count in prefixes.items():
-        _annotate(annotations, name, records[:count], info)
+        _annotate(annotations, name, records[:count], info, categories_of(look.classes))
     _list_files(root, {name: [r.image["file_name"] for r in records[:count]] for name, count in prefixes.items()})
 
 
-def _one_image(root: Path, split: str, index: int, size: int, seed: int, difficulty: Difficulty) -> Records:
+def _one_image(root: Path, split: str, index: int, size: int, seed: int, look: _Look) -> Records:
     rng = np.random.default_rng([seed, SPLITS.index(split), index])
-    scene = paint_scene(plan_scene(rng, difficulty), rng, size, difficulty)
+    scene = paint_scene(plan_scene(rng, look.difficulty, look.classes), rng, size, look.difficulty)
     name = f"{split}_{index + 1:06d}.png"
     truth = "unlabeled_gt" if split == "unlabeled" else split
     _write_png(root / "images" / name, scene.image)
@@ -128,21 +148,25 @@ def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     Image.fromarray(pixels).save(path, format="PNG", compress_level=3, optimize=False)
 
 
-def _annotate(folder: Path, name: str, records: Sequence[Records], info: Json) -> None:
-    """Writes the files of one split; a further unlabeled scale has no panoptic map and keypoints of its own."""
+def _annotate(folder: Path, name: str, records: Sequence[Records], info: Json, classes: Sequence[Json]) -> None:
+    """Writes the files of one split; a further unlabeled scale has no panoptic map and keypoints of its own.
+
+    classes: categories of things and stuff.
+    """
     scale = name.startswith("unlabeled_")
     truth = f"{name}_gt" if name.startswith("unlabeled") else name
     head = {"info": info, "images": [record.image for record in records]}
-    things = [{key: value for key, value in c.items() if key != "isthing"} for c in CATEGORIES if c["isthing"]]
+    things = [{key: value for key, value in c.items() if key != "isthing"} for c in classes if c["isthing"]]
     entity = [{"id": 1, "name": "entity", "supercategory": "entity"}]
     if truth != name:
         _write_json(folder / f"{name}.json", head | {"annotations": [], "categories": things})
     files = {"instances": (things, _number(r.instances for r in records))}
     files["entity"] = (entity, _number(r.entities for r in records))
-    if not scale:
+    if not scale and things[FIGURE]["name"] == THINGS[FIGURE].name:
         figure = things[FIGURE] | {"keypoints": KEYPOINTS, "skeleton": SKELETON, "flip_pairs": FLIP_PAIRS}
         files["person_keypoints"] = ([figure], _number(r.keypoints for r in records))
-        files["panoptic"] = (list(CATEGORIES), [r.panoptic for r in records])
+    if not scale:
+        files["panoptic"] = (list(classes), [r.panoptic for r in records])
     for kind, (categories, found) in files.items():
         _write_json(folder / f"{kind}_{truth}.json", head | {"annotations": found, "categories": categories})
 

@@ -13,7 +13,9 @@ def add_casl_config(cfg: Any) -> None:
     BACKBONE: a backbone of casl.catalog. WEIGHTS: a file for it, of timm or `casl convert`, or empty.
     DROP_PATH, FROZEN_STAGES: as in `build_backbone`; where stages are frozen, so are all batch norms.
     NUM_CLASSES, CHANNELS, TOWERS, MASK_CHANNELS, RANGES: as in FCOS' and CondInst's settings.
-    ENTITY: EntitySeg's additions to CondInst, and no two of its predictions share a pixel.
+    ENTITY: EntitySeg's additions to CondInst, and no two of its predictions share a pixel. INCLUSIVE_BOXES: their boxes
+    are the first and last pixel of their masks, as those of entities derived from panoptic files are; False beside
+    boxes of an entity file.
 
     Raises:
         MissingPackageError: detectron2 is not installed.
@@ -35,5 +37,6 @@ def add_casl_config(cfg: Any) -> None:
             "MASK_CHANNELS": 128,
             "RANGES": [64, 128, 256, 512],
             "ENTITY": False,
+            "INCLUSIVE_BOXES": True,
         }
     )

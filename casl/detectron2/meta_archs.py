@@ -85,7 +85,8 @@ class CaslCondInst(CaslFCOS):
 
     def _build(self, cfg: Any) -> FCOS:
         ours = cfg.MODEL.CASL
-        settings = CondInstSettings(**_shared(cfg), mask_channels=ours.MASK_CHANNELS, **(ENTITY if ours.ENTITY else {}))
+        entity = {**ENTITY, "inclusive_boxes": ours.INCLUSIVE_BOXES} if ours.ENTITY else {}
+        settings = CondInstSettings(**_shared(cfg), mask_channels=ours.MASK_CHANNELS, **entity)
         return CondInst(named(cfg), ours.NUM_CLASSES, settings)
 
     def _target(self, objects: Any) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ from casl.models.mask_head import (
     mean_or_zero,
     sample_targets,
 )
-from casl.models.overlap import rescored, resolve_overlaps
+from casl.models.overlap import inclusive_boxes, rescored, resolve_overlaps
 from casl.models.positives import (
     Choice,
     MaskLearners,
@@ -57,7 +57,7 @@ class CondInstSettings(FCOSSettings):
     """Everything about CondInst but its backbone and its classes. Defaults are AdelaiDet's.
 
     EntitySeg's are `kernel_head=True, bank=True, cluster_weight=0.5, max_per_image=120, bias_on_box=False,
-    non_overlap=True` and an `inference` that thresholds the class probability.
+    non_overlap=True, inclusive_boxes=True` and an `inference` that thresholds the class probability.
 
     Attributes:
         mask_channels: inside the mask branch.
@@ -74,6 +74,8 @@ class CondInstSettings(FCOSSettings):
         bank: also train through EntitySeg's shared kernels.
         cluster_weight: of EntitySeg's loss against overlapping masks, 0.5 there; 0 leaves it out.
         non_overlap: predict entities, of which no two share a pixel.
+        inclusive_boxes: with `non_overlap`, give the first and last column and row of what is left of a mask as its
+            box, as the truth has it that EntitySeg takes from panoptic PNGs; otherwise boxes are the regressed ones.
         mask_rescore: with `non_overlap`, multiply scores by the mean probability inside the mask.
         inference: as in FCOS, but class probability times centre-ness is compared with the threshold.
 
@@ -93,6 +95,7 @@ class CondInstSettings(FCOSSettings):
     bank: bool = False
     cluster_weight: float = 0.0
     non_overlap: bool = False
+    inclusive_boxes: bool = False
     mask_rescore: bool = False
     inference: InferenceSettings = field(default_factory=lambda: InferenceSettings(threshold_on_product=True))
 
@@ -105,8 +108,9 @@ class CondInstSettings(FCOSSettings):
             raise SpecError("topk_per_image replaces the random choice: set max_per_image to None")
         if self.dynamic_layers < 1 or (self.bank and self.dynamic_layers != 3):
             raise SpecError(f"{self.dynamic_layers} dynamic layers: at least one is needed, three with a bank")
-        if self.mask_rescore and not self.non_overlap:
-            raise SpecError("mask_rescore is part of entity inference: set non_overlap too")
+        for part in ("mask_rescore", "inclusive_boxes"):
+            if getattr(self, part) and not self.non_overlap:
+                raise SpecError(f"{part} is part of entity inference: set non_overlap too")
 
     @property
     def layout(self) -> KernelLayout:
@@ -254,9 +258,8 @@ class CondInst(FCOS):
         self, images: Sequence[Tensor], original_sizes: Sequence[tuple[int, int]], settings: InferenceSettings | None
     ) -> list[dict[str, Tensor]]:
         """As in FCOS, with "masks". A mask may be empty, box and score stay, as in the reference. With
-        `non_overlap` no two masks share a pixel, none is empty or a line, and the boxes are the first and last column
-        and row of the masks (see `overlap`); with `mask_rescore` the score that FCOS gave is in "detection_scores"
-        (N,).
+        `non_overlap` no two masks share a pixel, none is empty or a line; with `inclusive_boxes` the boxes are those
+        of the masks (see `overlap`); with `mask_rescore` the score that FCOS gave is in "detection_scores" (N,).
         """
         output = self.outputs(self.preprocess(images))
         assert output.mask_features is not None
@@ -300,8 +303,10 @@ class CondInst(FCOS):
         masks = torch.cat([none, *(probabilities > MASK_THRESHOLD for probabilities in paint(kernels))])
         if not self.settings.non_overlap:
             return result | {"masks": masks}
-        keep, masks, boxes = resolve_overlaps(masks, result["scores"])
-        result = {"boxes": boxes, "scores": result["scores"][keep], "labels": result["labels"][keep], "masks": masks}
+        keep, masks = resolve_overlaps(masks, result["scores"])
+        result = {name: value[keep] for name, value in result.items()} | {"masks": masks}
+        if self.settings.inclusive_boxes:
+            result["boxes"] = inclusive_boxes(masks)
         return rescored(result, paint(kernels.select(keep))) if self.settings.mask_rescore else result
 
 

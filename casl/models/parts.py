@@ -1,13 +1,14 @@
 """The four parts of a detector, and starting one detector from the parts of another.
 
 A warmed-up model hands over its parts to the model that is finetuned (CA-SSL sec. 3.3 and Table 9). Numbers of
-classes may differ: the single output channel of a class-agnostic classifier is copied to every class, or the
-classifier stays as initialised. Downstream frameworks (`casl.models.frameworks`) take backbone and neck from the same
-warmup.
+classes may differ: the single output channel of a class-agnostic classifier is copied to every class, whole or scaled
+so that the classes together say what it said, or the classifier stays as initialised. Downstream frameworks
+(`casl.models.frameworks`) take backbone and neck from the same warmup.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +21,8 @@ from casl.errors import SpecError, unknown
 from casl.rows import ENTIRE
 
 PARTS = ENTIRE
-CLASSIFIERS = ("replicate", "random")
+CLASSIFIERS = ("replicate", "random", "scaled")
+RARE, SURE = 0.01, 0.9  # probabilities of the one class between which `scaled` shares it out: the prior, and a find
 
 _FRAMEWORK = "framework."  # some tensor of every framework begins so, and none of FCOS or CondInst
 _P2 = ("fpn.lateral2.", "fpn.output2.")
@@ -33,7 +35,7 @@ class TransferReport:
 
     Attributes:
         loaded: copied as they are.
-        replicated: classifier tensors, one channel copied to all classes.
+        replicated: classifier tensors, one channel copied to all classes, whole or scaled.
         left: of the target, kept at their initial values: their part was not asked for, the source has none, or what
             the source has is of no use to the target, see `transfer`.
         unused: of the source, copied nowhere.
@@ -85,7 +87,8 @@ def transfer(
         target: the detector to fill; its other tensors stay as they are.
         parts: any of PARTS.
         classifier: with "classifier" among the parts: "replicate" copies it, its single channel to all classes where
-            the target has more; "random" leaves the target's own. CA-SSL finds both equal.
+            the target has more; "scaled" does, and shares its probability out among them (`scaled`); "random" leaves
+            the target's own. CA-SSL finds the first and the last equal.
 
     Returns:
         TransferReport. A tensor of the neck or head that the source lacks is in `left`: CondInst can start from FCOS.
@@ -105,7 +108,7 @@ def transfer(
         wanted = {key for key in wanted if part_of(key) != "classifier"}
     taken = [key for key in state if key in wanted and key in source]
     _check_complete(wanted, taken, source)
-    values = {key: _fitted(key, source[key], state[key]) for key in taken}
+    values = {key: _fitted(key, source[key], state[key], classifier == "scaled") for key in taken}
     with torch.no_grad():
         for key, value in values.items():
             state[key].copy_(value)
@@ -141,13 +144,34 @@ def _check_complete(wanted: set[str], taken: Sequence[str], source: Mapping[str,
         raise SpecError(f"the source's backbone is another one: it lacks {min(missing)!r} and {len(missing) - 1} more")
 
 
-def _fitted(key: str, value: Tensor, goal: Tensor) -> Tensor:
-    """`value` in the shape of `goal`."""
+def scaled(classes: int) -> tuple[float, float]:
+    """How one channel's logit z becomes that of each of C classes, a z + b, so that together they say what it said.
+
+    With p = sigmoid(z), each class should start at p/C, whose logit ln p - ln(C - p) is concave in z. The line is its
+    chord between RARE and SURE: at both the C probabilities sum to p, between them to less, down to 0.39 p, outside to
+    more. Copies of z itself sum to C p: every class fires on every object, and unlearning that costs the features.
+
+    Args:
+        classes: C >= 1; (1, 0) for one class.
+
+    Returns:
+        a in (0, 1], to multiply weight and bias by, and b, to add to the bias.
+    """
+    (z0, y0), (z1, y1) = ((math.log(p / (1 - p)), math.log(p / (classes - p))) for p in (RARE, SURE))
+    slope = (y1 - y0) / (z1 - z0)
+    return slope, y0 - slope * z0
+
+
+def _fitted(key: str, value: Tensor, goal: Tensor, share: bool) -> Tensor:
+    """`value` in the shape of `goal`. share: one channel is divided among the classes, not copied whole."""
     if value.shape == goal.shape:
         return value
     part = part_of(key)
     if part == "classifier" and len(value) == 1 and value.shape[1:] == goal.shape[1:]:
-        return value.expand_as(goal)
+        if not share:
+            return value.expand_as(goal)
+        slope, shift = scaled(len(goal))
+        return (slope * value + (shift if key.endswith(".bias") else 0.0)).expand_as(goal)
     shapes = f"the source has {tuple(value.shape)}, the target {tuple(goal.shape)}"
     advice = ""
     if part == "classifier":

@@ -1,4 +1,4 @@
-"""Quality of pseudo labels: precision and recall against the truth that the method never sees, by labeler and delta.
+"""Quality of pseudo labels against the truth that the method never sees: AP of all, precision and recall by delta.
 
 Only data whose unlabeled images have a hidden truth give such numbers: the built-in scenes, and sets that bring one.
 Matching is class-agnostic for every labeler, also a class-specific one, so that they can be compared.
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
 NAME = "labels"
 FIGURES = ("precision", "recall", "f1")
+ALL = ("AP", "AP75")  # figures of all labels, whatever their score
 
 
 @dataclass(frozen=True)
 class Quality:
     """Labels of one labeler on one split. what: kind of labels, detector, backbone. images: in the split.
 
-    values: (figure, delta) -> percent of each seed, in the order of the seeds.
+    values: (figure, delta) -> percent of each seed, in the order of the seeds; delta is "" for those of all labels.
     """
 
     what: str
@@ -41,7 +42,7 @@ class Quality:
 
     @property
     def deltas(self) -> list[str]:
-        return sorted({delta for _, delta in self.values})
+        return sorted({delta for _, delta in self.values if delta})
 
 
 def qualities(runs: Mapping[str, Run]) -> list[Quality]:
@@ -53,7 +54,7 @@ def qualities(runs: Mapping[str, Run]) -> list[Quality]:
         values = found.setdefault((_what(run.stage["labeler"]), _images(run)), {})
         for name, value in run.metrics.items():
             figure, _, delta = name.partition("@")
-            if figure in FIGURES and delta:
+            if figure in (FIGURES if delta else ALL):
                 values.setdefault((figure, delta), []).append(float(value))
     return [
         Quality(what, images, {place: tuple(v) for place, v in values.items()})
@@ -80,6 +81,7 @@ def to_json(found: Sequence[Quality], small: bool) -> str:
         {
             "labeler": q.what,
             "images": q.images,
+            **{figure: q.values.get((figure, ""), ()) for figure in ALL},
             **{figure: {delta: q.values[figure, delta] for delta in q.deltas} for figure in FIGURES},
         }
         for q in found
@@ -90,12 +92,13 @@ def to_json(found: Sequence[Quality], small: bool) -> str:
 def page(found: Sequence[Quality], small: bool) -> Page:
     """The page: one line a labeler and split."""
     deltas = found[0].deltas
-    heads = ["labeler", "images", *(f"{figure}, δ {delta}" for figure in FIGURES for delta in deltas)]
-    lines = [[q.what, f"{q.images:,}", *(_spread(q, f, d) for f in FIGURES for d in deltas)] for q in found]
+    places = [*((figure, "") for figure in ALL), *((figure, delta) for figure in FIGURES for delta in deltas)]
+    heads = ["labeler", "images", *(f"{figure}, δ {delta}" if delta else figure for figure, delta in places)]
+    lines = [[q.what, f"{q.images:,}", *(_spread(q, *place) for place in places)] for q in found]
     how = Paragraph(
         "Boxes against the hidden truth of the unlabeled images, which the method never sees; percent, mean over IoU "
-        ".50:.05:.95, class-agnostic matching for all. Labelers of entities are compared with entities, those of "
-        "objects with objects."
+        ".50:.05:.95, class-agnostic matching for all. AP takes all labels, at most 100 an image; AP75 is at IoU .75. "
+        "Labelers of entities are compared with entities, those of objects with objects."
     )
     return Page("How good the pseudo labels are", [*caution(SMALL if small else ""), how, Rows(heads, lines)])
 

@@ -12,6 +12,8 @@ from casl.spec.stage import DataUse, Stage, Work, check_choice, check_least
 
 DIGEST_LENGTH = 32  # of a data set in MLflow, which takes 36
 SPLITS = ("labeled", "unlabeled", "val")
+SHAPES = ("things", "others")
+BOXES = ("exact", "inclusive")  # of entities: the edges of their pixels, or the first and last of their pixels' indices
 LABELS = ("objects", "entities", "images", "keypoints", "panoptic")
 
 
@@ -35,6 +37,11 @@ class DataSet(Stage, ABC):
         """How many are used."""
 
     @property
+    def boxes(self) -> str:
+        """How its boxes are counted, one of BOXES."""
+        return "exact"
+
+    @property
     @abstractmethod
     def content(self) -> tuple[str, str]:
         """What to call it in tags of MLflow, and what tells its content from another's."""
@@ -48,6 +55,7 @@ class Scenes(DataSet):
     """One split of the built-in synthetic data set; its bytes depend on these fields only.
 
     split: "labeled", "unlabeled" or "val". count: images. size: side in pixels. seed: of the whole set.
+    shapes: "things", which detectors learn, or "others", as many classes that no detector learns.
     """
 
     classes: ClassVar[int] = 8  # facts of the generator, not choices
@@ -57,15 +65,18 @@ class Scenes(DataSet):
     count: int
     size: int
     seed: int = 0
+    shapes: str = "things"
 
     def __post_init__(self) -> None:
         check_choice("split", self.split, SPLITS)
+        check_choice("shapes of scenes", self.shapes, SHAPES)
         check_least("number of scenes", self.count, 1)
         check_least("scene size in pixels", self.size, 32)
 
     @property
     def title(self) -> str:
-        return f"scenes {self.split} · {self.count} images · {self.size} px · seed {self.seed}"
+        other = " · other shapes" if self.shapes == "others" else ""
+        return f"scenes {self.split}{other} · {self.count} images · {self.size} px · seed {self.seed}"
 
     @property
     def images(self) -> int:
@@ -85,7 +96,8 @@ class Folder(DataSet):
     """One split of a data set on disk, named by content and never by path.
 
     digest: sha256 over the annotation file and the image list with the images' contents. drawn: use so many images,
-    drawn by chance so that fewer are part of more (casl.data.coco.sample); 0 for all.
+    drawn by chance so that fewer are part of more (casl.data.coco.sample); 0 for all. boxes: "inclusive" where entities
+    are derived from panoptic PNGs, as EntitySeg's converter writes them.
     """
 
     names_classes: ClassVar[bool] = True
@@ -95,9 +107,11 @@ class Folder(DataSet):
     classes: int
     count: int
     drawn: int = 0
+    boxes: str = "exact"
 
     def __post_init__(self) -> None:
         check_choice("label kind", self.labels, LABELS)
+        check_choice("count of boxes", self.boxes, BOXES)
         if not 0 <= self.drawn <= self.count:
             raise SpecError(f"drawn must be 1 to {self.count} images, or 0 for all, got {self.drawn}")
 
@@ -123,7 +137,7 @@ class Folder(DataSet):
 class Pretrain(Stage):
     """Stage 0: a backbone that classifies crops of objects, where ImageNet's weights cannot be had.
 
-    data: scenes with objects, other ones than any detector sees. size: side of a crop in pixels.
+    data: scenes with objects of other classes than any detector learns. size: side of a crop in pixels.
     """
 
     of_method: ClassVar[bool] = False

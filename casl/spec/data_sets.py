@@ -98,11 +98,17 @@ class PlannedData:
     has_hidden_truth: bool = False  # of unlabeled images
 
     def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
-        """A Folder with the number of images of a split; its digest says that the files are not at hand."""
+        """A Folder with the number of images of a split; its digest says that the files are not at hand. Entities are
+        those of panoptic annotations, as COCO has no others."""
         scale = (scale or "tiny") if split == "unlabeled" else ""
         digest = f"planned:{self.name}:{split}:{scale}:{labels}"
         return Folder(
-            split=split, labels=labels, digest=digest, classes=self.classes, count=self.counts[scale or split]
+            split=split,
+            labels=labels,
+            digest=digest,
+            classes=self.classes,
+            count=self.counts[scale or split],
+            boxes="inclusive" if labels == "entities" else "exact",
         )
 
 

@@ -16,12 +16,17 @@ from typing import ClassVar
 
 from casl.catalog import check_name, names, row
 from casl.errors import SpecError
-from casl.spec.data_kinds import DIGEST_LENGTH, DataSet, Folder, Pretrain, Scenes
+from casl.spec.data_kinds import BOXES, DIGEST_LENGTH, DataSet, Folder, Pretrain, Scenes
 from casl.spec.records import Model, Recipe
 from casl.spec.schedule import Schedule, check_schedule, iterations
 from casl.spec.stage import DataUse, Stage, Work, check_choice, digest
 
 PARTS = ("backbone", "neck", "head", "classifier")
+
+
+def boxes_of(data: Stage) -> str:
+    """How the boxes of labels are counted, one of BOXES: a data set says it, pseudo labels are like their labeler's."""
+    return data.boxes if isinstance(data, DataSet | PseudoLabel) else BOXES[0]
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class Train(Stage):
     def __post_init__(self) -> None:
         check_schedule(self.schedule)
         check_choice("label kind", self.labels, ("objects", "entities", "pseudo", "keypoints", "panoptic"))
-        check_choice("classifier initialisation", self.classifier, ("replicate", "random"))
+        check_choice("classifier initialisation", self.classifier, ("replicate", "random", "scaled"))
         for part in self.parts:
             check_choice("part", part, PARTS)
         known = getattr(self.data, "classes", None)
@@ -60,6 +65,11 @@ class Train(Stage):
     def iters(self) -> int:
         """Length of the training from its first iteration."""
         return iterations(self.schedule)
+
+    @property
+    def boxes(self) -> str:
+        """How the boxes it learns are counted, one of BOXES: as its data's, or those its labeler learned."""
+        return boxes_of(self.data)
 
     def until(self, schedule: Schedule) -> Train:
         """The same training after another schedule, normally a beginning of its own."""
@@ -140,9 +150,11 @@ class Predict(Stage, ABC):
 class PseudoLabel(Predict):
     """Stage 1b: the labeler's predictions on unlabeled images, with their scores (eq. 2 before the threshold).
 
-    size, max_size: short and long side of the test image in pixels. non_overlap: each pixel to one entity only.
+    size, max_size: short and long side of the test image in pixels. non_overlap: each pixel to one entity only. Boxes
+    are counted as in the data that the labeler learned from.
     """
 
+    VERSION: ClassVar[int] = 2
     plural: ClassVar[str] = "Pseudo labels"
     about: ClassVar[str] = "with precision and recall, where the truth is known"
 
@@ -161,6 +173,11 @@ class PseudoLabel(Predict):
     def title(self) -> str:
         count = f" of {self.data.count} images" if isinstance(self.data, Scenes | Folder) else ""
         return f"pseudo labels{count} ← {self.labeler.chain} · seed {self.labeler.seed}"
+
+    @property
+    def boxes(self) -> str:
+        """As its labeler's."""
+        return self.labeler.boxes
 
     @property
     def brief(self) -> str:
@@ -224,8 +241,12 @@ class Finetune(Train):
 
 @dataclass(frozen=True)
 class Evaluate(Predict):
-    """One metric of one trained model on one split. size, max_size as in PseudoLabel."""
+    """One metric of one trained model on one split. size, max_size as in PseudoLabel.
 
+    Boxes of entities are counted as in `data`.
+    """
+
+    VERSION: ClassVar[int] = 2
     measures: ClassVar[bool] = True
 
     model: Train

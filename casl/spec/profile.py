@@ -49,7 +49,8 @@ class Profile:
     shape: the remaining fields of Model. light: detectors in their light form (casl.rows.Detector). shapes,
     recipes: the paper's backbone name -> fields of Model and of Recipe that are others with it.
     test_size: short and long side at inference, px. photo_size: that of images on disk, where it is another.
-    threshold: delta. provider: a key of PROVIDERS. options: what a command changed, (option, value).
+    threshold: delta. classifier: how a finetune of many classes starts from one, as in Train. provider: a key of
+    PROVIDERS. options: what a command changed, (option, value).
     """
 
     name: str
@@ -124,7 +125,7 @@ class Profile:
             return ""
         if self.pretrain is None:
             return "ImageNet stand-in: random initialisation"
-        return f"ImageNet stand-in: classifier of crops of other scenes, {self.pretrain.iters} iterations"
+        return f"ImageNet stand-in: classifier of crops of other shapes, {self.pretrain.iters} iterations"
 
     def images_in(self, scale: str) -> int:
         """Unlabeled images of a scale."""

@@ -197,6 +197,7 @@ def finetune(
     labels: str | None = None,
     parts: tuple[str, ...] | None = None,
     augmentation: str = "weak",
+    classifier: str | None = None,
 ) -> Finetune:
     """Stage 3 (eq. 5): a detector of any framework on labeled data.
 
@@ -204,6 +205,7 @@ def finetune(
         init: the warmup to start from; None is the baseline without one.
         labels: what to learn; default what the framework is for, "entities" makes it class-agnostic.
         parts: which parts of the warmup to take (Table 9); default all that the framework can take.
+        classifier: how one channel becomes many, as in Train; default the profile's way.
     """
     if profile.data.classes < 1:
         raise SpecError(f"data set {profile.data.name!r} has no classes to finetune on")
@@ -219,7 +221,7 @@ def finetune(
         seed=profile.seed,
         init=init,
         parts=parts if parts is not None else row.takes,
-        classifier=_classifier(profile, init, classes),
+        classifier=_classifier(profile, init, classes, classifier),
         pretrained=_pretrained(profile, TARGET) if init is None or "backbone" not in (parts or PARTS) else None,
     )
 
@@ -257,9 +259,11 @@ def _with_outputs(profile: Profile, chosen: Model, labels: str) -> Model:
     return replace(chosen, keypoints=profile.data.keypoints) if labels == "keypoints" else chosen
 
 
-def _classifier(profile: Profile, init: Train | None, classes: int) -> str:
-    """A warmup of as many classes is taken as it is; one class for many is fitted as the profile says."""
-    return "replicate" if init is not None and init.model.classes == classes else profile.classifier
+def _classifier(profile: Profile, init: Train | None, classes: int, wanted: str | None) -> str:
+    """A warmup of as many classes is taken as it is; one class for many is fitted as wanted, or as the profile says."""
+    if init is not None and init.model.classes == classes:
+        return "replicate"
+    return profile.classifier if wanted is None else wanted
 
 
 @once

@@ -143,7 +143,20 @@ def _read_all(splits: Mapping[str, SplitFiles], naming: Naming) -> tuple[dict[Pl
                     raise
                 why = " ".join(str(error).replace(f"{files.images.parent}/", "").split())  # a line of reports too
                 left_out.append(f"{kind} labels of {name} are not used: {why}")
-    return read, left_out
+    return read, left_out + _counted_differently(read)
+
+
+def _counted_differently(read: Mapping[Place, _Read]) -> list[str]:
+    """A sentence if labeled and val count boxes of entities in different ways: a model learns one and is judged by the
+    other, a pixel apart."""
+    boxes = {name: read[name, "entities"].folder.boxes for name in ("labeled", "val") if (name, "entities") in read}
+    if len(set(boxes.values())) < 2:
+        return []
+    ways = " and ".join(f"{way} in {name}" for name, way in boxes.items())
+    return [
+        f"boxes of entities are {ways}: exact ones come from entity_<split>.json, inclusive ones, a pixel short, from "
+        "panoptic files; write that file for both or for neither"
+    ]
 
 
 def _kinds(name: str, files: SplitFiles) -> list[str]:
@@ -164,7 +177,12 @@ def _read(files: SplitFiles, kind: str, naming: Naming) -> _Read:
     if kind == "keypoints" and not len(with_keypoints(split)):
         raise DataError(f"{_named(split)}: no object has a labeled keypoint.")
     folder = Folder(
-        split=files.name, labels=kind, digest=naming(files, kind), classes=len(split.classes), count=len(split)
+        split=files.name,
+        labels=kind,
+        digest=naming(files, kind),
+        classes=len(split.classes),
+        count=len(split),
+        boxes="inclusive" if files.derives(kind) else "exact",
     )
     learned = files.name in ("labeled", "val") and kind in ("objects", "entities")
     nothing = _nothing(split, "learn" if files.name == "labeled" else "find") if learned else ""

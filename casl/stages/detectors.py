@@ -29,12 +29,15 @@ from casl.train.memory import is_out_of_memory
 BATCH = 16  # images a detector is given at inference; those that pad to one size go through the network together
 
 
-def build_detector(model: Model, ctx: Context, *, pretrained: bool, non_overlap: bool = False) -> nn.Module:
+def build_detector(
+    model: Model, ctx: Context, *, pretrained: bool, non_overlap: bool = False, boxes: str = "exact"
+) -> nn.Module:
     """The detector of a spec, on the stage's device.
 
     Args:
         pretrained: read the backbone's weights, if the model names any; not needed when a state is loaded afterwards.
         non_overlap: predict as EntitySeg does: one entity a pixel, candidates chosen by class probability alone.
+        boxes: of such entities, counted as the data's are, one of casl.spec.data_kinds.BOXES.
 
     Raises:
         SpecError: the detector does not have what the model sets.
@@ -51,7 +54,8 @@ def build_detector(model: Model, ctx: Context, *, pretrained: bool, non_overlap:
     if not isinstance(build, Builder):
         place, found = row("detector", model.detector).build, type(build).__name__
         raise SpecError(f"detector {model.detector!r}: {place} is of type {found}, and must be a Builder")
-    detector: nn.Module = build(backbone, model.classes, settings_of(build, model, non_overlap=non_overlap))
+    settings = settings_of(build, model, non_overlap=non_overlap, boxes=boxes)
+    detector: nn.Module = build(backbone, model.classes, settings)
     return detector.to(ctx.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
@@ -59,7 +63,7 @@ def build_detector(model: Model, ctx: Context, *, pretrained: bool, non_overlap:
 SHAPE = ("channels", "ranges", "mask_channels", "clip")
 
 
-def settings_of(build: Builder[Any, Any], model: Model, *, non_overlap: bool = False) -> Any:
+def settings_of(build: Builder[Any, Any], model: Model, *, non_overlap: bool = False, boxes: str = "exact") -> Any:
     """A detector's settings, filled from the spec: SHAPE as far as the detector has it, and everything that the model
     sets for this detector in particular.
 
@@ -74,6 +78,7 @@ def settings_of(build: Builder[Any, Any], model: Model, *, non_overlap: bool = F
         values["rois"] = model.rois or None
     values |= ENTITY_HEAD if values.pop("entity_head", False) else {}
     values |= ENTITY_INFERENCE if non_overlap else {}
+    values |= {"inclusive_boxes": True} if non_overlap and boxes == "inclusive" else {}
     values |= dict(model.options)
     if lacking := sorted(values.keys() - known):
         raise SpecError(

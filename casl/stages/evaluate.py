@@ -14,7 +14,7 @@ from casl.files import write_atomic
 from casl.models.head import DeadSides
 from casl.rows import Metric
 from casl.spec.context import Context, Outcome
-from casl.spec.kinds import Evaluate
+from casl.spec.kinds import Evaluate, boxes_of
 from casl.spec.run import DRAWS
 from casl.stages.detectors import TestSettings, build_detector, predict_split, stoppable, to_prediction
 from casl.stages.forms import form_of
@@ -25,11 +25,12 @@ from casl.train.checkpoint import load_weights
 
 
 def run(stage: Evaluate, ctx: Context) -> Outcome:
-    """Predict, score, and show some images beside the truth. Entities are predicted without overlap, as labelers do."""
+    """Predict, score, and show some images beside the truth. Entities are predicted without overlap, as labelers do,
+    their boxes counted as the truth's are."""
     split = open_split(stage.data, stage.labels, ctx)
     trained = stage.model.model
     overlap_free = stage.labels == "entities" and trained.predicts("entities")
-    detector = build_detector(trained, ctx, pretrained=False, non_overlap=overlap_free)
+    detector = build_detector(trained, ctx, pretrained=False, non_overlap=overlap_free, boxes=boxes_of(stage.data))
     detector.load_state_dict(load_weights(ctx.inputs[stage.model.name] / WEIGHTS))
     metric: Metric = row("metric", stage.metric)
     form, dead = form_of(metric, split), DeadSides(detector)

@@ -83,7 +83,8 @@ class Detector:
         long = max_size or max(recipe.max_size, size)
         self.settings = TestSettings(size or max(recipe.sizes), long)
         context = Context(Path(), {}, {}, device, progress=_unheard, say=_silent)
-        self.module = build_detector(stage.model, context, pretrained=False, non_overlap=_one_entity_a_pixel(stage))
+        alone = _one_entity_a_pixel(stage)
+        self.module = build_detector(stage.model, context, pretrained=False, non_overlap=alone, boxes=stage.boxes)
         try:
             self.module.load_state_dict(load_weights(weights))
         except (RuntimeError, OSError, SafetensorError) as error:

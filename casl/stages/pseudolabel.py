@@ -12,6 +12,7 @@ import torch
 from casl.data.coco import CocoSplit, agnostic
 from casl.data.pseudo import LabelWriter, Prediction
 from casl.errors import DataError, StoppedError
+from casl.metrics.ap import ap_det_a
 from casl.metrics.counts import label_quality
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import PseudoLabel
@@ -67,7 +68,9 @@ class _Labelling:
         self.split, self.ctx = split, ctx
         self.shards = Shards(ctx.folder / SHARDS, split.images)
         self.settings = TestSettings(stage.size, stage.max_size, stage.detections)
-        self.labeler = build_detector(stage.labeler.model, ctx, pretrained=False, non_overlap=stage.non_overlap)
+        self.labeler = build_detector(
+            stage.labeler.model, ctx, pretrained=False, non_overlap=stage.non_overlap, boxes=stage.boxes
+        )
         self.labeler.load_state_dict(load_weights(ctx.inputs[stage.labeler.name] / WEIGHTS))
 
     def label(self, peers: Peers) -> None:
@@ -120,9 +123,10 @@ class _Labelling:
 
 
 def _quality(truth: CocoSplit, found: list[Prediction]) -> dict[str, float]:
-    """Precision, recall and F1 of the labels against the hidden truth, in percent: "f1@0.3" and so on."""
+    """The labels against the hidden truth, in percent: class-agnostic AP of all of them as "AP" and "AP75"; precision,
+    recall and F1 of those above a threshold as "f1@0.3" and so on."""
     results: list[dict[str, Any]] = coco_results(truth, found)
-    metrics: dict[str, float] = {}
+    metrics = {name: value for name, value in ap_det_a(truth.coco(), results).items() if name in ("AP", "AP75")}
     for threshold in QUALITY_AT:
         quality = label_quality(truth.coco(), results, threshold)
         metrics |= {f"{name}@{threshold}": quality[name] for name in ("precision", "recall", "f1")}

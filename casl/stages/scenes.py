@@ -9,6 +9,6 @@ from casl.spec.data_kinds import Scenes
 
 def run(stage: Scenes, ctx: Context) -> Outcome:
     """Write the split into the folder `set` of the result."""
-    write_scenes(ctx.folder / "set", stage.split, stage.count, stage.size, stage.seed)
+    write_scenes(ctx.folder / "set", stage.split, stage.count, stage.size, stage.seed, shapes=stage.shapes)
     ctx.progress(stage.count, stage.count, {})
     return Outcome(facts={"images": stage.count})

@@ -154,10 +154,16 @@ def test_quoted_rows_are_those_of_other_methods_and_htc() -> None:
     assert all(c.stage for t in TABLES if t != "table8" for c in built(t))
 
 
-@pytest.mark.parametrize(("profile", "said"), [("mini", True), ("paper", False)])
-def test_table_9_says_where_its_last_row_takes_no_classifier(profile: str, said: bool) -> None:
-    notes = [c.note for c in built("table9", profile) if c.row == "all"]
-    assert all(("repeats the one above" in note) == said for note in notes)
+@pytest.mark.parametrize(("profile", "way"), [("smoke", "scaled"), ("mini", "scaled"), ("paper", "replicate")])
+def test_the_last_two_rows_of_table_9_differ_in_where_the_classifier_starts(profile: str, way: str) -> None:
+    rows: dict[str, list[Cell]] = {c.row: [] for c in built("table9", profile)}
+    for cell in built("table9", profile):
+        rows[cell.row].append(cell)
+    head, every = (rows[name][0].evaluation.model for name in ("backbone + neck + head", "all"))
+    assert "classifier" not in head.parts and "classifier" in every.parts
+    assert every.classifier == way
+    assert replace(every, parts=head.parts, classifier=head.classifier).key == head.key
+    assert all(("near p/C" in cell.note) == (way == "scaled") for cell in rows["all"])
 
 
 def test_more_images_than_a_split_has_are_refused_and_not_tried() -> None:

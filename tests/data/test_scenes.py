@@ -15,7 +15,9 @@ from PIL import Image
 from pycocotools import mask as rle_tools
 from pycocotools.coco import COCO
 
+from casl.data.check import check
 from casl.data.scene_paint import Difficulty
+from casl.data.scene_shapes import OTHERS, THINGS
 from casl.data.scenes import UNLABELED_SCALES, unlabeled_counts, write_scene_set, write_scenes
 from casl.errors import SpecError
 
@@ -232,6 +234,49 @@ def test_asked_for_scales_are_nested_files_of_one_folder(tmp_path: Path) -> None
         for kind in ("instances", "entity"):
             assert read(tmp_path, f"{kind}_{name}_gt")["images"] == read(tmp_path, name)["images"]
     assert all((tmp_path / "images" / file).exists() for file in scales[2])
+
+
+# --- scenes of other shapes, for the stand-in for ImageNet
+
+
+def test_the_other_shapes_share_no_name_and_no_outline_with_the_things() -> None:
+    things, others = ({c.name for c in classes} for classes in (THINGS, OTHERS))
+    assert len(others) == len(OTHERS) >= 8 and not things & others
+    assert len({c.draw for c in (*THINGS, *OTHERS)}) == len(THINGS) + len(OTHERS)
+    outlines = [
+        [tuple(map(tuple, np.round(points, 6))) for points, _ in c.draw(np.random.default_rng(0)).parts]
+        for c in (*THINGS, *OTHERS)
+    ]
+    assert all(a != b for n, a in enumerate(outlines) for b in outlines[n + 1 :])
+
+
+def test_scenes_of_other_shapes_are_a_sound_set_of_their_own_classes(tmp_path: Path) -> None:
+    write_scenes(tmp_path, "labeled", 12, 64, 7, shapes="others")
+    assert not check(tmp_path).errors
+    names = [category["name"] for category in read(tmp_path, "instances_labeled")["categories"]]
+    assert names == [c.name for c in OTHERS]
+    stuff = [c["name"] for c in read(tmp_path, "panoptic_labeled")["categories"] if not c["isthing"]]
+    assert stuff and not set(stuff) & set(names)
+    entities = read(tmp_path, "entity_labeled")["annotations"]
+    assert {a["isthing"] == (a["source_category_id"] <= len(OTHERS)) for a in entities} == {True}
+    assert not (tmp_path / "annotations" / "person_keypoints_labeled.json").exists()
+    with pytest.raises(SpecError, match="did you mean 'others'"):
+        write_scenes(tmp_path, "labeled", 1, 64, 7, shapes="other")
+
+
+def test_but_for_their_outlines_scenes_of_other_shapes_are_like_the_things(tmp_path: Path) -> None:
+    """Over 60 scenes of one seed: as many things of every rank, channels within 8 levels, areas within a fifth."""
+    pixels, counts, areas = [], [], []
+    for shapes in ("things", "others"):
+        write_scenes(tmp_path / shapes, "labeled", 60, 64, 2, shapes=shapes)
+        pictures = [np.asarray(Image.open(path), float) for path in (tmp_path / shapes / "images").iterdir()]
+        pixels.append(np.stack([np.mean(pictures, (0, 1, 2)), np.std(pictures, (0, 1, 2))]))
+        things = read(tmp_path / shapes, "instances_labeled")["annotations"]
+        counts.append(np.bincount([thing["category_id"] for thing in things]))
+        areas.append(np.mean([thing["area"] for thing in things]))
+    assert np.abs(pixels[0] - pixels[1]).max() < 8
+    assert np.abs(counts[0] - counts[1]).max() <= 3  # what is all but hidden is left out
+    assert areas[0] == pytest.approx(areas[1], rel=0.2)
 
 
 # --- asking for something else

@@ -301,7 +301,7 @@ def test_predictions_have_the_original_size() -> None:
 
 
 def test_finding_nothing_is_legal() -> None:
-    for changes in ({}, {"non_overlap": True, "mask_rescore": True}):
+    for changes in ({}, {"non_overlap": True, "inclusive_boxes": True, "mask_rescore": True}):
         never = InferenceSettings(score_threshold=0.999)
         result = small(**changes).eval().predict([scene()[0]], [(40, 30)], never)[0]
         assert (result["boxes"].shape, result["masks"].shape) == ((0, 4), (0, 40, 30))

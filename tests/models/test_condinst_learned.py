@@ -16,6 +16,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from torch import Tensor
+from torchvision.ops import box_iou
 
 from casl.models.condinst import CondInst
 from tests.models.test_condinst import EVERYTHING, Target, batch, scene, small, total
@@ -94,13 +95,28 @@ def with_options(model: CondInst, **changes: Any) -> CondInst:
     return other
 
 
-def test_entity_predictions_share_no_pixel_and_fit_their_boxes(learned: CondInst) -> None:
-    result = with_options(learned, non_overlap=True).predict([scene()[0]], [(80, 64)], EVERYTHING)[0]
+def test_inclusive_boxes_of_entities_are_those_of_masks_that_share_no_pixel(learned: CondInst) -> None:
+    changes = {"non_overlap": True, "inclusive_boxes": True}
+    result = with_options(learned, **changes).predict([scene()[0]], [(80, 64)], EVERYTHING)[0]
     assert len(result["masks"]) >= 2
     assert result["masks"].sum(0).max() == 1
     for mask, box in zip(result["masks"], result["boxes"], strict=True):
         rows, columns = mask.nonzero(as_tuple=True)
         assert box.tolist() == [columns.min(), rows.min(), columns.max(), rows.max()]
+
+
+def test_boxes_of_entities_are_the_regressed_ones_beside_an_exact_truth(learned: CondInst) -> None:
+    image, target = scene()
+    plain, result, inclusive = (
+        with_options(learned, **changes).predict([image], [(64, 64)], EVERYTHING)[0]
+        for changes in ({}, {"non_overlap": True}, {"non_overlap": True, "inclusive_boxes": True})
+    )
+    assert len(result["masks"]) >= 2 and result["masks"].sum(0).max() == 1
+    regressed = dict(zip(plain["scores"].tolist(), plain["boxes"].tolist(), strict=True))
+    assert [regressed[score] for score in result["scores"].tolist()] == result["boxes"].tolist()
+    assert torch.equal(result["masks"], inclusive["masks"])
+    near, short = (box_iou(target["boxes"], found["boxes"]).amax(1) for found in (result, inclusive))
+    assert (near > short).all()  # of boxes that end with the last pixel, not with its index
 
 
 def test_rescoring_lowers_scores_keeps_the_old_ones_and_sorts_again(learned: CondInst) -> None:

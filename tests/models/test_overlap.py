@@ -16,17 +16,17 @@ def draw(*pictures: str) -> Tensor:
 
 def test_the_better_score_keeps_the_shared_pixels() -> None:
     masks = draw("###. ###. .... ....", ".### .### .### ....")
-    keep, cut, boxes = resolve_overlaps(masks, torch.tensor([0.3, 0.9]))
+    keep, cut = resolve_overlaps(masks, torch.tensor([0.3, 0.9]))
     assert keep.tolist() == [1]  # two pixels are left of the other, one column wide
     assert torch.equal(cut, masks[[1]])
-    assert boxes.tolist() == [[1, 0, 3, 2]]
+    assert inclusive_boxes(cut).tolist() == [[1, 0, 3, 2]]
 
 
-def test_what_is_left_of_a_mask_gives_the_box() -> None:
-    keep, cut, boxes = resolve_overlaps(draw("##.. ##.. .... ....", "#### #### #### ####"), torch.tensor([0.9, 0.8]))
+def test_what_is_left_of_a_mask_gives_its_inclusive_box() -> None:
+    keep, cut = resolve_overlaps(draw("##.. ##.. .... ....", "#### #### #### ####"), torch.tensor([0.9, 0.8]))
     assert keep.tolist() == [0, 1]
     assert torch.equal(cut, draw("##.. ##.. .... ....", "..## ..## #### ####"))
-    assert boxes.tolist() == [[0, 0, 1, 1], [0, 0, 3, 3]]
+    assert inclusive_boxes(cut).tolist() == [[0, 0, 1, 1], [0, 0, 3, 3]]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_lines_and_points_are_dropped(picture: str, survives: bool) -> None:
 
 
 def test_a_dropped_line_still_covers_what_lies_below() -> None:
-    keep, cut, _ = resolve_overlaps(draw("#### .... ....", "#### #### ####"), torch.tensor([0.9, 0.8]))
+    keep, cut = resolve_overlaps(draw("#### .... ....", "#### #### ####"), torch.tensor([0.9, 0.8]))
     assert keep.tolist() == [1]
     assert torch.equal(cut, draw(".... #### ####"))
 
@@ -66,14 +66,14 @@ def test_random_masks_equal_painting_from_back_to_front() -> None:
         if len(rows) and rows.max() > rows.min() and columns.max() > columns.min():
             expected.append((instance, [float(v) for v in (columns.min(), rows.min(), columns.max(), rows.max())]))
 
-    keep, cut, boxes = resolve_overlaps(masks, scores)
-    assert list(zip(keep.tolist(), boxes.tolist(), strict=True)) == expected
+    keep, cut = resolve_overlaps(masks, scores)
+    assert list(zip(keep.tolist(), inclusive_boxes(cut).tolist(), strict=True)) == expected
     assert all(torch.equal(mask, canvas == instance) for mask, instance in zip(cut, keep, strict=True))
 
 
 def test_no_instance_is_legal() -> None:
-    keep, masks, boxes = resolve_overlaps(torch.zeros(0, 4, 5, dtype=torch.bool), torch.zeros(0))
-    assert (keep.shape, masks.shape, boxes.shape) == ((0,), (0, 4, 5), (0, 4))
+    keep, masks = resolve_overlaps(torch.zeros(0, 4, 5, dtype=torch.bool), torch.zeros(0))
+    assert (keep.shape, masks.shape, inclusive_boxes(masks).shape) == ((0,), (0, 4, 5), (0, 4))
 
 
 def test_probabilities_in_place_of_masks_are_rejected() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from casl.errors import SpecError
 from casl.models.backbone import build_backbone
 from casl.models.fcos import FCOS, FCOSSettings
-from casl.models.parts import PARTS, part_of, transfer
+from casl.models.parts import PARTS, RARE, SURE, part_of, transfer
 
 
 def detector(num_classes: int, seed: int, channels: int = 16, controller: nn.Module | None = None) -> FCOS:
@@ -79,6 +80,40 @@ def test_replicated_classes_predict_what_the_one_class_did() -> None:
         three = target.head(target.features(target.preprocess(images)))
     torch.testing.assert_close(three.logits[0], one.logits[0].expand(-1, 3, -1, -1))
     torch.testing.assert_close(three.ltrb[0], one.ltrb[0])
+
+
+def summed(way: str, classes: int, wanted: Tensor) -> Tensor:
+    """(len(wanted), C) probabilities of the classes where the one class of the source has the `wanted` one."""
+    target = detector(classes, seed=1)
+    transfer(SOURCE, target, PARTS, way)
+    weight, bias = SOURCE["head.cls_logits.weight"], SOURCE["head.cls_logits.bias"]
+    seen = (
+        weight * ((wanted.logit() - bias) / weight.square().sum())[:, None, None, None]
+    )  # weight · seen + bias = logit
+    one = functional.conv2d(seen, weight, bias).sigmoid()
+    torch.testing.assert_close(one.flatten(), wanted)
+    after = target.state_dict()
+    return functional.conv2d(seen, after["head.cls_logits.weight"], after["head.cls_logits.bias"]).sigmoid().flatten(1)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 8, 80])
+def test_scaled_classes_together_are_about_as_probable_as_the_one_was(classes: int) -> None:
+    wanted = torch.cat([torch.tensor([RARE, SURE]), torch.linspace(RARE, SURE, 60)])
+    found = summed("scaled", classes, wanted)
+    torch.testing.assert_close(found, found[:, :1].expand_as(found))
+    share = found.sum(1) / wanted
+    torch.testing.assert_close(share[:2], torch.ones(2), rtol=1e-4, atol=0)
+    assert float(share.min()) > 0.39 and float(share.max()) < 1.0001
+    copied = summed("replicate", classes, wanted)
+    torch.testing.assert_close(copied.sum(1), classes * wanted)
+
+
+def test_a_scaled_classifier_is_reported_as_replicated_and_a_fitting_one_is_taken_as_it_is() -> None:
+    names = ("head.cls_logits.weight", "head.cls_logits.bias")
+    assert transfer(SOURCE, detector(6, seed=1), PARTS, "scaled").replicated == names
+    target = detector(1, seed=1)
+    assert transfer(SOURCE, target, PARTS, "scaled").replicated == ()
+    assert all(torch.equal(target.state_dict()[name], SOURCE[name]) for name in names)
 
 
 def test_a_random_classifier_is_the_targets_own() -> None:

@@ -21,6 +21,7 @@ def labelled(seed: int, precision: float, *, objects: bool = False, status: str 
     trained = labeler(profile, labels="objects", agnostic=False) if objects else labeler(profile)
     stage = pseudo_label(profile, trained)
     found = {f"{name}@{delta}": precision for name in ("precision", "recall", "f1") for delta in (0.1, 0.3)}
+    found |= {"AP": precision + 1, "AP75": precision + 2}
     frozen, images = freeze(stage), {"images": 4}
     return Run(stage.name, stage.key, stage.kind, status, Path("/s"), metrics=found, stage=frozen, facts=images)
 
@@ -33,7 +34,13 @@ def test_seeds_of_a_labeler_are_together_and_labelers_apart() -> None:
     found = qualities(of(labelled(0, 10.0), labelled(1, 20.0), labelled(0, 40.0, objects=True)))
     assert [(q.what, q.images) for q in found] == [(ENTITIES, 4), (CLASSES, 4)]
     assert found[0].values["precision", "0.3"] == (10.0, 20.0)
-    assert "| 15.0 ± 7.1 |" in markdown.write(page(found, small=True))
+    assert found[0].values["AP", ""] == (11.0, 21.0)
+    heads, lines = (
+        line.split(" | ")
+        for line in markdown.write(page(found, small=True)).splitlines()
+        if "| labeler |" in line or "± 7.1" in line
+    )
+    assert (heads[2:5], lines[2:5]) == (["AP", "AP75", "precision, δ 0.1"], ["16.0 ± 7.1", "17.0 ± 7.1", "15.0 ± 7.1"])
 
 
 def test_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
@@ -44,6 +51,7 @@ def test_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
     write_labels(runs, tmp_path, small=True)
     assert [path.read_bytes() for path in paths] == before
     assert json.loads(paths[1].read_text())["labels"][1]["recall"] == {"0.1": [40.0], "0.3": [40.0]}
+    assert json.loads(paths[1].read_text())["labels"][1]["AP75"] == [42.0]
     assert "SMALL PROFILE" in paths[0].read_text()
 
 

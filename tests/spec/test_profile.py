@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from ablations.profiles import GPU, MINI, PAPER
+from ablations.profiles import GPU, MINI, PAPER, SMOKE
 from casl.catalog import OPTIMIZERS
 from casl.errors import SpecError
-from casl.spec import labeler, warmup, warmup_on_truth
+from casl.spec import Profile, Scenes, labeler, warmup, warmup_on_truth
 from casl.spec.schedule import factor_at
 
 
@@ -91,3 +91,11 @@ def test_an_impossible_batch_or_rule_is_named() -> None:
 def test_the_unlabeled_scales_of_the_gpu_profile_have_the_papers_ratios() -> None:
     sizes = [GPU.images_in(scale) for scale in ("tiny", "small", "base", "large")]
     assert [size / sizes[0] for size in sizes] == pytest.approx([1, 660 / 123, 1740 / 123, 3660 / 123], rel=1e-3)
+
+
+@pytest.mark.parametrize("profile", [MINI, SMOKE, GPU], ids=lambda p: p.name)
+def test_what_stands_for_imagenet_is_not_taught_what_detectors_learn(profile: Profile) -> None:
+    start, learned = labeler(profile).pretrained, labeler(profile).data
+    assert start is not None and isinstance(start.data, Scenes) and isinstance(learned, Scenes)
+    assert (start.data.shapes, learned.shapes) == ("others", "things")
+    assert "other shapes" in profile.start and "other shapes" in start.data.title

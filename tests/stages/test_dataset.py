@@ -5,18 +5,23 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from pycocotools import mask as rle_tools
 
 from ablations.profiles import PAPER
 from casl.data.coco import load_split
 from casl.data.digest import digest
 from casl.data.layout import find_splits
+from casl.data.pseudo import read_pseudo_labels
 from casl.data.scenes import write_scene_set
 from casl.errors import DataError, SpecError
 from casl.runner.job import Placement
 from casl.spec import Cell, Scenes, evaluate, finetune, labeler, pseudo_label, warmup
 from casl.spec.profile import typed
+from casl.stages.agreement import PREDICTIONS
 from casl.stages.dataset import OpenedData, inspect, open_data
+from casl.stages.sources import LABELS
 from tests.runner.stores import NANO, chain, new_store, run
 
 
@@ -48,6 +53,54 @@ def test_the_whole_chain_runs_on_a_folder(folder: Path, tmp_path: Path) -> None:
     store = new_store(tmp_path)
     _, summary, watcher = run([chain(NANO.with_data(data.data))], store, Placement(roots=data.roots))
     assert not summary.failed, watcher.ended
+
+
+@pytest.mark.parametrize("derived", [True, False], ids=["panoptic", "entity file"])
+def test_boxes_of_entities_are_counted_as_in_the_data_from_labeler_to_evaluation(
+    folder: Path, tmp_path: Path, derived: bool
+) -> None:
+    for name in ("entity_labeled.json", "entity_val.json") if derived else ():
+        (folder / "annotations" / name).unlink()
+    data = opened(folder, tmp_path)
+    counted = {kind: data.data.folders["labeled", kind].boxes for kind in ("entities", "objects")}
+    assert counted == {"entities": "inclusive" if derived else "exact", "objects": "exact"}
+    profile, store = NANO.with_data(data.data), new_store(tmp_path)
+    labels = pseudo_label(profile, labeler(profile))
+    judged, warm = (evaluate(profile, m, "ap_e") for m in (labels.labeler, warmup(profile, pseudo=labels, schedule=1)))
+    cells = [Cell("r", stage.model.kind, "ap_e", stage) for stage in (judged, warm)]
+    _, summary, watcher = run(cells, store, Placement(roots=data.roots))
+    assert not summary.failed, watcher.ended
+
+    made = read_pseudo_labels(store.folder(labels.name) / LABELS, folder / "images", 0.0)
+    records = [record for i in range(len(made)) for record in made.annotations[i]]
+    ends = [[x, y, w - 1, h - 1] for x, y, w, h in (rle_tools.toBbox(r["segmentation"]).tolist() for r in records)]
+    assert ends and ([list(r["bbox"]) for r in records] == ends) == derived
+    found = [r["bbox"] for r in json.loads((store.folder(judged.name) / PREDICTIONS).read_text())]
+    assert found and (np.array(found) == np.round(found)).all() == derived
+
+
+def test_labeled_and_val_that_count_boxes_of_entities_differently_are_warned_of(folder: Path, tmp_path: Path) -> None:
+    assert not any("boxes of entities" in line for line in opened(folder, tmp_path).warnings)
+    (folder / "annotations" / "entity_val.json").unlink()
+    assert any("exact in labeled and inclusive in val" in line for line in opened(folder, tmp_path).warnings)
+    assert any("exact in labeled and inclusive in val" in line for line in inspect(folder)[0].warnings)
+
+
+def test_how_boxes_of_entities_are_counted_is_part_of_every_key_behind(folder: Path, tmp_path: Path) -> None:
+    data = opened(folder, tmp_path).data
+    derived = {k: replace(f, boxes="inclusive") if "entities" in k else f for k, f in data.folders.items()}
+    keys = []
+    for described, way in ((data, "exact"), (replace(data, folders=derived), "inclusive")):
+        profile = NANO.with_data(described)
+        teacher, warm, labels = labeler(profile), warmup(profile), pseudo_label(profile, labeler(profile))
+        assert {teacher.boxes, labels.boxes, warm.boxes} == {way}
+        assert finetune(profile, warm).boxes == "exact"
+        judged = evaluate(profile, warm, "ap_e")
+        keys.append([s.key for s in (teacher, labels, warm, judged, finetune(profile, warm))])
+    assert not set(keys[0]) & set(keys[1])
+    assert labeler(NANO).boxes == pseudo_label(NANO, labeler(NANO)).boxes == warmup(NANO).boxes == "exact"
+    assert labeler(PAPER).boxes == warmup(PAPER).boxes == "inclusive"
+    assert labeler(PAPER, labels="objects").boxes == "exact"
 
 
 def test_where_a_set_lies_does_not_change_keys_and_its_content_does(folder: Path, tmp_path: Path) -> None:

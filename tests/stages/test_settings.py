@@ -17,9 +17,9 @@ from casl.stages.detectors import settings_of
 SHAPE = Model("fcos", "resnet_nano", 2, channels=32, mask_channels=16, ranges=(16, 32, 64, 128), clip="projected")
 
 
-def settings(detector: str, non_overlap: bool = False, **changes: Any) -> Any:
+def settings(detector: str, non_overlap: bool = False, boxes: str = "exact", **changes: Any) -> Any:
     model = replace(SHAPE, detector=detector, **changes)
-    return settings_of(load("detector", detector), model, non_overlap=non_overlap)
+    return settings_of(load("detector", detector), model, non_overlap=non_overlap, boxes=boxes)
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -47,6 +47,12 @@ def test_what_a_detector_has_is_set() -> None:
     assert entity.inference == InferenceSettings()
     assert (entity.max_per_image, settings("condinst").max_per_image) == (120, 250)  # EntitySeg's, AdelaiDet's
     assert settings("condinst").inference == InferenceSettings(threshold_on_product=True)
+
+
+@pytest.mark.parametrize(("boxes", "inclusive"), [("exact", False), ("inclusive", True)])
+def test_boxes_of_entities_are_counted_as_the_data_count_them(boxes: str, inclusive: bool) -> None:
+    assert settings("condinst", non_overlap=True, boxes=boxes).inclusive_boxes is inclusive
+    assert not settings("condinst", boxes=boxes).inclusive_boxes  # objects always have the regressed ones
 
 
 def test_what_the_settings_lack_is_refused() -> None:
