@@ -51,7 +51,7 @@ def reproduce_command(options: argparse.Namespace) -> int:
     shipped = _repetition(cell, options.seed)
     seed = int(shipped["seed"])
     made = str(shipped.get("kernels", ""))
-    mode, said = _mode(made, options.bits)
+    mode, said = bits_of(made, options.bits)
     print(said and f"note: {said}\n", end="", file=sys.stderr)
     _run(
         [
@@ -86,7 +86,7 @@ def expected(shipped: str, here: str) -> str:
     return f"Not like with like: other kernels add in another order. Measured: {KERNELS_DIFFER}"
 
 
-def _mode(made: str, asked: str) -> tuple[str, str]:
+def bits_of(made: str, asked: str) -> tuple[str, str]:
     """The bits to compute with, like those of the report unless others are asked for; a sentence if that cannot be."""
     if asked:
         return asked, ""
