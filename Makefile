@@ -76,7 +76,7 @@ doctor: $(READY) ## what is missing on this machine, and what to do
 	@$(BIN)/casl doctor --store "$$STORE" $(ON_DATA)
 
 bench: $(READY) ## ratios of every benchmark to its peers
-	@for b in planning engine sharing evaluation detector_step condinst_step labels loading prepare; do $(BIN)/python benchmarks/$$b.py || exit 1; done
+	@for b in planning engine sharing evaluation detector_step condinst_step labels loading prepare bits; do $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 docs: $(READY) ## write docs/cli.md anew from the parser, and results in README and docs from the reports
 	$(BIN)/python -m casl.cli.reference docs/cli.md
