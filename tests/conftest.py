@@ -11,7 +11,7 @@ import pytest
 # that a test of seconds takes minutes. Set before torch is imported, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-ON_REQUEST = ("stress", "cluster", "browser", "postgres")
+ON_REQUEST = ("stress", "cluster", "browser", "postgres", "qemu")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from casl import catalog
 from casl.cli.plan import plan_counts, print_counts, print_estimate, print_spent
-from casl.cli.study import Study, known_names, need_packages, open_study, part_options
+from casl.cli.study import Study, bits_option, known_names, need_packages, open_study, part_options, worker_variables
 from casl.errors import SpecError, StoreError, TrackingError
 from casl.runner.cost import estimate, spent
 from casl.runner.gc import remember_roots
@@ -23,7 +23,6 @@ from casl.runner.moved import moved, set_aside
 from casl.runner.plan import Plan
 from casl.runner.schedule import Launcher, Summary, execute, hand_over
 from casl.runner.snapshot import environment, take
-from casl.runner.store import Store
 
 if TYPE_CHECKING:
     from casl.tracking.mirror import Mirror
@@ -62,6 +61,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     run.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
     run.add_argument("--weights", default="", help="folder with pretrained backbone weights, <backbone>.safetensors")
+    bits_option(run)
     run.add_argument("--json", action="store_true", help="how it ended as JSON on stdout, everything else on stderr")
     run.set_defaults(command=run_command)
     sync = verbs.add_parser("sync", parents=[study], help="send finished stages to MLflow")
@@ -159,7 +159,7 @@ def detach(plan: Plan, study: Study, options: argparse.Namespace) -> None:
 
 def launcher_of(study: Study, options: argparse.Namespace) -> Any:
     """The chosen launcher, ready to take stages."""
-    launcher: Launcher = catalog.load("launcher", options.launcher)(study.store, resources(options, study.store))
+    launcher: Launcher = catalog.load("launcher", options.launcher)(study.store, resources(options, study))
     if not launcher.ahead and (options.detach or options.nodes > 1):
         asked = "--detach" if options.detach else "--nodes"
         raise SpecError(f"{asked} is for launcher 'slurm'; {options.launcher!r} cannot do that")
@@ -181,14 +181,14 @@ def place(study: Study, options: argparse.Namespace) -> Placement:
     )
 
 
-def resources(options: argparse.Namespace, store: Store) -> Resources:
+def resources(options: argparse.Namespace, study: Study) -> Resources:
     """What the command line says about where to run; workers run a snapshot of the code as it is now."""
     for name, least in (("jobs", 0), ("per_gpu", 1), ("gpus_per_stage", 1), ("nodes", 1), ("time_limit", 0)):
         if getattr(options, name) < least:
             raise SpecError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(options, name)}")
     gpus = tuple(g.strip() for g in options.gpus.split(",")) if options.gpus else None
     around = {name: value for name, value in os.environ.items() if name == "PYTHONPATH"}  # the rest is inherited
-    code = environment(take(store.root), around)
+    code = environment(take(study.store.root), around) | worker_variables(study, options.bits)
     own = dict(pair.split("=", 1) if "=" in pair else (pair, "") for pair in options.option)
     return Resources(options.jobs, gpus, options.per_gpu, options.gpus_per_stage, code, own)
 

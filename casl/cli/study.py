@@ -14,6 +14,7 @@ from casl import catalog
 from casl.cli.from_path import load_tables
 from casl.cli.places import placed
 from casl.errors import SpecError, need_detectron2, unknown
+from casl.runner import bits
 from casl.runner.plan import Plan, make_plan
 from casl.runner.store import Store
 from casl.spec.ablation import Ablation, Cell
@@ -172,6 +173,23 @@ def recipe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N", help="images an iteration; rates and lengths follow")
     parser.add_argument("--size", type=int, metavar="PX", help="short side of images on disk; objects' sizes follow")
     crowds_option(parser)
+
+
+def bits_option(parser: argparse.ArgumentParser, default: str = "default portable in small profiles") -> None:
+    """Which kernels compute on the CPU."""
+    parser.add_argument(
+        "--bits",
+        choices=bits.MODES,
+        default="",
+        help=f"on the CPU: the same bits on every x86-64 processor with AVX2, or its fastest kernels ({default})",
+    )
+
+
+def worker_variables(study: Study, asked: str) -> dict[str, str]:
+    """Variables that workers need for the bits asked for, "" for the profile's; says where they cannot be had."""
+    mode, said = bits.choose(asked, small=study.profile.small)
+    print(said and f"note: {said}\n", end="", file=sys.stderr)
+    return bits.environment(mode)
 
 
 def crowds_option(parser: argparse.ArgumentParser) -> None:

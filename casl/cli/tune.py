@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from casl import catalog
 from casl.cli.reports import folder_of, pages_of, reports_options
-from casl.cli.study import Study, known_names, open_study, recipe_options
+from casl.cli.study import Study, bits_option, known_names, open_study, recipe_options, worker_variables
 from casl.errors import SpecError
 from casl.spec.search import Search
 from casl.tune.asked import Asked
@@ -67,6 +67,7 @@ def _where(tune: argparse.ArgumentParser) -> None:
     tune.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     tune.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
     tune.add_argument("--weights", default="", help="folder with pretrained backbone weights, <backbone>.safetensors")
+    bits_option(tune)
     reports_options(tune)
     tune.add_argument("--json", action="store_true", help="the result as JSON on stdout, everything else on stderr")
 
@@ -140,7 +141,8 @@ def _worker(options: argparse.Namespace, study: Study) -> Iterator[Callable[[Pla
 
     def work(plan: Plan) -> None:
         if not launchers:
-            launchers.append(catalog.load("launcher", options.launcher)(study.store, Resources(jobs=options.workers)))
+            resources = Resources(options.workers, environment=worker_variables(study, options.bits))
+            launchers.append(catalog.load("launcher", options.launcher)(study.store, resources))
         with View(plan, study.store) as view, interruptible() as stopping:
             ended = execute(plan, study.store, launchers[0], placement, view, lambda name: None, stopping=stopping)
         if ended.stopped or stopping():

@@ -58,7 +58,7 @@ class ListedDigests(Mapping[str, str]):
         self._reader = pa.ipc.open_file(pa.OSFile(str(memory)))
         sizes = [self._reader.get_batch(number).num_rows for number in range(self._reader.num_record_batches)]
         self._batches = range(sum(size > 0 for size in sizes))  # the last one has facts and no rows
-        self._count = sum(sizes)
+        self._count: int = sum(sizes)
 
     def __len__(self) -> int:
         return 1 + self._count

@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from casl.errors import SpecError
+from casl.models.exact import square_root
 from casl.models.head import HeadOutput
 
 
@@ -128,7 +129,7 @@ def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) ->
 
 def _join(levels: Sequence[_Level], image: int, settings: InferenceSettings) -> Detections:
     found = [_best(level, image, settings.topk) for level in levels]
-    scores = torch.cat([score for score, _, _ in found]).sqrt()
+    scores = square_root(torch.cat([score for score, _, _ in found]))
     labels = torch.cat([label for _, _, label in found])
     cells = torch.cat([cell for _, cell, _ in found])
     numbers = torch.cat([torch.full_like(cell, i) for i, (_, cell, _) in enumerate(found)])

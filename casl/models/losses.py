@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
+from casl.models.exact import square_root
 from casl.models.head import HeadOutput, flatten_levels
 from casl.models.locations import Assignment
 
@@ -51,7 +52,7 @@ def centerness(ltrb: Tensor) -> Tensor:
     """
     horizontal, vertical = ltrb[:, 0::2], ltrb[:, 1::2]
     ratio = (horizontal.amin(1) / horizontal.amax(1)) * (vertical.amin(1) / vertical.amax(1))
-    return ratio.sqrt()
+    return square_root(ratio)
 
 
 def iou_giou(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,8 @@ _WORST_FIRST = ("failed", "blocked", "running", "not run")
 
 @dataclass(frozen=True)
 class Repetition:
-    """One seed of a cell. value: percent, None where there is none; note: why. draws: of the bootstrap over images."""
+    """One seed of a cell. value: percent, None where there is none; note: why. kernels: as of Run. draws: of the
+    bootstrap over images."""
 
     seed: int
     name: str
@@ -40,6 +41,7 @@ class Repetition:
     commit: str
     dirty: bool
     draws: tuple[float, ...] = ()
+    kernels: str = ""
 
 
 @dataclass(frozen=True)
@@ -293,6 +295,7 @@ def _repetition(cell: Cell, stage: Evaluate, runs: Mapping[str, Run], run_ids: M
         mlflow_run_id=run_ids.get(stage.name),
         commit=run.commit if run else "",
         dirty=bool(run and run.dirty),
+        kernels=run.kernels if run else "",
         draws=read_draws(run.folder) if run and value is not None and cell.is_headline else (),
     )
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from casl.catalog import load
 from casl.errors import CaslError, DeviceMemoryError, PeerLostError, StageError, StoppedError, StoreError
-from casl.files import FULL, is_full
+from casl.files import FULL, is_full, read_json, write_json
+from casl.runner.bits import arithmetic
 from casl.runner.lease import Lease
 from casl.runner.provenance import origin, provenance
 from casl.runner.store import Store
@@ -25,6 +26,7 @@ from casl.spec.stage import Stage
 from casl.tracking.usage import SYSTEM, Usage, usage
 
 LOG = "log.txt"
+ARITHMETIC = "arithmetic.json"  # beside the attempts at a stage: what the last one computed with
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[
     )
     if stage.needs_torch:
         fixed_arithmetic()
-    made_by = origin(stage, job.resume, store.root) if process.rank == 0 else {}
+    made_by = _made_by(job, store, context) if process.rank == 0 else {}
     with usage(context.folder / SYSTEM) if process.rank == 0 else contextlib.nullcontext(Usage()) as used:
         outcome: Outcome = load("stage", stage.kind)(stage, context)
     if process.rank > 0:
@@ -184,6 +186,21 @@ def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[
     result = {"metrics": dict(outcome.metrics), "facts": facts, "attempts": attempts}
     timing = {"seconds": round(seconds, 3), "started": started.isoformat(timespec="seconds")}
     store.commit(stage, {**provenance(), **made_by, **result, **timing}, lease)
+
+
+def _made_by(job: Job, store: Store, context: Context) -> dict[str, Any]:
+    """Fields of the record that tell which code and which kernels made the result.
+
+    Data sets are left out: theirs are the same bits on every processor. An earlier attempt, whose checkpoint this one
+    goes on from, is an input like others.
+    """
+    before = [store.run(s.name).arithmetic for s in _inputs(job) if s.needs_torch]
+    remembered = context.folder.parent / ARITHMETIC
+    if remembered.exists() and any(path.name != LOG for path in context.folder.iterdir()):
+        before.append(read_json(remembered))
+    found = arithmetic(context.device, before, by_torch=job.stage.needs_torch)
+    write_json(remembered, found)
+    return {**origin(job.stage, job.resume, store.root), "arithmetic": found}
 
 
 def _sentence(error: Exception) -> str:

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from casl.runner.job import LOG
 from casl.runner.plan import Plan
-from casl.runner.schedule import EVALUATION_ITERS
+from casl.runner.schedule import rough_iters
 from casl.runner.store import Store
 
 LINE_S = 5.0  # a plain progress line at most this often
@@ -30,7 +30,7 @@ class View:
 
     def __init__(self, plan: Plan, store: Store, seconds: Mapping[str, float] | None = None) -> None:
         self.store = store
-        iterations = {n: float(plan.nodes[n].iters or EVALUATION_ITERS) for n in plan.todo}
+        iterations = {n: rough_iters(plan.nodes[n]) for n in plan.todo}
         self.cost = {n: max(seconds[n], 1e-3) for n in plan.todo} if seconds else iterations
         self.total = sum(self.cost.values())
         self.finished_stages = 0

@@ -161,4 +161,5 @@ _OPTIONAL: Mapping[str, Callable[[Any], bool]] = {  # results of earlier version
     "resume": _text,
     "begins_at": _count,
     "attempts": _list(_attempt),
+    "arithmetic": _object(_text),
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from casl.runner.job import Job, Placement, placed
-from casl.runner.plan import Plan
+from casl.runner.plan import Node, Plan
 from casl.runner.store import Store
 from casl.spec.kinds import Train
 
@@ -17,7 +17,6 @@ LOST_RETRIES = 2  # attempts after a worker died; a stage that kills every worke
 DAMAGE_RETRIES = 2  # times a damaged input is made again; a disk that damages all it is given must end
 POLL_S = 1.0
 ELSEWHERE_S = 0.5  # between two looks at a stage that another process works on
-EVALUATION_ITERS = 20  # rough cost of a stage that trains nothing, in iterations
 
 
 class Launcher(Protocol):
@@ -275,7 +274,13 @@ def costs_to_go(plan: Plan) -> dict[str, float]:
     longest_after: dict[str, float] = {}
     for name in reversed(list(plan.nodes)):  # users come after what they need
         node = plan.nodes[name]
-        own = (node.iters or EVALUATION_ITERS) + longest_after.get(name, 0.0)
+        own = rough_iters(node) + longest_after.get(name, 0.0)
         for need in node.needs:
             longest_after[need] = max(longest_after.get(need, 0.0), own)
-    return {name: (node.iters or EVALUATION_ITERS) + longest_after.get(name, 0.0) for name, node in plan.nodes.items()}
+    return {name: rough_iters(node) + longest_after.get(name, 0.0) for name, node in plan.nodes.items()}
+
+
+def rough_iters(node: Node) -> float:
+    """What a stage costs, in iterations: its own if it trains, else its images by the batch; at least one."""
+    work = node.stage.work(node.iters)
+    return max(work.units / work.batch, 1.0)

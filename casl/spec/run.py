@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+PORTABLE = "portable"  # bits that every processor with AVX2 computes (casl/runner/bits.py)
 DRAWS = "draws.json"  # in the folder of an evaluation: its headline on each draw of the bootstrap over images, percent
 STATUSES = ("done", "running", "failed", "blocked", "not run")
 
@@ -32,6 +33,7 @@ class Run:
     facts: anything else worth keeping, such as counts of images and labels; "note" is shown with the figure.
     source: digest of the code that made it.
     attempts: one entry for each process that worked on it: {"host", "started", "seconds"}.
+    arithmetic: "bits", "processor" and "capability" of what computed it (casl/runner/bits.py).
     """
 
     name: str
@@ -52,3 +54,14 @@ class Run:
     source: str = ""
     attempts: Sequence[Mapping[str, Any]] = ()
     error: str = ""
+    arithmetic: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kernels(self) -> str:
+        """What computed it, as far as bits depend on that: PORTABLE, else capability and processor, "" if unknown."""
+        bits, by = self.arithmetic.get("bits", ""), " of ".join(self._machine)
+        return bits if bits in ("", PORTABLE) else f"{bits}, {by}"
+
+    @property
+    def _machine(self) -> list[str]:
+        return [part for name in ("capability", "processor") if (part := self.arithmetic.get(name, ""))]

@@ -108,6 +108,7 @@ def _facts(run: Run) -> dict[str, str]:
         "casl.key": run.key,
         "casl.kind": run.kind,
         "casl.host": run.host,
+        "casl.kernels": run.kernels,
         "casl.seconds": f"{run.seconds:.1f}" if run.status == "done" else "",
         "casl.dirty": ("yes" if run.dirty else "no") if run.commit else "",
         "mlflow.source.name": f"casl {run.kind}",

@@ -25,20 +25,17 @@ def named_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def adamw(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """AdamW, betas (0.9, 0.999)."""
-    return torch.optim.AdamW(named_groups(model, weight_decay), lr=lr, betas=(0.9, 0.999), **_together(model))
+    """AdamW, betas (0.9, 0.999).
+
+    Fused: one kernel for all, whose square root has the same bits on every processor. It takes parameter, gradient and
+    moments as they lie in memory, so all of one parameter must have its layout; `load_state_tensors` sees to that.
+    """
+    return torch.optim.AdamW(named_groups(model, weight_decay), lr=lr, betas=(0.9, 0.999), fused=True)
 
 
 def sgd(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
-    """SGD with momentum 0.9."""
-    return torch.optim.SGD(named_groups(model, weight_decay), lr=lr, momentum=0.9, **_together(model))
-
-
-def _together(model: nn.Module) -> dict[str, bool]:
-    """Options to step all tensors at once: one fused kernel on CUDA; elsewhere list operations, which the shipped
-    numbers were made with."""
-    on_gpu = all(parameter.is_cuda for parameter in model.parameters())
-    return {"fused": True} if on_gpu else {"foreach": True}
+    """SGD with momentum 0.9, fused as AdamW."""
+    return torch.optim.SGD(named_groups(model, weight_decay), lr=lr, momentum=0.9, fused=True)
 
 
 def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
@@ -51,12 +48,15 @@ def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterato
 
 
 def load_state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """Inverse of `state_tensors`; the tensors are copied."""
+    """Inverse of `state_tensors`; the tensors are copied, moments into the memory layout of their parameter."""
     parameters = dict(model.named_parameters())
     for name, tensor in tensors.items():
         owner, _, field = name.rpartition("/")
         parameter = parameters[owner]
-        # moments lie beside their parameter; the step count too where one kernel does all, else on the CPU
-        beside = field != "step" or bool(optimizer.param_groups[0].get("fused"))
-        device = parameter.device if beside else tensor.device
-        optimizer.state[parameter][field] = tensor.clone().to(device)
+        if field == "step":  # where one kernel does all it counts there too, else on the CPU
+            beside = bool(optimizer.param_groups[0].get("fused"))
+            optimizer.state[parameter][field] = tensor.clone().to(parameter.device if beside else tensor.device)
+        elif tensor.shape == parameter.shape:
+            optimizer.state[parameter][field] = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
+        else:
+            optimizer.state[parameter][field] = tensor.clone().to(parameter.device)

@@ -218,7 +218,8 @@ def test_waits_are_counted_by_the_line_of_casl_that_asked(load: Load, monkeypatc
 
 def test_kernels_that_overlap_count_once_and_calls_that_wait_are_counted(load: Load) -> None:
     assert load("gpu_watch").covered([(5.0, 6.0), (0.0, 2.0), (1.0, 3.0), (1.5, 1.6)]) == 4.0
-    gpu, cpu = torch.autograd.DeviceType.CUDA, torch.autograd.DeviceType.CPU
+    autograd: Any = torch.autograd
+    gpu, cpu = autograd.DeviceType.CUDA, autograd.DeviceType.CPU
 
     def event(name: str, device: Any, start: float, end: float, annotation: bool = False) -> Any:
         span = SimpleNamespace(start=start, end=end)

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from casl.cli import main
+from casl.cli.reproduce import bits_of, expected
+from casl.runner import bits
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL = ("ground truth", "class-specific")  # of table1: the shortest chain that there is
 CHANGED = ["--profile", "smoke", "--batch-size", "4"]
 FOLDER = "smoke-batch-size4"
+X86 = pytest.mark.skipif(bool(bits.lacking()), reason=bits.lacking())
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +85,64 @@ def test_another_number_is_told_apart(reports: Path, tmp_path: Path, capsys: pyt
     (tmp_path / FOLDER / "table1.json").write_text(json.dumps(changed))
     code, out, _ = again(tmp_path, capsys, *CELL, store=reports.parent / "store")
     assert code == 1
-    assert "differs by -0.25" in out and "constraints.txt" in out
+    assert "differs by -0.25" in out and "constraints.txt" in out and "worth an issue" in out
+
+
+@X86
+def test_a_report_says_what_computed_its_numbers(reports: Path) -> None:
+    found = [r["kernels"] for c in table(reports)["cells"] for r in c["repetitions"] if r["value"] is not None]
+    assert found == ["portable"]
+
+
+@X86
+def test_a_number_of_other_kernels_is_not_compared_like_with_like(
+    reports: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = table(reports)
+    for cell in changed["cells"]:
+        for repetition in cell["repetitions"]:
+            if repetition["value"] is not None:
+                repetition |= {"value": repetition["value"] + 1.5, "kernels": "native, AVX512 of another"}
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "table1.json").write_text(json.dumps(changed))
+    code, out, _ = again(tmp_path, capsys, *CELL, store=reports.parent / "store")
+    assert code == 1
+    assert "(native, AVX512 of another)" in out and "(portable)" in out
+    assert "Not like with like" in out and "1.7 AP" in out and "issue" not in out
+
+
+@pytest.mark.parametrize(
+    ("shipped", "here", "said"),
+    [
+        ("portable", "portable", "worth an issue"),
+        ("native, AVX2 of one", "native, AVX2 of one", "worth an issue"),
+        ("native, AVX2 of one", "native, AVX2 of another", "Not like with like"),
+        ("portable", "mixed, AVX2 of one", "Not like with like"),
+        ("mixed, AVX2 of one", "mixed, AVX2 of one", "Not like with like"),
+        ("", "", "Not like with like"),
+    ],
+)
+def test_the_difference_to_expect_depends_on_what_computed_both(shipped: str, here: str, said: str) -> None:
+    assert said in expected(shipped, here)
+
+
+@pytest.mark.parametrize(
+    ("made", "lack", "mode"),
+    [
+        ("portable", "", "portable"),
+        ("portable", "this is an abacus", "native"),
+        ("native, AVX2 of one", "", "native"),
+        ("mixed, AVX2 of one", "", "native"),
+        ("", "", "native"),
+    ],
+)
+def test_a_number_is_made_with_the_bits_of_its_report(
+    monkeypatch: pytest.MonkeyPatch, made: str, lack: str, mode: str
+) -> None:
+    monkeypatch.setattr(bits, "lacking", lambda: lack)
+    assert bits_of(made, "")[0] == mode
+    assert lack in bits_of(made, "")[1]
+    assert bits_of(made, "native") == ("native", "")
 
 
 def test_a_report_of_other_code_is_told_apart(

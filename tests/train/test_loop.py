@@ -80,6 +80,31 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, st
     assert curves.csv() == whole_curves.csv()
 
 
+@pytest.mark.parametrize("make", [adamw, sgd])
+def test_moments_are_read_into_the_layout_of_their_weights(tmp_path: Path, make: object) -> None:
+    """The fused kernels take all tensors of a parameter as they lie in memory, and do not compare their layouts."""
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
+        images = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
+        optimizer.zero_grad()
+        model(images).square().sum().backward()
+        optimizer.step()
+
+    def start() -> tuple[nn.Conv2d, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        model = nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
+        return model, make(model, 0.1, 0.05)  # type: ignore[operator]
+
+    through, optimizer = start()
+    step(through, optimizer, 0)
+    save_state(tmp_path / "state.safetensors", through, optimizer, 1, Curves())
+    step(through, optimizer, 1)
+    resumed, optimizer = start()
+    load_state(tmp_path / "state.safetensors", resumed, optimizer)
+    step(resumed, optimizer, 1)
+    assert torch.equal(resumed.weight, through.weight)
+
+
 @pytest.mark.parametrize("loaders", [0, 2])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_request_to_stop_saves_where_it_was_and_the_rest_ends_with_the_same_bits(

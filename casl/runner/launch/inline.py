@@ -6,6 +6,7 @@ import time
 from collections import deque
 from typing import Any
 
+from casl.runner.bits import take_on
 from casl.runner.job import Job, Process, Resources, carry_out, fixed_arithmetic
 from casl.runner.store import Store
 
@@ -16,7 +17,7 @@ class Inline:
     ahead = False
 
     def __init__(self, store: Store, resources: Resources | None = None) -> None:
-        del resources  # one job at a time, here
+        take_on(resources.environment if resources else {})
         self.store = store
         self.slots = 1
         self._queue: deque[Job] = deque()

@@ -1,0 +1,28 @@
+"""Square roots, in a process that computes portable bits: MKL's own are not correctly rounded there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from casl.runner import bits
+
+SCRIPT = """
+import json, numpy, torch
+from casl.models.exact import square_root
+x = torch.rand(4096, generator=torch.Generator().manual_seed(0)) * 3
+exact = numpy.sqrt(x.numpy())  # IEEE 754: correctly rounded
+wrong = [int((y.numpy() != exact).sum()) for y in (square_root(x), square_root(x.reshape(64, 64).T).T.flatten())]
+print(json.dumps([torch.backends.cpu.get_cpu_capability(), wrong]))
+"""
+
+
+@pytest.mark.skipif(bool(bits.lacking()), reason=bits.lacking())
+def test_every_square_root_is_the_correctly_rounded_one() -> None:
+    around = {**os.environ, **bits.KERNELS}
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=around, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == ["AVX2", [0, 0]]
