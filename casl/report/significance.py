@@ -71,21 +71,38 @@ def paired(differences: Sequence[float]) -> Paired:
     return Paired(mean, std, n, p)
 
 
-def two_sided(t: float, freedom: int) -> float:
-    """P(|T| >= |t|) of Student's t distribution, in closed form for a whole number of degrees of freedom.
+def two_sided(t: float, freedom: float) -> float:
+    """P(|T| >= |t|) of Student's t distribution; freedom: at least 1, not necessarily whole.
 
-    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.5.27.
     """
-    angle = math.atan2(abs(t), math.sqrt(freedom))
-    cosine, odd = math.cos(angle), freedom % 2
-    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
-    for k in range(1 + odd, freedom, 2):  # k: 1, 3, 5 ... or 2, 4, 6 ...
-        total += term
-        term *= cosine * cosine * k / (k + 1)
-    inside = math.sin(angle) * total
-    if odd:
-        inside = 2 / math.pi * (angle + inside)
-    return max(0.0, 1 - inside)
+    share = freedom / (freedom + t * t)
+    return _beta_share(share, freedom / 2, 0.5)
+
+
+def _beta_share(x: float, a: float, b: float) -> float:
+    """The regularised incomplete beta function I_x(a, b), x in [0, 1].
+
+    Source: NIST Digital Library of Mathematical Functions, 8.17.4 and 8.17.22, the fraction by Lentz's method.
+    """
+    if x in (0.0, 1.0):
+        return x
+    if x > (a + 1) / (a + b + 2):  # where the fraction would be slow
+        return 1 - _beta_share(1 - x, b, a)
+    scale = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
+    fraction, upper, lower = 1.0, 1.0, 0.0
+    for n in range(1, 10_000):
+        m = n // 2
+        if n % 2:
+            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        lower = 1 / (1 + term * lower)
+        upper = 1 + term / upper
+        fraction *= upper * lower
+        if abs(upper * lower - 1) < 1e-15:
+            break
+    return scale / fraction
 
 
 def interval(signed: Sequence[tuple[float, Mapping[int, Sequence[float]]]]) -> tuple[float, float] | None:
@@ -200,7 +217,7 @@ def roughness(points: Sequence[tuple[float, float]]) -> float:
     return math.sqrt(total / (len(points) - 2))
 
 
-def critical(freedom: int) -> float:
+def critical(freedom: float) -> float:
     """The t that |T| exceeds with probability LEVEL, by bisection."""
     low, high = 0.0, 1000.0
     while high - low > 1e-9:
