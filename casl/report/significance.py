@@ -1,24 +1,17 @@
-"""Significance of differences, orders and peaks, with the standard library alone.
-
-A difference is tested over seeds: the same seed gives both sides the same data order and, where they share stages, the
-same models, so the differences vary less than either side and are what a paired t-test tests. Beside it stands a paired
-bootstrap over the images of val, from draws that evaluations leave: draw r is the same images for every model measured
-on a split (casl.metrics.bootstrap), so differences are taken draw by draw, and with several seeds averaged over them.
-"""
+"""Student's t, orders and peaks, with the standard library alone. Tables are tested by casl.report.additive."""
 
 from __future__ import annotations
 
 import math
 import random
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
 LEVEL = 0.05
-TEST = f"paired t-test over seeds, two-sided, level {LEVEL}"
+TEST = f"contrast of the additive model cell + seed, t-test over seeds and images, two-sided, level {LEVEL}"
 NO_SPREAD = 1e-9  # percent; below it seeds agree to rounding, and a test would divide by nothing
-COVERAGE = 0.95  # of an interval over draws of the images
 UNDEFINED = -1.0  # a figure that has nothing to be measured on, as pycocotools writes it
 EXACT = 7  # a rank test tries all orders of so many things; of more, so many random ones
 SHUFFLES = 5000
@@ -37,28 +30,6 @@ class Paired:
     std: float | None
     n: int
     p: float | None
-
-    def p_within(self, margin: float) -> float | None:
-        """Of two one-sided t-tests: how likely such differences are if the true one is beyond +-margin; None as p."""
-        sides = [self._above(-margin), self._below(margin)]
-        return None if None in sides else max(p for p in sides if p is not None)
-
-    def p_beyond(self, margin: float) -> float | None:
-        """How likely such differences are if the true one is within +-margin, two-sided; None as p."""
-        sides = [self._above(margin), self._below(-margin)]
-        return None if None in sides else min(1.0, 2 * min(p for p in sides if p is not None))
-
-    def _above(self, bound: float) -> float | None:
-        """One-sided p against a true difference of at most `bound`."""
-        if self.p is None or self.std is None:
-            return None
-        t = (self.mean - bound) * math.sqrt(self.n) / self.std
-        half = two_sided(t, self.n - 1) / 2
-        return half if t > 0 else 1 - half
-
-    def _below(self, bound: float) -> float | None:
-        above = self._above(bound)
-        return None if above is None else 1 - above
 
 
 def paired(differences: Sequence[float]) -> Paired:
@@ -103,38 +74,6 @@ def _beta_share(x: float, a: float, b: float) -> float:
         if abs(upper * lower - 1) < 1e-15:
             break
     return scale / fraction
-
-
-def interval(signed: Sequence[tuple[float, Mapping[int, Sequence[float]]]]) -> tuple[float, float] | None:
-    """The middle 95 % of a difference over draws of the images.
-
-    Args:
-        signed: (sign, seed -> draws) of each cell that enters the difference, +1 or -1.
-
-    Returns:
-        (low, high) in percent over the seeds that all have; None where a side has no draws, or other ones.
-    """
-    seeds = sorted(set.intersection(*(set(draws) for _, draws in signed)))
-    sides = [(sign, draws[seed]) for sign, draws in signed for seed in seeds]
-    lengths = {len(draws) for _, draws in sides}
-    if len(lengths) != 1 or 0 in lengths:
-        return None
-    drawn = zip(*(draws for _, draws in sides), strict=True)
-    signs = [sign for sign, _ in sides]
-    values = sorted(
-        sum(sign * value for sign, value in zip(signs, row, strict=True)) / len(seeds)
-        for row in drawn
-        if UNDEFINED not in row
-    )
-    return (_quantile(values, (1 - COVERAGE) / 2), _quantile(values, (1 + COVERAGE) / 2)) if values else None
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """A quantile, interpolated between the two nearest values as by numpy.quantile."""
-    place = share * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
 
 
 @dataclass(frozen=True)

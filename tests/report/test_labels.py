@@ -33,7 +33,9 @@ def test_seeds_of_a_labeler_are_together_and_labelers_apart() -> None:
     found = qualities(of(labelled(0, 10.0), labelled(1, 20.0), labelled(0, 40.0, objects=True)))
     assert [(q.what, q.images) for q in found] == [(ENTITIES, 4), (CLASSES, 4)]
     assert found[0].values["precision", "0.3"] == (10.0, 20.0)
-    assert "| 15.0 ± 7.1 |" in markdown.write(page(found, small=True))
+    written = markdown.write(page(found, small=True))
+    assert "| 15.0 ± 7.1 |" in written
+    assert "± is the sample standard deviation over seeds" in written
 
 
 def test_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
