@@ -178,6 +178,12 @@ AUGMENTATIONS = {
 
 _DRAWS = "casl.metrics.bootstrap:"
 
+
+def _recall(name: str, draws: str, **facts: Any) -> Metric:
+    """Average recall: 100 predictions an image are the headline."""
+    return Metric(f"casl.metrics.recall:{name}", headline="AR100", interval=f"{_DRAWS}{draws}_recall", **facts)
+
+
 METRICS = {
     "ap_det": Metric("casl.metrics.ap:ap_det", symbol="AP^det", interval=_DRAWS + "boxes"),
     "ap_det_a": Metric("casl.metrics.ap:ap_det_a", symbol="AP^det-a", interval=_DRAWS + "agnostic_boxes"),
@@ -214,6 +220,10 @@ METRICS = {
         needs=("masks",),
         interval=_DRAWS + "agnostic_masks",
     ),
+    "ar_det_a": _recall("ar_det_a", "agnostic_boxes", symbol="AR^det-a"),
+    "ar_e": _recall("ar_e", "agnostic_boxes", labels="entities", symbol="AR^e", needs=("entities",)),
+    "ar_e_mask": _recall("ar_e_mask", "entity_masks", labels="entities", symbol="AR^e", needs=("entities", "masks")),
+    "ar_seg_a": _recall("ar_seg_a", "agnostic_masks", form="masks", symbol="AR^seg-a", needs=("masks",)),
     "pq": Metric(
         "casl.metrics.pq:pq_of_arrays",
         "panoptic",

@@ -13,8 +13,12 @@ import pytest
 from casl import catalog
 from casl.cli import parser
 from casl.errors import DataError, SpecError
+from casl.report.additive import Estimate
+from casl.report.claims import Verdict
+from casl.report.from_json import read_table
+from casl.report.layout import gains
 from casl.report.significance import LEVEL
-from casl.report.summary import judged_claim, long, placed, short
+from casl.report.summary import judged, judged_claim, long, placed, short
 from casl.runner.plan import make_plan
 from casl.runner.store import Store
 from casl.spec import Train, labeler, warmup, warmup_on_truth
@@ -48,8 +52,7 @@ def test_a_page_without_marks_is_refused() -> None:
 def test_a_claim_that_is_not_there_is_named_by_its_id(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="did you mean 'warmup-helps'"):
         judged_claim(SHIPPED, "warmup-help")
-    (tmp_path / "claims.json").write_text('{"claims": []}')
-    with pytest.raises(DataError, match="does not judge the claim warmup-helps"):
+    with pytest.raises(DataError, match=r"has no table\*\.json"):
         short(tmp_path)
 
 
@@ -131,66 +134,77 @@ def test_the_shipped_claims_are_about_the_shipped_tables() -> None:
             assert evidence["better_value"] in (pytest.approx(cell["value"]), *map(pytest.approx, cell["values"]))
 
 
-def claim(name: str) -> list[dict[str, float | None]]:
-    """Evidence of the shipped claim with an id."""
-    evidence: list[dict[str, float | None]] = judged_claim(SHIPPED, name)["evidence"]
-    return evidence
+@pytest.fixture(scope="module")
+def verdicts() -> dict[str, Verdict]:
+    """The claims as the shipped tables judge them, by their ids."""
+    return {v.claim.id: v for v in judged(SHIPPED)}
 
 
-def gain_of(row: str) -> tuple[float, bool]:
-    """Difference of a pair of the shipped ablation `reasons`, and whether it is significant."""
-    cells = shipped("mini/reasons")["cells"]
-    (cell,) = (c for c in cells if (c["row"], c["column"]) == (row, "this"))
-    return float(cell["gain"]), cell["gain_p"] < LEVEL
+def measured(verdict: Verdict) -> list[Estimate]:
+    """What a claim compares, as far as it is measured."""
+    return [e.difference for e in verdict.evidence if e.difference]
 
 
-def test_what_is_said_to_show_shows() -> None:
-    for name in ("warmup-helps", "helps-every-framework"):
-        assert all(e["difference"] > 0 for e in claim(name)), name  # type: ignore[operator]
-    for name in ("scale-helps-warmup", "scale-helps-finetune"):
-        first, *later = claim(name)
-        assert first["difference"] > 0 and first["p"] < LEVEL  # type: ignore[operator]
-        assert all(abs(e["difference"]) < 1.0 for e in later)  # type: ignore[arg-type]
-    backbone = claim("backbone-gains-most")[0]
-    assert backbone["difference"] > 0 and backbone["p"] < LEVEL  # type: ignore[operator]
-    first, *later = claim("longer-warmup-helps")
-    assert first["difference"] > 0 and first["p"] < LEVEL  # type: ignore[operator]
-    assert all(abs(e["difference"]) < 0.5 for e in (*later, *claim("warmup-saturates")))  # type: ignore[arg-type]
+def sure(found: Estimate) -> bool:
+    """Whether a comparison is significant by itself."""
+    return found.p is not None and found.p < LEVEL
+
+
+def gain_of(row: str, table: str = "mini/reasons", column: str = "this") -> Estimate:
+    """A gain of a shipped table: by default the difference of a pair of the ablation `reasons`."""
+    made = read_table(REPORTS / f"{table}.json")
+    (place,) = (i for i, c in enumerate(made.cells) if (c.row, c.column) == (row, column))
+    found = gains(made)[place].ours
+    assert found is not None
+    return found
+
+
+def test_what_is_said_to_show_shows(verdicts: dict[str, Verdict]) -> None:
+    for name, unsure in (("warmup-helps", 1), ("helps-every-framework", 2)):
+        found = measured(verdicts[name])
+        assert all(e.value > 0 for e in found) and sum(not sure(e) for e in found) == unsure, name
+    for name in ("longer-warmup-helps", "scale-helps-warmup"):
+        assert verdicts[name].verdict == "supported"
+        first, *later = measured(verdicts[name])
+        assert first.value > 0 and sure(first) and not any(map(sure, later))
+    assert {name for name, v in verdicts.items() if v.verdict in ("supported", "contradicted", "equivalent")} == {
+        "longer-warmup-helps",
+        "scale-helps-warmup",
+    }
+    for name in ("better-labeler-helps", "scale-helps-finetune", "backbone-gains-most"):
+        assert verdicts[name].verdict == "too imprecise" and "among all claims it is not" in verdicts[name].reason
     table = shipped("mini/table5")
     values = {(c["row"], c["column"]): c["value"] for c in table["cells"] if c["metric"] == "ap_e"}
     weakest = [min((v, column) for (r, column), v in values.items() if r == row)[1] for row in table["rows"]]
     assert weakest == ["R-101", "R-101"]
 
 
-def test_what_is_said_of_suspects_is_so() -> None:
+def test_what_is_said_of_suspects_is_so(verdicts: dict[str, Verdict]) -> None:
     labels = {x["labeler"]: x["f1"] for x in shipped("mini/labels")["labels"]}
     without, with_classes = (labels[f"objects, class-{kind}, condinst resnet10t"] for kind in ("agnostic", "specific"))
     assert all(sum(without[delta]) > sum(with_classes[delta]) for delta in without)
     handed, new = "Table 2: warmup without classes, with classes", "the same, every finetune with a new classifier"
-    assert gain_of(new) < gain_of(handed) < (0, True) and gain_of(handed)[1] and gain_of(new)[1]
+    assert gain_of(new).value < gain_of(handed).value < 0 and sure(gain_of(new)) and not sure(gain_of(handed))
 
-    losses = [gain_of(f"the same {kind}, as many images")[0] for kind in ("without classes", "with classes")]
-    assert losses[0] < losses[1] < -3
-    assert all(gain_of(f"Table 1: {k} pseudo labels, truth")[0] > -1 for k in ("without classes", "with classes"))
+    losses = [gain_of(f"the same {kind}, as many images") for kind in ("without classes", "with classes")]
+    assert all(sure(e) and e.value < -3 for e in losses)
+    assert not any(sure(gain_of(f"Table 1: {k} pseudo labels, truth")) for k in ("without classes", "with classes"))
 
     for what in ("detection", "panoptic"):
         pseudo, true = (
             gain_of(f"Table 2: {what} after warmup on entities, objects"),
             gain_of(f"the same {what} on hidden truth"),
         )
-        assert pseudo[0] < 0 and pseudo[0] < true[0] and not true[1]
-    assert gain_of("Table 2: panoptic after warmup on entities, objects")[1]
+        assert pseudo.value < 0 and not sure(pseudo) and not sure(true)
 
     short, long = gain_of("Table 6: finetuning with strong, weak augmentation"), gain_of("the same for 5x")
-    assert short[0] < 0 < -short[0] < long[0] and long[1]
+    assert short.value < 0 < long.value and sure(long)
 
-    table = shipped("mini/table4")
-    for column in table["columns"]:
-        values = {c["row"]: c["value"] for c in table["cells"] if c["column"] == column}
-        assert values["F 4x"] > values["F 3x"] and abs(values["F 5x"] - values["F 4x"]) < 1, column
+    best = verdicts["best-schedule"].best
+    assert "table4: F 3x, W 5x (ap_det)" in best and not any("F 1x" in name or "F 2x" in name for name in best)
+    assert sum("F 3x" in name for name in best) == 2 and len(best) == 11
 
-    neck, head = claim("neck-and-head-add")
-    assert neck["difference"] < 0 and neck["p"] < LEVEL < head["p"] and head["difference"] > 0  # type: ignore[operator]
+    assert verdicts["neck-and-head-add"].verdict == "too imprecise"
 
     mini = catalog.load("profile", "mini")
     drawn = warmup(mini).iters * mini.warmup_recipe.batch
@@ -205,9 +219,11 @@ def table2_of(folder: str) -> dict[str, dict[str, Any]]:
 
 def test_what_is_said_of_blood_cells_is_so() -> None:
     cells = table2_of("mini-bccd-size96")
-    truth, specific, agnostic = (cells[f"Objects ({kind})"] for kind in ("G, A", "P, S", "P, A"))
-    assert agnostic["seeds"] == 3 and agnostic["gain"] > 0 and agnostic["gain_p"] < LEVEL < truth["gain_p"]
-    assert agnostic["gain"] > truth["gain"] and abs(specific["value"] - agnostic["value"]) < specific["std"]
+    folder = "mini-bccd-size96/table2"
+    truth, specific, agnostic = (gain_of(f"Objects ({k})", folder, "AP^det") for k in ("G, A", "P, S", "P, A"))
+    assert cells["Objects (P, A)"]["seeds"] == 3 and agnostic.value > truth.value > 0
+    assert sure(agnostic) and sure(specific) and not sure(truth)
+    assert specific.half_width and abs(specific.value - agnostic.value) < specific.half_width
     parts = {c["row"]: c for c in shipped("mini-bccd-size96/table9")["cells"] if c["column"] == "AP^det"}
     backbone, whole = parts["backbone"]["gain"], parts["all"]["gain"]
     assert parts["all"]["seeds"] == 1 and backbone > whole - backbone > 0

@@ -28,6 +28,10 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl run all --gpus 0,1 --per-gpu 2", "two stages at once on each of two GPUs"),
         ('casl run table4 --cell "F 3x" "W 5x"', "only what one cell needs"),
         ("casl run table10 --provider detectron2", "its RetinaNet, R-CNNs and PanopticFPN: docs/detectron2.md"),
+        (
+            "casl run claims --until decided --budget 3h",
+            "one seed more where a verdict on a claim is open, again and again",
+        ),
         ("casl run table4 --launcher inline", "all in this process, for a debugger"),
     ),
     "casl sync": (

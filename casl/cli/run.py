@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
+from casl.cli.decide import decide, options_of
 from casl.cli.plan import plan_counts, print_counts, print_estimate, print_spent
 from casl.cli.study import Study, bits_option, known_names, need_packages, open_study, part_options, worker_variables
 from casl.errors import SpecError, StoreError, TrackingError
@@ -62,6 +63,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     run.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
     run.add_argument("--weights", default="", help="folder with pretrained backbone weights, <backbone>.safetensors")
     bits_option(run)
+    options_of(run)
     run.add_argument("--json", action="store_true", help="how it ended as JSON on stdout, everything else on stderr")
     run.set_defaults(command=run_command)
     sync = verbs.add_parser("sync", parents=[study], help="send finished stages to MLflow")
@@ -72,7 +74,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
 def run_command(options: argparse.Namespace) -> int:
     """Run the stages that are missing, then send results to MLflow."""
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-        ended = _run(options)
+        ended = decide(options, _run) if options.until else _run(options)
     if options.json:
         print(json.dumps(ended, indent=1))
     if ended["stopped"]:

@@ -11,7 +11,7 @@ repeated, but for predictions of equal score in different images, whose order is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ DRAWS = 400
 _EPSILON = np.spacing(1)  # as pycocotools keeps 0 / 0 from happening
 
 Weights = NDArray[np.float32]
+Figure = Callable[[Any, Any, float, Any], float]  # right, wrong, positives, recalls -> a share
 
 
 def image_weights(images: int, draws: int = DRAWS) -> Weights:
@@ -63,12 +64,22 @@ def ap_of_draws(
     return _ap_of_draws(coco_eval(gt, dt, masks, agnostic, mask_area=mask_area), gt, weights)
 
 
+def recall_of_draws(
+    gt: GroundTruth, dt: Sequence[Result], weights: Weights, *, masks: bool = False, mask_area: bool = False
+) -> NDArray[np.float64]:
+    """AR100 of every draw, all categories as one; as `ap_of_draws`."""
+    return _ap_of_draws(coco_eval(gt, dt, masks, agnostic=True, mask_area=mask_area), gt, weights, _recalled)
+
+
 # for the rows of the catalog: what each metric compares
 boxes = ap_of_draws
 agnostic_boxes = partial(ap_of_draws, agnostic=True)
 masks = partial(ap_of_draws, masks=True)
 agnostic_masks = partial(ap_of_draws, masks=True, agnostic=True)
 entity_masks = partial(ap_of_draws, masks=True, agnostic=True, mask_area=True)
+agnostic_boxes_recall = recall_of_draws
+agnostic_masks_recall = partial(recall_of_draws, masks=True)
+entity_masks_recall = partial(recall_of_draws, masks=True, mask_area=True)
 
 
 def keypoints(gt: GroundTruth, dt: Sequence[Result], weights: Weights) -> NDArray[np.float64]:
@@ -76,7 +87,10 @@ def keypoints(gt: GroundTruth, dt: Sequence[Result], weights: Weights) -> NDArra
     return _ap_of_draws(keypoint_eval(gt, dt), gt, weights)
 
 
-def _ap_of_draws(evaluation: Any, gt: GroundTruth, weights: Weights) -> NDArray[np.float64]:
+def _ap_of_draws(
+    evaluation: Any, gt: GroundTruth, weights: Weights, figure: Figure | None = None
+) -> NDArray[np.float64]:
+    """figure: what is made of the judged predictions of a draw, by default the interpolated precision."""
     most = evaluation.params.maxDets[-1]
     # the headline figure needs one size range and one limit; images in the order of the weights, not of their ids
     evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
@@ -88,7 +102,7 @@ def _ap_of_draws(evaluation: Any, gt: GroundTruth, weights: Weights) -> NDArray[
     found = evaluation.evalImgs
     images = len(found) // max(1, categories)
     by_class = [[e for e in found[k * images : (k + 1) * images] if e is not None] for k in range(categories)]
-    values = [_class_ap(entries, place, evaluation.params, weights) for entries in by_class]
+    values = [_of_class(entries, place, evaluation.params, weights, figure or _interpolated) for entries in by_class]
     return _mean_of_defined(np.array(values).reshape(categories, len(weights)))
 
 
@@ -115,7 +129,9 @@ def pq_of_draws(
     return _mean_of_defined(values.T)
 
 
-def _class_ap(entries: Sequence[dict[str, Any]], place: dict[Any, int], params: Any, weights: Weights) -> Any:
+def _of_class(
+    entries: Sequence[dict[str, Any]], place: dict[Any, int], params: Any, weights: Weights, figure: Figure
+) -> Any:
     """(R,) percent of one category: pycocotools' accumulate with every image counted as often as it is drawn."""
     if not entries:
         return np.full(len(weights), -1.0)
@@ -132,7 +148,7 @@ def _class_ap(entries: Sequence[dict[str, Any]], place: dict[Any, int], params: 
     values = np.full(len(weights), -1.0)
     for r in np.flatnonzero(positives > 0):
         drawn = weights[r, image]
-        values[r] = 100.0 * _interpolated(right * drawn, wrong * drawn, float(positives[r]), params.recThrs)
+        values[r] = 100.0 * figure(right * drawn, wrong * drawn, float(positives[r]), params.recThrs)
     return values
 
 
@@ -148,6 +164,11 @@ def _interpolated(right: Any, wrong: Any, positives: float, recalls: Any) -> flo
         at = np.searchsorted(recall, recalls, side="left")
         total += float(best[at[at < len(best)]].sum())
     return total / (len(recalls) * len(tp))
+
+
+def _recalled(right: Any, wrong: Any, positives: float, recalls: Any) -> float:
+    """Mean recall over IoU of all predictions; arguments as `_interpolated`, of which it needs two."""
+    return float(right.sum(axis=1, dtype=np.float64).mean()) / positives
 
 
 def _mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,113 +1,208 @@
 """Judging a paper's claims by measured cells.
 
-Test: paired t-test over seeds, two-sided, level 0.05, for each comparison of a claim.
+Every comparison is a contrast of the additive model of its table (casl.report.additive), so comparisons of one claim
+that share a baseline are tested with their joint covariance, and an interval holds seeds and images. What is tested:
 
-- supported: every comparison is significant the claim's way (each has to hold, so no correction is due);
-- not supported: at least one is significant against it, at the level divided by the number of comparisons (Bonferroni);
-- undecided: anything between, and always with one seed; not run: no comparison has both sides measured.
+- each: every pair's difference; trend: the rise of a straight line over each ladder, from its first level to its last;
+  best: the winner's differences to all others;
+- a claim that two sides are equal within a margin: their difference, by two one-sided tests.
 
-A claim that two sides are equal within a margin uses two one-sided tests in the same way. Verdicts are about the
-profile at hand; a small one does not test the paper's claim, and every form of the verdicts says so.
+A claim has two p values. Of difference: for it, the largest of its comparisons' (each has to hold: an
+intersection-union test, which needs no correction); against it, that of the largest joint t statistic the other way.
+Of equality: the largest of two one-sided tests, the margin being the claim's own or casl.spec.claim.MARGIN; for the
+best, that no other is better by more. Each kind of p is adjusted by Holm across the claims of the report. Verdicts, in
+order:
 
-Beside each difference stands its paired bootstrap over the val images. It takes no part in the verdict: it says what
-other images would have changed, the test what other seeds would have.
+- supported, contradicted: the adjusted p of difference is below the level, and which way it points;
+- equivalent: the adjusted p of equality is, so that a difference that matters is ruled out; a claim of equality is
+  then supported;
+- too imprecise: anything else, and always where no spread of seeds is known. Not run: no comparison is measured.
+
+Verdicts are about the profile at hand; a small one does not test the paper's claim, and every form of the verdicts says
+so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from casl.report.layout import positions
-from casl.report.significance import LEVEL, Paired, interval, paired
-from casl.report.table import PUBLISHED, Table, TableCell
-from casl.spec.claim import Claim, Place, Term, by_id
+from casl.report.additive import Estimate
+from casl.report.evidence import Evidence, Examined, Trend, examine
+from casl.report.multiple import best_set, holm, p_of_all
+from casl.report.significance import LEVEL
+from casl.report.table import Table
+from casl.spec.claim import Claim, by_id
 
-VERDICTS = ("supported", "not supported", "undecided", "not run")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """One comparison. better_value, worse_value: means over the seeds that both sides have, in percent.
-
-    difference: better minus worse, None where a side is not measured, and `missing` says why; p: of the test for the
-    claim, None below two seeds. images: the middle 95 % of the difference over draws of the val images, None where an
-    evaluation left no draws. paper: the difference of the published numbers.
-    """
-
-    better: Term
-    worse: Term
-    better_value: float | None
-    worse_value: float | None
-    difference: Paired | None
-    p: float | None
-    against: float | None
-    paper: float | None
-    missing: str
-    images: tuple[float, float] | None = None
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the difference points the claim's way, significant or not; only for claims of "higher"."""
-        return self.difference is not None and self.difference.mean > 0
+VERDICTS = ("supported", "contradicted", "equivalent", "too imprecise", "not run")
 
 
 @dataclass(frozen=True)
 class Verdict:
     """A claim with its evidence. verdict: one of VERDICTS; reason: why, in words.
 
-    tests_paper: whether the profile has the paper's size; if not, the verdict says nothing about the paper.
+    p_difference, p_equality: adjusted across the claims of the report, None where nothing can be tested. best: of a
+    claim about the best, the terms that may be it. tests_paper: whether the profile has the paper's size; if not, the
+    verdict says nothing about the paper.
     """
 
     claim: Claim
     verdict: str
     reason: str
     evidence: tuple[Evidence, ...]
+    trends: tuple[Trend, ...]
+    best: tuple[str, ...]
+    p_difference: float | None
+    p_equality: float | None
     profile: str
     tests_paper: bool
 
 
-def judge(claims: Sequence[Claim], tables: Sequence[Table]) -> list[Verdict]:
+@dataclass(frozen=True)
+class _Tests:
+    """p values of one claim, unadjusted; None where it cannot be tested."""
+
+    favour: float | None
+    against: float | None
+    equal: float | None
+
+    @property
+    def difference(self) -> float | None:
+        return min((p for p in (self.favour, self.against) if p is not None), default=None)
+
+    @property
+    def points_against(self) -> bool:
+        return self.against is not None and (self.favour is None or self.against < self.favour)
+
+
+def judge(claims: Sequence[Claim], tables: Sequence[Table], level: float = LEVEL) -> list[Verdict]:
     """One verdict a claim, in order.
 
     Args:
         tables: those of the report, all of one profile; comparisons with cells of other tables count as not run.
+        level: of the tests; less at one of several looks (casl.report.spending).
 
     Raises:
         SpecError: two claims have one id.
     """
     by_name = {table.name: table for table in tables}
-    return [_judge(claim, by_name) for claim in by_id(claims).values()]
+    found = [examine(claim, by_name) for claim in by_id(claims).values()]
+    tests = [_tests(one) for one in found]
+    differences = _adjusted([t.difference for t in tests])
+    equalities = _adjusted([t.equal for t in tests])
+    whole = bool(tables) and not any(t.small for t in tables)
+    profile = tables[0].profile if tables else ""
+    return [
+        Verdict(one.claim, *_decide(one, test, p, q, level), one.evidence, one.trends, _best(one), p, q, profile, whole)
+        for one, test, p, q in zip(found, tests, differences, equalities, strict=True)
+    ]
 
 
-def _judge(claim: Claim, tables: Mapping[str, Table]) -> Verdict:
-    pairs = zip(claim.better, claim.worse, strict=True)
-    evidence = tuple(_compare(better, worse, claim.within, tables) for better, worse in pairs)
-    verdict, reason = _decide(claim, evidence)
-    profile = next(iter(tables.values())).profile if tables else ""
-    return Verdict(
-        claim, verdict, reason, evidence, profile, bool(tables) and not any(t.small for t in tables.values())
+def _adjusted(p: Sequence[float | None]) -> list[float | None]:
+    known = iter(holm([value for value in p if value is not None]))
+    return [None if value is None else next(known) for value in p]
+
+
+def _tests(one: Examined) -> _Tests:
+    found, claim = one.tested, one.claim
+    estimates = [estimate for _, estimate in found]
+    if not found or any(e.p is None for e in estimates):
+        return _Tests(None, None, None)
+    if claim.within is not None:
+        beyond = min(1.0, len(found) * _least(lambda e: e.beyond(claim.margin), estimates))
+        return _Tests(None, beyond, _most(lambda e: e.within(claim.margin), estimates) if one.whole else None)
+    other_way = p_of_all(one.model, [weights for weights, _ in found], sign=-1.0)
+    against = None if other_way is None else min(1.0, 2 * other_way)
+    if not one.whole:
+        return _Tests(None, against, None)
+    favour = _most(lambda e: e.p if e.value > 0 else 1.0, estimates)
+    equal: Callable[[Estimate], float | None] = (
+        (lambda e: e.above(-claim.margin)) if claim.test == "best" else (lambda e: e.within(claim.margin))
     )
+    return _Tests(favour, against, _most(equal, estimates))
 
 
-def _decide(claim: Claim, evidence: Sequence[Evidence]) -> tuple[str, str]:
-    measured = [e for e in evidence if e.difference]
-    if not measured:
-        return "not run", _first([e.missing for e in evidence])
-    counts = f"{len(measured)} of {len(evidence)} comparisons measured" if len(measured) < len(evidence) else ""
-    if any(e.against is not None and e.against < LEVEL / len(measured) for e in measured):
-        return "not supported", _joined(counts, "a difference against the claim is significant")
-    way = (
-        ""
-        if claim.within
-        else f"{sum(e.agrees for e in measured)} of {len(measured)} differences point the claim's way"
-    )
-    if all(e.difference and e.difference.n < 2 for e in measured):
-        return "undecided", _joined("one seed", counts, way)
-    if len(measured) == len(evidence) and all(e.p is not None and e.p < LEVEL and _right(claim, e) for e in measured):
-        return "supported", "every difference is significant"
-    sure = sum(e.p is not None and e.p < LEVEL and _right(claim, e) for e in measured)
-    return "undecided", _joined(counts, f"{sure} of {len(measured)} differences are significant", way)
+def _most(p: Callable[[Estimate], float | None], estimates: Sequence[Estimate]) -> float:
+    return max(value for e in estimates if (value := p(e)) is not None)
+
+
+def _least(p: Callable[[Estimate], float | None], estimates: Sequence[Estimate]) -> float:
+    return min(value for e in estimates if (value := p(e)) is not None)
+
+
+def _best(one: Examined) -> tuple[str, ...]:
+    """The best set; no test of it where nothing has a spread."""
+    if one.claim.test != "best" or not one.tested or any(e.p is None for _, e in one.tested):
+        return ()
+    return best_set(one.model, one.terms)
+
+
+def _decide(
+    one: Examined, tests: _Tests, difference: float | None, equality: float | None, level: float
+) -> tuple[str, str]:
+    claim, found = one.claim, [estimate for _, estimate in one.tested]
+    asked = len(one.trends if claim.test == "trend" else one.evidence)
+    if not found:
+        return "not run", _first([e.missing for e in one.evidence if e.missing])
+    part = f"{len(found)} of {asked} {_noun(claim)} measured" if len(found) < asked else ""
+    if difference is not None and difference < level:
+        if tests.points_against:
+            return "contradicted", _joined(part, _AGAINST[_form(claim)])
+        return "supported", _FOR[_form(claim)]
+    if equality is not None and equality < level:
+        word = "equivalent" if claim.within is None else "supported"
+        return word, f"{_EQUAL[_form(claim)]} {claim.margin:g}"
+    if any(e.p is None for e in found):
+        single = any(e.seeds < 2 for e in found)
+        return "too imprecise", _joined(
+            "one seed" if single else "no spread to test with", part, _way(one, tested=False)
+        )
+    alone = "alone it would be significant, among all claims it is not" if _alone(tests, level) else ""
+    return "too imprecise", _joined(part, _way(one), alone)
+
+
+_FOR = {
+    "each": "every difference is significant",
+    "trend": "the rise is significant",
+    "best": "it is above every other",
+}
+_AGAINST = {
+    "each": "a difference against the claim is significant",
+    "within": "a difference beyond the margin is significant",
+    "trend": "a fall is significant",
+    "best": "another one is significantly better",
+}
+_EQUAL = {
+    "each": "no difference is beyond",
+    "within": "no difference is beyond",
+    "trend": "no rise or fall is beyond",
+    "best": "no other is better by more than",
+}
+
+
+def _form(claim: Claim) -> str:
+    return claim.test if claim.within is None else "within"
+
+
+def _noun(claim: Claim) -> str:
+    return "trends" if claim.test == "trend" else "comparisons"
+
+
+def _alone(tests: _Tests, level: float) -> bool:
+    return any(p is not None and p < level for p in (tests.difference, tests.equal))
+
+
+def _way(one: Examined, *, tested: bool = True) -> str:
+    """How many of what is tested points the claim's way, and how many of these are significant by themselves."""
+    if one.claim.within is not None and not tested:
+        return ""
+    if one.claim.within is not None:
+        return f"the interval reaches beyond {one.claim.margin:g}"
+    found = [estimate for _, estimate in one.tested]
+    pointing = [e for e in found if e.value > 0]
+    sure = sum(e.p is not None and e.p < LEVEL for e in pointing)
+    alone = f", {sure} significant alone" if tested else ""
+    return f"{len(pointing)} of {len(found)} {_noun(one.claim)} point the claim's way{alone}"
 
 
 def _first(reasons: Sequence[str], at_most: int = 3) -> str:
@@ -119,78 +214,3 @@ def _first(reasons: Sequence[str], at_most: int = 3) -> str:
 
 def _joined(*words: str) -> str:
     return "; ".join(w for w in words if w)
-
-
-def _right(claim: Claim, evidence: Evidence) -> bool:
-    return claim.within is not None or evidence.agrees
-
-
-def _compare(better: Term, worse: Term, within: float | None, tables: Mapping[str, Table]) -> Evidence:
-    high, low = _by_seed(better, tables), _by_seed(worse, tables)
-    seeds = sorted(high.keys() & low.keys())
-    published = _published(better, tables), _published(worse, tables)
-    paper = None if published[0] is None or published[1] is None else published[0] - published[1]
-    missing = _same_run(better, worse, tables) if seeds else _missing((better, worse), tables)
-    if missing:
-        return Evidence(better, worse, None, None, None, None, None, paper, missing)
-    difference = paired([high[s] - low[s] for s in seeds])
-    means = [sum(side[s] for s in seeds) / len(seeds) for side in (high, low)]
-    if within is None:
-        p, against = difference.p, difference.p if difference.mean < 0 else None
-    else:
-        p, against = difference.p_within(within), difference.p_beyond(within)
-    over_images = interval([*_draws(better, 1.0, tables), *_draws(worse, -1.0, tables)])
-    return Evidence(better, worse, means[0], means[1], difference, p, against, paper, "", over_images)
-
-
-def _cell(place: Place, tables: Mapping[str, Table]) -> TableCell | None:
-    if (table := tables.get(place.table)) is None:
-        return None
-    found = [table.cells[i] for i in positions(table, place.row, place.column)]
-    return next((c for c in found if (c.metric, c.figure) == (place.metric, place.figure)), None)
-
-
-def _by_seed(term: Term, tables: Mapping[str, Table]) -> dict[int, float]:
-    """Value of each seed that all of the term's cells have."""
-    sides = [cell.by_seed if (cell := _cell(place, tables)) else {} for place in term.places]
-    if len(sides) == 1:
-        return sides[0]
-    return {seed: value - sides[1][seed] for seed, value in sides[0].items() if seed in sides[1]}
-
-
-def _draws(term: Term, sign: float, tables: Mapping[str, Table]) -> list[tuple[float, dict[int, tuple[float, ...]]]]:
-    """The draws of each of the term's cells by seed, with the sign that the cell has in the difference."""
-    cells = [(n, cell) for n, place in enumerate(term.places) if (cell := _cell(place, tables))]
-    return [(-sign if n else sign, cell.draws) for n, cell in cells]
-
-
-def _published(term: Term, tables: Mapping[str, Table]) -> float | None:
-    numbers = [cell.paper if (cell := _cell(place, tables)) else None for place in term.places]
-    known = [n for n in numbers if n is not None]
-    return None if len(known) < len(numbers) else known[0] - sum(known[1:])
-
-
-def _same_run(better: Term, worse: Term, tables: Mapping[str, Table]) -> str:
-    """The reason not to compare where a small profile uses one run for two of the paper's models; "" otherwise."""
-    high, low = ([cell.key for p in t.places if (cell := _cell(p, tables))] for t in (better, worse))
-    return f"{better} and {worse} are the same run in this profile" if high == low else ""
-
-
-def _missing(terms: Sequence[Term], tables: Mapping[str, Table]) -> str:
-    """Why the terms have no seed in common, each reason once."""
-    words: dict[str, None] = {}
-    for place in (p for term in terms for p in term.places):
-        cell = _cell(place, tables)
-        if place.table not in tables:
-            words[f"{place.table} is not in this report"] = None
-        elif cell is None:
-            words[f"{place.table} has no cell {place.row}, {place.column} here"] = None
-        elif cell.status == PUBLISHED:
-            words[f"{place.row}: {cell.note or 'only quoted from the paper'}"] = None
-        elif not cell.values:
-            words[f"{place.table}: {place.row}, {place.column} is {_state(cell)}"] = None
-    return "; ".join(words) or "no seed has both sides"
-
-
-def _state(cell: TableCell) -> str:
-    return "undefined" if cell.status in ("done", "partial") else cell.status

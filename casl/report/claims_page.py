@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from casl.report.additive import Estimate
 from casl.report.blocks import (
     Block,
     Group,
@@ -22,19 +23,25 @@ from casl.report.blocks import (
     between,
     caution,
 )
-from casl.report.claims import VERDICTS, Evidence, Verdict
+from casl.report.claims import VERDICTS, Verdict
+from casl.report.evidence import Evidence
 from casl.report.significance import TEST
 from casl.report.table import SMALL
-from casl.report.wording import chance, low_to_high, number, plus_minus
-from casl.spec.claim import Place, Term
+from casl.report.wording import chance, legend, number, spread
+from casl.spec.claim import MARGIN, Place, Term
 
-_HEADS = ("ours", "difference", "p", "95 % over images", "paper's difference")
+_HEADS = ("ours", "difference", "p", "paper's difference")
 
 
 def to_json(verdicts: Sequence[Verdict]) -> str:
-    """One object: the test, counts of verdicts and a list `claims`; differences in percent, null without one."""
-    head = {"test": TEST, "warning": "" if _of_the_papers_size(verdicts) else SMALL, "counts": counts(verdicts)}
-    return json.dumps({**head, "claims": [_record(v) for v in verdicts]}, indent=1, allow_nan=False) + "\n"
+    """One object: test, margin, counts of verdicts and a list `claims`; differences in percent, null without one."""
+    head = {
+        "test": TEST,
+        "margin": MARGIN,
+        "warning": "" if _of_the_papers_size(verdicts) else SMALL,
+        "counts": counts(verdicts),
+    }
+    return json.dumps({**head, "claims": [record(v) for v in verdicts]}, indent=1, allow_nan=False) + "\n"
 
 
 def page(verdicts: Sequence[Verdict]) -> Page:
@@ -59,12 +66,12 @@ def _section(n: int, v: Verdict) -> list[Block]:
     """A claim: the sentence, the verdict, the comparisons."""
     source: Text = Marked("small", f"{v.claim.source}.")
     found = Marked("strong", f"{verdict_words(v)}: {v.reason}")
-    within = v.claim.within
-    sides = ("said to be higher", "than") if within is None else (f"said to be within {within}", "of")
     return [
         Group([Heading(f"{n}. {v.claim.text}", f"claim{n}"), Paragraph((_badge(v), f" {v.reason}. ", source))], "html"),
         Group([Heading(v.claim.text), Paragraph((f"{v.claim.source}. ", found))], "markdown"),
-        Rows((*sides, *_HEADS), [_line(e) for e in v.evidence], words=2, breaks=True),
+        *_trends(v),
+        *_set(v),
+        *_comparisons(v),
     ]
 
 
@@ -75,7 +82,7 @@ def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
 
 
 def counted(verdicts: Sequence[Verdict]) -> str:
-    """The same in words: "1 supported, 2 not supported, ..."."""
+    """The same in words: "1 supported, 2 contradicted, ..."."""
     return ", ".join(f"{n} {name}" for name, n in counts(verdicts).items())
 
 
@@ -98,29 +105,69 @@ def _of_the_papers_size(verdicts: Sequence[Verdict]) -> bool:
 
 
 def _preface(verdicts: Sequence[Verdict]) -> list[Block]:
+    judged = sum(v.p_difference is not None or v.p_equality is not None for v in verdicts)
     return [
         Paragraph(f"{len(verdicts)} claims: {counted(verdicts)}."),
         Paragraph(
-            f"Test: {TEST}. Supported: every comparison of a claim is significant its way. Not supported: one is "
-            "significant against it, at the level divided by the number of comparisons. With one seed nothing can be "
-            "tested: undecided. Equality within a margin: two one-sided tests. Over images: paired bootstrap, the same "
-            "draws of the val images for both sides; it takes no part in the verdict."
+            f"Test: {TEST}. {legend(_images(verdicts))} Supported: every comparison of a claim is significant its "
+            "way (each has to hold: an intersection-union test), for rising numbers the straight line over their "
+            "levels. Contradicted: the largest difference the other way is, by the joint covariance of all that the "
+            "claim compares, so that a shared baseline does not count as several. Equivalent: every difference is "
+            f"within {MARGIN:g}, or the claim's own margin, by two one-sided tests; of a best number, that no other is "
+            "better by more. Too imprecise: none of these. "
+            f"Each verdict holds among all {judged} claims that could be tested (Holm); p beside a comparison is its "
+            "own."
         ),
     ]
 
 
+def _images(verdicts: Sequence[Verdict]) -> bool:
+    """Whether any interval holds images."""
+    found = [e for v in verdicts for e in (*(t.rise for t in v.trends), *(x.difference for x in v.evidence)) if e]
+    return any(e.of_images is not None for e in found)
+
+
+def _comparisons(v: Verdict) -> list[Block]:
+    within = v.claim.within
+    sides = ("said to be higher", "than") if within is None else (f"said to be within {within}", "of")
+    return [Rows((*sides, *_HEADS), [_line(e) for e in v.evidence], words=2, breaks=True)]
+
+
+def _trends(v: Verdict) -> list[Block]:
+    """The trends that a verdict rests on."""
+    lines = [
+        [_span(t.levels), *(Marked("unbroken", text) for text in measured(t.rise)), number(t.paper, signed=True)]
+        for t in v.trends
+    ]
+    heads = ("straight line over", "rise from first to last", "p", "paper's rise")
+    return [Rows(heads, lines, words=1, breaks=True)] if lines else []
+
+
+def _span(levels: Sequence[Term]) -> Text:
+    return (_term(levels[0]), " ", Marked("word", "to"), " ", _term(levels[-1]), f", {len(levels)} levels")
+
+
+def _set(v: Verdict) -> list[Block]:
+    words = (f"May be the best, with 95 % confidence ({len(v.best)} of {len(v.evidence) + 1}): ",)
+    return [Paragraph((*words, *between([Raised(name) for name in v.best], "; "), "."))] if v.best else []
+
+
+def measured(found: Estimate | None) -> tuple[str, str]:
+    """A difference with its interval and seeds, and its p: ("+5.0 ± 1.2, 3 seeds", "0.003")."""
+    if found is None:
+        return "–", "–"
+    seeds = "1 seed" if found.seeds == 1 else f"{found.seeds} seeds"
+    p = chance(found.p).removeprefix("p ") if found.p is not None else "no spread" if found.seeds > 1 else "–"
+    return f"{spread(found)}, {seeds}", p
+
+
 def _line(evidence: Evidence) -> list[Text]:
-    d, paper = evidence.difference, number(evidence.paper, signed=True)
+    paper = number(evidence.paper, signed=True)
     sides = [_term(evidence.better), _term(evidence.worse)]
-    if d is None:
-        return [*sides, Raised(f"– ({evidence.missing})"), "–", "–", "–", paper]
+    if evidence.difference is None:
+        return [*sides, Raised(f"– ({evidence.missing})"), "–", "–", paper]
     values = f"{number(evidence.better_value)} against {number(evidence.worse_value)}"
-    seeds = f", {d.n} seeds" if d.n > 1 else ", 1 seed"
-    untested = "no spread" if d.n > 1 else "–"
-    p = untested if evidence.p is None else chance(evidence.p).removeprefix("p ")
-    images = low_to_high(evidence.images) if evidence.images else "–"
-    numbers = (values, number(d.mean, signed=True) + plus_minus(d.std) + seeds, p, images)
-    return [*sides, *(Marked("unbroken", text) for text in numbers), paper]
+    return [*sides, *(Marked("unbroken", text) for text in (values, *measured(evidence.difference))), paper]
 
 
 def _term(term: Term) -> Text:
@@ -132,32 +179,54 @@ def _place(place: Place) -> Text:
     return (Link(Raised(place.table), f"{place.table}.html"), ": ", Raised(place.cell))
 
 
-def _record(verdict: Verdict) -> dict[str, Any]:
+def record(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as JSON has it."""
     claim = verdict.claim
     return {
+        "id": claim.id,
         "text": claim.text,
         "source": claim.source,
+        "test": claim.test,
         "within": claim.within,
         "verdict": verdict.verdict,
         "reason": verdict.reason,
+        "p_difference": verdict.p_difference,
+        "p_equality": verdict.p_equality,
         "profile": verdict.profile,
         "tests_paper_claim": verdict.tests_paper,
+        "best_set": verdict.best,
+        "trends": [
+            {"levels": [_sides(term) for term in t.levels], **_numbers(t.rise), "paper_difference": t.paper}
+            for t in verdict.trends
+        ],
         "evidence": [_evidence(e) for e in verdict.evidence],
     }
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:
-    d = evidence.difference
     return {
-        "better": [asdict(place) for place in evidence.better.places],
-        "worse": [asdict(place) for place in evidence.worse.places],
+        "better": _sides(evidence.better),
+        "worse": _sides(evidence.worse),
         "better_value": evidence.better_value,
         "worse_value": evidence.worse_value,
-        "difference": d.mean if d else None,
-        "std": d.std if d else None,
-        "seeds": d.n if d else 0,
-        "p": evidence.p,
-        "images": evidence.images,
+        **_numbers(evidence.difference),
         "paper_difference": evidence.paper,
         "missing": evidence.missing,
+    }
+
+
+def _sides(term: Term) -> list[dict[str, Any]]:
+    return [asdict(place) for place in term.places]
+
+
+def _numbers(found: Estimate | None) -> dict[str, Any]:
+    """difference: percent; interval: 95 %, over seeds and images; error_seeds, error_images: its standard errors."""
+    return {
+        "difference": found.value if found else None,
+        "interval": found.interval if found else None,
+        "error_seeds": found.of_seeds if found else None,
+        "error_images": found.of_images if found else None,
+        "freedom": found.freedom if found else 0,
+        "seeds": found.seeds if found else 0,
+        "p": found.p if found else None,
     }

@@ -90,7 +90,7 @@ def _bars(table: Table, panel: Panel, rows: list[int]) -> list[_Bar]:
             if cell is None:
                 continue
             gain = gained.get(numbers[id(cell)])
-            mine = f" ({number(gain.ours.mean, signed=True)})" if gain and gain.ours else ""
+            mine = f" ({number(gain.ours.value, signed=True)})" if gain and gain.ours else ""
             theirs = f" ({number(gain.paper, signed=True)})" if gain and gain.paper is not None else ""
             at = y - 0.42 + (s + 0.5) * share
             found.append(_Bar(at, share, _colour(table, panel, s, cell), cell, mine, theirs))

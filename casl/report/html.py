@@ -30,8 +30,9 @@ sup, sub { font-size: .7em; line-height: 0; } .grid tbody th { white-space: nowr
 .list td:not(:last-child) { white-space: nowrap; } .list.words td { white-space: normal; vertical-align: top; }
 code { font-size: .8rem; } img { max-width: 100%; } td.n, th.n { text-align: right !important; }
 .verdict { display: inline-block; border-radius: .3rem; padding: .05rem .55rem; font-weight: 600; white-space: nowrap; }
-.v-supported { background: #d9efdd; color: #14532d; } .v-not-supported { background: #f8d7d3; color: #7f1d1d; }
-.v-undecided { background: #fdf0cf; color: #713f12; } .v-not-run { background: #e8e8e8; color: #444; }
+.v-supported { background: #d9efdd; color: #14532d; } .v-contradicted { background: #f8d7d3; color: #7f1d1d; }
+.v-equivalent { background: #d8e6f6; color: #123a63; } .v-too-imprecise { background: #fdf0cf; color: #713f12; }
+.v-not-run { background: #e8e8e8; color: #444; }
 summary { cursor: pointer; margin: .5rem 0; }
 """
 

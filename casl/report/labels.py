@@ -18,7 +18,7 @@ from casl.report.blocks import Page, Paragraph, Rows, caution
 from casl.report.canvas import painted
 from casl.report.render import write_files
 from casl.report.table import SMALL
-from casl.report.wording import number, plus_minus
+from casl.report.wording import MEAN_AND_SPREAD, number, plus_minus
 from casl.spec.run import Run
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ def page(found: Sequence[Quality], small: bool) -> Page:
         ".50:.05:.95, class-agnostic matching for all. AP takes all labels, at most 100 an image; AP75 is at IoU .75. "
         "Labelers of entities are compared with entities, those of objects with objects."
     )
-    return Page("How good the pseudo labels are", [*caution(SMALL if small else ""), how, Rows(heads, lines)])
+    parts = [*caution(SMALL if small else ""), how, Rows(heads, lines), Paragraph(MEAN_AND_SPREAD)]
+    return Page("How good the pseudo labels are", parts)
 
 
 def _what(labeler: Mapping[str, Any]) -> str:

@@ -189,12 +189,12 @@ def _gain(gain: Gain | None, *, paper: bool) -> str:
         return "" if gain.paper is None else _figures(number(gain.paper, signed=True))
     if gain.ours is None:
         return _figures(number(None))
-    return _figures(number(gain.ours.mean, signed=True) + plus_minus(gain.ours.std)) + _star(gain)
+    return _figures(number(gain.ours.value, signed=True) + plus_minus(gain.ours.half_width)) + _star(gain)
 
 
 def _beside(gain: Gain | None, *, paper: bool) -> str:
     """The gain in small brackets behind its number, without its test; "" where there is none."""
-    value = None if gain is None else gain.paper if paper else gain.ours.mean if gain.ours else None
+    value = None if gain is None else gain.paper if paper else gain.ours.value if gain.ours else None
     if value is None:
         return ""
     return rf" {{\scriptsize({_figures(number(value, signed=True))})}}" + ("" if paper else _star(gain))

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from casl.report.significance import Paired, interval, paired
+from casl.report.additive import Estimate
+from casl.report.fitted import difference, fitted
 from casl.report.table import Table, TableCell
 
 
 @dataclass(frozen=True)
 class Gain:
-    """A cell minus its baseline. ours: over the seeds both have, None without one; paper: the published numbers'.
+    """A cell minus its baseline. ours: by the table's additive model, or None; paper: the published numbers'."""
 
-    images: the middle 95 % of ours over draws of the val images, None where a side has no draws.
-    """
-
-    ours: Paired | None
+    ours: Estimate | None
     paper: float | None
-    images: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,18 +106,15 @@ def gains(table: Table) -> dict[int, Gain]:
         return {}
     in_columns = table.baseline in table.columns
     at = {(c.row, c.column, quantity(c)): c for c in table.cells}
+    model = fitted([table])
     found = {}
     for i, cell in enumerate(table.cells):
         row, column = (cell.row, table.baseline) if in_columns else (table.baseline, cell.column)
         base = at.get((row, column, quantity(cell)))
         if base is not None and base is not cell:
-            found[i] = _gain(cell, base)
+            found[i] = Gain(difference(model, table.name, cell, base), _papers(cell, base))
     return found
 
 
-def _gain(cell: TableCell, base: TableCell) -> Gain:
-    ours, theirs = cell.by_seed, base.by_seed
-    differences = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
-    paper = None if cell.paper is None or base.paper is None else cell.paper - base.paper
-    over_images = interval([(1.0, cell.draws), (-1.0, base.draws)])
-    return Gain(paired(differences) if differences else None, paper, over_images)
+def _papers(cell: TableCell, base: TableCell) -> float | None:
+    return None if cell.paper is None or base.paper is None else cell.paper - base.paper

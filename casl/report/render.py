@@ -24,7 +24,8 @@ _CELL_FIELDS = (
     *("row", "column", "metric", "figure", "paper", "value", "std", "difference", "seeds", "values", "status", "note"),
     *("key", "name", "mlflow_run_id", "commit", "dirty"),
 )
-_GAIN_FIELDS = ("gain", "gain_std", "gain_p", "gain_images", "paper_gain")
+_GAIN_FIELDS = ("gain", "gain_interval", "gain_p", "gain_images", "paper_gain")
+_INTERVALS = ("gain_interval", "gain_images")
 _TABLE_FIELDS = (
     *("name", "title", "source", "profile", "profile_title", "data", "small", "warning", "seeds", "notes", "options"),
     *("folder", "row_axis", "column_axis", "rows", "columns", "figure", "baseline"),
@@ -66,11 +67,15 @@ def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> list[Path]
 
 
 def to_json(table: Table) -> str:
-    """One object: the table's fields and a list `cells`; numbers at full precision, null where there is none."""
+    """One object: the table's fields, a list `cells`, and `image_covariance`, a list for each cell in their order.
+
+    Numbers are at full precision, covariances have six decimals; null where there is none.
+    """
     head = {name: getattr(table, name) for name in _TABLE_FIELDS}
     if table.origin:  # a table of casl's own has no such field
         head["origin"] = dataclasses.asdict(table.origin)
-    return json.dumps({**head, "cells": _records(table)}, indent=1, allow_nan=False) + "\n"
+    body = {"cells": _records(table), "image_covariance": table.image_covariance}
+    return json.dumps({**head, **body}, indent=1, allow_nan=False) + "\n"
 
 
 def _records(table: Table) -> list[dict[str, Any]]:
@@ -79,15 +84,15 @@ def _records(table: Table) -> list[dict[str, Any]]:
 
 
 def _record(cell: TableCell, gain: Gain) -> dict[str, Any]:
-    """gain, gain_std, gain_p: of ours over the baseline, paired by seed; gain_images: its middle 95 % over draws of the
-    images; paper_gain: the published numbers'."""
+    """gain, gain_interval, gain_p: of ours over the baseline, by the table's additive model; the interval, of 95 %,
+    holds seeds and images. gain_images: an interval over images alone. paper_gain: the published numbers'."""
     ours = gain.ours
     return {
         **{name: getattr(cell, name) for name in _CELL_FIELDS},
-        "gain": ours.mean if ours else None,
-        "gain_std": ours.std if ours else None,
+        "gain": ours.value if ours else None,
+        "gain_interval": ours.interval if ours else None,
         "gain_p": ours.p if ours else None,
-        "gain_images": gain.images,
+        "gain_images": ours.over_images if ours else None,
         "paper_gain": gain.paper,
         "repetitions": [
             {f.name: getattr(r, f.name) for f in dataclasses.fields(r) if f.name != "draws"} for r in cell.repetitions
@@ -103,7 +108,7 @@ def to_csv(table: Table) -> str:
     writer.writerow([*fields, "warning"])
     for record in _records(table):
         record["values"] = " ".join(str(v) for v in record["values"])
-        record["gain_images"] = " ".join(str(v) for v in record["gain_images"] or ())
+        record |= {name: " ".join(str(v) for v in record[name] or ()) for name in _INTERVALS}
         writer.writerow([*(_csv_field(record[n]) for n in fields), table.warning])
     return text.getvalue()
 

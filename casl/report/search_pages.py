@@ -14,6 +14,7 @@ from casl.report.render import write_files
 from casl.report.search import headlines, line_to_paste, notes, objectives, shown, trusts, verdict
 from casl.report.search_figure import search_picture
 from casl.report.table_page import MLFLOW, run_link
+from casl.report.wording import MEAN_AND_SPREAD
 from casl.spec.search import Search, Trial, spoken
 
 WARNING = "Profile {} is small: this shows which value suits it, and says nothing about the paper's scale"
@@ -84,6 +85,7 @@ def page(search: Search, png: bytes, runs: Mapping[int, str], mlflow: str) -> bl
             blocks.Group([blocks.Picture(alt, f"{search.slug}.png")], "markdown"),
             blocks.Group([blocks.Picture(_title(search), png), blocks.Heading("Every value")], "html"),
             *_values(search, runs, mlflow),
+            *([blocks.Paragraph(MEAN_AND_SPREAD)] if search.seeds > 1 else []),
             *blocks.section("To be noted", notes(search)),
             *blocks.section("Settings", [f"{name}: {value}" for name, value in _settings(search)]),
         ],

@@ -1,24 +1,17 @@
-"""Significance of differences, orders and peaks, with the standard library alone.
-
-A difference is tested over seeds: the same seed gives both sides the same data order and, where they share stages, the
-same models, so the differences vary less than either side and are what a paired t-test tests. Beside it stands a paired
-bootstrap over the images of val, from draws that evaluations leave: draw r is the same images for every model measured
-on a split (casl.metrics.bootstrap), so differences are taken draw by draw, and with several seeds averaged over them.
-"""
+"""Student's t, orders and peaks, with the standard library alone. Tables are tested by casl.report.additive."""
 
 from __future__ import annotations
 
 import math
 import random
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
 LEVEL = 0.05
-TEST = f"paired t-test over seeds, two-sided, level {LEVEL}"
+TEST = f"contrast of the additive model cell + seed, t-test over seeds and images, two-sided, level {LEVEL}"
 NO_SPREAD = 1e-9  # percent; below it seeds agree to rounding, and a test would divide by nothing
-COVERAGE = 0.95  # of an interval over draws of the images
 UNDEFINED = -1.0  # a figure that has nothing to be measured on, as pycocotools writes it
 EXACT = 7  # a rank test tries all orders of so many things; of more, so many random ones
 SHUFFLES = 5000
@@ -38,28 +31,6 @@ class Paired:
     n: int
     p: float | None
 
-    def p_within(self, margin: float) -> float | None:
-        """Of two one-sided t-tests: how likely such differences are if the true one is beyond +-margin; None as p."""
-        sides = [self._above(-margin), self._below(margin)]
-        return None if None in sides else max(p for p in sides if p is not None)
-
-    def p_beyond(self, margin: float) -> float | None:
-        """How likely such differences are if the true one is within +-margin, two-sided; None as p."""
-        sides = [self._above(margin), self._below(-margin)]
-        return None if None in sides else min(1.0, 2 * min(p for p in sides if p is not None))
-
-    def _above(self, bound: float) -> float | None:
-        """One-sided p against a true difference of at most `bound`."""
-        if self.p is None or self.std is None:
-            return None
-        t = (self.mean - bound) * math.sqrt(self.n) / self.std
-        half = two_sided(t, self.n - 1) / 2
-        return half if t > 0 else 1 - half
-
-    def _below(self, bound: float) -> float | None:
-        above = self._above(bound)
-        return None if above is None else 1 - above
-
 
 def paired(differences: Sequence[float]) -> Paired:
     """Mean, spread and test of differences, at least one."""
@@ -71,53 +42,38 @@ def paired(differences: Sequence[float]) -> Paired:
     return Paired(mean, std, n, p)
 
 
-def two_sided(t: float, freedom: int) -> float:
-    """P(|T| >= |t|) of Student's t distribution, in closed form for a whole number of degrees of freedom.
+def two_sided(t: float, freedom: float) -> float:
+    """P(|T| >= |t|) of Student's t distribution; freedom: at least 1, not necessarily whole.
 
-    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.5.27.
     """
-    angle = math.atan2(abs(t), math.sqrt(freedom))
-    cosine, odd = math.cos(angle), freedom % 2
-    term, total = (cosine, 0.0) if odd else (1.0, 0.0)
-    for k in range(1 + odd, freedom, 2):  # k: 1, 3, 5 ... or 2, 4, 6 ...
-        total += term
-        term *= cosine * cosine * k / (k + 1)
-    inside = math.sin(angle) * total
-    if odd:
-        inside = 2 / math.pi * (angle + inside)
-    return max(0.0, 1 - inside)
+    share = freedom / (freedom + t * t)
+    return _beta_share(share, freedom / 2, 0.5)
 
 
-def interval(signed: Sequence[tuple[float, Mapping[int, Sequence[float]]]]) -> tuple[float, float] | None:
-    """The middle 95 % of a difference over draws of the images.
+def _beta_share(x: float, a: float, b: float) -> float:
+    """The regularised incomplete beta function I_x(a, b), x in [0, 1].
 
-    Args:
-        signed: (sign, seed -> draws) of each cell that enters the difference, +1 or -1.
-
-    Returns:
-        (low, high) in percent over the seeds that all have; None where a side has no draws, or other ones.
+    Source: NIST Digital Library of Mathematical Functions, 8.17.4 and 8.17.22, the fraction by Lentz's method.
     """
-    seeds = sorted(set.intersection(*(set(draws) for _, draws in signed)))
-    sides = [(sign, draws[seed]) for sign, draws in signed for seed in seeds]
-    lengths = {len(draws) for _, draws in sides}
-    if len(lengths) != 1 or 0 in lengths:
-        return None
-    drawn = zip(*(draws for _, draws in sides), strict=True)
-    signs = [sign for sign, _ in sides]
-    values = sorted(
-        sum(sign * value for sign, value in zip(signs, row, strict=True)) / len(seeds)
-        for row in drawn
-        if UNDEFINED not in row
-    )
-    return (_quantile(values, (1 - COVERAGE) / 2), _quantile(values, (1 + COVERAGE) / 2)) if values else None
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """A quantile, interpolated between the two nearest values as by numpy.quantile."""
-    place = share * (len(ordered) - 1)
-    below = int(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+    if x in (0.0, 1.0):
+        return x
+    if x > (a + 1) / (a + b + 2):  # where the fraction would be slow
+        return 1 - _beta_share(1 - x, b, a)
+    scale = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
+    fraction, upper, lower = 1.0, 1.0, 0.0
+    for n in range(1, 10_000):
+        m = n // 2
+        if n % 2:
+            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        else:
+            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        lower = 1 / (1 + term * lower)
+        upper = 1 + term / upper
+        fraction *= upper * lower
+        if abs(upper * lower - 1) < 1e-15:
+            break
+    return scale / fraction
 
 
 @dataclass(frozen=True)
@@ -200,7 +156,7 @@ def roughness(points: Sequence[tuple[float, float]]) -> float:
     return math.sqrt(total / (len(points) - 2))
 
 
-def critical(freedom: int) -> float:
+def critical(freedom: float) -> float:
     """The t that |T| exceeds with probability LEVEL, by bisection."""
     low, high = 0.0, 1000.0
     while high - low > 1e-9:

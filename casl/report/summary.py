@@ -1,11 +1,11 @@
 """Tables of results for README and docs, written from the shipped JSON reports and from nothing else.
 
-`make docs` puts them between two marks, and a test compares: a document cannot say what its reports do not.
+`make docs` puts them between two marks, and a test compares: a document cannot say what its reports do not. Claims are
+judged and gains tested here anew, by the numbers of the tables' cells.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,12 +14,18 @@ from typing import Any
 from casl import catalog
 from casl.errors import DataError, SpecError, unknown
 from casl.report import markdown
+from casl.report.additive import Estimate
 from casl.report.blocks import Block, Bullets, Heading, Marked, Paragraph, Rows, caution
+from casl.report.claims import Verdict, judge
+from casl.report.claims_page import counted
+from casl.report.evidence import Evidence, Trend
+from casl.report.from_json import read_json, read_table, read_tables
 from casl.report.labels import FIGURES
-from casl.report.significance import LEVEL
-from casl.report.table import PUBLISHED
-from casl.report.wording import low_to_high, number, plus_minus
-from casl.spec.claim import by_id
+from casl.report.layout import Gain, gains, positions
+from casl.report.significance import LEVEL, TEST
+from casl.report.table import PUBLISHED, Table, TableCell
+from casl.report.wording import legend, number, plus_minus, spread, tested
+from casl.spec.claim import MARGIN, Term
 
 BEGIN, END = "<!-- results: made by `make docs` from {folder} -->", "<!-- end of results -->"
 # the claims that a first screen shows, by their ids
@@ -37,44 +43,62 @@ MAIN = (
 
 def short(folder: Path) -> str:
     """The main claims in one table, for a README."""
-    return _prose([_claims([judged_claim(folder, name) for name in MAIN])])
+    found = {v.claim.id: v for v in judged(folder)}
+    return _prose([_claims([_of(found, name) for name in MAIN]), _legend(read_tables(folder))])
 
 
-def judged_claim(folder: Path, name: str) -> Mapping[str, Any]:
-    """A claim of the registry as the reports in a folder judged it; name: its id.
+def _legend(tables: Sequence[Table]) -> Paragraph:
+    return Paragraph(legend(any(table.image_covariance for table in tables)))
+
+
+def judged(folder: Path) -> list[Verdict]:
+    """Every claim of the registry, judged by the tables in a folder of reports.
+
+    Raises:
+        DataError: a table cannot be read.
+    """
+    claims = [claim for registered in catalog.CLAIMS for claim in catalog.load("claims", registered)]
+    return judge(claims, read_tables(folder))
+
+
+def judged_claim(folder: Path, name: str) -> Verdict:
+    """One claim of these; name: its id.
 
     Raises:
         SpecError: the registry has no such claim.
-        DataError: the reports do not have it.
     """
-    known = by_id(claim for registered in catalog.CLAIMS for claim in catalog.load("claims", registered))
-    if name not in known:
-        raise SpecError(unknown("claim", name, known))
-    path, text = folder / "claims.json", known[name].text
-    found: Mapping[str, Any] | None = next((c for c in _read(path)["claims"] if c["text"] == text), None)
-    if found is None:
-        raise DataError(f"{path} does not judge the claim {name} ({text!r}); `casl report all` writes it anew")
-    return found
+    return _of({v.claim.id: v for v in judged(folder)}, name)
+
+
+def _of(found: Mapping[str, Verdict], name: str) -> Verdict:
+    if name not in found:
+        raise SpecError(unknown("claim", name, found))
+    return found[name]
 
 
 def long(folder: Path) -> str:
     """All claims with every comparison, then the quality of pseudo labels, for a document of its own."""
-    claims = _read(folder / "claims.json")
-    counted = ", ".join(f"{count} {verdict}" for verdict, count in claims["counts"].items())
-    parts = [*caution(claims["warning"]), Paragraph(f"{len(claims['claims'])} claims: {counted}.")]
-    parts += [Paragraph(f"Test: {claims['test']}."), _claims(claims["claims"])]
-    for claim in claims["claims"]:
-        said = f" ({claim['source']}) {claim['verdict'].capitalize()}: {claim['reason']}."
-        parts.append(Paragraph((Marked("strong", claim["text"]), said)))
-        if lines := [_evidence(e) for e in claim["evidence"] if e["difference"] is not None]:
+    verdicts, tables = judged(folder), read_tables(folder)
+    warning = next((t.warning for t in tables if t.warning), "")
+    parts = [*caution(warning), Paragraph(f"{len(verdicts)} claims: {counted(verdicts)}.")]
+    parts.append(Paragraph(f"Test: {TEST}; equality within {MARGIN:g}, or the claim's own margin."))
+    parts += [_claims(verdicts), _legend(tables)]
+    for v in verdicts:
+        said = f" ({v.claim.source}) {v.verdict.capitalize()}: {v.reason}."
+        parts.append(Paragraph((Marked("strong", v.claim.text), said)))
+        lines = [*map(_trend, v.trends), *map(_evidence, v.evidence)]
+        lines += [f"may be the best: {'; '.join(v.best)}"] if v.best else []
+        if lines := [line for line in lines if line]:
             parts.append(Bullets(lines))
     if (reasons := folder / "reasons.json").is_file():
-        parts += [Heading("Suspects, taken away one at a time"), _pairs(_read(reasons))]
+        suspects = read_table(reasons)
+        parts += [Heading("Suspects, taken away one at a time"), _pairs(suspects), _legend([suspects])]
     if (labels := folder / "labels.json").is_file():
-        parts += [Heading("Quality of pseudo labels"), _labels(_read(labels)["labels"])]
+        parts += [Heading("Quality of pseudo labels"), _labels(read_json(labels)["labels"])]
     for other in sorted(folder.parent.glob(f"{folder.name}-*")):
-        tables = [_read(path) for path in sorted(other.glob("table*.json"))]
-        parts += [Heading(f"Real images: {tables[0]['data']}"), *(part for table in tables for part in _gains(table))]
+        tables = read_tables(other)
+        parts += [Heading(f"Real images: {tables[0].data}"), *(part for table in tables for part in _gains(table))]
+        parts.append(_legend(tables))
     return _prose(parts)
 
 
@@ -96,25 +120,36 @@ def placed(document: str, folder: str, text: str) -> str:
     return f"{before}{begin}\n\n{text}\n\n{END}{after}"
 
 
-def _claims(claims: Sequence[Mapping[str, Any]]) -> Rows:
+def _claims(verdicts: Sequence[Verdict]) -> Rows:
     lines = []
-    for claim in claims:
-        measured = [e for e in claim["evidence"] if e["difference"] is not None]
-        papers = [e["paper_difference"] for e in claim["evidence"] if e["paper_difference"] is not None]
-        seeds = str(min((e["seeds"] for e in measured), default="–"))
-        differences = _range([e["difference"] for e in measured])
-        lines.append([claim["text"], claim["verdict"], seeds, _way(claim, measured), differences, _range(papers)])
-    return Rows(["the paper says", "here", "seeds", "comparisons its way", "differences", "in the paper"], lines)
+    for v in verdicts:
+        found = _tested(v)
+        papers = [e.paper for e in (v.trends or v.evidence) if e.paper is not None]
+        seeds = str(min((e.seeds for e in found), default="–"))
+        lines.append([v.claim.text, v.verdict, seeds, _way(v, found), _differences(found), _range(papers)])
+    heads = ["the paper says", "here", "seeds", "comparisons its way", "differences", "in the paper"]
+    return Rows(heads, lines)
 
 
-def _way(claim: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> str:
+def _tested(verdict: Verdict) -> list[Estimate]:
+    """What the verdict rests on: trends, or else the comparisons."""
+    found = [t.rise for t in verdict.trends] or [e.difference for e in verdict.evidence]
+    return [e for e in found if e is not None]
+
+
+def _way(verdict: Verdict, found: Sequence[Estimate]) -> str:
     """How many comparisons point the claim's way, and how many of these are significant: "6 of 7, 4 significant"."""
-    if claim["within"] or not measured:
+    if verdict.claim.within or not found:
         return "–"
-    pointing = [e for e in measured if e["difference"] > 0]
-    tested = any(e["p"] is not None for e in measured)
-    sure = f", {sum(e['p'] is not None and e['p'] < LEVEL for e in pointing)} significant" if tested else ""
-    return f"{len(pointing)} of {len(measured)}{sure}"
+    pointing = [e for e in found if e.value > 0]
+    sure = sum(e.p is not None and e.p < LEVEL for e in pointing)
+    words = f"{len(pointing)} of {len(found)}" + (" trends" if verdict.trends else "")
+    return words + (f", {sure} significant" if any(e.p is not None for e in found) else "")
+
+
+def _differences(found: Sequence[Estimate]) -> str:
+    """One with its interval, "+8.4 ± 1.3"; of several the smallest and the largest."""
+    return spread(found[0]) if len(found) == 1 else _range([e.value for e in found])
 
 
 def _range(values: Sequence[float]) -> str:
@@ -125,63 +160,68 @@ def _range(values: Sequence[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _evidence(evidence: Mapping[str, Any]) -> str:
-    spread = plus_minus(evidence["std"])
-    seeds = f"{evidence['seeds']} seed{'s' if evidence['seeds'] != 1 else ''}"
-    images = evidence["images"]
-    over = f"; over images {low_to_high(images)}" if images else ""
-    p = "" if evidence["p"] is None else f", p {evidence['p']:.2g}"
-    return (
-        f"{_term(evidence['better'])} over {_term(evidence['worse'])}: {number(evidence['difference'], signed=True)}"
-        f"{spread} ({seeds}{p}{over}); paper {number(evidence['paper_difference'], signed=True)}"
-    )
+def _trend(trend: Trend) -> str:
+    """ "" where it is not measured."""
+    if trend.rise is None:
+        return ""
+    words = f"straight line from {_term(trend.levels[0])} to {_term(trend.levels[-1])}"
+    return f"{words}: {_measured(trend.rise)}; paper {number(trend.paper, signed=True)}"
 
 
-def _term(places: Sequence[Mapping[str, str]]) -> str:
-    names = [f"{p['table']} {p['row']}, {p['column']} ({p['metric']})" for p in places]
+def _evidence(evidence: Evidence) -> str:
+    if evidence.difference is None:
+        return ""
+    sides = f"{_term(evidence.better)} over {_term(evidence.worse)}"
+    return f"{sides}: {_measured(evidence.difference)}; paper {number(evidence.paper, signed=True)}"
+
+
+def _measured(found: Estimate) -> str:
+    seeds = f"{found.seeds} seed{'s' if found.seeds != 1 else ''}"
+    p = "" if found.p is None else f", p {found.p:.2g}"
+    return f"{spread(found)} ({seeds}{p})"
+
+
+def _term(term: Term) -> str:
+    names = [f"{p.table} {p.row}, {p.column} ({p.metric})" for p in term.places]
     return f"[{' minus '.join(names)}]"
 
 
-def _pairs(table: Mapping[str, Any]) -> Rows:
+def _pairs(table: Table) -> Rows:
     """A table of two columns, the second the baseline, by their differences."""
-    first, second = table["columns"]
-    cells = {(c["row"], c["column"]): c for c in table["cells"]}
-    lines = [
-        [row, _value(cells[row, first]), _value(cells[row, second]), _gain(cells[row, first])] for row in table["rows"]
-    ]
-    return Rows([table["title"], first, second, "difference"], lines)
-
-
-def _gains(table: Mapping[str, Any]) -> list[Block]:
-    """A table's measured cells, one line each, with their gains over the baseline where it has one."""
-    seeds = f"{table['seeds']} seed{'s' if table['seeds'] != 1 else ''}"
-    quoted = any(cell["paper"] is not None for cell in table["cells"])
-    heads = ["ours", f"gain over {table['baseline']}"] if table["baseline"] else ["ours"]
-    heads += ["paper's gain" if table["baseline"] else "paper"] * quoted
+    first, second = table.columns
+    found = gains(table)
     lines = []
-    for cell in table["cells"]:
-        if cell["value"] is not None:
-            paper = number(cell["paper_gain"], signed=True) if table["baseline"] else number(cell["paper"])
-            gain = [_gain(cell)] if table["baseline"] else []
-            lines.append([cell["row"], cell["column"], _value(cell), *gain, *[paper] * quoted])
-    asked = [cell for cell in table["cells"] if cell["status"] != PUBLISHED]
-    measured = f"{sum(cell['value'] is not None for cell in asked)} of {len(asked)} cells measured"
-    said = "; ".join([f"{table['title']}, {seeds}, {measured}", *table["notes"]])
-    return [Paragraph(f"{said}."), Rows([table["name"], "", *heads], lines)]
+    for row in table.rows:
+        at, base = positions(table, row, first)[0], positions(table, row, second)[0]
+        lines.append([row, _value(table.cells[at]), _value(table.cells[base]), _gain(found.get(at))])
+    return Rows([table.title, first, second, "difference"], lines)
 
 
-def _value(cell: Mapping[str, Any]) -> str:
-    return "–" if cell["value"] is None else number(cell["value"]) + plus_minus(cell["std"])
+def _gains(table: Table) -> list[Block]:
+    """A table's measured cells, one line each, with their gains over the baseline where it has one."""
+    seeds = f"{table.seeds} seed{'s' if table.seeds != 1 else ''}"
+    quoted = any(cell.paper is not None for cell in table.cells)
+    heads = ["ours", f"gain over {table.baseline}"] if table.baseline else ["ours"]
+    heads += ["paper's gain" if table.baseline else "paper"] * quoted
+    lines, found = [], gains(table)
+    for i, cell in enumerate(table.cells):
+        if cell.value is not None:
+            gain = found.get(i)
+            paper = number(gain.paper if gain else None, signed=True) if table.baseline else number(cell.paper)
+            measured = [_value(cell), *([_gain(gain)] if table.baseline else [])]
+            lines.append([cell.row, cell.column, *measured, *[paper] * quoted])
+    asked = [cell for cell in table.cells if cell.status != PUBLISHED]
+    done = f"{sum(cell.value is not None for cell in asked)} of {len(asked)} cells measured"
+    said = "; ".join([f"{table.title}, {seeds}, {done}", *table.notes])
+    return [Paragraph(f"{said}."), Rows([table.name, "", *heads], lines)]
 
 
-def _gain(cell: Mapping[str, Any]) -> str:
-    if cell["gain"] is None:
-        return "–"
-    facts = [f"p {cell['gain_p']:.2g}"] if cell["gain_p"] is not None else []
-    if cell["gain_images"]:
-        facts.append(f"over images {low_to_high(cell['gain_images'])}")
-    words = f" ({'; '.join(facts)})" if facts else ""
-    return number(cell["gain"], signed=True) + plus_minus(cell["gain_std"]) + words
+def _value(cell: TableCell) -> str:
+    return "–" if cell.value is None else number(cell.value) + plus_minus(cell.std)
+
+
+def _gain(gain: Gain | None) -> str:
+    return tested(gain.ours) if gain and gain.ours else "–"
 
 
 def _labels(labels: Sequence[Mapping[str, Any]]) -> Rows:
@@ -191,13 +231,6 @@ def _labels(labels: Sequence[Mapping[str, Any]]) -> Rows:
         values = [label[figure][delta] for figure, delta in places]
         lines.append([label["labeler"], f"{label['images']:,}", *(number(sum(v) / len(v)) for v in values)])
     return Rows(["labeler", "images", *(f"{figure} at {delta}" for figure, delta in places)], lines)
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}; `casl report all` writes it") from error
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from casl.errors import SpecError, unknown
+from casl.report.images import Covariance, covariance
 from casl.report.significance import UNDEFINED
 from casl.spec.ablation import Ablation, Cell, Origin
 from casl.spec.kinds import Evaluate
@@ -93,7 +94,7 @@ class Table:
     """A table ready to print. small: its numbers say nothing about the paper's claim; seeds: repetitions asked for.
 
     rows, columns: headings in the order of the cells; row_axis, column_axis: what they mean. figure, baseline,
-    origin: as in Ablation.
+    origin: as in Ablation. image_covariance: of all pairs of cells over draws of the images (casl.report.images).
     """
 
     name: str
@@ -115,6 +116,7 @@ class Table:
     figure: str = "heat map"
     baseline: str = ""
     origin: Origin | None = None
+    image_covariance: Covariance = ()
 
     @property
     def warning(self) -> str:
@@ -158,6 +160,10 @@ def build_table(
             neither a column nor a row.
     """
     rows, columns = _headings(ablation, seeds)
+    cells = tuple(
+        _table_cell([_repetition(c, c.stage, runs, run_ids) for c in same if c.stage], same[0])
+        for same in zip(*seeds, strict=True)
+    )
     return Table(
         name=ablation.name,
         title=ablation.title,
@@ -174,13 +180,11 @@ def build_table(
         column_axis=ablation.columns,
         rows=rows,
         columns=columns,
-        cells=tuple(
-            _table_cell([_repetition(c, c.stage, runs, run_ids) for c in same if c.stage], same[0])
-            for same in zip(*seeds, strict=True)
-        ),
+        cells=cells,
         figure=ablation.figure,
         baseline=ablation.baseline,
         origin=ablation.origin,
+        image_covariance=covariance([cell.draws for cell in cells]),
     )
 
 

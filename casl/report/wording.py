@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 
+from casl.report.additive import Estimate
 from casl.report.layout import Gain, comparable, positions, quantity
-from casl.report.significance import Paired
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.spec.profile import typed
 
+MEAN_AND_SPREAD = "Behind a mean, ± is the sample standard deviation over seeds."
 MADE = ("reasons",)  # targets of the Makefile that are no table
 _BUILT_IN = "scenes"  # data that a profile has by itself
 # of the Makefile
@@ -30,9 +31,18 @@ def number(value: float | None, *, signed: bool = False) -> str:
     return f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}"
 
 
-def plus_minus(std: float | None) -> str:
-    """A spread behind its number: " ± 0.4"; "" without one."""
-    return "" if std is None else f" ± {number(std)}"
+def plus_minus(spread: float | None) -> str:
+    """A spread or half an interval behind its number: " ± 0.4"; "" without one."""
+    return "" if spread is None else f" ± {number(spread)}"
+
+
+def legend(images: bool) -> str:
+    """What "±" means. images: whether any interval holds images."""
+    said = (
+        f"{MEAN_AND_SPREAD} Behind a difference, it is half of its 95 % interval, which holds seeds, and images where "
+        "evaluations left draws of them."
+    )
+    return said if images else f"{said} None did here: intervals are over seeds alone."
 
 
 def low_to_high(interval: Sequence[float]) -> str:
@@ -113,10 +123,12 @@ def measured(table: Table) -> str:
 def headline(table: Table) -> list[str]:
     """Sentences above every table: what it is, from which profile and data, how much is measured."""
     seeds = f"{table.seeds} seeds (mean ± sample standard deviation)" if table.seeds > 1 else "1 seed"
+    spreads = table.seeds > 1 and table.baseline
     return [
         f"{table.source}." if table.source else "",
         f"Profile {table.profile} ({table.profile_title}), data {table.data}, {seeds}.",
         f"{quantities(table)}, in percent; {measured(table)}.",
+        legend(bool(table.image_covariance)) if spreads else "",
         *table.notes,
     ]
 
@@ -192,10 +204,20 @@ def together(texts: list[str]) -> str:
     return f"({', '.join(texts)})" if len(texts) > 1 else "".join(texts)
 
 
-def tested(difference: Paired) -> str:
-    """A difference with its spread and test: "+1.2", "+1.2 ± 0.3 (p 0.021)"."""
-    p = f" ({chance(difference.p)})" if difference.p else ""
-    return f"{number(difference.mean, signed=True)}{plus_minus(difference.std)}{p}"
+def tested(found: Estimate) -> str:
+    """A difference with the half of its 95 % interval and its test: "+1.2 ± 0.3 (p 0.021)".
+
+    "+1.2 (images alone: +0.3 to +2.0)" where no seeds tell a spread, "+1.2" where images do not either.
+    """
+    return spread(found) + (f" ({chance(found.p)})" if found.p is not None else "")
+
+
+def spread(found: Estimate) -> str:
+    """A difference with half of its 95 % interval, as in `tested`."""
+    value = number(found.value, signed=True)
+    if found.half_width is not None:
+        return f"{value}{plus_minus(found.half_width)}"
+    return f"{value} (images alone: {low_to_high(found.over_images)})" if found.over_images else value
 
 
 def chance(p: float) -> str:
@@ -204,11 +226,9 @@ def chance(p: float) -> str:
 
 
 def gained(gain: Gain) -> str:
-    """A gain beside the paper's: "+1.2 (+4.7)", "+1.2, over images +0.3 to +2.0, paper +4.7"; a dash for none."""
+    """A gain beside the paper's: "+1.2 (+4.7)", "+1.2 ± 0.3 (p 0.021), paper +4.7"; a dash for none."""
     text = tested(gain.ours) if gain.ours else "–"
-    if gain.images:
-        text += f", over images {low_to_high(gain.images)}"
     if gain.paper is None:
         return text
     paper = number(gain.paper, signed=True)
-    return f"{text}, paper {paper}" if gain.images or (gain.ours and gain.ours.p) else f"{text} ({paper})"
+    return f"{text}, paper {paper}" if text.endswith(")") else f"{text} ({paper})"

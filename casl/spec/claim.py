@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from casl.errors import SpecError
+from casl.errors import SpecError, unknown
 
+MARGIN = 0.5  # percent: differences within it make no difference; set before any result was judged by it
+TESTS = ("each", "trend", "best")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -63,9 +65,12 @@ class Claim:
     id: what code, tests and documents call it by, as "warmup-helps"; it stays when the words change. source: where the
     paper says so. within: the claim is instead that partners differ by no more than this, in percent.
 
+    test: what has to hold. "each": every pair. "trend": pairs are steps of ladders, and the straight line over the
+    equally spaced steps of each ladder rises. "best": the one better number is above all others.
+
     Raises:
-        SpecError: an id that is not of small letters, digits and hyphens, no pairs, sides of different length, or a
-            `within` that is not positive.
+        SpecError: an id that is not of small letters, digits and hyphens, no pairs, sides of different length, a
+            `within` that is not positive or stands beside a trend or a best, an unknown test, or several best numbers.
     """
 
     id: str
@@ -74,6 +79,7 @@ class Claim:
     better: tuple[Term, ...]
     worse: tuple[Term, ...]
     within: float | None = None
+    test: str = "each"
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
@@ -88,6 +94,28 @@ class Claim:
             )
         if self.within is not None and self.within <= 0:
             raise SpecError(f"claim {self.id}: within is a positive number of percent, got {self.within}")
+        if self.test not in TESTS:
+            raise SpecError(unknown(f"test of claim {self.id}", self.test, TESTS))
+        if self.within is not None and self.test != "each":
+            raise SpecError(f"claim {self.id}: within is about each pair; the test {self.test!r} has no margin")
+        if self.test == "best" and len(set(self.better)) > 1:
+            raise SpecError(f"claim {self.id} says of {len(set(self.better))} different numbers that each is the best")
+
+    @property
+    def ladders(self) -> tuple[tuple[Term, ...], ...]:
+        """The pairs as sequences: a pair whose worse term is the better one of the pair before goes on with it."""
+        found: list[list[Term]] = []
+        for better, worse in zip(self.better, self.worse, strict=True):
+            if found and found[-1][-1] == worse:
+                found[-1].append(better)
+            else:
+                found.append([worse, better])
+        return tuple(map(tuple, found))
+
+    @property
+    def margin(self) -> float:
+        """Percent within which a difference makes no difference: the claim's own, else MARGIN."""
+        return MARGIN if self.within is None else self.within
 
 
 def by_id(claims: Iterable[Claim]) -> dict[str, Claim]:
@@ -104,10 +132,10 @@ def by_id(claims: Iterable[Claim]) -> dict[str, Claim]:
 
 
 def rising(name: str, text: str, source: str, steps: Sequence[Term]) -> Claim:
-    """The claim that every step is higher than the one before it. name: its id."""
-    return Claim(name, text, source, better=tuple(steps[1:]), worse=tuple(steps[:-1]))
+    """The claim that numbers rise over ordered levels, tested as one trend. name: its id."""
+    return Claim(name, text, source, better=tuple(steps[1:]), worse=tuple(steps[:-1]), test="trend")
 
 
 def highest(name: str, text: str, source: str, winner: Term, others: Sequence[Term]) -> Claim:
     """The claim that one number is higher than each of the others. name: its id."""
-    return Claim(name, text, source, better=(winner,) * len(others), worse=tuple(others))
+    return Claim(name, text, source, better=(winner,) * len(others), worse=tuple(others), test="best")

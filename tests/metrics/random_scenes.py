@@ -14,10 +14,16 @@ from pycocotools.cocoeval import COCOeval
 
 Json = dict[str, Any]
 KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+RECALLS = ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
-def oracle(gt: Json, dt: list[Json], iou_type: str, agnostic: bool, drop_box: bool = False) -> dict[str, float]:
-    """The six values as COCO.loadRes and COCOeval give them; drop_box: without the boxes, as detectron2 does."""
+def oracle(
+    gt: Json, dt: list[Json], iou_type: str, agnostic: bool, drop_box: bool = False, names: tuple[str, ...] = KEYS
+) -> dict[str, float]:
+    """Values as COCO.loadRes and COCOeval give them, by their names.
+
+    drop_box: without the boxes, as detectron2 does.
+    """
     gt, dt = copy.deepcopy(gt), copy.deepcopy(dt)
     if agnostic:
         gt["categories"] = [{"id": 1, "name": "thing"}]
@@ -34,7 +40,8 @@ def oracle(gt: Json, dt: list[Json], iou_type: str, agnostic: bool, drop_box: bo
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return {k: float(v) * 100 if v >= 0 else -1.0 for k, v in zip(KEYS, evaluation.stats[:6], strict=True)}
+    values = dict(zip((*KEYS, *RECALLS), evaluation.stats, strict=True))
+    return {name: float(values[name]) * 100 if values[name] >= 0 else -1.0 for name in names}
 
 
 def ellipse_rle(box: list[float], height: int, width: int) -> Json:

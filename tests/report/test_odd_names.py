@@ -61,7 +61,7 @@ def test_no_field_of_the_csv_is_a_formula_and_each_is_on_its_line(name: str) -> 
     rows = list(csv.DictReader(io.StringIO(to_csv(made))))
     assert len(rows) == len(made.cells)
     assert {row["row"] for row in rows} <= {mark + name for name in made.rows for mark in ("", "'")}
-    numbers = {"paper", "value", "std", "difference", "values", "gain", "gain_std", "gain_images", "paper_gain"}
+    numbers = {"paper", "value", "std", "difference", "values", "gain", "gain_interval", "gain_images", "paper_gain"}
     for row in rows:
         assert not [v for n, v in row.items() if n not in numbers and v.lstrip()[:1] in tuple("=+-@\uff1d")]
         assert all(float(part) or True for n in numbers for part in row[n].split())

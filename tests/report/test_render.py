@@ -18,8 +18,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from casl.errors import StoreError
+from casl.errors import DataError, StoreError
 from casl.report.figure import picture
+from casl.report.from_json import read_table
+from casl.report.images import covariance
 from casl.report.latex import escape, to_latex
 from casl.report.render import to_csv, to_json, write_table
 from casl.report.table import Table
@@ -30,7 +32,18 @@ from tests.report.sample import cells, done, full, gappy, stage_of, table, table
 WARNING = "SMALL PROFILE: does not test the paper's claim"
 FIELDS = [
     *("row", "column", "metric", "figure", "paper", "value", "std", "difference", "seeds", "values", "status", "note"),
-    *("key", "name", "mlflow_run_id", "commit", "dirty", "gain", "gain_std", "gain_p", "gain_images", "paper_gain"),
+    *(
+        "key",
+        "name",
+        "mlflow_run_id",
+        "commit",
+        "dirty",
+        "gain",
+        "gain_interval",
+        "gain_p",
+        "gain_images",
+        "paper_gain",
+    ),
 ]
 
 
@@ -138,18 +151,48 @@ def test_quoted_numbers_stand_apart_in_every_format() -> None:
 
 
 def test_gains_are_paired_by_seed_and_tested() -> None:
-    """Differences 1, 2, 3: mean 2, deviation 1, t = 2 sqrt 3 with 2 degrees of freedom, p = 1 - t / sqrt(2 + t^2)."""
+    """Differences 1, 2, 3: mean 2, deviation 1, t = 2 sqrt 3 with 2 degrees of freedom, p = 1 - t / sqrt(2 + t^2).
+
+    The interval of 95 % is 2 +- 4.303 / sqrt 3 = 2 +- 2.484.
+    """
     made = literature()
     last = json.loads(to_json(made))["cells"][3]
-    assert (last["gain"], last["gain_std"]) == (pytest.approx(2.0), pytest.approx(1.0))
+    assert last["gain"] == pytest.approx(2.0)
+    assert last["gain_interval"] == pytest.approx([2 - 2.484, 2 + 2.484], abs=1e-3)
     assert last["gain_p"] == pytest.approx(1 - math.sqrt(12 / 14))
     assert last["paper_gain"] == pytest.approx(4.0)
     assert json.loads(to_json(made))["cells"][2]["gain"] is None, "the baseline has no gain over itself"
     text = to_markdown(made)
-    assert "| CA-SSL | +2.0 ± 1.0 (p 0.074), paper +4.0 |" in text
+    assert "| CA-SSL | +2.0 ± 2.5 (p 0.074), paper +4.0 |" in text
     assert "| STAC | *-0.3 (published)* |" in text
-    assert "gain +2.0 ± 1.0 (p 0.074), paper +4.0" in to_html(made, b"", "")
+    assert "gain +2.0 ± 2.5 (p 0.074), paper +4.0" in to_html(made, b"", "")
     assert r"23.0 $\pm$ 2.0} {\scriptsize($+$2.0)}" in to_latex(made)
+
+
+def test_what_plus_minus_means_stands_in_every_form_of_a_table_with_spreads() -> None:
+    made, without = literature(), spread()
+    for form in (to_markdown, to_latex, lambda found: to_html(found, b"", "")):
+        words = " ".join(form(made).replace("\\%", "%").replace(r"$\pm$", "±").split())
+        assert "Behind a mean, ± is the sample standard deviation over seeds" in words
+        assert "Behind a difference, it is half of its 95 % interval" in words
+        assert "mean ± sample standard deviation" in form(without).replace(r"$\pm$", "±")
+
+
+def test_a_table_is_read_back_from_its_json_as_it_was(tmp_path: Path) -> None:
+    draws = tuple(20.0 + n % 7 for n in range(40))
+    made = spread()
+    repeated = [replace(c, repetitions=tuple(replace(r, draws=draws) for r in c.repetitions)) for c in made.cells]
+    made = replace(made, cells=tuple(repeated), image_covariance=covariance([c.draws for c in repeated]))
+    write_table(made, tmp_path)
+    found = read_table(tmp_path / "table4.json")
+    bare = [replace(c, repetitions=tuple(replace(r, draws=()) for r in c.repetitions)) for c in made.cells]
+    assert found == replace(made, cells=tuple(bare), row_axis="", column_axis="")
+    (tmp_path / "table4.json").write_text("{}")
+    with pytest.raises(DataError, match="is no table of casl"):
+        read_table(tmp_path / "table4.json")
+    (tmp_path / "table4.json").unlink()
+    with pytest.raises(DataError, match="cannot be read"):
+        read_table(tmp_path / "table4.json")
 
 
 def test_columns_that_begin_alike_are_grouped_and_letters_raised() -> None:

@@ -102,6 +102,7 @@ def test_reports_hold_the_answer_and_are_the_same_bytes_every_time(tmp_path: Pat
     assert record["best"]["value"] == 0.4 and record["best"]["paste"] == "threshold=0.4,"
     text = first[".md"].decode()
     assert "threshold=0.4," in text and "AP<sup>e</sup> of the warmup" in text
+    assert "± is the sample standard deviation over seeds" in text
     assert "#/runs/abc" in first[".html"].decode()
     write_search(found, tmp_path)
     assert "MLflow" not in (tmp_path / f"{found.slug}.html").read_text(), "of no trial is a run known"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from casl.errors import SpecError
-from casl.spec.claim import Claim, Gap, Place, by_id, highest, rising
+from casl.spec.claim import MARGIN, Claim, Gap, Place, by_id, highest, rising
 
 A, B, C = (Place("table7", row, "AP^det", "ap_det") for row in ("Tiny", "Small", "Base"))
 
@@ -18,6 +18,28 @@ def test_rising_pairs_each_step_with_the_one_before() -> None:
 def test_highest_pairs_the_winner_with_each_other() -> None:
     found = highest("best", "C is best", "Sec. 4", C, [A, B])
     assert list(zip(found.better, found.worse, strict=True)) == [(C, A), (C, B)]
+
+
+def test_rising_numbers_are_ladders_and_the_highest_is_the_best() -> None:
+    assert rising("more", "more is better", "Sec. 4", [A, B, C]).ladders == ((A, B, C),)
+    both = Claim("both", "both rise", "Sec. 4", better=(B, C, B), worse=(A, B, C), test="trend")
+    assert both.ladders == ((A, B, C, B),)
+    assert Claim("apart", "two", "Sec. 4", (B, A), (A, C), test="trend").ladders == ((A, B), (C, A))
+    assert [c.test for c in (rising("r", "r", "s", [A, B]), highest("h", "h", "s", A, [B]))] == ["trend", "best"]
+
+
+def test_tests_that_cannot_be_are_refused() -> None:
+    with pytest.raises(SpecError, match="did you mean 'trend'"):
+        Claim("odd", "odd", "Sec. 4", (A,), (B,), test="trends")
+    with pytest.raises(SpecError, match="has no margin"):
+        Claim("odd", "odd", "Sec. 4", (A,), (B,), within=0.2, test="best")
+    with pytest.raises(SpecError, match="2 different numbers that each is the best"):
+        Claim("odd", "odd", "Sec. 4", (A, B), (C, C), test="best")
+
+
+def test_a_margin_is_the_claims_own_or_half_a_point() -> None:
+    claims = Claim("own", "own", "Sec. 4", (A,), (B,), within=0.2), Claim("none", "none", "Sec. 4", (A,), (B,))
+    assert [claim.margin for claim in claims] == [0.2, MARGIN] == [0.2, 0.5]
 
 
 @pytest.mark.parametrize(("better", "worse"), [((), ()), ((A,), ()), ((A, B), (C,))])

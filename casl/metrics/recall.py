@@ -1,0 +1,51 @@
+"""Average recall without classes: how many of the objects are found, whatever they are called.
+
+That is the natural measure of class-agnostic labels: a labeler should find every object, and AP also asks that it rank
+them. Every metric here is `f(gt, dt) -> {"AR1", "AR10", "AR100", "ARs", "ARm", "ARl"}` in percent: recall at 1, 10 and
+100 predictions an image, and at 100 for objects up to 32², up to 96² and above 96² pixels; mean over IoU .50:.05:.95,
+-1.0 where nothing of that size is there to be found. All categories of both sides are one. Areas, crowds and errors are
+those of casl.metrics.ap.
+
+Source: pycocotools, `COCOeval.summarize`; Hosang et al., What makes for effective detection proposals?, PAMI 38 (2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from casl.metrics.matching import coco_eval, silence
+from casl.metrics.results import GroundTruth, Result
+
+FIGURES = ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+
+
+def ar_det_a(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
+    """Recall of boxes of objects."""
+    return _average_recall(gt, dt, masks=False)
+
+
+def ar_seg_a(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
+    """Recall of masks of objects."""
+    return _average_recall(gt, dt, masks=True)
+
+
+def ar_e(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
+    """Recall of boxes of entities, things and stuff; as ar_det_a with another ground truth."""
+    return ar_det_a(gt, dt)
+
+
+def ar_e_mask(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
+    """Recall of masks of entities; a prediction's area is its mask's, as in ap_e_mask."""
+    return _average_recall(gt, dt, masks=True, mask_area=True)
+
+
+def _average_recall(gt: GroundTruth, dt: Sequence[Result], masks: bool, mask_area: bool = False) -> dict[str, float]:
+    evaluation = coco_eval(gt, dt, masks, agnostic=True, mask_area=mask_area)
+    with silence():
+        evaluation.evaluate()
+        if not evaluation.params.imgIds:
+            return dict.fromkeys(FIGURES, -1.0)
+        evaluation.accumulate()
+        evaluation.summarize()
+    values = zip(FIGURES, evaluation.stats[6:12], strict=True)
+    return {name: 100.0 * float(value) if value > -1 else -1.0 for name, value in values}
