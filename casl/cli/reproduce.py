@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from casl import catalog
 from casl.cli.from_path import file_digest
 from casl.errors import SpecError, unknown
+from casl.files import json_value
 from casl.runner.store import Store
 from casl.spec.profile import typed
 
@@ -75,7 +75,7 @@ def _run(arguments: Sequence[str]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        table = json.loads(path.read_bytes())
+        table = json_value(path.read_bytes())
         origin = table.get("origin", {})  # of a table that is not one of casl's own
         return {
             **{field: str(table[field]) for field in ("name", "profile", "data")},
