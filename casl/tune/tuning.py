@@ -138,7 +138,7 @@ class Publisher:
     """
 
     def __init__(self, tuning: Tuning, folder: Path, uri: str | None, experiment: str) -> None:
-        self.tuning, self.folder, self.experiment = tuning, folder, experiment
+        self.tuning, self.folder = tuning, folder
         self.mirror = Mirror(tuning.store.root, uri, experiment)
         self.ids: Mapping[int, str] = {}
         self.refused: TrackingError | None = None
@@ -155,7 +155,7 @@ class Publisher:
         if self.refused:
             print(f"MLflow: {self.refused}\n  repeating this command sends the search", file=sys.stderr)
         else:
-            print(f"MLflow: search and {len(self.ids)} trials in experiment {self.experiment!r}")
+            print(f"MLflow: search and {len(self.ids)} trials in experiment {self.mirror.place!r}")
         print("\n".join([*map(str, write_search(found, self.folder, self.ids)), *headlines(found)]))
         if best := verdict(found):
             print(f"To use it, in the profile:  {line_to_paste(found, best.best.value)}")
