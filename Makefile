@@ -39,7 +39,9 @@ help: ## list the targets
 	@echo "           STORE=store  REPORTS=reports  PORT=5000 (of make ui, and of links to it)  PAPER=yes (its numbers beside yours on your data)"
 	@echo "example:   make table4 PROFILE=smoke"
 
-# What is being made says so inside, so that what a killed `make` left is made anew. pip goes on by itself.
+# An environment that is being made says so inside, so that what a killed `make` left is made anew: aside and renamed it
+# would not work, since its scripts name the folder they were made in. pip goes on by itself, but for a package that it was
+# just writing: its list of files, which pip writes last, does not have INSTALLER, and what pip takes it for is removed.
 $(READY): pyproject.toml constraints.txt
 	@"$$PYTHON" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "casl needs Python 3.11 or newer, this is " + sys.version)'
 	@echo "setting up $(VENV): about 6 GB and two minutes, once"
@@ -47,6 +49,7 @@ $(READY): pyproject.toml constraints.txt
 	@if ! [ -x $(BIN)/python ]; then \
 	   mkdir -p $(VENV) && touch $(MAKING) && "$$PYTHON" -m venv $(VENV) && rm $(MAKING); \
 	 elif ! $(BIN)/python -m pip --version > /dev/null 2>&1; then $(BIN)/python -m ensurepip --upgrade; fi
+	@for d in $(VENV)/lib/python*/site-packages/*.dist-info; do grep -qs INSTALLER "$$d/RECORD" || rm -rf "$$d"; done
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev]'
 	@touch $@
 

@@ -6,7 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import sys
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -64,6 +66,39 @@ def write_json(path: Path, value: object) -> None:
     write_atomic(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
 
 
+class JsonError(ValueError):
+    """Text that is JSON by its letters, and yet cannot be taken: its message is one sentence without a full stop."""
+
+
+def json_value(text: bytes | str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        JsonError: nested too deep, a whole number of thousands of digits, one name twice in an object, or more than
+            fits in memory.
+        ValueError: it is no JSON.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except (json.JSONDecodeError, UnicodeDecodeError, JsonError):
+        raise
+    except ValueError:  # all else that json raises is Python's limit for the digits of one number
+        raise JsonError(f"a number in it has more than {sys.get_int_max_str_digits()} digits") from None
+    except RecursionError:
+        raise JsonError("its values are nested too deep") from None
+    except MemoryError:
+        raise JsonError("its values do not fit in the memory of this machine") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Python would keep the last of two values of one name, and say nothing of the others."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise JsonError(f"the name {twice!r:.80} stands in one object twice")
+    return found
+
+
 def read_json(path: Path) -> Any:
     """Parse a JSON file.
 
@@ -71,11 +106,9 @@ def read_json(path: Path) -> Any:
         StoreError: unreadable or damaged; the message names the file.
     """
     try:
-        return json.loads(path.read_text())
+        return json_value(path.read_bytes())
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} is damaged or unreadable ({error}).") from error
-    except RecursionError as error:
-        raise StoreError(f"{path} is damaged or unreadable (its values are nested too deep).") from error
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

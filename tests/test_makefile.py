@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -15,21 +16,37 @@ from casl.report.wording import commands as commands_of
 from tests.report.sample import tabled
 
 ROOT = Path(__file__).resolve().parents[1]
-# Python as far as the set-up needs it: `-m venv` makes an environment without pip first, as the real one does.
+# Python as far as the set-up needs it: `-m venv` makes an environment without pip first, as the real one does, and pip
+# writes the files of a package, then its list of them. At the point that $KILLED names, all of `make` is killed.
 PYTHON = """#!/bin/sh
 here=$(dirname "$0")
+at() { if [ "$KILLED" = "$1" ]; then kill -9 0; fi; }
 case "$*" in
 "-m venv "*)
-    mkdir -p "$3/bin"; cp "$0" "$3/bin/python"
-    [ -z "$KILLED" ] || exit 137
-    touch "$3/bin/pip" ;;
+    at "before anything"
+    mkdir -p "$3/bin"; at "without python"
+    cp "$0" "$3/bin/python"; at "without pip"
+    touch "$3/bin/pip.half"; at "with half of pip"
+    rm "$3/bin/pip.half"; touch "$3/bin/pip"; at "before it is said to be whole" ;;
 "-m ensurepip "*) touch "$here/pip" ;;
-"-m pip --version"*) [ -e "$here/pip" ] || { echo "No module named pip" >&2; exit 1; } ;;
+"-m pip --version"*)
+    at "before pip"
+    [ -e "$here/pip" ] || { echo "No module named pip" >&2; exit 1; } ;;
 "-m pip install "*)
-    [ -e "$here/pip" ] || { echo "No module named pip" >&2; exit 1; }
-    printf '#!/bin/sh\\nprintf "%%s\\\\n" "$@" . >> called\\n' > "$here/casl"; chmod +x "$here/casl" ;;
+    [ -e "$here/pip" ] && [ ! -e "$here/pip.half" ] || { echo "No module named pip" >&2; exit 1; }
+    package="$here/../lib/python3.11/site-packages/casl-1.dist-info"
+    if ! [ -e "$package" ]; then
+        mkdir -p "$package"; at "inside a package"
+        echo "casl-1.dist-info/RECORD,," > "$package/RECORD"; at "before scripts"
+        printf '#!/bin/sh\\nprintf "%%s\\\\n" "$@" . >> called\\n' > "$here/casl"; chmod +x "$here/casl"
+        echo "casl-1.dist-info/INSTALLER,," >> "$package/RECORD"; at "after a package"
+    fi ;;
 esac
 """
+POINTS = (
+    *("before anything", "without python", "without pip", "with half of pip", "before it is said to be whole"),
+    *("before pip", "inside a package", "before scripts", "after a package"),
+)
 
 
 @pytest.fixture
@@ -47,7 +64,8 @@ def project(tmp_path: Path) -> Path:
 def make(project: Path, *words: str, **around: str) -> subprocess.CompletedProcess[str]:
     command = ["make", "PYTHON=./python", *words]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    return subprocess.run(command, cwd=project, env={**clean, **around}, capture_output=True, text=True)
+    around = {**clean, **around}
+    return subprocess.run(command, cwd=project, env=around, capture_output=True, text=True, start_new_session=True)
 
 
 def calls(project: Path) -> list[list[str]]:
@@ -89,12 +107,37 @@ def test_one_command_publishes_and_no_other_does(project: Path) -> None:
     assert all(call[-1] == "--publish" and "3" in call for call in calls(project))
 
 
-def test_a_set_up_that_was_killed_is_made_anew(project: Path) -> None:
-    assert make(project, "setup", KILLED="yes").returncode != 0
-    done = make(project, "setup")
+@pytest.mark.parametrize("point", POINTS)
+def test_a_set_up_that_was_killed_is_mended_by_the_next(project: Path, point: str) -> None:
+    if point == "before pip":  # asked of an environment only that is there already
+        assert make(project, "setup", KILLED="after a package").returncode == -signal.SIGKILL
+    assert make(project, "setup", KILLED=point).returncode == -signal.SIGKILL
+    assert not (project / ".venv/.ready").exists()
+    done = make(project, "doctor")
     assert done.returncode == 0, done.stderr
+    assert calls(project) == [["doctor", "--store", "store"]]
     assert (project / ".venv/.ready").exists() and not (project / ".venv/.making").exists()
     assert not (project / ".venv.left").exists()
+
+
+def test_a_set_up_that_was_killed_while_it_mended_is_mended_by_the_next(project: Path) -> None:
+    (project / ".venv.left/lib").mkdir(parents=True)
+    for folder in (".venv", ".venv/bin"):  # made, and not yet said to be in the making; then without Python
+        (project / folder).mkdir()
+        assert make(project, "setup", KILLED="without python").returncode == -signal.SIGKILL
+        assert not (project / ".venv.left").exists()
+        shutil.rmtree(project / ".venv/bin")
+        (project / ".venv/.making").unlink()
+    assert make(project, "setup").returncode == 0
+
+
+def test_packages_that_are_whole_are_left_as_they_are(project: Path) -> None:
+    assert make(project, "setup").returncode == 0
+    (project / ".venv/.ready").unlink()
+    record = next((project / ".venv").rglob("RECORD"))
+    before = record.stat().st_mtime_ns
+    assert make(project, "setup").returncode == 0
+    assert record.stat().st_mtime_ns == before
 
 
 def test_an_environment_without_pip_gets_it_and_loses_nothing(project: Path) -> None:

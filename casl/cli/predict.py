@@ -56,7 +56,7 @@ def predict_command(options: argparse.Namespace) -> int:
     images = find_images(options.images, out)
     report, bad = _write(options, images.files, out)
     report["left_out"] = {"drawn": images.drawn, "hidden": images.hidden}
-    for sentence in bad:
+    for sentence in (*bad, *(f"warning: {dim}" for dim in report["warnings"])):
         print(sentence, file=sys.stderr)
     if options.json:
         print(json.dumps(report, indent=1))

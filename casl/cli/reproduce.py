@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from casl import catalog
 from casl.cli.from_path import file_digest
 from casl.cli.study import bits_option
 from casl.errors import SpecError, unknown
+from casl.files import json_value
 from casl.runner import bits
 from casl.runner.store import Store
 from casl.spec.profile import typed
@@ -107,7 +107,7 @@ def _run(arguments: Sequence[str]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        table = json.loads(path.read_bytes())
+        table = json_value(path.read_bytes())
         origin = table.get("origin", {})  # of a table that is not one of casl's own
         return {
             **{field: str(table[field]) for field in ("name", "profile", "data")},

@@ -242,7 +242,7 @@ def send(mirror: Mirror, study: Study, plan: Plan, *, always: bool = False) -> i
     except TrackingError as error:
         print(f"MLflow: {error}", file=sys.stderr)
         return None
-    print(f"MLflow: {logged} new runs in experiment {study.experiment!r}; `make ui` or `casl ui` shows them")
+    print(f"MLflow: {logged} new runs in experiment {mirror.place!r}; `make ui` or `casl ui` shows them")
     return int(logged)
 
 
@@ -255,5 +255,5 @@ def sync_command(options: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
         sent = send(mirror, study, study.plan(), always=True)
     if options.json:
-        print(json.dumps({"experiment": study.experiment, "sent": sent}, indent=1))
+        print(json.dumps({"experiment": mirror.place, "sent": sent}, indent=1))
     return 0 if sent is not None else 1

@@ -37,12 +37,12 @@ def image_problems(record: Any, named: bool = True) -> list[str]:
         return ["not an object"]
     problems = _id_problems(record, "id")
     if (named or "file_name" in record) and not _is_file_name(record.get("file_name")):
-        problems.append(f"'file_name' must be a name, is {record.get('file_name')!r}")
+        problems.append(f"'file_name' must be a name, is {record.get('file_name')!r:.80}")
     elif named and (record["file_name"].startswith("/") or ".." in record["file_name"].split("/")):
-        problems.append(f"'file_name' must stay inside the folder of the images, is {record['file_name']!r}")
+        problems.append(f"'file_name' must stay inside the folder of the images, is {record['file_name']!r:.80}")
     for side in ("width", "height"):
         if not is_id(record.get(side)) or not 1 <= record[side] <= MOST_PIXELS:
-            problems.append(f"'{side}' must be a positive integer, is {record.get(side)!r}")
+            problems.append(f"'{side}' must be a positive integer, is {record.get(side)!r:.80}")
     return problems
 
 
@@ -66,7 +66,7 @@ def category_problems(record: Any, named: bool = True, panoptic: bool = False) -
     if not isinstance(record, dict) or not is_id(record.get("id")) or not isinstance(name, str):
         return [f"a category is an object with an integer 'id' and a 'name', this is {record!r:.120}"]
     if panoptic and record.get("isthing") not in (0, 1):
-        return [f"'isthing' must be 0 or 1, is {record.get('isthing')!r}"]
+        return [f"'isthing' must be 0 or 1, is {record.get('isthing')!r:.80}"]
     return []
 
 
@@ -85,7 +85,7 @@ def annotation_problems(record: Any, sizes: Mapping[int, Size], categories: Cont
         problems.append("id is 0, which pycocotools silently counts as never matched; number annotations from 1")
     problems += _box_problems(record.get("bbox"))
     if record.get("iscrowd", 0) not in (0, 1):
-        problems.append(f"'iscrowd' must be 0 or 1, is {record['iscrowd']!r}")
+        problems.append(f"'iscrowd' must be 0 or 1, is {record['iscrowd']!r:.80}")
     problems += _area_problems(record)
     return problems or [*_reference_problems(record, sizes, categories), *_outside(record, sizes)]
 
@@ -112,7 +112,7 @@ def keypoint_problems(record: Mapping[str, Any], count: int | None, found: bool 
         return [f"'keypoints' must be {many} x, y, visibility, ... in one flat list, or absent, is {points!r:.80}"]
     labelled = sum(value > 0 for value in points[2::3])
     if not found and record.get("num_keypoints", labelled) != labelled:
-        return [f"'num_keypoints' is {record['num_keypoints']!r} but {labelled} are labeled"]
+        return [f"'num_keypoints' is {record['num_keypoints']!r:.80} but {labelled} are labeled"]
     return []
 
 
@@ -176,7 +176,7 @@ def panoptic_problems(record: Any, images: Container[int] | None, categories: Co
         return ["a panoptic annotation has 'image_id', 'file_name' and a list 'segments_info'"]
     problems = _id_problems(record, "image_id")
     if not _is_file_name(record.get("file_name")):
-        problems.append(f"'file_name' must be the name of its PNG, is {record.get('file_name')!r}")
+        problems.append(f"'file_name' must be the name of its PNG, is {record.get('file_name')!r:.80}")
     if not problems and images is not None and record["image_id"] not in images:
         problems.append(f"there is no image {record['image_id']}{_known(images)}")
     return problems + segment_problems(record["segments_info"], categories)
@@ -197,7 +197,7 @@ def segment_problems(segments: Iterable[Any], categories: Container[int]) -> lis
         if segment["category_id"] not in categories:
             problems.append(f"{where}: there is no category {segment['category_id']}{_known(categories)}")
         if segment.get("iscrowd", 0) not in (0, 1):
-            problems.append(f"{where}: 'iscrowd' must be 0 or 1, is {segment['iscrowd']!r}")
+            problems.append(f"{where}: 'iscrowd' must be 0 or 1, is {segment['iscrowd']!r:.80}")
         problems += [f"{where}: {problem}" for problem in _area_problems(segment)]
     return problems + [f"{count} segments have id {number}" for number, count in seen.items() if count > 1]
 
@@ -295,7 +295,7 @@ def _box_problems(bbox: Any) -> list[str]:
     if len(values) != 4 or not all(map(is_number, values)):
         return [f"'bbox' must be four finite numbers [x, y, width, height], is {bbox!r:.80}"]
     if values[2] < 0 or values[3] < 0:
-        return [f"bbox {values} has a negative size; it is [x, y, width, height], not two corners"]
+        return [f"bbox {values!s:.80} has a negative size; it is [x, y, width, height], not two corners"]
     return []
 
 
@@ -303,7 +303,7 @@ def _area_problems(record: Mapping[str, Any]) -> list[str]:
     area = record.get("area", 0)
     if is_number(area) and area >= 0:
         return []
-    return [f"'area' must be a finite number of pixels >= 0, or absent, is {area!r}"]
+    return [f"'area' must be a finite number of pixels >= 0, or absent, is {area!r:.80}"]
 
 
 def _reference_problems(
@@ -322,13 +322,13 @@ def _outside(record: Mapping[str, Any], sizes: Mapping[int, Size]) -> list[str]:
     size = sizes.get(record["image_id"])
     if size is None:
         return []
-    (x, y, w, h), (height, width) = record["bbox"], size
+    (x, y, w, h), (height, width) = map(float, record["bbox"]), size  # the sum of two large integers is no float
     over = max(-x, -y, x + w - width, y + h - height)
     if over <= EDGE_TOLERANCE_PX:
         return []
     return [
-        f"box {list(record['bbox'])} (x, y, width, height) reaches {over:g} px outside image {record['image_id']} "
-        f"({_text(size)}); correct it, is it perhaps x1, y1, x2, y2?"
+        f"box {list(record['bbox'])!s:.80} (x, y, width, height) reaches {over:g} px outside "
+        f"image {record['image_id']} ({_text(size)}); correct it, is it perhaps x1, y1, x2, y2?"
     ]
 
 

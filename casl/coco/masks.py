@@ -55,7 +55,7 @@ def segmentation_problem(segmentation: Any, height: int, width: int, whole: bool
         return "'segmentation' is neither a list of polygons nor an RLE with 'size' and 'counts'"
     size, counts = segmentation["size"], segmentation["counts"]
     if not isinstance(size, list | tuple) or list(size) != [height, width]:
-        return f"mask is {size} (height, width) but the image is {[height, width]}"
+        return f"mask is {size!s:.80} (height, width) but the image is {[height, width]}"
     if whole:
         return None
     if not isinstance(counts, list | tuple | str | bytes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from PIL import Image
 
 from casl.errors import DataError
 
+# Pillow refuses images of more than this many pixels by itself, and warns of half as many, which are legal
+MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # all that Pillow raises on damaged files, and on small files that claim to be larger than the memory
 UNREADABLE = (
     *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
@@ -31,8 +35,15 @@ def segment_ids(path: Path) -> NDArray[np.int32]:
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such panoptic PNG.") from error
     except UNREADABLE as error:
-        raise DataError(f"{path}: not a readable PNG ({error}).") from error
+        raise DataError(f"{path}: not a readable PNG ({unreadable(error)}).") from error
     if mode not in ("RGB", "RGBA"):
         raise DataError(f"{path}: a panoptic PNG has 8-bit RGB pixels, this one is {mode}.")
     red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
     return red + 256 * green + 65536 * blue
+
+
+def unreadable(error: BaseException) -> str:
+    """Why an image could not be read: what Pillow says, but of images that are too large."""
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {MOST_PIXELS:,} pixels, the most that are read"
+    return str(error)

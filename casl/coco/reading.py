@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from casl.errors import DataError
+from casl.files import JsonError, json_value
 
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        DataError: the file is missing, cannot be read, or is not JSON (also: cut short).
+        DataError: the file is missing, cannot be read, is not JSON (also: cut short), or cannot be taken as it is: see
+            `casl.files.json_value`.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json_value(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
+    except JsonError as error:
+        raise DataError(f"{path}: {error}.") from error
+    except ValueError as error:
         raise DataError(f"{path}: not JSON ({error}). Is the download complete?") from error
 
 

@@ -47,7 +47,7 @@ def legal_records(
             problems = ["this id is used twice; give every entry its own"]
         if problems:
             named = record.get("id") if isinstance(record, dict) else None
-            where = f"{what} {f'at position {position}' if named is None else named}"
+            where = f"{what} {f'at position {position}' if named is None else named!s:.80}"
             for problem in problems:
                 error(f"{where}: {problem}")
             continue
@@ -132,7 +132,7 @@ def panoptic_records(
         if not problems and record["image_id"] in found:
             problems = ["it is annotated twice; keep one entry"]
         number = record.get("image_id") if isinstance(record, dict) else None
-        where = f"annotation at position {position}" if number is None else f"image {number}"
+        where = f"annotation at position {position}" if number is None else f"image {number!s:.80}"
         for problem in problems:
             error(f"{source}: {where}: {problem}")
         if not problems:

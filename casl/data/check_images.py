@@ -12,11 +12,10 @@ from PIL import Image
 
 from casl.coco.records import Say
 from casl.data.coco import ImageInfo
-from casl.data.image import FULL_RANGE, image_size, read_with_range
+from casl.data.image import dim_values, image_size, read_with_range
 from casl.data.near_names import NearNames
 from casl.errors import DataError
 
-LEAST_LEVELS = 128  # of the 256 grey levels of 8 bit; fewer, and the set uses less than half of its 16-bit range
 SHOWN = 3
 
 
@@ -92,14 +91,9 @@ class ImageFiles:
         deep = [file.highest for file in files if file is not None and file.highest is not None]
         if not deep:
             return {}
-        highest = max(deep)
-        levels = (highest >> 8) + 1
-        values = f"{len(deep)} images of '{split}' have 16-bit values that go to {highest} of {FULL_RANGE}"
-        if 0 < highest < 256:
-            self.error(f"{values}: nothing is left of them in 8 bit; scale the values to the full range")
-        elif levels < LEAST_LEVELS:
-            self.warn(f"{values}, of which {levels} of 256 grey levels are left; scale the values to the full range")
-        return {"images": len(deep), "highest_value": highest}
+        if dim := dim_values(deep, f" of '{split}'"):
+            self.warn(dim)
+        return {"images": len(deep), "highest_value": max(deep)}
 
     def say_unlisted(self, folders: Iterable[Path], listed: Iterable[Path]) -> None:
         """Warn of image files in the folders of a set that no annotation file lists."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -9,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
-from casl.coco.pngs import UNREADABLE
+from casl.coco.pngs import UNREADABLE, unreadable
 from casl.errors import DataError
 
 FULL_RANGE = 0xFFFF  # of 16 bit
+TWELVE_BIT = 1 << 12
+LEAST_LEVELS = 128  # of the 256 grey levels of 8 bit; fewer, and a set uses less than half of its 16-bit range
 ORIENTATION_TAG, TIFF_WIDTH, TIFF_LENGTH = 0x0112, 0x0100, 0x0101
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -38,8 +41,9 @@ def read_image(path: Path | BinaryIO) -> NDArray[np.uint8]:
         (H, W, 3) uint8 RGB, rotated and mirrored as the EXIF orientation says. The array is writable and contiguous.
 
     Raises:
-        DataError: the file is missing, truncated, not an image, too large (more than 179 million pixels), or holds
-            numbers that have no 8-bit meaning: floats, or 16-bit grey values that are all below 256 and not all 0.
+        DataError: the file is missing, truncated, not an image, too large (more than 178,956,970 pixels), or holds
+            numbers that have no 8-bit meaning: floats, 16-bit grey values that are all below 256 and not all 0, or
+            16-bit colours that are all below 256.
     """
     return read_with_range(path)[0]
 
@@ -51,14 +55,31 @@ def read_with_range(path: Path | BinaryIO) -> tuple[NDArray[np.uint8], int | Non
     """
     try:
         with Image.open(path) as image:
-            deep = any("16" in str(tile[3]) for tile in image.tile)  # how Pillow unpacks it, said before it is loaded
+            deep = image.mode.startswith("I") or any(_is_deep(tile[3]) for tile in image.tile)  # tiles go with loading
             image.load()  # turns TIFF files itself, and only then finds what PNG files have behind their pixels
             turn = UPRIGHT.get(_as_orientation(image.getexif().get(ORIENTATION_TAG)))
             rgb = _rgb(image)
             pixels = np.array(rgb if turn is None else rgb.transpose(turn), order="C")
-            return pixels, _highest(image, pixels, deep)
+            return pixels, _highest(image, pixels) if deep else None
     except UNREADABLE as error:
         raise DataError(_complaint(path if isinstance(path, Path) else Path("image"), error)) from error
+
+
+def dim_values(highest: Sequence[int], whose: str = "") -> str:
+    """What 8 bit leave of 16-bit files that use little of their range; empty if enough.
+
+    Args:
+        highest: the largest value in each of several files that are seen together.
+        whose: where they are, for the sentence: " of 'labeled'".
+    """
+    most = max(highest, default=0)
+    levels, dim = (most >> 8) + 1, sum(0 < value < TWELVE_BIT for value in highest)
+    if most > 0 and levels < LEAST_LEVELS:
+        said = f"{len(highest)} images{whose} have 16-bit values that go to {most} of {FULL_RANGE}"
+        return f"{said}, of which {levels} of 256 grey levels are left; scale the values to the full range"
+    said = f"{dim} of {len(highest)} images{whose} with 16-bit values stay below {TWELVE_BIT} of {FULL_RANGE}"
+    mostly = 2 * dim > len(highest)  # a few dark images among bright ones are as they should be
+    return f"{said}, of which at most 16 of 256 grey levels are left; scale all images alike" if mostly else ""
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -90,6 +111,12 @@ def _as_orientation(value: object) -> int:
     return value if isinstance(value, int) else 1
 
 
+def _is_deep(unpacked: object) -> bool:
+    """Whether a file has 16-bit values, from how Pillow unpacks it: a mode such as "RGB;16B", alone or in front."""
+    mode = unpacked[0] if isinstance(unpacked, tuple) and unpacked else unpacked
+    return isinstance(mode, str) and ";16" in mode
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # I;16 and its byte orders; I is how older Pillow opens a 16-bit PNG
         return _high_byte(image).convert("RGB")
@@ -113,13 +140,19 @@ def _high_byte(image: Image.Image) -> Image.Image:
     return Image.fromarray((values >> 8).astype(np.uint8))
 
 
-def _highest(image: Image.Image, pixels: NDArray[np.uint8], deep: bool) -> int | None:
+def _highest(image: Image.Image, pixels: NDArray[np.uint8]) -> int:
     if image.mode.startswith("I"):
         return int(np.asarray(image).max())
-    return (int(pixels.max()) << 8) + 255 if deep else None
+    if not pixels.any():  # its low bytes are not to be had
+        raise ValueError(
+            f"its 16-bit colours are all below 256 of {FULL_RANGE}, so that nothing is left of them in 8 bit; "
+            "scale the values to the full range, or write the file with 8 bit"
+        )
+    return (int(pixels.max()) << 8) + 255
 
 
 def _complaint(path: Path, error: BaseException) -> str:
     if isinstance(error, FileNotFoundError):
         return f"{path}: no such image. Restore the file or remove its entry from the annotations."
-    return f"{path}: not a readable image ({error}). Replace the file or remove its entry from the annotations."
+    why = f"{path}: not a readable image ({unreadable(error)})"
+    return f"{why}. Replace the file or remove its entry from the annotations."

@@ -33,7 +33,7 @@ from casl.coco.runs import are_whole
 from casl.data.coco import CocoSplit, ImageInfo
 from casl.data.label_shards import LabelShards, Shard, damaged, packed
 from casl.errors import DataError
-from casl.files import write_atomic
+from casl.files import json_value, write_atomic
 
 INDEX = "labels.json"
 FORMAT = 2
@@ -313,7 +313,7 @@ def _whole(rows: Sequence[tuple[ImageInfo, Prediction]]) -> bool:
 def _read_index(folder: Path) -> dict[str, Any]:
     path = folder / INDEX
     try:
-        index = json.loads(path.read_bytes())
+        index = json_value(path.read_bytes())
         version = int(index["format"])
         if version > FORMAT:
             raise DataError(f"{path}: format {version} is newer than this casl reads ({FORMAT}). Update casl.")

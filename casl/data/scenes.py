@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from casl.coco.reading import read_object
 from casl.data.scene_paint import DIFFICULTY, Difficulty, categories_of, paint_scene, plan_scene
 from casl.data.scene_records import Json, Records, collect, panoptic_colours
 from casl.data.scene_shapes import FIGURE, FLIP_PAIRS, KEYPOINTS, SHAPES, SKELETON, THINGS, ThingClass
@@ -185,5 +186,5 @@ def _write_json(path: Path, content: Json) -> None:
 
 def _list_files(root: Path, lists: dict[str, list[str]]) -> None:
     path = root / "splits.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known = read_object(path) if path.exists() else {}
     _write_json(path, known | lists)

@@ -6,7 +6,6 @@ that only quote the paper have a status of their own and count neither as measur
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from casl.errors import SpecError, unknown
+from casl.files import json_value
 from casl.report.images import Covariance, covariance
 from casl.report.significance import UNDEFINED
 from casl.spec.ablation import Ablation, Cell, Origin
@@ -307,7 +307,7 @@ def _repetition(cell: Cell, stage: Evaluate, runs: Mapping[str, Run], run_ids: M
 def read_draws(folder: Path) -> tuple[float, ...]:
     """The draws of an evaluation, percent; empty where it has none, as of a metric without a bootstrap."""
     try:
-        values = json.loads((folder / DRAWS).read_bytes())
+        values = json_value((folder / DRAWS).read_bytes())
         return tuple(float(value) for value in values)
     except (OSError, ValueError, TypeError):  # absent, or damaged, which `casl store verify` names
         return ()

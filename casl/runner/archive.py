@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from casl.errors import StoreError
-from casl.files import disk_errors, read_json, sha256, sync_folder, write_json
+from casl.files import disk_errors, json_value, read_json, sha256, sync_folder, write_json
 from casl.runner.foreign import MANIFEST, TOTAL_BYTES, BoundedFile, Members, Verdict, judge
 from casl.runner.provenance import SOURCES
 from casl.runner.record import RESULT
@@ -191,8 +191,8 @@ def _check_manifest(tar: tarfile.TarFile, archive: Path, members: Members) -> No
     file = tar.extractfile(members.manifest(tar.next()))
     assert file is not None  # a regular file
     try:
-        schema = json.loads(file.read())["schema"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        schema = json_value(file.read())["schema"]
+    except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{archive}: {MANIFEST} is damaged ({type(error).__name__}).") from error
     if schema != SCHEMA:
         raise StoreError(f"{archive} has layout {schema!r:.40}, this version of casl knows {SCHEMA}; update casl.")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import re
 import tarfile
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from casl.errors import SpecError, StoreError
-from casl.files import sha256
+from casl.files import JsonError, json_value, sha256
 from casl.runner.provenance import SOURCES
 from casl.runner.record import RESULT, problem_of
 from casl.spec.freeze import thaw, types
@@ -131,12 +130,12 @@ def judge(folders: Mapping[str, Path], others: Mapping[str, Record]) -> Verdict:
     verdict = Verdict()
     for name, folder in folders.items():
         try:
-            record = json.loads((folder / RESULT).read_bytes())
+            record = json_value((folder / RESULT).read_bytes())
+        except JsonError as error:
+            verdict.forged[name] = f"its record is none: {error}"
+            continue
         except (OSError, ValueError) as error:
             verdict.damaged[name] = f"its record cannot be read ({error})"
-            continue
-        except RecursionError:
-            verdict.forged[name] = "the values of its record are nested too deep"
             continue
         if problem := problem_of(record):
             verdict.forged[name] = f"its record is none: {problem}"

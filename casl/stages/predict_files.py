@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from casl.data.image import dim_values
 from casl.errors import DataError
 from casl.files import write_json
 from casl.stages.predict import Detector
@@ -25,7 +26,8 @@ def write(detector: Detector, images: Sequence[Path], out: Path, threshold: floa
     """Find, draw and write.
 
     Returns:
-        What was found in each image, as JSON values, and a sentence for each image that could not be read.
+        What was found in each image, as JSON values, with a warning where 8 bit leave little of 16-bit images; and a
+        sentence for each image that could not be read.
     """
     said: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
@@ -51,7 +53,9 @@ def write(detector: Detector, images: Sequence[Path], out: Path, threshold: floa
         named = [o | {"category": categories[o["category_id"]]} for o in objects]
         said.append({"file": str(path), "picture": str(picture), "objects": named})
     _write_records(out, results, infos, categories, segments, detector)
-    return {"model": detector.stage.name, "threshold": threshold, "out": str(out), "images": said}, bad
+    dim = dim_values([IMAGES.deep[path] for path in images if path in IMAGES.deep])
+    about = {"model": detector.stage.name, "threshold": threshold, "out": str(out), "warnings": [dim] * bool(dim)}
+    return {**about, "images": said}, bad
 
 
 def _free_names(images: Sequence[Path]) -> list[str]:

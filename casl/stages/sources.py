@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from casl.data.coco import CocoSplit, load_split, sample
 from casl.data.digest import digest
-from casl.data.image import read_image
+from casl.data.image import read_with_range
 from casl.data.layout import SplitFiles, find_splits
 from casl.data.pseudo import read_pseudo_labels
 from casl.errors import DataError
@@ -88,18 +88,24 @@ def open_pseudo_labels(stage: Warmup, ctx: Context) -> CocoSplit:
 
 
 class ImageCache:
-    """Decoded images, kept up to a number of bytes, so that none is decoded twice without need."""
+    """Decoded images, kept up to a number of bytes, so that none is decoded twice without need.
+
+    deep: the largest value of each 16-bit file that was read.
+    """
 
     def __init__(self, limit_bytes: int = 1 << 30) -> None:
         self.limit_bytes = limit_bytes
         self._held = 0
+        self.deep: dict[Path, int] = {}
         self._images: dict[Path, NDArray[np.uint8]] = {}
 
     def read(self, path: Path) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB; the caller must not write into it."""
         image = self._images.get(path)
         if image is None:
-            image = read_image(path)
+            image, highest = read_with_range(path)
+            if highest is not None:
+                self.deep[path] = highest
             if self._held + image.nbytes <= self.limit_bytes:
                 self._images[path] = image
                 self._held += image.nbytes

@@ -15,6 +15,7 @@ from pathlib import Path
 from casl.files import recalled, write_json
 from casl.tracking.address import Address
 from casl.tracking.experiment import Listed
+from casl.tracking.owner import has_id, own_name
 from casl.tracking.server import default_uri, identity
 
 
@@ -59,6 +60,7 @@ class Index:
     """The files in which one store remembers one MLflow. Reading them does not open MLflow."""
 
     def __init__(self, store: Path, uri: str | None) -> None:
+        self.store = store
         self.uri = uri.rstrip("/") if uri else default_uri(store)
         self.folder = store.resolve() / "mlflow" / hashlib.sha256(self.uri.encode()).hexdigest()[:16]
 
@@ -95,8 +97,10 @@ class Index:
                 yield known
 
     def named(self, experiment: str) -> Experiment | None:
-        """The experiment of a name; None if this store was never sent there."""
-        return next((known for known in self.experiments() if known.experiment == experiment), None)
+        """The experiment that is asked for by a name, or by that name is this store's own; None if never sent there."""
+        known = {one.experiment: one for one in self.experiments()}
+        own = own_name(experiment, self.store) if has_id(self.store) else experiment
+        return known.get(own) or known.get(experiment)
 
     def write_experiment(self, known: Experiment) -> None:
         """Remember an experiment."""

@@ -49,12 +49,18 @@ class Mirror:
         Args:
             store: folder of the store.
             uri: http(s) address of a server, or a database; default an SQLite file in the store.
-            experiment: where new runs go; made if missing.
+            experiment: where new runs go; made if missing. See `place`.
         """
         self.store = store.resolve()
         self.known = Index(store, uri)
         self.uri, self.index = self.known.uri, self.known.folder
         self.experiment = experiment
+
+    @property
+    def place(self) -> str:
+        """Name of the experiment that has the runs: as asked, or this store's own where another has that name."""
+        here = self.known.named(self.experiment)
+        return here.experiment if here else self.experiment
 
     def run_id(self, name: str) -> str | None:
         """MLflow's id of a stage's run; None if it is not there yet. Reads one small file, opens nothing."""
@@ -234,7 +240,7 @@ class Mirror:
         """Bring description and models of an experiment up to date. ended: what models may be made of."""
         entries = self.known.entries(experiment_id)
         known = self.known.experiment(experiment_id)
-        known = known or Experiment(self.experiment, experiment_id, identity(self.uri) or "")
+        known = known or Experiment(self._name_of(experiment_id, writer), experiment_id, identity(self.uri) or "")
         before = dataclasses.asdict(known)
         self._register(known, entries, ended, writer)
         tags = {NOTE_TAG: description(experiment_id, listed(entries), _models(known))}
@@ -245,6 +251,11 @@ class Mirror:
             known.tags = tags
         if dataclasses.asdict(known) != before:
             self.known.write_experiment(known)
+
+    def _name_of(self, experiment_id: str, writer: Callable[[], Writer]) -> str:
+        opened = writer()
+        with tracking_errors(self.uri, self.store):
+            return opened.name_of(experiment_id)
 
     def _register(
         self, known: Experiment, entries: Mapping[str, Entry], ended: Ended, writer: Callable[[], Writer]

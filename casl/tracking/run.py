@@ -15,13 +15,13 @@ from casl.errors import TrackingError
 from casl.spec.run import Run
 from casl.spec.stage import DataUse
 from casl.tracking.experiment import NOTE_TAG
+from casl.tracking.owner import OWNER, own_name, store_id
 from casl.tracking.text import ARTIFACTS, PICTURES, Sheet, legal
 from casl.tracking.usage import SYSTEM
 
 CHUNK = 1000  # metric points a call, and
 PARAMS = 100  # parameters a call: MLflow's limits
 CONTENT = "casl.content"
-STORE = "casl.store"
 _EXPERIMENT_TAGS = {"casl.mirror": "yes", "mlflow.experimentKind": "custom_model_development"}
 
 Point = tuple[str, float, int]
@@ -30,14 +30,20 @@ Point = tuple[str, float, int]
 class Writer:
     """Writes runs through one MlflowClient.
 
-    artifacts: where a new experiment keeps files; None leaves it to the server. store: whose runs these are, since
-    several stores may share a server.
+    experiment: where runs go. Where another store has one of that name they go to one of their own, whose name has
+    the first digits of this store's id behind it. artifacts: where a new experiment keeps files; None leaves it to the
+    server. store: whose runs these are, since several stores may share a server.
     """
 
     def __init__(self, client: Any, experiment: str, artifacts: str | None, store: Path) -> None:
         self.client = client
-        self.store = store
-        self.experiment_id = _experiment(client, experiment, artifacts)
+        self.owner = store_id(store)
+        mine = _experiment(client, experiment, artifacts, self.owner)
+        self.experiment_id = mine or _experiment(client, own_name(experiment, store), artifacts, self.owner)
+
+    def name_of(self, experiment_id: str) -> str:
+        """The name of an experiment."""
+        return str(self.client.get_experiment(experiment_id).name)
 
     def adopt(self, run: Run, content: str) -> tuple[str, str] | None:
         """Find a run that an interrupted sync wrote and could not remember, and delete what is half written.
@@ -49,7 +55,7 @@ class Writer:
         experiments = self.client.search_experiments(filter_string="tags.`casl.mirror` = 'yes'")
         found = self.client.search_runs(
             [e.experiment_id for e in experiments],
-            filter_string=f"tags.`casl.name` = '{run.name}' and tags.`{STORE}` = '{quoted(self.store)}'",
+            filter_string=f"tags.`casl.name` = '{run.name}' and tags.`{OWNER}` = '{self.owner}'",
         )
         whole = [r for r in found if r.info.status != "RUNNING" and r.data.tags.get(CONTENT) == content]
         for other in found:
@@ -65,7 +71,7 @@ class Writer:
         """
         start = _milliseconds(run.started)
         end = start + round(1000 * run.seconds) if start is not None else None
-        tags = {**sheet.tags, STORE: quoted(self.store), CONTENT: content}
+        tags = {**sheet.tags, OWNER: self.owner, CONTENT: content}
         made = self.client.create_run(self.experiment_id, start_time=start, tags=tags, run_name=sheet.title)
         run_id: str = made.info.run_id
         points, damage = read_curves(run.folder / "curves.csv")
@@ -184,22 +190,28 @@ def _points(names: list[str], line: str) -> list[Point]:
     return [(name, float(text), int(step)) for name, text in pairs if text and math.isfinite(float(text))]
 
 
-def _experiment(client: Any, name: str, artifacts: str | None) -> str:
-    """Id of the experiment, made or brought back from MLflow's trash if need be."""
+def _experiment(client: Any, name: str, artifacts: str | None, owner: str) -> str:
+    """Id of a store's experiment, made or brought back from MLflow's trash if need be; empty if another store has it.
+
+    One that no store has, as a person may have made it, is taken.
+    """
     from mlflow.exceptions import MlflowException
 
+    tags = {**_EXPERIMENT_TAGS, OWNER: owner}
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=artifacts, tags=_EXPERIMENT_TAGS))
+            return str(client.create_experiment(name, artifact_location=artifacts, tags=tags))
         except MlflowException:
             found = client.get_experiment_by_name(name)  # another store's sync was faster
             if found is None:
                 raise
+    if found.tags.get(OWNER, owner) != owner:
+        return ""
     _check_place(found)
     if found.lifecycle_stage != "active":
         client.restore_experiment(found.experiment_id)
-    for tag, value in _EXPERIMENT_TAGS.items():
+    for tag, value in tags.items():
         if found.tags.get(tag) != value:
             client.set_experiment_tag(found.experiment_id, tag, value)
     return str(found.experiment_id)
@@ -214,11 +226,6 @@ def _check_place(experiment: Any) -> None:
             f"MLflow keeps files of experiment {experiment.name!r} in {folder}, which is gone: was a store moved?\n"
             "  name another database with --mlflow, or delete this one: `casl sync` logs every result again."
         )
-
-
-def quoted(store: Path) -> str:
-    """A folder as it stands in tags and in filters, where a quote would end the string."""
-    return str(store).replace("'", "%27")
 
 
 def _milliseconds(moment: str) -> int | None:

@@ -259,8 +259,9 @@ def ui_command(store: Path, uri: str | None, port: int) -> tuple[list[str], dict
         store: the store's folder. uri: None, or the database that `Mirror` was given.
 
     Returns:
-        Arguments of the process, and variables to add to its environment: one worker and no job execution, a quarter
-        of the memory and start-up time of MLflow's defaults.
+        Arguments of the process, and variables to add to its environment: the database, whose address may hold a
+        password, while anybody on a machine may read the arguments of its processes; one worker and no job execution,
+        a quarter of the memory and start-up time of MLflow's defaults.
 
     Raises:
         TrackingError: uri is a server already, or the database cannot be made.
@@ -272,9 +273,9 @@ def ui_command(store: Path, uri: str | None, port: int) -> tuple[list[str], dict
     if where.startswith(SQLITE) and not database(where).exists():
         with quiet_mlflow(), tracking_errors(where, store):
             make_database(where, artifacts)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", where]
-    command += ["--artifacts-destination", artifacts.as_uri(), "--host", HOST, "--port", str(port)]
-    return [*command, "--workers", "1"], {**_QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [sys.executable, "-m", "mlflow", "server", "--artifacts-destination", artifacts.as_uri()]
+    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
+    return command, {**_QUIET, "MLFLOW_BACKEND_STORE_URI": where, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def default_uri(store: Path) -> str:

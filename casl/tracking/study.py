@@ -19,7 +19,8 @@ from casl.spec.search import PROXY, Search, Trial, spoken
 from casl.tracking.address import run_page
 from casl.tracking.home import settle
 from casl.tracking.mirror import Mirror
-from casl.tracking.run import STORE, Writer
+from casl.tracking.owner import OWNER
+from casl.tracking.run import Writer
 from casl.tracking.server import (
     artifact_root,
     exclusive,
@@ -59,7 +60,7 @@ def sync_search(mirror: Mirror, search: Search, note: str = "") -> dict[int, str
             client = open_client(mirror.uri, artifact_root(mirror.store))
             artifacts = None if mirror.uri.startswith("http") else artifact_root(mirror.store).as_uri()
             writer = Writer(client, mirror.experiment, artifacts, mirror.store)
-            return _Runs(client, writer.experiment_id, mirror, search).sync(note)
+            return _Runs(writer, mirror, search).sync(note)
     except OSError as error:
         raise TrackingError(unreachable(mirror.uri, mirror.store, str(error))) from error
 
@@ -67,9 +68,9 @@ def sync_search(mirror: Mirror, search: Search, note: str = "") -> dict[int, str
 class _Runs:
     """The runs of one search."""
 
-    def __init__(self, client: Any, experiment: str, mirror: Mirror, search: Search) -> None:
-        self.client, self.experiment, self.mirror, self.search = client, experiment, mirror, search
-        self.store = str(mirror.store).replace("'", "%27")
+    def __init__(self, writer: Writer, mirror: Mirror, search: Search) -> None:
+        self.client, self.experiment, self.mirror, self.search = writer.client, writer.experiment_id, mirror, search
+        self.owner = writer.owner
 
     def sync(self, note: str) -> dict[int, str]:
         known = self._known()
@@ -84,7 +85,7 @@ class _Runs:
 
     def _known(self) -> dict[str, list[Any]]:
         """Runs of this search by trial."""
-        which = f"tags.`{STUDY}` = '{self._name()}' and tags.`{STORE}` = '{self.store}'"
+        which = f"tags.`{STUDY}` = '{self._name()}' and tags.`{OWNER}` = '{self.owner}'"
         found: dict[str, list[Any]] = {}
         page: Any = None
         while page is None or page.token:
@@ -102,7 +103,7 @@ class _Runs:
         return {
             STUDY: self._name(),
             TRIAL: trial,
-            STORE: self.store,
+            OWNER: self.owner,
             "casl.kind": "search" if trial == WHOLE else "trial",
         }
 

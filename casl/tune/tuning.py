@@ -139,7 +139,7 @@ class Publisher:
     """
 
     def __init__(self, tuning: Tuning, folder: Path, uri: str | None, experiment: str, pages: str) -> None:
-        self.tuning, self.folder, self.experiment, self.pages = tuning, folder, experiment, pages
+        self.tuning, self.folder, self.pages = tuning, folder, pages
         self.mirror = Mirror(tuning.store.root, uri, experiment)
         self.ids: Mapping[int, str] = {}
         self.refused: TrackingError | None = None
@@ -156,7 +156,7 @@ class Publisher:
         if self.refused:
             print(f"MLflow: {self.refused}\n  repeating this command sends the search", file=sys.stderr)
         else:
-            print(f"MLflow: search and {len(self.ids)} trials in experiment {self.experiment!r}")
+            print(f"MLflow: search and {len(self.ids)} trials in experiment {self.mirror.place!r}")
         written = write_search(found, self.folder, self.ids if self.pages else {}, self.pages)
         print("\n".join([*map(str, written), *headlines(found)]))
         if best := verdict(found):

@@ -142,9 +142,3 @@ def test_letters_that_the_terminal_lacks_are_escaped(tmp_path: Path) -> None:
     asked = ["plan", "table10", "--profile", "smoke", "--data", "münzen"]
     out, said = casl(asked, tmp_path, PYTHONIOENCODING="ascii").communicate(timeout=60)
     assert "m\\xfcnzen" in out and said.isascii() and "Traceback" not in said
-
-
-def test_a_file_that_is_nested_without_end_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "table4.json").write_text("[" * 100_000)
-    assert main(["reproduce", str(tmp_path / "table4.json"), "row", "column"]) == 2
-    assert "nested too deeply" in capsys.readouterr().err

@@ -58,6 +58,35 @@ def test_it_answers_when_it_gives_its_address_and_sigterm_ends_all_of_it(tmp_pat
     assert not any(map(alive, started))
 
 
+def test_no_command_line_has_the_password_of_a_database(tmp_path: Path) -> None:
+    address = "postgresql://ada:engine-42@127.0.0.1:1/none"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "casl", "ui", "--port", str(free_port()), "--store", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "MLFLOW_TRACKING_URI": address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines: set[str] = set()
+    told = False
+    while process.poll() is None:
+        for pid in children(process.pid):
+            lines.add(of_process(pid, "cmdline"))
+            told = told or address in of_process(pid, "environ")
+        time.sleep(0.02)
+    assert told and any("mlflow" in line for line in lines), "the server was started, and told where its data are"
+    assert not any("engine-42" in line for line in lines)
+    assert process.stdout and process.returncode == 2
+    assert "engine-42" not in process.stdout.read()
+
+
+def of_process(pid: int, file: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{file}").read_bytes().decode()
+    except OSError:  # it has just ended
+        return ""
+
+
 def children(pid: int) -> list[int]:
     """All processes below one, as /proc has them."""
     found = []

@@ -19,6 +19,7 @@ from casl.spec import Evaluate, Finetune, Folder, Labeler, Model, PseudoLabel, S
 from casl.spec.freeze import freeze
 from casl.spec.kinds import Train
 from casl.stages.predict import names_of
+from tests.data.deep import write_deep
 from tests.tracking.shelf import LABELED, RECIPE, VAL, untrained
 
 SMALL: dict[str, Any] = {"backbone": "resnet_nano", "channels": 16, "mask_channels": 16}
@@ -133,6 +134,19 @@ def test_a_folder_is_taken_with_all_its_images_and_a_bad_one_is_named(
     assert predict(store, photo.parent, name) == 1
     assert "broken.png" in capsys.readouterr().err
     assert {p.name for p in (store.parent / "out").glob("*.png")} == {"photo.png", "photo_2.png"}
+
+
+def test_little_that_is_left_of_16_bit_is_said(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = keep(store, training())
+    (tmp_path / "deep").mkdir()
+    for n, suffix in enumerate(("png", "tif")):
+        write_deep(tmp_path / "deep" / f"{n}.{suffix}", 64, 48, 4095)
+    assert predict(store, tmp_path / "deep", name) == 0
+    said = capsys.readouterr().err
+    assert "warning: 2 images have 16-bit values that go to 4095 of 65535, of which 16 of 256 grey levels" in said
+    write_deep(tmp_path / "eight.png", 64, 48, 255, colour=True)
+    assert predict(store, tmp_path / "eight.png", name) == 1
+    assert "eight.png is left out" in (said := capsys.readouterr().err) and "nothing is left of them in 8 bit" in said
 
 
 def test_pictures_that_predict_drew_are_never_its_input(

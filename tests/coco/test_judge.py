@@ -99,6 +99,21 @@ def test_every_problem_of_an_annotation_is_one_sentence(change: Json, problems: 
     assert annotation_problems(BOX | change, SIZES, CLASSES) == problems
 
 
+@pytest.mark.parametrize("value", [10**4000, -(10**4000), 17 * 10**307, "x" * 9000, [[[1] * 900]] * 9])
+@pytest.mark.parametrize("field", ["id", "image_id", "category_id", "iscrowd", "area", "bbox", "x", "width"])
+def test_a_problem_is_short_whatever_the_value(field: str, value: object) -> None:
+    sides = {"x": [value, 3, value, 6], "width": [20, 3, value, value]}
+    change = {"bbox": sides[field]} if field in sides else {field: value}
+    problems = annotation_problems(BOX | change, SIZES, CLASSES)
+    assert (problems or field == "area") and all(len(problem) < 250 for problem in problems)
+
+
+@pytest.mark.parametrize("field", ["width", "height", "file_name"])
+def test_a_problem_of_an_image_is_short_whatever_the_value(field: str) -> None:
+    (problem,) = image_problems({"id": 1, "file_name": "a.png", "width": 8, "height": 8} | {field: [10**4000] * 9})
+    assert len(problem) < 150
+
+
 def test_an_annotation_that_is_no_object_is_one_problem() -> None:
     assert annotation_problems([1], SIZES, CLASSES) == ["not an object"]
 

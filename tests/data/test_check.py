@@ -17,6 +17,7 @@ from PIL import Image
 from casl.data.check import Report, check, check_split
 from casl.data.layout import SplitFiles, find_splits
 from casl.errors import DataError
+from tests.data.deep import write_deep
 from tests.data.tiny import CATEGORIES, HEIGHT, REAL, WIDTH, cat, edit, needs_real, write_json, write_set
 
 Change = Callable[[dict[str, Any]], object]
@@ -435,25 +436,7 @@ def test_points_outside_the_image_are_warned_of(tmp_path: Path) -> None:
 
 
 def sixteen_bit(root: Path, name: str, highest: int, colour: bool = False) -> None:
-    ramp = np.linspace(0, highest, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH).astype(np.uint16)
-    path = root / "images" / name
-    if colour:
-        write_png(path, ramp)
-    else:
-        Image.fromarray(ramp).save(path)
-
-
-def write_png(path: Path, ramp: np.ndarray[Any, np.dtype[np.uint16]]) -> None:
-    """A 16-bit colour PNG, which Pillow reads and does not write."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    rows = np.repeat(ramp[..., None], 3, axis=2).astype(">u2")
-    raw = b"".join(b"\0" + row.tobytes() for row in rows)
-    header = struct.pack(">IIBBBBB", WIDTH, HEIGHT, 16, 2, 0, 0, 0)
-    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(raw)), chunk(b"IEND", b"")
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    write_deep(root / "images" / name, WIDTH, HEIGHT, highest, colour)
 
 
 @pytest.mark.parametrize("colour", [False, True])
@@ -481,11 +464,30 @@ def test_a_dark_16_bit_image_among_bright_ones_is_legal(tmp_path: Path) -> None:
     assert check(tmp_path).warnings == []
 
 
+def test_a_bright_16_bit_image_hides_no_dark_ones(tmp_path: Path) -> None:
+    more = [{"id": n, "file_name": f"{n}.png", "width": WIDTH, "height": HEIGHT} for n in (5, 6)]
+    edit(write_set(tmp_path), "unlabeled", lambda data: data["images"].extend(more))
+    for name, highest in (("c.png", 0xFFFF), ("5.png", 4095), ("6.png", 900)):
+        sixteen_bit(tmp_path, name, highest)
+    (warning,) = check(tmp_path).warnings
+    assert "2 of 3 images of 'unlabeled' with 16-bit values stay below 4096 of 65535" in warning
+
+
 def test_mostly_crowds_are_warned_of_with_the_way_out(tmp_path: Path) -> None:
     crowds = [cat(n, 1) | {"iscrowd": 1} for n in (2, 3)]
     edit(write_set(tmp_path), "instances_labeled", lambda data: data.update(annotations=[cat(1, 1), *crowds]))
     assert any("2 of 3 annotations are crowds (iscrowd 1)" in line for line in check(tmp_path).warnings)
     assert not any("crowds" in line for line in check(tmp_path, crowds_are_objects=True).warnings)
+
+
+def test_a_damaged_mask_is_an_error_also_where_no_mask_is_used(tmp_path: Path) -> None:
+    plain = {name: value for name, value in cat(2, 1).items() if name != "segmentation"}
+    damaged = cat(3, 1) | {"segmentation": {"size": [HEIGHT, WIDTH], "counts": [1, 2, 3]}}
+    edit(write_set(tmp_path), "instances_labeled", lambda data: data.update(annotations=[cat(1, 1), plain, damaged]))
+    report = check(tmp_path)
+    assert any("1 of 3 annotations have no mask, so no mask is used" in warning for warning in report.warnings)
+    (error,) = report.errors
+    assert error.startswith("annotations/instances_labeled.json: annotation 3: RLE runs cover 6 pixels")
 
 
 def test_an_image_bomb_is_a_sentence(tmp_path: Path) -> None:
@@ -496,4 +498,4 @@ def test_an_image_bomb_is_a_sentence(tmp_path: Path) -> None:
     path.write_bytes(content)
     for decode in (True, False):
         error = error_of(tmp_path, decode=decode)
-        assert "d.png: not a readable image (Image size (3600000000 pixels) exceeds limit" in error
+        assert "d.png: not a readable image (it has more than 178,956,970 pixels, the most that are" in error

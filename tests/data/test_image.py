@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from casl.data.image import image_size, read_image
+from casl.data.image import dim_values, image_size, read_image, read_with_range
 from casl.errors import DataError
+from tests.data.deep import write_deep
 
 ORANGE = (240, 120, 30)
 
@@ -115,3 +118,57 @@ def test_numbers_without_an_8_bit_meaning_are_rejected(tmp_path: Path, mode: str
     Image.new(mode, (2, 2), colour).save(tmp_path / "height.tif")
     with pytest.raises(DataError, match=reason):
         read_image(tmp_path / "height.tif")
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize(("bits", "levels"), [(10, 4), (12, 16), (14, 64), (16, 256)])
+def test_bits_that_are_left_of_16_are_known(tmp_path: Path, bits: int, levels: int, suffix: str, colour: bool) -> None:
+    path = tmp_path / f"deep.{suffix}"
+    write_deep(path, 64, 48, (1 << bits) - 1, colour)
+    pixels, highest = read_with_range(path)
+    assert highest == (1 << bits) - 1 and len(np.unique(pixels)) == levels
+    said = dim_values([highest], " of 'val'")
+    lost = f"1 images of 'val' have 16-bit values that go to {highest} of 65535, of which {levels} of 256 grey levels"
+    assert said == "" if bits == 16 else said.startswith(lost)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_eight_bits_in_16_are_never_black_in_silence(tmp_path: Path, suffix: str, colour: bool) -> None:
+    path = tmp_path / f"deep.{suffix}"
+    write_deep(path, 64, 48, 255, colour)
+    with pytest.raises(DataError, match=r"deep\.\w+: not a readable image .*nothing is left of them in 8 bit"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
+def test_a_black_image_of_8_bit_is_not_taken_for_one_of_16(tmp_path: Path, compression: str | None) -> None:
+    for width in (16, 160, 1600):  # numbers that stand beside the mode where Pillow says how to unpack it
+        path = tmp_path / f"{width}.tif"
+        Image.new("RGB", (width, 16)).save(path, compression=compression)
+        assert read_with_range(path)[1] is None
+
+
+BOMB = """
+import sys
+from pathlib import Path
+from casl.data.image import image_size, read_image
+from casl.coco.pngs import segment_ids
+side = int(sys.argv[2])
+assert image_size(Path(sys.argv[1])) == (side, side)
+assert read_image(Path(sys.argv[1])).shape == (side, side, 3)
+segment_ids(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("side", [9_500, 13_400])
+def test_large_images_are_read_in_silence_and_larger_ones_refused_in_our_words(tmp_path: Path, side: int) -> None:
+    path = tmp_path / "large.png"
+    Image.new("1", (side, side)).save(path)
+    words = [sys.executable, "-W", "error", "-c", BOMB, str(path), str(side)]
+    said = subprocess.run(words, capture_output=True, text=True).stderr
+    assert "Warning" not in said
+    limit = "large.png: not a readable image (it has more than 178,956,970 pixels, the most that are read)"
+    assert (limit in said) == (side > 13_377)
+    assert ("a panoptic PNG has 8-bit RGB pixels" in said) == (side < 13_377)

@@ -17,6 +17,7 @@ from casl.spec import Evaluate, Finetune, Model
 from casl.spec.run import Run, Use
 from casl.tracking.mirror import Mirror
 from casl.tracking.models import fetch
+from casl.tracking.owner import STORE_ID
 from casl.tracking.server import make_database, quiet_mlflow
 from tests.tracking.shelf import LABELED, RECIPE, VAL, Shelf, untrained
 
@@ -95,7 +96,9 @@ def test_a_better_cell_takes_the_alias_over_and_nothing_is_registered_twice(
     synced: tuple[Shelf, Mirror, dict[str, list[Use]]], tmp_path: Path
 ) -> None:
     original, first, uses = synced
-    shutil.copytree(original.root, tmp_path / "store", ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
+    shutil.copytree(
+        original.root, tmp_path / "store", ignore=shutil.ignore_patterns("mlflow*", "mlartifacts", STORE_ID)
+    )
     shelf = Shelf(tmp_path / "store")
     shelf.runs = {n: replace(r, folder=tmp_path / "store/stages" / n) for n, r in original.runs.items()}
     shutil.copy(original.root / "mlflow.db", shelf.root / "mlflow.db")

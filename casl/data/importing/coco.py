@@ -66,7 +66,7 @@ def read_file(
     for record in section(data, "annotations", path):
         number: Any = record.get("image_id") if isinstance(record, dict) else None
         if not is_id(number) or number not in known:
-            raise DataError(f"{path}: annotation {_name(record)}: there is no image {number!r} in this file.")
+            raise DataError(f"{path}: annotation {_name(record)}: there is no image {number!r:.80} in this file.")
         groups.setdefault(int(number), []).append(record)
     for image in images:
         file = folder.image(image.get("file_name"), path)
@@ -84,14 +84,15 @@ def _categories(data: Json, path: Path, left_out: Counter[str]) -> dict[int, str
     for record in records:
         for problem in category_problems(record):
             raise DataError(f"{path}: {problem}.")
-    used = {record.get("category_id") for record in section(data, "annotations", path) if isinstance(record, dict)}
-    parents = {record.get("supercategory") for record in records}
+    annotations = [record for record in section(data, "annotations", path) if isinstance(record, dict)]
+    used = {number for record in annotations if is_id(number := record.get("category_id"))}
+    parents = {parent for record in records if isinstance(parent := record.get("supercategory"), str)}
     found: dict[int, str] = {}
     for record in records:
         if record["id"] not in used and record["name"] in parents and record.get("supercategory") == "none":
             left_out["categories that only name the others' group"] += 1
         elif record["id"] in found or record["name"] in found.values():
-            raise DataError(f"{path}: two categories have the id {record['id']} or the name {record['name']!r}.")
+            raise DataError(f"{path}: two categories have the id {record['id']} or the name {record['name']!r:.80}.")
         else:
             found[record["id"]] = record["name"]
     return found
@@ -103,7 +104,7 @@ def _stated(image: Mapping[str, Any], path: Path) -> tuple[int, int] | None:
     if sides == (None, None):
         return None
     if not all(is_id(side) and 0 < side <= 1_000_000 for side in sides):
-        raise DataError(f"{path}: image {image['id']}: width and height must be positive integers, are {sides}.")
+        raise DataError(f"{path}: image {image['id']}: width and height must be positive integers, are {sides!s:.80}.")
     return int(sides[0]), int(sides[1])
 
 
@@ -149,4 +150,4 @@ def _bbox(record: Json, size: tuple[int, int]) -> Sequence[float] | None:
 
 
 def _name(record: Any) -> str:
-    return str(record.get("id", "without id")) if isinstance(record, dict) else f"{record!r:.40}"
+    return f"{record.get('id', 'without id')!s:.80}" if isinstance(record, dict) else f"{record!r:.40}"

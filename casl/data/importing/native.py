@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from casl.coco.judge import mask_problems
 from casl.coco.masks import has_mask, to_rle
 from casl.data.coco import CocoSplit, load_split
 from casl.data.importing.source import Picture, Shape, Source
@@ -45,6 +46,8 @@ def _pictures(split: CocoSplit, word: str) -> list[Picture]:
         shapes = []
         for record in split.annotations[i]:
             where = f"{split.source}: annotation {record['id']}"
+            for problem in mask_problems(record, (image.height, image.width)):
+                raise DataError(f"{where}: {problem}")
             x, y, w, h = (float(side) for side in record["bbox"])
             mask = record["segmentation"] if has_mask(record) else None
             rle = to_rle(mask, image.height, image.width) if isinstance(mask, dict) else None

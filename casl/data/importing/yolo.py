@@ -97,11 +97,29 @@ def _settings(folder: Folder) -> dict[str, Any]:
             raise DataError(f"{files[0]}: has YAML aliases, which are not read; write the values out.")
     try:
         settings = yaml.safe_load(text)
+        twice = _named_twice(yaml.compose(text, Loader=yaml.SafeLoader))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise DataError(f"{files[0]}: not YAML ({' '.join(str(error).split())}).") from error
+    if twice:
+        raise DataError(f"{files[0]}: {twice!r:.80} stands twice; keep one of them.")
     if not isinstance(settings, dict):
         raise DataError(f"{files[0]}: wanted 'names: [...]' and the like, holds a {type(settings).__name__}.")
     return {**settings, "file": files[0]}
+
+
+def _named_twice(node: Any) -> str:
+    """A name with two values below a node of YAML, of which the last would be read; empty if there is none."""
+    waiting = [node]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, yaml.SequenceNode):
+            waiting += here.value
+        elif isinstance(here, yaml.MappingNode):
+            names = Counter(name.value for name, _ in here.value if isinstance(name, yaml.ScalarNode))
+            if twice := next((name for name, count in names.items() if count > 1), None):
+                return str(twice)
+            waiting += [value for _, value in here.value]
+    return ""
 
 
 def _tokens(text: str, path: Path) -> list[Any]:

@@ -262,6 +262,17 @@ def test_crowds_of_a_set_become_objects_of_the_next_when_asked(tmp_path: Path) -
         assert check(out).counts["labeled"]["crowds"] == count
 
 
+@pytest.mark.parametrize("mask", [{"a": 1}, {"size": [1, 1], "counts": [1]}, [["1", 2, 3, 4, 5, 6]], "polygon"])
+def test_an_illegal_mask_of_a_set_is_named(tmp_path: Path, mask: object) -> None:
+    source = linked(tmp_path)
+    path = source / "annotations" / "instances_val.json"
+    data = json.loads(path.read_text())
+    data["annotations"][0]["segmentation"] = mask
+    path.write_text(json.dumps(data))
+    with pytest.raises(DataError, match=rf"instances_val\.json: annotation {data['annotations'][0]['id']}: "):
+        read_set(source)
+
+
 def test_the_protocol_needs_a_val_split(tmp_path: Path) -> None:
     source = linked(tmp_path)
     (source / "annotations" / "instances_val.json").unlink()

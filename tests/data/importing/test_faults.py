@@ -134,6 +134,9 @@ def test_a_wrong_data_yaml_is_named(text: str, says: str, tmp_path: Path) -> Non
         (lambda d: d["annotations"][0].update(bbox=[2, 3, -1, 4]), r"annotation 1: bbox .* has a negative size"),
         (lambda d: d["images"][0].update(file_name="gone.jpg"), r"no image 'gone\.jpg'|unknown image 'gone\.jpg'"),
         (lambda d: d["images"][1].update(id=1), r"two have one"),
+        (lambda d: d["annotations"][0].update(category_id=[[1]]), r"annotation 1: 'category_id' must be an integer"),
+        (lambda d: d["annotations"][0].update(image_id=-(10**4000)), r"there is no image -1\S{1,79} in this file"),
+        (lambda d: d["images"][0].update(width=10**4000), r"must be positive integers, are \S{1,80}\."),
         (lambda d: d["categories"][1].update(name="cat"), r"two categories have the id 2 or the name 'cat'"),
         (lambda d: d["images"][0].update(width=0), r"image 1: width and height must be positive integers"),
         (lambda d: d.pop("annotations"), r"'annotations' is missing or not a list"),
@@ -145,6 +148,12 @@ def test_a_wrong_coco_record_is_named(change: Callable[[Any], object], says: str
     edited(source / "annotations" / "instances_default.json", change)
     with pytest.raises(DataError, match=rf"instances_default\.json: .*?(?:{says})"):
         make(source)
+
+
+def test_a_group_of_categories_that_is_no_name_means_nothing(tmp_path: Path) -> None:
+    source = exports.cvat(exports.boxes(4), tmp_path / "src")
+    edited(source / "annotations" / "instances_default.json", lambda d: d["categories"][0].update(supercategory=[[1]]))
+    assert make(source)["classes"] == ["cat", "cow", "dog"]
 
 
 def test_crowds_of_cvats_brush_become_objects_when_asked(tmp_path: Path) -> None:
