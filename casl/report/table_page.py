@@ -139,7 +139,7 @@ def _entry(table: Table, at: list[int], top: set[int], gained: Mapping[int, Gain
     cells = [table.cells[i] for i in at]
     text = _together([mark(i) for i in at])
     if gains_here := [gained[i].ours for i in at if i in gained]:
-        return (text, f" ({', '.join(number(g.mean if g else None, signed=True) for g in gains_here)})")
+        return (text, f" ({', '.join(number(g.value if g else None, signed=True) for g in gains_here)})")
     if all(c.paper is None or c.status == PUBLISHED for c in cells):
         return text
     paper = together([number(c.paper) for c in cells])

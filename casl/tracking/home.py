@@ -15,7 +15,7 @@ from pathlib import Path
 
 from casl.errors import TrackingError
 from casl.tracking.index import Index
-from casl.tracking.run import quoted
+from casl.tracking.owner import OWNER, copied_id
 from casl.tracking.server import (
     ARTIFACTS,
     PATIENCE_S,
@@ -55,7 +55,7 @@ def settle(store: Path, uri: str) -> bool:
             if (before := _made_in(path)) in (None, here):
                 return False  # another process did it meanwhile
             _bring_memory(before, store)
-            _rewrite(path, before, here)
+            _rewrite(path, before, here, copied_id(store, before))
     except (sqlite3.Error, OSError) as error:
         if is_damaged(path):
             return False  # which opening it tells, with what to remove
@@ -86,8 +86,11 @@ def _bring_memory(before: Path, store: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _rewrite(path: Path, before: Path, here: Path) -> None:
-    """Put the new folder in the place of the old one wherever the database names a file, all of it or nothing."""
+def _rewrite(path: Path, before: Path, here: Path, ids: tuple[str, str] | None) -> None:
+    """Put the new folder in the place of the old one wherever the database names a file, all of it or nothing.
+
+    ids: of the store that this is a copy of, and its own; None where the store is the same.
+    """
     with closing(sqlite3.connect(path, timeout=PATIENCE_S, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         for table, column in _columns(connection):
@@ -96,9 +99,8 @@ def _rewrite(path: Path, before: Path, here: Path) -> None:
                     f'UPDATE "{table}" SET "{column}" = ? || substr("{column}", ?) WHERE substr("{column}", 1, ?) = ?',
                     (new, len(old) + 1, len(old) + 1, f"{old}/"),
                 )
-        connection.execute(
-            "UPDATE tags SET value = ? WHERE key = 'casl.store' AND value = ?", (quoted(here), quoted(before))
-        )
+        for table in ("tags", "experiment_tags") if ids else ():
+            connection.execute(f"UPDATE {table} SET value = ? WHERE key = ? AND value = ?", (ids[1], OWNER, ids[0]))
         connection.execute(
             "UPDATE tags SET value = replace(value, ?, ?) WHERE key = 'mlflow.note.content'", (f"{before}/", f"{here}/")
         )

@@ -1,6 +1,7 @@
 """Whose runs these are: several stores may send to one server, and none may take another's results for its own.
 
-<store>/store-id     32 digits, made at the first sync; they stay with the store wherever it is moved
+<store>/store-id     32 digits, made at the first sync; they stay with the store wherever it is moved, and a copy with
+                     MLflow's database in it gets its own
 """
 
 from __future__ import annotations
@@ -44,6 +45,21 @@ def store_id(store: Path) -> str:
             "  remove it: results are then logged once more, in experiments of their own."
         )
     return known
+
+
+def copied_id(store: Path, original: Path) -> tuple[str, str] | None:
+    """Give a copy an id of its own.
+
+    Returns:
+        The original's id and the copy's; None if the original is gone, since then the store has moved.
+    """
+    if not (has_id(store) and has_id(original)):
+        return None
+    before, own = store_id(original), store_id(store)
+    if own == before:
+        own = uuid.uuid4().hex
+        write_atomic(store / STORE_ID, f"{own}\n".encode())
+    return before, own  # also when an earlier call was killed before it could use them
 
 
 def has_id(store: Path) -> bool:

@@ -36,11 +36,7 @@ def test_seeds_of_a_labeler_are_together_and_labelers_apart() -> None:
     assert found[0].values["precision", "0.3"] == (10.0, 20.0)
     assert found[0].values["AP", ""] == (11.0, 21.0)
     written = markdown.write(page(found, small=True))
-    heads, lines = (
-        line.split(" | ")
-        for line in written.splitlines()
-        if "| labeler |" in line or "± 7.1" in line
-    )
+    heads, lines = (line.split(" | ") for line in written.splitlines() if "| labeler |" in line or "± 7.1" in line)
     assert (heads[2:5], lines[2:5]) == (["AP", "AP75", "precision, δ 0.1"], ["16.0 ± 7.1", "17.0 ± 7.1", "15.0 ± 7.1"])
     assert "± is the sample standard deviation over seeds" in written
 
