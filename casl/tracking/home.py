@@ -99,8 +99,9 @@ def _rewrite(path: Path, before: Path, here: Path, ids: tuple[str, str] | None) 
                     f'UPDATE "{table}" SET "{column}" = ? || substr("{column}", ?) WHERE substr("{column}", 1, ?) = ?',
                     (new, len(old) + 1, len(old) + 1, f"{old}/"),
                 )
-        for table in ("tags", "experiment_tags") if ids else ():
-            connection.execute(f"UPDATE {table} SET value = ? WHERE key = ? AND value = ?", (ids[1], OWNER, ids[0]))
+        if ids:
+            for table in ("tags", "experiment_tags"):
+                connection.execute(f"UPDATE {table} SET value = ? WHERE key = ? AND value = ?", (ids[1], OWNER, ids[0]))
         connection.execute(
             "UPDATE tags SET value = replace(value, ?, ?) WHERE key = 'mlflow.note.content'", (f"{before}/", f"{here}/")
         )
