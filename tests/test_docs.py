@@ -15,9 +15,9 @@ from casl.cli import parser
 from casl.errors import DataError, SpecError
 from casl.report.additive import Estimate
 from casl.report.claims import Verdict
-from casl.report.from_json import read_table
 from casl.report.layout import gains
 from casl.report.significance import LEVEL
+from casl.report.stored import read_table
 from casl.report.summary import judged, judged_claim, long, placed, short
 from casl.runner.plan import make_plan
 from casl.runner.store import Store

@@ -1,4 +1,7 @@
-"""Tables read back from the JSON files of a folder of reports, so that a page over all of them agrees with each."""
+"""Tables read back from the JSON files of a folder of reports, so that a page over all of them agrees with each.
+
+The draws over images of an evaluation are in the store and in no report; a table's JSON has their covariance.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
-from casl.errors import CaslError, StoreError
+from casl.errors import CaslError, DataError, StoreError
 from casl.files import read_json_object
 from casl.report.table import Repetition, Table, TableCell, read_draws
 from casl.spec.ablation import Origin
@@ -18,9 +21,11 @@ CLAIMS = "claims.json"  # which follows from the tables
 _JOINED = ("cells", "origin")  # fields of Table that are objects of their own
 
 
-def stored_tables(
-    folder: Path, stage_folder: Callable[[str], Path], run_id: Callable[[str], str | None]
-) -> tuple[list[Table], list[str]]:
+DrawsOf = Callable[[str], tuple[float, ...]]  # by the name of an evaluation
+RunId = Callable[[str], str | None]  # by the name of a stage
+
+
+def stored_tables(folder: Path, stage_folder: Callable[[str], Path], run_id: RunId) -> tuple[list[Table], list[str]]:
     """Every table that a folder of reports holds, those of casl first and in order, and what could not be read.
 
     Args:
@@ -33,12 +38,49 @@ def stored_tables(
     tables, unread = [], []
     for path, record in _records(folder):
         try:
-            tables.append(_table(record, stage_folder, run_id))
+            tables.append(_table(record, lambda name: read_draws(stage_folder(name)), run_id))
         except (CaslError, KeyError, TypeError, ValueError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             unread.append(f"{path} cannot be read ({reason}); `casl report` of that table writes it anew")
     known = {name: n for n, name in enumerate(catalog.ABLATIONS)}
     return sorted(tables, key=lambda t: (known.get(t.name, len(known)), t.name)), unread
+
+
+def read_table(path: Path) -> Table:
+    """A table from its JSON alone, without draws over images and links to runs.
+
+    Raises:
+        DataError: the file cannot be read, or lacks what a table has.
+    """
+    record = read_report(path)
+    try:
+        return _table(record, lambda _: (), lambda _: None)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is no table of casl ({error!r}); `casl report` writes it") from error
+
+
+def read_tables(folder: Path) -> list[Table]:
+    """The paper's tables in a folder of reports, by number.
+
+    Raises:
+        DataError: there are none, or one cannot be read.
+    """
+    paths = sorted(folder.glob("table*.json"), key=lambda path: (len(path.stem), path.stem))
+    if not paths:
+        raise DataError(f"{folder} has no table*.json; `casl report all` writes them")
+    return [read_table(path) for path in paths]
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """The content of a JSON report.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return read_json_object(path)
+    except StoreError as error:
+        raise DataError(f"{path} cannot be read: {error}; `casl report all` writes it") from error
 
 
 def fingerprint(folder: Path) -> str:
@@ -60,21 +102,21 @@ def _records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             yield path, record
 
 
-def _table(record: Mapping[str, Any], folder: Callable[[str], Path], run_id: Callable[[str], str | None]) -> Table:
+def _table(record: Mapping[str, Any], draws: DrawsOf, run_id: RunId) -> Table:
     fields = [f.name for f in dataclasses.fields(Table) if f.name not in _JOINED]
     return Table(
         **{name: _frozen(record[name]) for name in fields},
-        cells=tuple(_cell(cell, folder, run_id) for cell in record["cells"]),
+        cells=tuple(_cell(cell, draws, run_id) for cell in record["cells"]),
         origin=Origin(**record["origin"]) if "origin" in record else None,
     )
 
 
-def _cell(record: Mapping[str, Any], folder: Callable[[str], Path], run_id: Callable[[str], str | None]) -> TableCell:
+def _cell(record: Mapping[str, Any], draws: DrawsOf, run_id: RunId) -> TableCell:
     drawn = catalog.row("metric", record["metric"]).headline == record["figure"]
     repetitions = []
     for one in record["repetitions"]:
-        draws = read_draws(folder(one["name"])) if drawn and one["value"] is not None else ()
-        repetitions.append(Repetition(**{**one, "mlflow_run_id": run_id(one["name"]), "draws": draws}))
+        own = draws(one["name"]) if drawn and one["value"] is not None else ()
+        repetitions.append(Repetition(**{**one, "mlflow_run_id": run_id(one["name"]), "draws": own}))
     fields = [f.name for f in dataclasses.fields(TableCell) if f.name not in ("repetitions", "mlflow_run_id")]
     return TableCell(
         **{name: _frozen(record[name]) for name in fields},

@@ -19,10 +19,10 @@ from casl.report.blocks import Block, Bullets, Heading, Marked, Paragraph, Rows,
 from casl.report.claims import Verdict, judge
 from casl.report.claims_page import counted
 from casl.report.evidence import Evidence, Trend
-from casl.report.from_json import read_json, read_table, read_tables
 from casl.report.labels import FIGURES
 from casl.report.layout import Gain, gains, positions
 from casl.report.significance import LEVEL, TEST
+from casl.report.stored import read_report, read_table, read_tables
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.wording import legend, number, plus_minus, spread, tested
 from casl.spec.claim import MARGIN, Term
@@ -94,7 +94,7 @@ def long(folder: Path) -> str:
         suspects = read_table(reasons)
         parts += [Heading("Suspects, taken away one at a time"), _pairs(suspects), _legend([suspects])]
     if (labels := folder / "labels.json").is_file():
-        parts += [Heading("Quality of pseudo labels"), _labels(read_json(labels)["labels"])]
+        parts += [Heading("Quality of pseudo labels"), _labels(read_report(labels)["labels"])]
     for other in sorted(folder.parent.glob(f"{folder.name}-*")):
         tables = read_tables(other)
         parts += [Heading(f"Real images: {tables[0].data}"), *(part for table in tables for part in _gains(table))]

@@ -18,11 +18,11 @@ from casl.report import html, markdown
 from casl.report.claims import VERDICTS, Verdict, judge
 from casl.report.claims_page import page, to_json
 from casl.report.evidence import trend_weights
-from casl.report.from_json import read_table
 from casl.report.images import covariance
 from casl.report.layout import gains
 from casl.report.render import to_json as table_json
 from casl.report.render import write_table
+from casl.report.stored import read_table
 from casl.report.table import Repetition, Table, build_table
 from casl.report.wording import gained
 from casl.spec.claim import Claim, Gap, Place, highest, rising

@@ -20,10 +20,10 @@ from PIL import Image
 
 from casl.errors import DataError, StoreError
 from casl.report.figure import picture
-from casl.report.from_json import read_table
 from casl.report.images import covariance
 from casl.report.latex import escape, to_latex
 from casl.report.render import to_csv, to_json, write_table
+from casl.report.stored import read_table
 from casl.report.table import Table
 from casl.report.table_page import to_html, to_markdown
 from casl.report.wording import best, missing, number, ours
