@@ -20,6 +20,7 @@ from casl.spec.run import Use
 from casl.tracking.home import settle
 from casl.tracking.mirror import Mirror
 from casl.tracking.models import fetch
+from casl.tracking.owner import OWNER, store_id
 from casl.tracking.server import default_uri, make_database, quiet_mlflow, ui_command
 from tests.tracking.shelf import FINETUNE, LABELED, LABELER, VAL, Shelf
 from tests.tracking.test_mirror import PNG, _await, closed_port
@@ -110,9 +111,10 @@ def test_what_is_logged_goes_into_the_store_at_hand_and_nothing_is_logged_twice(
     assert {n: mirror.run_id(n) for n in ids} == ids, "so that links to runs still lead to them"
     assert (contents(original) == before) if way is copy else not original.exists()
     assert all(place.is_relative_to(root.resolve()) for place in places(root)) and len(places(root)) > 6
+    assert way is not copy or store_id(root) != store_id(original), "two stores, as a shared server sees them"
     for name, picture in ((VAL.name, "a.png"), (LABELER.name, "new.png")):
         run = client(root).get_run(mirror.run_id(name))
-        assert run.data.tags["casl.store"] == str(root).replace("'", "%27")
+        assert run.data.tags[OWNER] == store_id(root)
         assert str(root) in run.data.tags["mlflow.note.content"]
         assert [f.path for f in client(root).list_artifacts(run.info.run_id, "pictures")] == [f"pictures/{picture}"]
         assert (Path(unquote(urlsplit(run.info.artifact_uri).path)) / "pictures" / picture).read_bytes() == PNG
@@ -158,7 +160,7 @@ def test_what_another_store_keeps_in_this_database_stays_there(original: Path, t
     root = move(original)
     assert settle(root, default_uri(root))
     run = client(root).search_runs([client(root).get_experiment_by_name("of another store").experiment_id])[0]
-    assert run.data.tags["casl.store"] == str(other.root)
+    assert run.data.tags[OWNER] == store_id(other.root)
     assert Path(urlsplit(run.info.artifact_uri).path).is_relative_to(other.root)
 
 
