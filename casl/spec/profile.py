@@ -19,12 +19,25 @@ from casl.spec.stage import Stage
 # whose frameworks Tables 2 and 10 are made of -> what begins the names of its detectors in the catalog
 PROVIDERS = {"torchvision": "", "detectron2": "d2_"}
 YES = "yes"  # value of an option that has none on the command line
+# Optimiser -> how its learning rate follows the size of the batch: name of the rule, and power of the ratio of sizes.
+# SGD: Goyal et al. 2017. AdamW divides the gradient by its size, which is that of its noise, and noise falls with the
+# root: Malladi et al. 2022. (detectron2 and mmdetection scale in proportion whatever the optimiser is.)
+BATCH_RULES = {"adamw": ("square root", 0.5), "sgd": ("linear", 1.0)}
 SMALLEST = 32  # short side of an image, px; all are padded to multiples of it
 
 
 def typed(options: Iterable[tuple[str, str]]) -> list[str]:
     """What a command changed, as words of a command line."""
     return [word for option, value in options for word in (f"--{option}", value) if word != YES]
+
+
+def _batch_rule(optimizer: str) -> tuple[str, float]:
+    if optimizer not in BATCH_RULES:
+        raise SpecError(
+            f"no rule is known for the learning rate of {optimizer!r} in batches of another size; there is one for "
+            f"{' and '.join(BATCH_RULES)}.\n  set batch and lr in the profile's recipes instead."
+        )
+    return BATCH_RULES[optimizer]
 
 
 @dataclass(frozen=True)
@@ -130,12 +143,12 @@ class Profile:
         return 12 * training.iters / self.iters_1x_on(training.data)
 
     def with_batch(self, batch: int) -> Profile:
-        """The same epochs in batches of another size: rates in proportion to it, iterations and ramp-up inversely.
+        """The same epochs in batches of another size: iterations and ramp-up in inverse proportion to it, rates by the
+        optimiser's rule in BATCH_RULES. Weight decay, momentum and betas stay.
 
         Raises:
-            SpecError: the batch is not positive, or so large that 1x would have no iteration.
-
-        Source: Goyal et al. 2017; detectron2's DefaultTrainer.auto_scale_workers does the same for any optimiser.
+            SpecError: the batch is not positive, or so large that 1x would have no iteration; or no rule is known for
+                an optimiser.
         """
         had = self.warmup_recipe.batch
         if batch < 1 or round(self.iters_1x * had / batch) < 1:
@@ -144,13 +157,18 @@ class Profile:
             return self
         scale = batch / had
 
+        def rate(lr: float, optimizer: str) -> float:
+            return lr * float(scale ** _batch_rule(optimizer)[1])
+
         def scaled(values: Mapping[str, Any]) -> dict[str, Any]:
-            lr = {"lr": values["lr"] * scale} if "lr" in values else {}
+            optimizer = values.get("optimizer", self.warmup_recipe.optimizer)
+            lr = {"lr": rate(values["lr"], optimizer)} if "lr" in values else {}
             ramp = {"ramp_iters": round(values["ramp_iters"] / scale)} if "ramp_iters" in values else {}
             return {**values, **lr, **ramp}
 
         def recipe(of: Recipe) -> Recipe:
-            return replace(of, batch=batch, lr=of.lr * scale, ramp_iters=round(of.ramp_iters / scale))
+            lr = rate(of.lr, of.optimizer)
+            return replace(of, batch=batch, lr=lr, ramp_iters=round(of.ramp_iters / scale))
 
         return replace(
             self,
@@ -161,8 +179,15 @@ class Profile:
         )._changed(
             "batch-size",
             str(batch),
-            f"batches of {batch} images, not {had}: learning rates x {scale:g}, as many epochs",
+            f"batches of {batch} images, not {had}, as many epochs; learning rates {self._rates_at(scale)}",
         )
+
+    def _rates_at(self, scale: float) -> str:
+        """What becomes of the rates in batches `scale` times as large, in words."""
+        used = [self.warmup_recipe.optimizer, self.finetune_recipe.optimizer]
+        used += [values["optimizer"] for values in self.recipes.values() if "optimizer" in values]
+        rules = {optimizer: _batch_rule(optimizer) for optimizer in used}
+        return ", ".join(f"x {scale**power:g} ({rule} rule, {name})" for name, (rule, power) in rules.items())
 
     def with_rule(self, rule: str) -> Profile:
         """The same profile with the learning rate dropping by another rule of spec.schedule.times."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ablations.profiles import GPU, MINI, PAPER
+from casl.catalog import OPTIMIZERS
 from casl.errors import SpecError
 from casl.spec import labeler, warmup, warmup_on_truth
 from casl.spec.schedule import factor_at
@@ -46,10 +49,31 @@ def test_a_larger_batch_keeps_the_epochs_and_scales_rates() -> None:
     large = PAPER.with_batch(64)
     stage, r101 = labeler(large), labeler(large, backbone="resnet101")
     assert stage.recipe.batch * stage.iters == 16 * 270_000
-    assert (stage.recipe.lr, stage.recipe.ramp_iters) == (4e-4, 375)
-    assert (r101.recipe.lr, r101.recipe.ramp_iters, r101.recipe.batch) == (0.04, 375, 64)
+    assert (r101.recipe.ramp_iters, r101.recipe.batch) == (375, 64)
+    assert stage.recipe.ramp_iters == 375
     assert large.epochs(stage) == pytest.approx(36)
-    assert "batches of 64 images, not 16" in large.notes[-1]
+
+
+def test_rates_follow_the_batch_by_the_rule_of_their_optimiser_and_the_note_names_it() -> None:
+    """Goyal et al. 2017: SGD in proportion. Malladi et al. 2022: AdamW by the square root."""
+    large = PAPER.with_batch(64)
+    assert labeler(large).recipe.lr == pytest.approx(1e-4 * 2)
+    assert labeler(large, backbone="resnet101").recipe.lr == pytest.approx(0.01 * 4)
+    assert large.notes[-1] == (
+        "batches of 64 images, not 16, as many epochs; "
+        "learning rates x 2 (square root rule, adamw), x 4 (linear rule, sgd)"
+    )
+    small = MINI.with_batch(4)
+    assert labeler(small).recipe.lr == pytest.approx(MINI.warmup_recipe.lr / 2)
+    assert small.notes[-1].endswith("learning rates x 0.5 (square root rule, adamw)")
+
+
+def test_an_optimiser_without_a_rule_for_batches_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OPTIMIZERS, "lion", "elsewhere:lion")
+    other = replace(MINI, warmup_recipe=replace(MINI.warmup_recipe, optimizer="lion"))
+    assert other.with_batch(16) is other
+    with pytest.raises(SpecError, match=r"no rule .* 'lion' .* adamw and sgd.*\n.*set batch and lr"):
+        other.with_batch(32)
 
 
 def test_the_batch_and_rule_that_a_profile_has_change_no_key() -> None:
