@@ -141,6 +141,7 @@ class Pretrain(Stage):
     """
 
     of_method: ClassVar[bool] = False
+    VERSION: ClassVar[int] = 2
 
     backbone: str
     data: Stage

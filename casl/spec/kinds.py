@@ -154,7 +154,6 @@ class PseudoLabel(Predict):
     are counted as in the data that the labeler learned from.
     """
 
-    VERSION: ClassVar[int] = 2
     plural: ClassVar[str] = "Pseudo labels"
     about: ClassVar[str] = "with precision and recall, where the truth is known"
 
@@ -246,7 +245,6 @@ class Evaluate(Predict):
     Boxes of entities are counted as in `data`.
     """
 
-    VERSION: ClassVar[int] = 2
     measures: ClassVar[bool] = True
 
     model: Train

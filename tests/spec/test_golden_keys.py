@@ -52,13 +52,13 @@ EVALUATE = Evaluate(model=FINETUNE, data=FOLDER, labels="entities", metric="ap_e
 
 GOLDEN = [
     (SCENES, "25da1575dd80c04e4d14fed038ea61c60e718e238c84a212e7fc47eca3a745ef"),
-    (FOLDER, "1bb0ba6a187ed8685e5653a8c6093138336fc2d7709c4042ce590115924baf31"),
-    (PRETRAIN, "31dde948dda6d86a11352a9cf433f8c93db6af06d3b8d65ed34f85c03f7eba21"),
-    (LABELER, "02d6a0b28a37e2ce656e38b3131150b6cb0695e61d0532e5e685f0aef953a2af"),
-    (PSEUDO, "c9ebea263f47642288b14422fa4ea2423d2e4395759595ffa00d171f4a067863"),
-    (WARMUP, "71b34457977af2cb87b9c3e0b8c3c5f5095019df814c79c75b098767c0b186fe"),
-    (FINETUNE, "a0b5f78d77faa135f460bfec0bbe0a290695cbfc07d11dafe6bf124bd8c2ad8a"),
-    (EVALUATE, "e85f933dd966946353af687d30024a72640c28b1e2b64d613169585c40306ad8"),
+    (FOLDER, "82d11834b05255e924b62bfc218ecca57f84e539f51f4c7db985caffe49d0e2c"),
+    (PRETRAIN, "7710a547a7cd34abd5380376402904ad07d5b9a5bc31ee28fccda1f0b520e66a"),
+    (LABELER, "d3688c8e3ef65ce9033cde30a4c16119b7182b18ed709e4c4a03ea636a6c95f3"),
+    (PSEUDO, "e249a6dadebd4da5f1c63fed1954de728bbafad52c851b5ffe941e6bacd13784"),
+    (WARMUP, "389ab5c6a1032ebfdf4326aa281414d3a4c9c511b31a27aea92d919d100bfb4c"),
+    (FINETUNE, "634e7f8a8edb585cfc1249eef126c54e5daae5adddb4f8882722682d497d83ad"),
+    (EVALUATE, "6ea11351887fd7bbaf1a16897c49f4370b61f2a882a2c520b39260c99fb0c5be"),
 ]
 
 
@@ -69,7 +69,7 @@ def test_a_key_stays_what_it_was(stage: Stage, key: str) -> None:
 
 def test_a_family_stays_what_it_was() -> None:
     """Stores name folders by it; it is the key of the same training of one iteration."""
-    assert WARMUP.family == "391813cb476382d9f27257c81eaa9c84e440b5375c990fa5ef37c424d64733d4"
+    assert WARMUP.family == "4f56a4becb470b78d25e69969304c8f4cc033141fbddad89fe06142099923043"
     assert WARMUP.family == WARMUP.until(((1, 1.0),)).key
 
 
