@@ -247,7 +247,7 @@ def test_what_is_said_of_road_scenes_is_so() -> None:
     assert len(boxes) == 5 and max(boxes) < 5 and {c["seeds"] for c in cells} == {1}
     assert all(c["gain"] > 0 for (row, _), c in found.items() if "(P, " in row and c["gain"] is not None)
     entities, objects = found["Entities (P, A)", "PQ"], found["Objects (P, A)", "PQ"]
-    assert entities["value"] > objects["value"] and min(x["gain_images"][0] for x in (entities, objects)) > 0
+    assert entities["value"] > objects["value"] > found["ImageNet", "PQ"]["value"]
 
 
 def test_no_training_behind_a_shipped_table_lost_a_side_of_its_boxes() -> None:

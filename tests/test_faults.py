@@ -114,7 +114,7 @@ def kill_at_random(folder: Path, kills: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "kills", [pytest.param(12, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.stress)]
+    "kills", [pytest.param(4, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.stress)]
 )
 def test_killed_at_random_moments_the_numbers_are_the_same_bit_for_bit(tmp_path: Path, kills: int) -> None:
     peaceful, storm = tmp_path / "peaceful", tmp_path / "storm"

@@ -39,7 +39,7 @@ def test_options_are_the_plain_settings_that_nothing_else_sets() -> None:
     options = known_options(FCOSSettings, FROM_THE_SPEC)
     assert options["radius"] == 1.5 and options["box_quality"] == "ctrness"
     assert not {"inference", *FROM_THE_SPEC} & options.keys()
-    assert known_options(CondInstSettings)["max_per_image"] is None
+    assert known_options(CondInstSettings)["max_per_image"] == 250
 
 
 @pytest.mark.parametrize(
