@@ -10,7 +10,7 @@ from typing import Any
 
 from casl import catalog
 from casl.cli.from_path import file_digest
-from casl.cli.study import bits_option
+from casl.cli.study import bits_option, open_study
 from casl.errors import SpecError, unknown
 from casl.files import json_value
 from casl.runner import bits
@@ -53,20 +53,19 @@ def reproduce_command(options: argparse.Namespace) -> int:
     made = str(shipped.get("kernels", ""))
     mode, said = bits_of(made, options.bits)
     print(said and f"note: {said}\n", end="", file=sys.stderr)
-    _run(
-        [
-            *("run", table["typed"], "--profile", table["profile"], "--seeds", str(seed + 1)),
-            *("--cell", options.row, options.column, "--only-seed", str(seed)),
-            *("--store", options.store, "--mlflow", options.mlflow, "--data", options.data, "--bits", mode),
-            *typed(table["options"]),
-        ]
-    )
-    run = Store(Path(options.store)).run(shipped["name"])
+    arguments = [
+        *("run", table["typed"], "--profile", table["profile"], "--seeds", str(seed + 1)),
+        *("--cell", options.row, options.column, "--only-seed", str(seed)),
+        *("--store", options.store, "--mlflow", options.mlflow, "--data", options.data, "--bits", mode),
+        *typed(table["options"]),
+    ]
     place = f"{table['name']}: {options.row}, {options.column} ({cell['metric']} {cell['figure']}), seed {seed}"
-    if run.status != "done":
+    if shipped["name"] not in _asked_for(arguments):
         print(f"{place}\n  not made again: this code asks for another stage than {shipped['name']}, which was shipped.")
         print("  `git checkout` the commit of the report, or make the report anew.")
         return 1
+    _run(arguments)
+    run = Store(Path(options.store)).run(shipped["name"])
     value = float(run.metrics[cell["figure"]])
     print(f"{place}\n  shipped  {shipped['value']!r}  ({made or UNKNOWN})")
     print(f"  here     {value!r}  ({run.kernels or UNKNOWN})")
@@ -96,10 +95,20 @@ def bits_of(made: str, asked: str) -> tuple[str, str]:
     return (bits.NATIVE, f"{lack}: the number was made so and is made here otherwise") if lack else (PORTABLE, "")
 
 
-def _run(arguments: Sequence[str]) -> None:
+def _asked_for(arguments: Sequence[str]) -> set[str]:
+    """The evaluations that a run would ask for, so that one of other code is told before anything is trained."""
+    study = open_study(_parsed(arguments))
+    return {c.stage.name for seeds in study.cells.values() for cells in seeds for c in cells if c.stage}
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     from casl.cli import parser  # which holds this verb too
 
-    options = parser().parse_args(arguments)
+    return parser().parse_args(arguments)
+
+
+def _run(arguments: Sequence[str]) -> None:
+    options = _parsed(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     if command(options):
         raise SpecError("a stage failed; nothing to compare. The lines above name its log.")

@@ -151,9 +151,10 @@ def test_a_report_of_other_code_is_told_apart(
     changed = json.loads(json.dumps(table(reports)).replace("evaluate-", "evaluate-0"))
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "table1.json").write_text(json.dumps(changed))
-    code, out, _ = again(tmp_path, capsys, *CELL, store=reports.parent / "store")
+    code, out, _ = again(tmp_path, capsys, *CELL, store=tmp_path / "store")
     assert code == 1
     assert "this code asks for another stage" in out
+    assert not list((tmp_path / "store").glob("stages/*")), "told before anything is trained"
 
 
 @pytest.mark.parametrize(
