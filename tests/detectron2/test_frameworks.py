@@ -218,12 +218,13 @@ def test_it_learns_and_predicts_in_mixed_precision(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_prepares_images_bit_for_bit_as_all_detectors_do(name: str) -> None:
     model = small(name).eval()
-    images = [scene()[0], without_objects(40, 70)[0]]
+    images = [scene()[0], without_objects(40, 60)[0], without_objects(40, 70)[0]]  # two pad to one size
     seen: list[Tensor] = []
     model.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    model.predict(images, [(64, 64), (40, 70)])
+    model.predict(images, [(64, 64), (40, 60), (40, 70)])
     mean, std = (torch.tensor(values)[:, None, None] for values in (model.settings.mean, model.settings.std))
-    assert torch.equal(seen[0], to_batch(images, mean, std))
+    wanted = [to_batch(images[:2], mean, std), to_batch(images[2:], mean, std)]
+    assert all(torch.equal(found, batch) for found, batch in zip(seen, wanted, strict=True))
 
 
 @pytest.mark.parametrize("name", NAMES)
