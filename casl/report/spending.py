@@ -1,8 +1,8 @@
 """Looking at claims again with every further seed, without finding more than chance allows.
 
 Each look has a level of its own: what an O'Brien-Fleming-like spending function lets it spend of the level of all
-looks. Looks are counted at every number of seeds from 2 on, also where nobody looked, so that it does not matter when
-and how often the command was called. Levels of looks add up to the whole level at the most seeds planned. A claim is
+looks. Every number of seeds from 2 on counts as a look, also one at which the command was not called, so that it does
+not matter when and how often it was. Levels of looks add up to the whole level at the most seeds planned. A claim is
 decided at the first look whose test does, and stays so; boundaries ignore that looks are correlated, which costs a
 little power and no validity.
 

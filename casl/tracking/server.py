@@ -260,7 +260,7 @@ def ui_command(store: Path, uri: str | None, port: int) -> tuple[list[str], dict
 
     Returns:
         Arguments of the process, and variables to add to its environment: the database, whose address may hold a
-        password, while anybody on a machine may read the arguments of its processes; one worker and no job execution,
+        password, while all users of a machine can read the arguments of its processes; one worker and no job execution,
         a quarter of the memory and start-up time of MLflow's defaults.
 
     Raises:

@@ -119,7 +119,7 @@ def test_links_to_runs_on_a_server_lead_there_and_hold_no_user(store: Path, tmp_
 
 
 def test_numbers_of_runs_that_mlflow_does_not_have_link_nowhere(store: Path, tmp_path: Path) -> None:
-    """The store of somebody else, or a copy before its first sync."""
+    """As in a store whose runs were sent to another MLflow."""
     assert report(store, tmp_path, "table4", "--mlflow", "http://another.example") == 0
     assert "#/runs" not in (tmp_path / "smoke" / "table4.html").read_text()
 

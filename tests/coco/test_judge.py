@@ -194,7 +194,7 @@ def test_names_are_asked_for_where_they_are_used() -> None:
 def test_a_file_that_is_opened_lies_in_the_folder_of_the_images(name: str) -> None:
     image = {"id": 1, "file_name": name, "width": 3, "height": 2}
     assert image_problems(image) == [f"'file_name' must stay inside the folder of the images, is {name!r}"]
-    assert image_problems(image, named=False) == []  # of a ground truth whose files nobody opens
+    assert image_problems(image, named=False) == []  # of a ground truth whose image files are not opened
 
 
 NAMES = st.one_of(st.text(max_size=4), st.text("./\na\0", max_size=5))
