@@ -135,7 +135,7 @@ _PAPER_RECIPE = Recipe(
 # ResNets as in AdelaiDet and EntitySeg: SGD .01, weight decay 1e-4, stem, C2 and all batch norms fixed.
 # Ramp-up 1,000 iterations in FCOS-Detection/MS_R_50_2x.yaml (Table 1), 1,500 in entity_r50_1x.yaml (Table 5's R-101).
 _SGD = {"optimizer": "sgd", "lr": 0.01, "weight_decay": 1e-4}
-_FROZEN = {"drop_path": 0.0, "frozen_stages": 2}
+_PLAIN = {"drop_path": 0.0}
 
 PAPER = Profile(
     name="paper",
@@ -163,6 +163,6 @@ PAPER = Profile(
     strong_sizes=(400, 1200),
     epochs_follow_scale=True,
     small=False,
-    shapes={"resnet50": _FROZEN, "resnet101": _FROZEN},
+    shapes={"resnet50": _PLAIN, "resnet101": _PLAIN},
     recipes={"resnet50": {**_SGD, "ramp_iters": 1000}, "resnet101": _SGD},
 )

@@ -151,23 +151,37 @@ DETECTORS = {
     "retinanet": RETINANET,
 }
 
+
+def _resnet(timm: str, weights: str = "", **arguments: Any) -> Backbone:
+    """Stem and C2 stay as pretrained, as detectron2's FREEZE_AT has it."""
+    return Backbone(timm, weights, arguments, frozen_stages=2)
+
+
+def _lite(timm: str) -> Backbone:
+    """EfficientNet-Lite takes its input on -1..1."""
+    return Backbone(timm, mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5), frozen_stages=2)
+
+
 BACKBONES = {
-    "resnet50": Backbone("resnet50", "resnet50.tv_in1k, resnet50.a1_in1k"),
-    "resnet101": Backbone("resnet101", "resnet101.tv_in1k, resnet101.a1_in1k"),
+    "resnet50": _resnet("resnet50", "resnet50.tv_in1k, resnet50.a1_in1k"),
+    "resnet101": _resnet("resnet101", "resnet101.tv_in1k, resnet101.a1_in1k"),
     "swin_t": Backbone("swin_tiny_patch4_window7_224", "swin_tiny_patch4_window7_224.ms_in1k"),
     "swin_s": Backbone("swin_small_patch4_window7_224", "swin_small_patch4_window7_224.ms_in1k"),
     "swin_b": Backbone("swin_base_patch4_window7_224", "swin_base_patch4_window7_224.ms_in22k"),
     "swin_l": Backbone("swin_large_patch4_window7_224", "swin_large_patch4_window7_224.ms_in22k"),
     # for small images and processors
-    "resnet10t": Backbone("resnet10t", "resnet10t.c3_in1k"),
-    "resnet14t": Backbone("resnet14t", "resnet14t.c3_in1k"),
-    "resnet18": Backbone("resnet18", "resnet18.tv_in1k, resnet18.a1_in1k"),
-    "resnet26": Backbone("resnet26", "resnet26.bt_in1k"),
+    "lite0": _lite("tf_efficientnet_lite0"),
+    "lite1": _lite("tf_efficientnet_lite1"),
+    "lite2": _lite("tf_efficientnet_lite2"),
+    "resnet10t": _resnet("resnet10t", "resnet10t.c3_in1k"),
+    "resnet14t": _resnet("resnet14t", "resnet14t.c3_in1k"),
+    "resnet18": _resnet("resnet18", "resnet18.tv_in1k, resnet18.a1_in1k"),
+    "resnet26": _resnet("resnet26", "resnet26.bt_in1k"),
     # resnet10t made narrower, weakest first
-    "resnet_nano": Backbone("resnet10t", arguments={"channels": (16, 24, 32, 48), "stem_width": 8}),
-    "resnet_micro": Backbone("resnet10t", arguments={"channels": (32, 48, 64, 96), "stem_width": 16}),
-    "resnet_lite": Backbone("resnet10t", arguments={"channels": (48, 72, 96, 144), "stem_width": 24}),
-    "resnet_half": Backbone("resnet10t", arguments={"channels": (32, 64, 128, 256), "stem_width": 16}),
+    "resnet_nano": _resnet("resnet10t", channels=(16, 24, 32, 48), stem_width=8),
+    "resnet_micro": _resnet("resnet10t", channels=(32, 48, 64, 96), stem_width=16),
+    "resnet_lite": _resnet("resnet10t", channels=(48, 72, 96, 144), stem_width=24),
+    "resnet_half": _resnet("resnet10t", channels=(32, 64, 128, 256), stem_width=16),
 }
 
 AUGMENTATIONS = {

@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 
 ENTIRE = ("backbone", "neck", "head", "classifier")
 BODY_AND_NECK = ("backbone", "neck")
+IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB on 0..255
+IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,18 @@ class Backbone:
     """A backbone that gives C2..C5.
 
     timm: name of timm's model. weights: published checkpoints that fit, for messages. arguments: what is changed about
-    timm's model. build: function as casl.models.backbone.build_backbone.
+    timm's model. build: function as casl.models.backbone.build_backbone. mean, std: of the input that pretrained
+    weights expect, RGB on 0..255. frozen_stages: stages that stay fixed where a training starts from pretrained
+    weights, the stem counted as the first, unless a profile says otherwise.
     """
 
     timm: str
     weights: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     build: str = "casl.models.backbone:build_backbone"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    frozen_stages: int = 0
 
     @property
     def place(self) -> str:

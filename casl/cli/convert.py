@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from casl.errors import DataError, SpecError, unknown
+from casl.files import read_json
+from casl.runner.record import RESULT
 from casl.runner.results import find_stage
 from casl.runner.store import Store
 from casl.spec.freeze import trainings_for_people
@@ -36,7 +38,9 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
         "--input", default="bgr", metavar="ORDER", help="of detectron2's model: bgr, its default, or rgb, ours"
     )
     verb.add_argument("--own-names", action="store_true", help="names of the backbones casl registers in detectron2")
-    verb.add_argument("--backbone", default="", metavar="NAME", help="with --from: ours that the weights are of")
+    verb.add_argument(
+        "--backbone", default="", metavar="NAME", help="ours that the weights are of, where a stage does not say it"
+    )
     verb.add_argument("--json", action="store_true", help="print the report as JSON")
     verb.set_defaults(command=convert_command)
 
@@ -54,9 +58,10 @@ def convert_command(options: argparse.Namespace) -> int:
         raise SpecError(f"{out} is the source itself: name another file with --out.")
     from casl.stages.convert_files import Wish, write_converted
 
+    backbone = options.backbone or _backbone(source)
     parts = tuple(part.strip() for part in options.parts.split(",") if part.strip())
-    wish = Wish(options.into, parts, options.classes, options.input, options.own_names)
-    account = write_converted(source, out, options.to, options.origin, wish, options.backbone)
+    wish = Wish(options.into, parts, options.classes, options.input, options.own_names, backbone)
+    account = write_converted(source, out, options.to, options.origin, wish, backbone)
     print(json.dumps(account, indent=1) if options.json else _table(account))
     return 0
 
@@ -75,6 +80,15 @@ def _source(options: argparse.Namespace) -> Path:
     if not found.is_file():
         raise SpecError(f"{found.parent.name} has no weights: name {trainings_for_people()}.")
     return found
+
+
+def _backbone(weights: Path) -> str:
+    """Name of the backbone, where a training of a store left the weights; else empty."""
+    record = weights.with_name(RESULT)
+    if not record.is_file():
+        return ""
+    model = read_json(record).get("stage", {}).get("model", {})
+    return str(model.get("backbone", ""))
 
 
 def _near(path: Path) -> str:

@@ -55,7 +55,7 @@ class CaslFCOS(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return self.detector.mean.device
+        return self.detector.backbone.mean.device
 
     def forward(self, batched_inputs: Sequence[Mapping[str, Any]]) -> Any:
         """See the class."""

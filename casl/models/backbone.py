@@ -1,13 +1,17 @@
 """Backbones: timm models that give the four maps C2..C5.
 
-Weights are always a local file. Inputs are normalised by the detector, not here.
+Weights are always a local file. Inputs are normalised by the detector, with the backbone's mean and deviation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import timm
+import torch
 from timm.models.swin_transformer import checkpoint_filter_fn
 from timm.utils.model import freeze_batch_norm_2d
 from torch import Tensor, nn
@@ -30,17 +34,31 @@ class Backbone(nn.Module):
     Args:
         body: module whose call gives the four maps.
         channels: of C2..C5.
+        mean, std: of the input, RGB on 0..255. The default is ImageNet's. The reference code feeds BGR with std 1
+            instead, for Swin too.
 
     Attributes:
         channels: of C2..C5.
         strides: of C2..C5, pixels.
+        mean, std: as given, (3, 1, 1) float32 each. They are no part of the state dict.
     """
 
-    def __init__(self, body: nn.Module, channels: tuple[int, int, int, int]) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        body: nn.Module,
+        channels: tuple[int, int, int, int],
+        mean: Sequence[float] = rows.IMAGENET_MEAN,
+        std: Sequence[float] = rows.IMAGENET_STD,
+    ) -> None:
         super().__init__()
         self.body = body
         self.channels = channels
         self.strides = STRIDES
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised -> C2..C5, each (B, channels, H / stride, W / stride), rounded up."""
@@ -77,7 +95,7 @@ def build_backbone(
     is_swin = row.timm.startswith("swin_")
     if frozen_norm and is_swin:
         raise SpecError(f"frozen_norm is about batch norm, and {name} has none; freeze stages instead")
-    body, channels = (_swin if is_swin else _resnet)(row, drop_path)
+    body, channels = (_swin if is_swin else _convolutional)(row, drop_path)
     if weights is not None:
         _load(body, row, weights)
     if frozen_norm:
@@ -85,10 +103,10 @@ def build_backbone(
     for stage in _stage_names(body)[:frozen_stages]:
         _freeze(body, stage)
     assert len(channels) == 4
-    return Backbone(body, channels)
+    return Backbone(body, channels, row.mean, row.std)
 
 
-def _resnet(row: rows.Backbone, drop_path: float) -> tuple[nn.Module, tuple[int, ...]]:
+def _convolutional(row: rows.Backbone, drop_path: float) -> tuple[nn.Module, tuple[int, ...]]:
     body = timm.create_model(
         row.timm, features_only=True, out_indices=(1, 2, 3, 4), drop_path_rate=drop_path, **row.arguments
     )
@@ -104,14 +122,20 @@ def _stage_names(body: nn.Module) -> list[list[str]]:
     """Stem, then the four stages, each as the names of its modules."""
     if isinstance(body, Swin):
         return [["patch_embed"], *([f"layers.{i}", f"norm{i}"] for i in range(4))]
-    stem = [name for name, _ in body.named_children() if not name.startswith("layer")]
+    top = [name for name, _ in body.named_children()]
+    if "blocks" in top:  # of EfficientNets: timm says after which of them a map is taken
+        ends = [int(module.removeprefix("blocks.")) for module in cast(Any, body.feature_info).module_name()]
+        stem = [name for name in top if name != "blocks"] + [f"blocks.{i}" for i in range(ends[0])]
+        return [stem, *([f"blocks.{i}" for i in range(a + 1, b + 1)] for a, b in pairwise([ends[0] - 1, *ends]))]
+    stem = [name for name in top if not name.startswith("layer")]
     return [stem, *([f"layer{i}"] for i in range(1, 5))]
 
 
 def _freeze(body: nn.Module, names: list[str]) -> None:
     for name in names:
         if not isinstance(body, Swin):
-            setattr(body, name, freeze_batch_norm_2d(body.get_submodule(name)))
+            owner, _, own = name.rpartition(".")
+            setattr(body.get_submodule(owner), own, freeze_batch_norm_2d(body.get_submodule(name)))
         body.get_submodule(name).requires_grad_(False)
 
 

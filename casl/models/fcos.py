@@ -58,8 +58,6 @@ class FCOSSettings:
         lowest: finest level of the pyramid. With 2, lateral and output layer of P2 exist as in the Entity variant, for
             frameworks that load the neck; they are never trained here.
         top_from: "p5" or "c5", the map P6 is computed from.
-        mean, std: of the input, RGB on 0..255. The default is ImageNet's, which timm's weights expect. The reference
-            code feeds BGR with std 1 instead, for Swin too.
         inference: thresholds of `predict`.
 
     Raises:
@@ -76,8 +74,6 @@ class FCOSSettings:
     clip: str = "relu"
     lowest: int = 2
     top_from: str = "p5"
-    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
-    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     inference: InferenceSettings = field(default_factory=InferenceSettings)
 
     def __post_init__(self) -> None:
@@ -100,8 +96,6 @@ class FCOS(nn.Module):
         controller: made part of the head, runs on the box tower; for CondInst.
     """
 
-    mean: Tensor
-    std: Tensor
     needs: ClassVar[tuple[str, ...]] = ()
     weighted: ClassVar[bool] = True
 
@@ -122,12 +116,10 @@ class FCOS(nn.Module):
             settings.bias_on_box,
             settings.clip,
         )
-        self.register_buffer("mean", torch.tensor(settings.mean)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(settings.std)[:, None, None], persistent=False)
 
     def preprocess(self, images: Sequence[Tensor], size: tuple[int, int] | None = None) -> Tensor:
         """A batch of images, see `to_batch`."""
-        return to_batch(images, self.mean, self.std, size)
+        return to_batch(images, self.backbone.mean, self.backbone.std, size)
 
     def features(self, batch: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised -> P3..P7, each (B, channels, h, w)."""
@@ -163,7 +155,9 @@ class FCOS(nn.Module):
     def shares(self, parts: Sequence[Part], size: tuple[int, int], images: int, peers: Peers) -> Sequence[DenseShare]:
         """As in `Divisible`."""
         height, width = padded(*size)
-        points = [locations(-(-height // s), -(-width // s), s, self.mean.device) for s in self.settings.strides]
+        points = [
+            locations(-(-height // s), -(-width // s), s, self.backbone.mean.device) for s in self.settings.strides
+        ]
         grid = make_grid(points, self.settings.strides, self.settings.ranges)
         assignments = [self.assign(grid, targets) for _, targets in parts]
         sums = [normalisers(assignment, self.settings.box_quality) for assignment in assignments]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from casl import catalog
 from casl.errors import SpecError
-from casl.rows import Detector
+from casl.rows import Backbone, Detector
 from casl.spec.data_kinds import Folder, Pretrain, Scenes
 from casl.spec.kinds import (
     PARTS,
@@ -67,11 +67,15 @@ def mask_detector(profile: Profile) -> str:
 def model(profile: Profile, detector: str, backbone: str, classes: int) -> Model:
     """A detector in the profile's size, of the profile's provider; backbone is the paper's name for it.
 
-    What the profile's shape says of settings that this detector lacks is left out.
+    What the profile's shape says of settings that this detector lacks is left out. Where the backbone starts from
+    pretrained weights, as many of its stages stay fixed as its row says, unless the profile says how many.
     """
     detector = profile.provided(detector)
     row: Detector = catalog.row("detector", detector)
     fields: dict[str, Any] = {name: SETTINGS[name] for name in SETTINGS if name not in row.settings}
+    if profile.shape.weights != "random" and not profile.shape.frozen_stages:
+        body: Backbone = catalog.row("backbone", profile.backbone(backbone))
+        fields["frozen_stages"] = body.frozen_stages
     fields |= {**profile.shapes.get(backbone, {}), **(row.light if profile.light else {})}
     return replace(profile.shape, detector=detector, backbone=profile.backbone(backbone), classes=classes, **fields)
 

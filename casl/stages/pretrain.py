@@ -13,7 +13,7 @@ from casl.catalog import load
 from casl.data.coco import CocoSplit
 from casl.data.stream import generator_at, image_at
 from casl.files import write_atomic
-from casl.models.fcos import FCOSSettings
+from casl.models.backbone import Backbone
 from casl.spec.context import Context, Outcome
 from casl.spec.data_kinds import Pretrain
 from casl.stages.feed import image_tensor
@@ -31,17 +31,14 @@ WEIGHT_DECAY = 0.05
 class Classifier(nn.Module):
     """A backbone, the mean over C5, and a linear layer."""
 
-    def __init__(self, backbone: nn.Module, channels: int, classes: int) -> None:
+    def __init__(self, backbone: Backbone, channels: int, classes: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.linear = nn.Linear(channels, classes)
-        settings = FCOSSettings()
-        self.mean, self.std = (torch.tensor(v)[:, None, None] for v in (settings.mean, settings.std))
 
     def losses(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         """Cross-entropy of crops (3, size, size) uint8 with targets "label" ()."""
-        batch = torch.stack(images)
-        normal = (batch - self.mean.to(batch.device)) / self.std.to(batch.device)
+        normal = (torch.stack(images) - self.backbone.mean) / self.backbone.std
         logits = self.linear(self.backbone(normal)[-1].mean((2, 3)))
         return {"loss_cls": functional.cross_entropy(logits, torch.stack([t["label"] for t in targets]))}
 

@@ -222,8 +222,7 @@ def test_it_prepares_images_bit_for_bit_as_all_detectors_do(name: str) -> None:
     seen: list[Tensor] = []
     model.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     model.predict(images, [(64, 64), (40, 60), (40, 70)])
-    mean, std = (torch.tensor(values)[:, None, None] for values in (model.settings.mean, model.settings.std))
-    wanted = [to_batch(images[:2], mean, std), to_batch(images[2:], mean, std)]
+    wanted = [to_batch(some, model.backbone.mean, model.backbone.std) for some in (images[:2], images[2:])]
     assert all(torch.equal(found, batch) for found, batch in zip(seen, wanted, strict=True))
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from casl.errors import SpecError
 from casl.spec import finetune, labeler, pseudo_label, warmup
+from casl.spec.recipe import model
 from tests.runner.stores import NANO
 
 
@@ -38,3 +39,16 @@ def test_equal_stages_given_as_arguments_lead_to_equal_stages() -> None:
 def test_an_argument_that_cannot_be_in_a_key_is_refused_as_ever() -> None:
     with pytest.raises(SpecError, match="no place in a key"):
         _ = finetune(NANO, None, parts=["backbone"]).key  # type: ignore[arg-type]
+
+
+def test_a_pretrained_backbone_keeps_as_many_stages_fixed_as_its_row_says_unless_the_profile_says_it() -> None:
+    names = {"swin_t": "lite0", "swin_l": "swin_l"}
+    pretrained = replace(NANO, backbones=names, shape=replace(NANO.shape, weights="imagenet"))
+    found = [model(pretrained, "fcos", name, 1).frozen_stages for name in names]
+    assert found == [2, 0]
+    wanted = replace(pretrained, shapes={"swin_t": {"frozen_stages": 0}})
+    assert model(wanted, "fcos", "swin_t", 1).frozen_stages == 0
+    assert (
+        model(replace(pretrained, shape=replace(NANO.shape, frozen_stages=3)), "fcos", "swin_t", 1).frozen_stages == 3
+    )
+    assert model(replace(NANO, backbones=names), "fcos", "swin_t", 1).frozen_stages == 0

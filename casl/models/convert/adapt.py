@@ -5,17 +5,20 @@ Everything here works on tensors under our names; the formats rename before or a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from casl import catalog, rows
 from casl.errors import SpecError
+from casl.models.convert.kind import BODY
 from casl.models.convert.ledger import Ledger
 from casl.models.parts import part_of
 
-STD = (58.395, 57.12, 57.375)  # of the detectors' input, RGB on 0..255
-STEMS = ("backbone.body.conv1.weight", "backbone.body.conv1.0.weight", "backbone.body.patch_embed.proj.weight")
+_PLAIN = ("conv1.weight", "conv1.0.weight", "patch_embed.proj.weight")  # of ResNets and Swins, all on ImageNet's input
+STEMS = tuple(f"{BODY}{name}" for name in (*_PLAIN, "conv_stem.weight"))
 UNTRAINED = ("fpn.lateral2.", "fpn.output2.")
 TOP = ("fpn.p6.", "fpn.p7.")
 HALF = 0.5  # of a stride: between torchvision's locations of FCOS, at the corners of cells, and ours in their middles
@@ -45,22 +48,46 @@ def drop_top(ledger: Ledger) -> None:
         ledger.drop(key, "R-CNNs have no layers for P6 and P7")
 
 
-def stem_to_bgr(ledger: Ledger) -> None:
+@dataclass(frozen=True)
+class Input:
+    """What a backbone of ours takes: RGB on 0..255, less `mean`, divided by `std`."""
+
+    mean: tuple[float, float, float] = rows.IMAGENET_MEAN
+    std: tuple[float, float, float] = rows.IMAGENET_STD
+
+
+def input_of(state: Mapping[str, Tensor], backbone: str) -> Input:
+    """The input of a backbone, by its name in the catalog; without one, that of all ResNets and Swins.
+
+    Raises:
+        SpecError: an unknown name; or none, and the stem may be of backbones with different inputs.
+    """
+    if backbone:
+        row: rows.Backbone = catalog.row("backbone", backbone)
+        return Input(row.mean, row.std)
+    if f"{BODY}conv_stem.weight" in state:
+        raise SpecError(
+            "the first layer is an EfficientNet's, and their inputs differ: name the backbone with --backbone."
+        )
+    return Input()
+
+
+def stem_to_bgr(ledger: Ledger, std: Sequence[float]) -> None:
     """First layer for BGR on 0..255 less the mean, in place of RGB divided by the deviation too."""
     for key in [k for k in STEMS if k in ledger.state]:
         how = "input channels reversed and divided by the deviation: reads BGR on 0..255 less the mean"
-        ledger.change(key, (ledger.state[key] / _std(ledger.state[key])).flip(1), how)
+        ledger.change(key, (ledger.state[key] / _column(ledger.state[key], std)).flip(1), how)
 
 
-def stem_from_bgr(ledger: Ledger) -> None:
+def stem_from_bgr(ledger: Ledger, std: Sequence[float]) -> None:
     """The reverse of `stem_to_bgr`."""
     for key in [k for k in STEMS if k in ledger.state]:
         how = "input channels reversed and multiplied by the deviation: reads RGB less the mean, divided by deviation"
-        ledger.change(key, ledger.state[key].flip(1) * _std(ledger.state[key]), how)
+        ledger.change(key, ledger.state[key].flip(1) * _column(ledger.state[key], std), how)
 
 
-def _std(weight: Tensor) -> Tensor:
-    return weight.new_tensor(STD)[None, :, None, None]
+def _column(weight: Tensor, std: Sequence[float]) -> Tensor:
+    return weight.new_tensor(std)[None, :, None, None]
 
 
 def fold_scales(ledger: Ledger) -> None:

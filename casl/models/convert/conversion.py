@@ -37,6 +37,7 @@ class Wish:
         classes: of the target, for a class-agnostic classifier to be copied to; 0 leaves it as it is.
         input: of detectron2's model: "bgr" is its default, BGR on 0..255 less the mean; "rgb" is ours.
         own_names: in detectron2, leave the backbone's names as those that `casl.detectron2` registers have them.
+        backbone: name of ours that the source has, for its input; only an EfficientNet needs it.
 
     Raises:
         SpecError: a name is unknown or a number out of range.
@@ -47,6 +48,7 @@ class Wish:
     classes: int = 0
     input: str = "bgr"
     own_names: bool = False
+    backbone: str = ""
 
     def __post_init__(self) -> None:
         for part in self.parts:
@@ -75,17 +77,18 @@ def convert_to(kind: str, state: Mapping[str, Tensor], wish: Wish) -> Converted:
     if kind not in TARGETS:
         raise SpecError(unknown("format to convert to", kind, TARGETS))
     into = _target(kind, state, wish)
-    ledger = Ledger(state)
+    ledger, taken = Ledger(state), adapt.Input()
     if into != detectron2.OWN:
         adapt.keep_parts(ledger, _parts(kind, state, into, wish))
-        _to_their_values(kind, ledger, into, wish)
+        taken = adapt.input_of(ledger.state, wish.backbone)
+        _to_their_values(kind, ledger, into, wish, taken)
     if kind == "detectron2":
         rules = detectron2.rules_to(ledger.state, into, wish.own_names)
-        ledger.needs += detectron2.needs(ledger.state, into, wish.own_names, wish.input == "bgr")
+        ledger.needs += detectron2.needs(ledger.state, into, wish.own_names, wish.input == "bgr", taken)
         ledger.rename(renamer(rules), f"no such tensor in {kind}'s {into}")
         missing = detectron2.left_in_target(ledger.state, into)
     else:
-        ledger.needs += torchvision.needs(ledger.state)
+        ledger.needs += torchvision.needs(ledger.state, taken)
         ledger.rename(renamer(torchvision.rules_to(ledger.state, into)), f"no such tensor in {kind}'s {into}")
         missing = torchvision.left_in_target(ledger.state, into)
     return _whole(ledger.state), ledger.report(missing)
@@ -112,7 +115,7 @@ def _parts(kind: str, state: Mapping[str, Tensor], into: str, wish: Wish) -> Seq
     return wish.parts or possible
 
 
-def _to_their_values(kind: str, ledger: Ledger, into: str, wish: Wish) -> None:
+def _to_their_values(kind: str, ledger: Ledger, into: str, wish: Wish, taken: adapt.Input) -> None:
     if framework_of(ledger.state).project == "casl":
         adapt.drop_untrained(ledger)
     if reads_p2(into):
@@ -124,7 +127,7 @@ def _to_their_values(kind: str, ledger: Ledger, into: str, wish: Wish) -> None:
         adapt.replicate(ledger, wish.classes)
     if kind == "detectron2":
         if wish.input == "bgr":
-            adapt.stem_to_bgr(ledger)
+            adapt.stem_to_bgr(ledger, taken.std)
         if not wish.own_names:
             detectron2.add_indices(ledger)
             detectron2.drop_counters(ledger)
@@ -158,26 +161,26 @@ def convert_from(kind: str, state: Mapping[str, Tensor], backbone: str = "", sou
         ledger = timm.from_timm(state, backbone)
     else:
         ledger = Ledger(state)
-        (_from_detectron2 if kind == "detectron2" else _from_torchvision)(ledger, state, source_input)
+        (_from_detectron2 if kind == "detectron2" else _from_torchvision)(ledger, state, source_input, backbone)
     if not ledger.state:
         first = next(iter(state), "nothing")
         raise SpecError(f"nothing here has a name of {kind}'s detectors; the first tensor is {first!r}.")
     return _whole(ledger.state), ledger.report(_left_here(ledger.state, backbone))
 
 
-def _from_detectron2(ledger: Ledger, state: Mapping[str, Tensor], source_input: str) -> None:
+def _from_detectron2(ledger: Ledger, state: Mapping[str, Tensor], source_input: str, backbone: str) -> None:
     detectron2.drop_indices(ledger)
     ledger.rename(renamer(detectron2.rules_from(state), backwards=True), "no such tensor here")
     if any(key.startswith("detector.") for key in state):
         return  # a model of ours, whose input is ours
     if source_input == "bgr":
-        adapt.stem_from_bgr(ledger)
+        adapt.stem_from_bgr(ledger, adapt.input_of(ledger.state, backbone).std)
     adapt.unit_scales(ledger)
     detectron2.add_means(ledger)
 
 
-def _from_torchvision(ledger: Ledger, state: Mapping[str, Tensor], source_input: str) -> None:
-    del source_input  # always ours
+def _from_torchvision(ledger: Ledger, state: Mapping[str, Tensor], source_input: str, backbone: str) -> None:
+    del source_input, backbone  # always ours
     detectron2.drop_indices(ledger)  # of the same name
     ledger.rename(renamer(torchvision.rules_from(state), backwards=True), "no such tensor here")
     if torchvision.is_fcos(state):

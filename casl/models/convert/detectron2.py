@@ -134,7 +134,7 @@ def drop_indices(ledger: Ledger) -> None:
         ledger.drop(key, "constant, computed here")
 
 
-def needs(state: Mapping[str, Tensor], target: str, own_names: bool, bgr: bool) -> list[str]:
+def needs(state: Mapping[str, Tensor], target: str, own_names: bool, bgr: bool, taken: adapt.Input) -> list[str]:
     """What a configuration of detectron2 must say, for weights under our names."""
     if target == OWN:
         return ["casl.detectron2.register() and add_casl_config(cfg) before the model is built (docs/detectron2.md)"]
@@ -146,10 +146,8 @@ def needs(state: Mapping[str, Tensor], target: str, own_names: bool, bgr: bool) 
     elif is_swin(state):
         said = [f"detectron2.modeling.backbone.swin.SwinTransformer; with --own-names instead a backbone {registered}"]
     else:
-        said = [f"a backbone {registered}: detectron2 has no ResNet with such a stem"]
-    mean, std = ("[103.53, 116.28, 123.675]", "[1.0, 1.0, 1.0]")
-    if not bgr:
-        mean, std = "[123.675, 116.28, 103.53]", "[58.395, 57.12, 57.375]"
+        said = [f"a backbone {registered}: detectron2 has none with such a stem"]
+    mean, std = (list(taken.mean[::-1]), [1.0, 1.0, 1.0]) if bgr else (list(taken.mean), list(taken.std))
     said.append(f"INPUT.FORMAT {'BGR' if bgr else 'RGB'}, MODEL.PIXEL_MEAN {mean}, MODEL.PIXEL_STD {std}")
     if "fpn.p6.weight" in state:
         p6, c5 = state["fpn.p6.weight"].shape[1], state["fpn.output5.weight"].shape[0]

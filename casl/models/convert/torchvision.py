@@ -102,12 +102,15 @@ def add_indices(ledger: Ledger) -> None:
         ledger.make(index, adapt.position_index(window).flatten(), "constant: which bias two cells look up")
 
 
-def needs(state: Mapping[str, Tensor]) -> list[str]:
+def needs(state: Mapping[str, Tensor], taken: adapt.Input) -> list[str]:
     """What torchvision's model must be, for weights under our names."""
     if is_swin(state):
         said = ["maps whose last stage is larger than 7 cells on both sides: else torchvision shifts no windows there"]
         return [*said, "norms of your own on each stage's map: torchvision has none"]
-    said = [] if is_known_resnet(state) else ["a backbone of timm's: torchvision has no ResNet with such a stem"]
+    said = [] if is_known_resnet(state) else ["a backbone of timm's: torchvision has none with such a stem"]
+    if taken != adapt.Input():
+        mean, std = ([value / 255 for value in values] for values in (taken.mean, taken.std))
+        said.append(f"image_mean {mean}, image_std {std}")
     if "fpn.p6.weight" in state:
         p6, p5 = state["fpn.p6.weight"].shape[1], state["fpn.output5.weight"].shape[0]
         said.append(f"P6 from {'P5' if p6 == p5 else 'C5'}: LastLevelP6P7({p6}, {len(state['fpn.p6.weight'])})")

@@ -42,7 +42,6 @@ class FrameworkSettings:
         ranges: upper object sizes of FCOS' levels, pixels. Only the first counts: anchors, and the sizes by which
             objects are shared among levels, are torchvision's at 64 and in proportion otherwise, so that small images
             get small anchors.
-        mean, std: of the input, RGB on 0..255, as in FCOS.
         inference: thresholds of `predict`. `topk` counts candidates a level before the first suppression.
 
     Raises:
@@ -52,8 +51,6 @@ class FrameworkSettings:
 
     channels: int = 256
     ranges: tuple[float, ...] = (64, 128, 256, 512)
-    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
-    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     inference: InferenceSettings = field(default_factory=lambda: InferenceSettings(nms=0.5))
 
     def __post_init__(self) -> None:
@@ -84,8 +81,6 @@ class Framework(nn.Module):
         first_label: what torchvision calls class 0.
     """
 
-    mean: Tensor
-    std: Tensor
     first_label: ClassVar[int] = 1
     needs: ClassVar[tuple[str, ...]] = ()
     weighted: ClassVar[bool] = True
@@ -99,8 +94,6 @@ class Framework(nn.Module):
         self.backbone = backbone
         self.fpn = fpn
         self.framework = framework
-        self.register_buffer("mean", torch.tensor(settings.mean)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(settings.std)[:, None, None], persistent=False)
 
     def features(self, batch: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) normalised -> the pyramid in torchvision's form, float32 also under mixed precision: its anchors
@@ -140,7 +133,7 @@ class Framework(nn.Module):
     def _batch(self, images: Sequence[Tensor], size: tuple[int, int] | None = None) -> ImageList:
         """Images in torchvision's terms: a batch, and the sizes before padding."""
         sizes = [(image.shape[1], image.shape[2]) for image in images]
-        return ImageList(to_batch(images, self.mean, self.std, size), sizes)
+        return ImageList(to_batch(images, self.backbone.mean, self.backbone.std, size), sizes)
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
         """The same as `losses`; data-parallel wrappers only see calls of the module itself."""

@@ -167,9 +167,10 @@ def stand_in(owner: Detectron2Framework, levels: Mapping[str, int], channels: in
     return made
 
 
-def pixels(settings: FrameworkSettings) -> dict[str, Any]:
+def pixels(backbone: Backbone) -> dict[str, Any]:
     """How a meta-architecture normalises images: as we do, RGB."""
-    return {"pixel_mean": list(settings.mean), "pixel_std": list(settings.std), "input_format": "RGB"}
+    mean, std = (values.flatten().tolist() for values in (backbone.mean, backbone.std))
+    return {"pixel_mean": mean, "pixel_std": std, "input_format": "RGB"}
 
 
 def anchor_generator(sizes: Sequence[Sequence[float]], levels: Mapping[str, int], scale: float) -> Any:

@@ -70,7 +70,7 @@ class Detectron2FasterRCNN(Detectron2Framework):
         return {
             "proposal_generator": _proposals(self.settings, self.levels, self.proposals),
             "roi_heads": _heads(self.num_classes, self.settings, self.loss_beta, self._further()),
-            **pixels(self.settings),
+            **pixels(self.backbone),
         }
 
     def _further(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Source: RetinaNet (ICCV 2017) with the numbers of detectron2's retinanet_R_50_FP
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -41,7 +41,7 @@ class Detectron2RetinaNet(Detectron2Framework):
 
     def __init__(self, backbone: Backbone, num_classes: int, settings: RetinaNetSettings) -> None:
         def make(maps: Any) -> nn.Module:
-            return _make(maps, num_classes, settings)
+            return _make(maps, num_classes, settings, pixels(backbone))
 
         fpn = FPN(backbone.channels, settings.channels, 3, settings.top_from)
         super().__init__(backbone, fpn, make, num_classes, settings)
@@ -61,7 +61,7 @@ class Detectron2RetinaNet(Detectron2Framework):
         framework.max_detections_per_image = settings.max_detections
 
 
-def _make(maps: Any, num_classes: int, settings: RetinaNetSettings) -> nn.Module:
+def _make(maps: Any, num_classes: int, settings: RetinaNetSettings, normal: Mapping[str, Any]) -> nn.Module:
     from detectron2.modeling.box_regression import Box2BoxTransform
     from detectron2.modeling.matcher import Matcher
     from detectron2.modeling.meta_arch.retinanet import RetinaNet, RetinaNetHead
@@ -82,7 +82,7 @@ def _make(maps: Any, num_classes: int, settings: RetinaNetSettings) -> nn.Module
         box2box_transform=Box2BoxTransform(weights=(1.0, 1.0, 1.0, 1.0)),
         anchor_matcher=Matcher([0.4, 0.5], [0, -1, 1], allow_low_quality_matches=True),
         num_classes=num_classes,
-        **pixels(settings),
+        **normal,
     )
     return made
 

@@ -46,7 +46,7 @@ def test_with_norms_the_head_is_that_of_torchvisions_second_retinanet() -> None:
 def theirs(name: str, ours: Framework) -> Any:
     """torchvision's model with our pyramid and our heads' weights; its input is on 0..255 and 64 pixels wide."""
     size: dict[str, Any] = {"min_size": 64, "max_size": 64}
-    size |= {"image_mean": ours.settings.mean, "image_std": ours.settings.std}
+    size |= {"image_mean": ours.backbone.mean.flatten(), "image_std": ours.backbone.std.flatten()}
     if name == "retinanet":
         model = detection.RetinaNet(Pyramid(ours), 2, **size)
     else:
