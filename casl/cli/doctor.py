@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from casl.cli.doctor_checks import BROKEN, Finding, machine, offers, optional, packages, python, tracking
+from casl.cli.doctor_checks import BROKEN, Finding, machine, offers, optional, packages, python, tracking, weights
 from casl.cli.doctor_probes import Probes
 from casl.errors import CaslError
 
@@ -52,6 +52,7 @@ def findings(options: argparse.Namespace) -> Iterator[Finding]:
         yield from store_findings(Path(options.store))
         yield data_finding(options.data)
         yield tracking(Path(options.store), options.mlflow)
+        yield weights()
         yield from optional()
         yield from probes.findings()
 

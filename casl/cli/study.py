@@ -14,6 +14,7 @@ from casl import catalog
 from casl.cli.from_path import load_tables
 from casl.cli.places import placed
 from casl.errors import SpecError, need_detectron2, unknown
+from casl.pretrained import FOLDER
 from casl.runner import bits
 from casl.runner.plan import Plan, make_plan
 from casl.runner.store import Store
@@ -120,14 +121,26 @@ def part_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only-seed", type=int, metavar="N", help="only one of the repetitions, counted from 0")
 
 
-def need_packages(plan: Plan) -> None:
-    """Check that optional packages which stages to run need are installed, before any stage runs.
+def need_packages(plan: Plan, store: Store, weights: str) -> None:
+    """Check that what stages to run need beside casl and data is there, before any stage runs.
+
+    Args:
+        weights: folder of pretrained backbones, "" for that of the store.
 
     Raises:
-        MissingPackageError: a stage to run needs detectron2, which is not installed.
+        MissingPackageError: a stage needs detectron2, or a package with weights, which is not installed.
+        DataError: weights that a stage starts from are not there, damaged or of another architecture.
     """
-    for name in plan.todo:
-        stage = plan.nodes[name].stage
+    trainings = {name: plan.nodes[name].stage for name in plan.todo}
+    starts = {
+        (s.model.backbone, s.model.weights) for s in trainings.values() if isinstance(s, Train) and s.reads_weights
+    }
+    if starts:
+        from casl.stages.detectors import check_weights
+
+        for backbone, start in sorted(starts):
+            check_weights(backbone, start, Path(weights) if weights else store.root / FOLDER)
+    for name, stage in trainings.items():
         if isinstance(stage, Train) and stage.model.detector.startswith(PROVIDERS["detectron2"]):
             need_detectron2(f"detector {stage.model.detector!r} of {name}")
 

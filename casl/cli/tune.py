@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from casl import catalog
 from casl.cli.reports import folder_of, pages_of, reports_options
-from casl.cli.study import Study, bits_option, known_names, open_study, recipe_options, worker_variables
+from casl.cli.study import Study, bits_option, known_names, need_packages, open_study, recipe_options, worker_variables
 from casl.errors import SpecError
 from casl.spec.search import Search
 from casl.tune.asked import Asked
@@ -66,7 +66,9 @@ def _where(tune: argparse.ArgumentParser) -> None:
     tune.add_argument("--workers", type=int, default=0, help="stages at once; default one a core, or one a GPU")
     tune.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     tune.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
-    tune.add_argument("--weights", default="", help="folder with pretrained backbone weights, <backbone>.safetensors")
+    tune.add_argument(
+        "--weights", default="", help="folder of pretrained <backbone>.safetensors (default STORE/weights)"
+    )
     bits_option(tune)
     reports_options(tune)
     tune.add_argument("--json", action="store_true", help="the result as JSON on stdout, everything else on stderr")
@@ -140,6 +142,7 @@ def _worker(options: argparse.Namespace, study: Study) -> Iterator[Callable[[Pla
     launchers: list[Any] = []
 
     def work(plan: Plan) -> None:
+        need_packages(plan, study.store, options.weights)
         if not launchers:
             resources = Resources(options.workers, environment=worker_variables(study, options.bits))
             launchers.append(catalog.load("launcher", options.launcher)(study.store, resources))

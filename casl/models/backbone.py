@@ -5,7 +5,7 @@ Weights are always a local file. Inputs are normalised by the detector, with the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from casl import catalog, rows
 from casl.errors import DataError, SpecError
+from casl.models import lite
 from casl.models.swin import Swin
 from casl.models.weights import read_state
 
@@ -139,13 +140,23 @@ def _freeze(body: nn.Module, names: list[str]) -> None:
         body.get_submodule(name).requires_grad_(False)
 
 
+def by_timm(state: Mapping[str, Tensor], body: nn.Module) -> Mapping[str, Tensor]:
+    """Published weights under the names of a body.
+
+    Raises:
+        DataError: EfficientNet-Lite's own names, and the body is another network.
+    """
+    if isinstance(body, Swin):
+        renamed: Mapping[str, Tensor] = checkpoint_filter_fn(dict(state), body)
+        return renamed
+    return lite.by_timm(state, body) if lite.is_own(state) else state
+
+
 def _load(body: nn.Module, row: rows.Backbone, path: Path) -> None:
     """Load all weights but those of the classifier and, in Swin, of the norms that timm has no weights for."""
-    state = read_state(path, ABSENT)
+    state: Mapping[str, Tensor] = read_state(path, ABSENT)
     own = {key.removeprefix(BODY): value for key, value in state.items() if key.startswith(BODY)}
-    if not own and isinstance(body, Swin):
-        state = checkpoint_filter_fn(state, body)
-    state = own or state
+    state = own or by_timm(state, body)
     wanted = body.state_dict()
     for name in wanted:
         added = isinstance(body, Swin) and name.startswith("norm") and name not in own

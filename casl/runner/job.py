@@ -14,6 +14,7 @@ from typing import Any
 from casl.catalog import load
 from casl.errors import CaslError, DeviceMemoryError, PeerLostError, StageError, StoppedError, StoreError
 from casl.files import FULL, is_full, read_json, write_json
+from casl.pretrained import FOLDER
 from casl.runner.bits import arithmetic
 from casl.runner.lease import Lease
 from casl.runner.provenance import origin, provenance
@@ -33,9 +34,9 @@ ARITHMETIC = "arithmetic.json"  # beside the attempts at a stage: what the last 
 class Placement:
     """Where and how stages run; nothing here changes a result, so nothing here is hashed.
 
-    roots: digest -> folder of a data set on disk. device: "auto", "cpu", "cuda", "cuda:0". ranks: processes that do one
-    stage together, one a GPU, on each of `nodes` machines. micro_batches: pieces a batch is cut into. time_limit_s: of
-    one attempt, 0 for none.
+    roots: digest -> folder of a data set on disk. weights: folder of pretrained backbones, None for that of the store.
+    device: "auto", "cpu", "cuda", "cuda:0". ranks: processes that do one stage together, one a GPU, on each of `nodes`
+    machines. micro_batches: pieces a batch is cut into. time_limit_s: of one attempt, 0 for none.
     """
 
     roots: Mapping[str, str] = field(default_factory=dict)
@@ -164,7 +165,7 @@ def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[
         resume=job.resume,
         loaders=placement.loaders,
         checkpoint_s=placement.checkpoint_s,
-        weights=Path(placement.weights) if placement.weights else None,
+        weights=Path(placement.weights) if placement.weights else store.root / FOLDER,
         micro_batches=placement.micro_batches,
         rank=process.rank,
         world=process.world,

@@ -6,6 +6,7 @@
     families/<family>/<name>   trainings that differ in length only, to find shared beginnings
     leases/<name>/<attempt>    who works on a stage
     quarantine/                damaged results, moved out of the way
+    weights/                   pretrained backbones, unless another folder is named: <backbone>.safetensors
 
 Readers take no lease. Work happens in work/, and one rename of the folder commits it. An attempt that takes over from
 one that died goes on in that one's folder under its own number, so that an owner that only slept cannot write there.

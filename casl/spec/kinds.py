@@ -67,6 +67,11 @@ class Train(Stage):
         return iterations(self.schedule)
 
     @property
+    def reads_weights(self) -> bool:
+        """Whether its backbone starts from `model.weights`: no part of `init` takes their place."""
+        return self.model.weights != "random" and (self.init is None or "backbone" not in self.parts)
+
+    @property
     def boxes(self) -> str:
         """How the boxes it learns are counted, one of BOXES: as its data's, or those its labeler learned."""
         return boxes_of(self.data)

@@ -16,12 +16,13 @@ SETTINGS = {"entity_head": False, "head_norm": False, "keypoints": 0, "rois": 0,
 class Model(Record):
     """Architecture of a detector (method reference sec. 1 and 2).
 
-    channels: of neck and head. ranges: upper object sizes in pixels of levels P3..P6. weights: "random" or the name of
-    a file with pretrained backbone weights. frozen_stages: ResNet stem and stages kept fixed, with all batch norms, as
-    detectron2's FREEZE_AT. entity_head: the EntitySeg controller, kernel bank and overlap loss. rois: regions an R-CNN
-    draws from an image, 0 for as many as suit its size. clip: how FCOS keeps box distances above zero, "relu" as the
-    reference or "projected", which differs in gradients only and loses no side for good. head_norm: group norms in
-    RetinaNet's towers. options: further settings of the detector, (name, value) sorted by name.
+    channels: of neck and head. ranges: upper object sizes in pixels of levels P3..P6. weights: "random",
+    "imagenet" for those that docs/method.md names, or a word for a file of your own. frozen_stages: stem and stages of
+    the backbone kept fixed, with all batch norms, as detectron2's FREEZE_AT. entity_head: the EntitySeg controller,
+    kernel bank and overlap loss. rois: regions an R-CNN draws from an image, 0 for as many as suit its size. clip: how
+    FCOS keeps box distances above zero, "relu" as the reference or "projected", which differs in gradients only and
+    loses no side for good. head_norm: group norms in RetinaNet's towers. options: further settings of the detector,
+    (name, value) sorted by name.
 
     Raises:
         SpecError: a value out of range, an option the detector does not know, or a setting that it lacks.

