@@ -75,7 +75,7 @@ def run_learner(
     """
     with joined(ctx.rank, ctx.world, torch.device(ctx.device)) as peers:
         torch.manual_seed(stage.seed)  # initial weights depend on the seed alone, so families start alike
-        detector = build_detector(stage.model, ctx, pretrained=stage.init is None and peers.rank == 0)
+        detector = build_detector(stage.model, ctx, pretrained=stage.reads_weights and peers.rank == 0)
         checkpoints = Checkpoints(ctx.folder / "checkpoints")
         state = _state(checkpoints, ctx) if peers.rank == 0 else None
         if peers.rank == 0 and state is None:

@@ -72,6 +72,21 @@ def test_what_a_stage_starts_from_is_read_before_any_stage_runs(tmp_path: Path) 
         need_packages(plan, store, str(weights))
 
 
+@INSTALLED
+def test_a_backbone_that_is_not_of_the_warmup_starts_from_its_weights(tmp_path: Path) -> None:
+    """Table 9 takes other parts of a warmup alone."""
+    start = trained_once(PRETRAINED)
+    stage = finetune(PRETRAINED, start, schedule=1, parts=("neck", "head"))
+    store = Store(tmp_path / "store")
+    _, summary, _ = run([cell_of(stage, PRETRAINED)], store)
+    assert not summary.failed
+    wanted = load_file(kept("lite0", store.root / "weights"))["conv_stem.weight"]
+    for done in (start, stage):
+        assert torch.equal(
+            load_file(store.folder(done.name) / "model.safetensors")["backbone.body.conv_stem.weight"], wanted
+        )
+
+
 def test_which_trainings_start_from_weights() -> None:
     start = warmup(PRETRAINED, schedule=1)
     assert start.reads_weights and finetune(PRETRAINED, None).reads_weights
