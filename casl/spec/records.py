@@ -84,7 +84,8 @@ class Recipe(Record):
     lr is the rate after ramp-up; at iteration i < ramp_iters it is lr x (ramp_factor + (1 - ramp_factor) i/ramp_iters).
     sizes: short sides in pixels to choose from. precision: "float32" or "mixed". empty_images: also train on images
     that have no label or crowds only, which detectron2 leaves out (FILTER_EMPTY_ANNOTATIONS); of pseudo labels eq. 3
-    leaves them out whatever is said here.
+    leaves them out whatever is said here. body_lr: factor of the rate for the backbone, which is pretrained where all
+    else begins at random; weight decay is in proportion to the rate.
     """
 
     lr: float
@@ -98,6 +99,7 @@ class Recipe(Record):
     augmentation: str = "weak"
     precision: str = "float32"
     empty_images: bool = False
+    body_lr: float = 1.0
 
     def __post_init__(self) -> None:
         check_name("optimizer", self.optimizer)
@@ -107,5 +109,9 @@ class Recipe(Record):
         check_least("ramp_iters", self.ramp_iters, 0)
         if self.lr <= 0:
             raise SpecError(f"lr must be positive, got {self.lr}")
+        if self.body_lr <= 0:
+            raise SpecError(
+                f"body_lr must be positive, got {self.body_lr}: a backbone that does not learn has frozen_stages 5"
+            )
         if not self.sizes or min(self.sizes) < 32 or max(self.sizes) > self.max_size:
             raise SpecError(f"sizes are short sides of 32 px or more, max_size at least as large; got {self}")

@@ -17,6 +17,7 @@ from casl.files import write_atomic, write_json
 from casl.models.parts import transfer
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Train
+from casl.spec.records import Recipe
 from casl.spec.schedule import factor_at, is_trunk
 from casl.stages.detectors import build_detector
 from casl.stages.feed import Feed
@@ -33,6 +34,7 @@ from casl.train.checkpoint import (
 from casl.train.distributed import Peers, joined
 from casl.train.learner import Batch, Learner, Plain
 from casl.train.loop import Steps, learning_rate, train
+from casl.train.optimizer import scale_rate
 
 WEIGHTS = "model.safetensors"
 STATE = "state.safetensors"
@@ -81,9 +83,7 @@ def run_learner(
         if peers.rank == 0 and state is None:
             _initialise(stage, detector, ctx)
         learner = learner_of(detector)
-        optimizer: torch.optim.Optimizer = load("optimizer", stage.recipe.optimizer)(
-            learner.module, stage.recipe.lr, stage.recipe.weight_decay
-        )
+        optimizer = _optimizer(stage.recipe, learner, detector)
         start, curves = (0, Curves()) if state is None else _continued(state, learner, optimizer, ctx)
         start = share_state(learner.module, optimizer, start, peers)
         steps = _steps(stage, feed_of(detector, peers), start, ctx, peers)
@@ -94,6 +94,16 @@ def run_learner(
     checkpoints.clear()
     last = dict(zip(curves.names, curves.rows[-1][1:], strict=True))
     return Outcome(metrics={"final_loss": last["loss"]}, facts={"started_at": start})
+
+
+def _optimizer(recipe: Recipe, learner: Learner, detector: nn.Module) -> torch.optim.Optimizer:
+    """Of all that the learner trains; the detector's backbone has a rate of its own where the recipe says so."""
+    optimizer: torch.optim.Optimizer = load("optimizer", recipe.optimizer)(
+        learner.module, recipe.lr, recipe.weight_decay
+    )
+    if recipe.body_lr != 1.0:
+        scale_rate(optimizer, detector.get_submodule("backbone").parameters(), recipe.body_lr)
+    return optimizer
 
 
 def _steps(stage: Train, batch_at: Callable[[int], Batch], start: int, ctx: Context, peers: Peers) -> Steps:

@@ -19,6 +19,7 @@ from casl.train.checkpoint import Checkpoints, Curves
 from casl.train.distributed import ALONE, Peers
 from casl.train.learner import ON_HOST, Batch, DivisibleLearner, Learner, Targets, check_divisible
 from casl.train.memory import is_out_of_memory, memory_error, spared
+from casl.train.optimizer import set_rate
 
 
 @dataclass(frozen=True)
@@ -192,8 +193,7 @@ def _step(
 ) -> Figures:
     """Do one iteration. Its losses are checked before the weights move, or when they are read if that may wait."""
     rate = steps.rate_at(iteration)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    set_rate(optimizer, rate)
     try:
         images = [image.to(steps.device, non_blocking=True) for image in batch[0]]
         targets = [_on_device(target, steps.device) for target in batch[1]]

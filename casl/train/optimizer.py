@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+FACTOR = "rate_factor"  # of a group: what its rate is multiplied by
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -36,6 +37,29 @@ def adamw(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optim
 def sgd(model: nn.Module, lr: float, weight_decay: float) -> torch.optim.Optimizer:
     """SGD with momentum 0.9, fused as AdamW."""
     return torch.optim.SGD(named_groups(model, weight_decay), lr=lr, momentum=0.9, fused=True)
+
+
+def scale_rate(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], factor: float) -> None:
+    """Give some parameters another rate: a factor of it, in groups of their own.
+
+    Args:
+        optimizer: of any kind; each of its groups is divided in two, and keeps all else that it has.
+        parameters: those that it does not train are passed over.
+        factor: above 0. It is in the groups as FACTOR, and whoever sets their rates multiplies by it.
+    """
+    chosen = {id(parameter) for parameter in parameters}
+    groups: list[dict[str, Any]] = []
+    for group in optimizer.param_groups:
+        mine = [p for p in group["params"] if id(p) in chosen]
+        groups.append({**group, "params": [p for p in group["params"] if id(p) not in chosen]})
+        groups.append({**group, "params": mine, "lr": group["lr"] * factor, FACTOR: factor})
+    optimizer.param_groups[:] = [group for group in groups if group["params"]]
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """The rate of the next step, in each group times its factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get(FACTOR, 1.0)
 
 
 def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
