@@ -36,7 +36,7 @@ def cells(profile: Profile) -> Iterator[Cell]:
     yield from _classifier(profile)
     yield from _number_of_images(profile, agnostic=True)
     yield from _number_of_images(profile, agnostic=False)
-    if profile.data.has_hidden_truth:
+    if profile.data.knows("objects") and profile.data.knows("entities"):
         yield from _quality_of_labels(profile)
     yield from _length(profile)
 

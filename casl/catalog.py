@@ -272,7 +272,9 @@ STAGES = {  # in the order of lists for people: data, then the method
 
 ABLATIONS = {f"table{n}": f"ablations.table{n}:ABLATION" for n in range(1, 11)} | {
     "delta": "ablations.delta:ABLATION",
+    "fractions": "ablations.fractions:ABLATION",
     "reasons": "ablations.reasons:ABLATION",
+    "strength": "ablations.strength:ABLATION",
 }
 
 PROFILES = {

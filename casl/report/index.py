@@ -12,7 +12,7 @@ from casl.report.render import write_files
 from casl.report.stored import CLAIMS, fingerprint
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.table_page import MLFLOW, measurements
-from casl.report.wording import MADE, headline, measured, missing, quoted
+from casl.report.wording import REASONS, headline, measured, missing, quoted
 from casl.spec.claim import Claim
 
 FORMATS = ("html", "md", "csv", "json", "tex", "png")
@@ -53,7 +53,7 @@ def refresh_index(
     """
     while True:
         seen = fingerprint(folder)
-        tables = [table for table in read() if table.name not in MADE]  # those have a heading of their own
+        tables = [table for table in read() if table.name != REASONS]  # those have a heading of their own
         judged = claims if {t.name for t in tables} & _judged_by(claims) else ()
         written = write_index(tables, judged, folder, mlflow)
         if fingerprint(folder) == seen:

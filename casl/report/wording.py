@@ -11,7 +11,8 @@ from casl.report.table import PUBLISHED, Table, TableCell
 from casl.spec.profile import typed
 
 MEAN_AND_SPREAD = "Behind a mean, ± is the sample standard deviation over seeds."
-MADE = ("reasons",)  # targets of the Makefile that are no table
+REASONS = "reasons"
+MADE = (REASONS, "strength", "fractions")  # targets of the Makefile that are no table of the paper
 _BUILT_IN = "scenes"  # data that a profile has by itself
 # of the Makefile
 _VARIABLES = {

@@ -13,6 +13,18 @@ SCALES = ("tiny", "small", "base", "large")
 # A data set on disk has one unlabeled split. Its scales are an eighth, a quarter, half and all of it, drawn by chance
 # and each part of the next: the paper's ratios, 1 to 30, would leave a dozen images of a small set.
 FOLDER_SHARES = {"tiny": 8, "small": 4, "base": 2, "large": 1}
+TRUTH = "unlabeled_gt"  # the split of a set on disk that holds the hidden truth of its unlabeled images
+
+
+def share_of(count: int, percent: float) -> int:
+    """So many percent of a number of images, rounded, at least one.
+
+    Raises:
+        SpecError: not above 0 and at most 100.
+    """
+    if not 0 < percent <= 100:
+        raise SpecError(f"a share of the labels is more than 0 and at most 100 percent, got {percent:g}")
+    return max(1, round(count * percent / 100))
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,14 @@ class SceneData:
     has_masks: bool = True
     has_entities: bool = True
     has_objects: bool = True
-    has_hidden_truth: bool = True  # of unlabeled images
+
+    def knows(self, labels: str) -> bool:
+        """Whether the true labels of unlabeled images are known, for measuring and for oracles."""
+        return labels in ("objects", "entities")
+
+    def labeled_share(self, percent: float) -> SceneData:
+        """The same data with so much of the labeled split; smaller shares are part of larger ones."""
+        return replace(self, labeled=share_of(self.labeled, percent))
 
     def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
         """The stage that makes a split ("labeled", "unlabeled", "val"); `labels` does not change its bytes.
@@ -61,18 +80,33 @@ class FolderData:
     stuff: int = 0
     keypoints: int = 0
     has_objects: bool = True
-    has_hidden_truth: bool = False  # of unlabeled images
+
+    def knows(self, labels: str) -> bool:
+        """Whether the true labels of unlabeled images are known, for measuring and for oracles."""
+        return (TRUTH, labels) in self.folders
+
+    def labeled_share(self, percent: float) -> FolderData:
+        """The same data with so much of the labeled split, drawn by chance; smaller shares are part of larger ones."""
+        drawn = {
+            place: replace(folder, drawn=share_of(folder.count, percent) if percent < 100 else 0)
+            for place, folder in self.folders.items()
+            if place[0] == "labeled"
+        }
+        return replace(self, folders={**self.folders, **drawn})
 
     def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
         """The stage that stands for a split with one kind of labels.
 
-        scale: a named unlabeled split of the set, or a share of its only one; default all of it.
+        scale: a named unlabeled split of the set, or a share of its only one; default all of it. Labels of unlabeled
+            images other than "images" are their hidden truth, of all of them.
 
         Raises:
             SpecError: the set lacks that split or kind of labels.
         """
         if scale and scale not in SCALES:
             raise SpecError(unknown("unlabeled scale", scale, SCALES))
+        if split == "unlabeled" and labels != "images":
+            split, scale = TRUTH, None
         if scale and (named := self.folders.get((f"{split}_{scale}", labels))):
             return named
         if (whole := self.folders.get((split, labels))) is None:
@@ -95,7 +129,15 @@ class PlannedData:
     has_masks: bool = True
     has_entities: bool = True
     has_objects: bool = True
-    has_hidden_truth: bool = False  # of unlabeled images
+
+    def knows(self, labels: str) -> bool:
+        """Whether the true labels of unlabeled images are known; those of COCO's are not."""
+        del labels
+        return False
+
+    def labeled_share(self, percent: float) -> PlannedData:
+        """The same data with so much of the labeled split."""
+        return replace(self, counts={**self.counts, "labeled": share_of(self.counts["labeled"], percent)})
 
     def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
         """A Folder with the number of images of a split; its digest says that the files are not at hand. Entities are

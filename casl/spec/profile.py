@@ -46,6 +46,8 @@ class Profile:
 
     iters_1x: iterations of the paper's 1x (12 epochs). labeler_schedule: length of the labeler in x. rule: where the
     learning rate drops. warmup_recipe is also the labeler's. backbones: the paper's backbone name -> a catalog name.
+    labeler_sizes: the paper's backbone name -> size of images in relation to test_size, where labelers with that
+    backbone learn from larger images, label them and are judged on them; a labeler is to be stronger than its target.
     shape: the remaining fields of Model. light: detectors in their light form (casl.rows.Detector). shapes,
     recipes: the paper's backbone name -> fields of Model and of Recipe that are others with it.
     test_size: short and long side at inference, px. photo_size: that of images on disk, where it is another.
@@ -77,6 +79,7 @@ class Profile:
     light: bool = False
     shapes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    labeler_sizes: Mapping[str, float] = field(default_factory=dict)
     provider: str = "torchvision"
     notes: tuple[str, ...] = field(default=())
     options: tuple[tuple[str, str], ...] = ()
@@ -256,6 +259,18 @@ class Profile:
             test_size=(short, long),
             strong_sizes=tuple(round(size * scale) for size in self.strong_sizes),
         )
+
+    def larger(self, backbone: str) -> Profile:
+        """This profile at the size of images of the labelers with a backbone of the paper."""
+        ratio = self.labeler_sizes.get(backbone, 1.0)
+        return self if ratio == 1.0 else self._at_size(*(round(side * ratio) for side in self.test_size))
+
+    def sides(self, trained: Train) -> tuple[int, int]:
+        """Short and long side of the images that a detector is applied to: those it is tested at, in the ratio of what
+        it was trained at to what the profile's targets are."""
+        ratio = trained.recipe.max_size / self.warmup_recipe.max_size
+        short, long = self.test_size
+        return (short, long) if ratio == 1.0 else (round(short * ratio), round(long * ratio))
 
     def _changed(self, option: str, value: str, note: str) -> Profile:
         return replace(self, options=(*self.options, (option, value)), notes=(*self.notes, note))

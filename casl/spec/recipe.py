@@ -98,6 +98,7 @@ def labeler(
     """
     labels = labels or label_kind(profile)
     backbone = backbone or profile.labeler_backbone
+    profile = profile.larger(backbone)
     return Labeler(
         model=model(profile, mask_detector(profile), backbone, 1 if agnostic else profile.data.classes),
         data=_split(profile, "labeled", labels),
@@ -120,11 +121,12 @@ def pseudo_label(profile: Profile, labeler: Train, *, scale: str | None = None, 
     Raises:
         SpecError: `first` is more than the split has.
     """
+    size, max_size = profile.sides(labeler)
     return PseudoLabel(
         labeler=labeler,
         data=_first(_split(profile, "unlabeled", "images", scale), first),
-        size=profile.test_size[0],
-        max_size=profile.test_size[1],
+        size=size,
+        max_size=max_size,
         non_overlap=labeler.labels == "entities" and labeler.model.predicts("entities"),
     )
 
@@ -230,18 +232,23 @@ def finetune(
     )
 
 
-def evaluate(profile: Profile, trained: Train, metric: str) -> Evaluate:
-    """One metric on the val split, against the labels the metric is about."""
+def evaluate(profile: Profile, trained: Train, metric: str, *, split: str = "val") -> Evaluate:
+    """One metric on a split, against the labels the metric is about.
+
+    Args:
+        split: "val", or "unlabeled" for the hidden truth of its images, where the data have it.
+    """
+    size, max_size = profile.sides(trained)
     labels = catalog.row("metric", metric).labels
     if labels == "entities" and not profile.data.has_entities:
         labels = "objects"
     return Evaluate(
         model=trained,
-        data=_split(profile, "val", labels),
+        data=_split(profile, split, labels),
         labels=labels,
         metric=metric,
-        size=profile.test_size[0],
-        max_size=profile.test_size[1],
+        size=size,
+        max_size=max_size,
     )
 
 

@@ -21,7 +21,7 @@ from casl.data.layout import SplitFiles, find_splits
 from casl.errors import DataError
 from casl.files import recalled, write_json
 from casl.spec.data_kinds import Folder
-from casl.spec.data_sets import FolderData
+from casl.spec.data_sets import TRUTH, FolderData
 
 REQUIRED = ("labeled", "unlabeled", "val")
 OPTIONAL = ("keypoints", "panoptic")
@@ -114,7 +114,7 @@ def inspect(
 
 def _missing(root: Path, splits: Mapping[str, SplitFiles]) -> str:
     """A sentence about the splits without which no stage can begin; empty if all are there."""
-    scales = {"unlabeled": [name for name in splits if name.startswith("unlabeled") and name != "unlabeled_gt"]}
+    scales = {"unlabeled": [name for name in splits if name.startswith("unlabeled") and name != TRUTH]}
     missing = [name for name in REQUIRED if not scales.get(name, name in splits)]
     if not missing and splits["labeled"].instances and splits["val"].instances:
         return ""
@@ -135,7 +135,7 @@ def _read_all(splits: Mapping[str, SplitFiles], naming: Naming) -> tuple[dict[Pl
     read: dict[Place, _Read] = {}
     left_out = []
     for name, files in splits.items():
-        for kind in _kinds(name, files) if name != "unlabeled_gt" else ():
+        for kind in _kinds(name, files):
             try:
                 read[name, kind] = _read(files, kind, naming)
             except DataError as error:
@@ -160,7 +160,7 @@ def _counted_differently(read: Mapping[Place, _Read]) -> list[str]:
 
 
 def _kinds(name: str, files: SplitFiles) -> list[str]:
-    if name.startswith("unlabeled"):
+    if name.startswith("unlabeled") and name != TRUTH:
         return ["images"]
     panoptic = bool(files.panoptic and files.panoptic_pngs)
     has = {
@@ -169,7 +169,8 @@ def _kinds(name: str, files: SplitFiles) -> list[str]:
         "panoptic": panoptic,
         "keypoints": bool(files.keypoints),
     }
-    return [kind for kind, present in has.items() if present]
+    kinds = ("objects", "entities") if name == TRUTH else tuple(has)  # oracles learn and judge these
+    return [kind for kind in kinds if has[kind]]
 
 
 def _read(files: SplitFiles, kind: str, naming: Naming) -> _Read:

@@ -56,7 +56,7 @@ def open_split(stage: Stage, labels: str, ctx: Context) -> CocoSplit:
     """A split with its annotations.
 
     labels: one of casl.data.layout.KINDS. Of an unlabeled split "images" are all that the method sees; other kinds are
-    the hidden truth, which the built-in scenes know: for measuring, and for the ablation `reasons`.
+    the hidden truth, which the built-in scenes know: for measuring, and for the ablations `reasons` and `strength`.
     """
     if isinstance(stage, Scenes) and stage.split == "unlabeled" and labels != "images":
         return load_split(find_splits(ctx.inputs[stage.name] / "set")["unlabeled_gt"], labels)

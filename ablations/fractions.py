@@ -1,0 +1,46 @@
+"""Fractions: what a warmup gains, by how many labels there are. Not a table of the paper.
+
+Run:     casl run fractions --seeds 3 && casl report fractions --seeds 3
+Expect:  the fewer labels, the more a warmup gains.
+
+Labeler, finetune and baseline see the same share of the labeled images, smaller shares part of larger ones; the
+unlabeled images and all lengths are the same in every row, so a small share is seen more often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ablations.controls import LONG, as_long, length_of
+from casl.spec import Ablation, Cell, Profile, evaluate, finetune, warmup
+
+PERCENT = (1, 5, 10, 50, 100)
+
+
+def cells(profile: Profile) -> Iterator[Cell]:
+    for percent in PERCENT:
+        share = replace(profile, data=profile.data.labeled_share(percent))
+        warm = warmup(share)
+        images = share.data.split("labeled", "objects")
+        note = f"{getattr(images, 'images', 0)} labeled images"
+        for column, model, why in (
+            ("no warmup", finetune(share, None), profile.start),
+            (LONG, finetune(share, None, schedule=as_long(share, warm)), length_of(share, warm)),
+            ("warmup", finetune(share, warm), ""),
+        ):
+            stage = evaluate(share, model, "ap_det")
+            text = "; ".join(filter(None, (note, why)))
+            yield Cell(row=f"{percent} %", column=column, metric="ap_det", stage=stage, note=text)
+
+
+ABLATION = Ablation(
+    name="fractions",
+    title="What a warmup gains, by the share of labels",
+    source="not in the paper",
+    cells=cells,
+    rows="labeled images used",
+    columns="start",
+    unit="row",
+    figure="curves",
+)
