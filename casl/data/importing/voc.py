@@ -14,18 +14,21 @@ from casl.data.importing.splits import WORDS, split_of
 from casl.errors import DataError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+DIFFICULT = "objects marked difficult (crowds now: neither learned nor judged)"
 
 
 def read_voc(folder: Folder) -> Source:
     """Every XML file whose root is <annotation>. Masks in SegmentationObject/ are not read.
 
     Corners are edges of boxes, as LabelImg, CVAT and Roboflow write them. In VOC's own files the first pixel is 1 and
-    the last belongs to the box, so there 1 goes off xmin and ymin.
+    the last belongs to the box, so there 1 goes off xmin and ymin. An object marked difficult, which VOC's own
+    evaluation counts neither as found nor as missed, becomes a crowd, which COCO's treats alike.
     """
     lists = _image_sets(folder)
     pictures = [_picture(path, folder, lists) for path in folder.ending(".xml") if format_of(path) == "voc"]
     names = sorted({shape.name for picture in pictures for shape in picture.shapes})
-    return Source("voc", folder.root, folder.with_unlabeled(pictures), names, Counter())
+    difficult = sum(shape.crowd for picture in pictures for shape in picture.shapes)
+    return Source("voc", folder.root, folder.with_unlabeled(pictures), names, Counter({DIFFICULT: difficult}))
 
 
 def read_xml(path: Path) -> ElementTree.Element:
@@ -76,16 +79,17 @@ def _shape(node: ElementTree.Element, where: str, one_based: bool) -> Shape:
     if not name:
         raise DataError(f"{where}: has no <name>, which is its class.")
     polygon = _polygon(node.find("polygon"), where)
+    outlines, crowd = (polygon,) if polygon else (), (node.findtext("difficult") or "").strip() == "1"
     box = node.find("bndbox")
     if box is None and not polygon:
         raise DataError(f"{where}: has no <bndbox>.")
     if box is None:
-        return Shape(name, box_around(polygon), where, (polygon,))
+        return Shape(name, box_around(polygon), where, outlines, crowd=crowd)
     x1, y1, x2, y2 = numbers((box.findtext(corner) for corner in CORNERS), where)
     if x2 < x1 or y2 < y1:
         raise DataError(f"{where}: its corners are in the wrong order: {CORNERS} = {(x1, y1, x2, y2)}.")
     x1, y1 = x1 - one_based, y1 - one_based
-    return Shape(name, (x1, y1, x2 - x1, y2 - y1), where, (polygon,) if polygon else ())
+    return Shape(name, (x1, y1, x2 - x1, y2 - y1), where, outlines, crowd=crowd)
 
 
 def _polygon(node: ElementTree.Element | None, where: str) -> Points:

@@ -86,6 +86,21 @@ def test_the_first_pixel_of_pascal_voc_itself_is_one(tmp_path: Path) -> None:
     assert ("cat", [1.0, 2.0, 11.0, 13.0], []) in found["photo-00.png"]
 
 
+def test_a_difficult_object_of_pascal_voc_is_a_crowd_and_counted(tmp_path: Path) -> None:
+    photos = exports.boxes()
+    root = exports.voc(photos, tmp_path / "src")
+    first = sorted((root / "Annotations").glob("*.xml"))[0]
+    first.write_text(first.read_text().replace("<difficult>0<", "<difficult>1<"))
+    manifest = import_set(read_source(root), tmp_path / "set", Plan(), HOW)
+    of_photo = len(photos[0].things)
+    assert manifest["left_out_or_changed"] == {
+        "objects marked difficult (crowds now: neither learned nor judged)": of_photo
+    }
+    files = (tmp_path / "set/annotations").glob("instances_*.json")
+    crowds = {r["image_id"]: r["iscrowd"] for f in files for r in json.loads(f.read_text())["annotations"]}
+    assert of_photo and sum(crowds.values()) == 1  # one image's objects are crowds
+
+
 def test_roboflows_project_name_is_no_class_and_its_val_stays_val(tmp_path: Path) -> None:
     photos = exports.boxes()
     manifest = import_set(read_source(exports.roboflow(photos, tmp_path / "src")), tmp_path / "set", Plan(), HOW)
