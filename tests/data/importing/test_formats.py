@@ -89,7 +89,7 @@ def test_the_first_pixel_of_pascal_voc_itself_is_one(tmp_path: Path) -> None:
 def test_a_difficult_object_of_pascal_voc_is_a_crowd_and_counted(tmp_path: Path) -> None:
     photos = exports.boxes()
     root = exports.voc(photos, tmp_path / "src")
-    first = sorted((root / "Annotations").glob("*.xml"))[0]
+    first = min((root / "Annotations").glob("*.xml"))
     first.write_text(first.read_text().replace("<difficult>0<", "<difficult>1<"))
     manifest = import_set(read_source(root), tmp_path / "set", Plan(), HOW)
     of_photo = len(photos[0].things)
