@@ -14,7 +14,19 @@ from collections.abc import Iterator
 
 from ablations import table5
 from ablations.controls import LONG, as_long, length_of
-from casl.spec import Ablation, Cell, Profile, Train, evaluate, finetune, labeler, pseudo_label, warmup, warmup_on_truth
+from casl.spec import (
+    Ablation,
+    Cell,
+    Profile,
+    Train,
+    Warmup,
+    evaluate,
+    finetune,
+    labeler,
+    pseudo_label,
+    warmup,
+    warmup_on_truth,
+)
 
 NONE, TRUTH = "no warmup", "truth, classes dropped"
 LABELS = "labels AP^det-a"
@@ -23,9 +35,9 @@ MODELS = ("warmup AP^det-a", "ap_det_a"), ("finetuned AP^det", "ap_det"), ("fine
 
 def cells(profile: Profile) -> Iterator[Cell]:
     truth = _oracle(profile) if profile.data.knows("objects") else None
-    first: Train | None = None
+    first: Warmup | None = None
     yield from _of_row(profile, NONE, None, finetune(profile, None), profile.start)
-    targets: list[tuple[str, Train, str]] = []
+    targets: list[tuple[str, Warmup, str]] = []
     for column, (backbone, *_) in table5.PAPER.items():
         labels = labeler(profile, backbone=backbone, labels="objects")
         warm = warmup(profile, pseudo=pseudo_label(profile, labels), detector="fcos")
@@ -43,7 +55,7 @@ def cells(profile: Profile) -> Iterator[Cell]:
         yield from _of_row(profile, row, warm, finetune(profile, warm), note)
 
 
-def _oracle(profile: Profile) -> Train:
+def _oracle(profile: Profile) -> Warmup:
     return warmup_on_truth(profile, split="unlabeled", detector="fcos")
 
 

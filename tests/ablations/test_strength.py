@@ -14,10 +14,24 @@ from ablations.controls import LONG
 from ablations.profiles import MINI, PAPER
 from casl.data.scenes import write_scene_set
 from casl.errors import SpecError
-from casl.spec import Cell, Evaluate, Finetune, Profile, PseudoLabel, Scenes, Warmup, evaluate, labeler, pseudo_label
+from casl.spec import (
+    Cell,
+    Evaluate,
+    Finetune,
+    Profile,
+    PseudoLabel,
+    SceneData,
+    Scenes,
+    Warmup,
+    evaluate,
+    labeler,
+    pseudo_label,
+)
 from casl.spec.data_sets import share_of
 from casl.stages.dataset import open_data
 
+assert isinstance(MINI.data, SceneData)
+LABELED = MINI.data.labeled
 LARGER = replace(MINI, labeler_sizes={"swin_l": 1.5})
 
 
@@ -86,7 +100,7 @@ def test_the_truth_of_a_set_on_disk_is_its_split_unlabeled_gt(tmp_path: Path) ->
 def test_a_share_of_labels_is_that_of_labeler_baseline_and_finetune(tmp_path: Path) -> None:
     write_scene_set(tmp_path / "set", 40, 4, 2, 64, 0)
     on_disk = MINI.with_data(open_data(tmp_path / "set", tmp_path).data)
-    for profile, all_of in ((MINI, 100), (on_disk, 40)):
+    for profile, all_of in ((MINI, LABELED), (on_disk, 40)):
         labeled: dict[str, set[int]] = defaultdict(set)
         for cell in built(fractions.cells, profile):
             assert isinstance(cell.stage, Evaluate)

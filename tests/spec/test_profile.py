@@ -63,7 +63,7 @@ def test_rates_follow_the_batch_by_the_rule_of_their_optimiser_and_the_note_name
         "batches of 64 images, not 16, as many epochs; "
         "learning rates x 2 (square root rule, adamw), x 4 (linear rule, sgd)"
     )
-    small = MINI.with_batch(4)
+    small = MINI.with_batch(MINI.warmup_recipe.batch // 4)
     assert labeler(small).recipe.lr == pytest.approx(MINI.warmup_recipe.lr / 2)
     assert small.notes[-1].endswith("learning rates x 0.5 (square root rule, adamw)")
 
@@ -71,13 +71,13 @@ def test_rates_follow_the_batch_by_the_rule_of_their_optimiser_and_the_note_name
 def test_an_optimiser_without_a_rule_for_batches_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OPTIMIZERS, "lion", "elsewhere:lion")
     other = replace(MINI, warmup_recipe=replace(MINI.warmup_recipe, optimizer="lion"))
-    assert other.with_batch(16) is other
+    assert other.with_batch(other.warmup_recipe.batch) is other
     with pytest.raises(SpecError, match=r"no rule .* 'lion' .* adamw and sgd.*\n.*set batch and lr"):
         other.with_batch(32)
 
 
 def test_the_batch_and_rule_that_a_profile_has_change_no_key() -> None:
-    assert warmup(MINI.with_batch(16).with_rule("A")).key == warmup(MINI).key
+    assert warmup(MINI.with_batch(MINI.warmup_recipe.batch).with_rule("A")).key == warmup(MINI).key
     assert warmup(MINI.with_rule("B")).key != warmup(MINI).key
 
 
