@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from casl import catalog, rows
 from casl.errors import DataError, SpecError
 from casl.models import lite
+from casl.models.frozen import Frozen
 from casl.models.swin import Swin
 from casl.models.weights import read_state
 
@@ -35,6 +36,9 @@ class Backbone(nn.Module):
     Args:
         body: module whose call gives the four maps.
         channels: of C2..C5.
+        stages: the modules of body, stage by stage, the stem first; () where none is frozen.
+        frozen: stages that do not learn. While the others learn on a CPU, their maps are computed once an image, by
+            casl.models.frozen.
         mean, std: of the input, RGB on 0..255. The default is ImageNet's. The reference code feeds BGR with std 1
             instead, for Swin too.
 
@@ -53,17 +57,30 @@ class Backbone(nn.Module):
         channels: tuple[int, int, int, int],
         mean: Sequence[float] = rows.IMAGENET_MEAN,
         std: Sequence[float] = rows.IMAGENET_STD,
+        stages: Sequence[Sequence[nn.Module]] = (),
+        frozen: int = 0,
     ) -> None:
         super().__init__()
         self.body = body
         self.channels = channels
         self.strides = STRIDES
+        self._frozen, self._learning = Frozen(stages[:frozen]), stages[frozen:]
+        self._remembers = bool(stages and frozen) and self._frozen.is_exact
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) normalised -> C2..C5, each (B, channels, H / stride, W / stride), rounded up."""
-        return list(self.body(images))
+        if not (self._remembers and self.training and images.device.type == "cpu"):
+            return list(self.body(images))
+        maps = self._frozen(images)
+        found = maps[len(maps) - (len(STRIDES) - len(self._learning)) :]
+        x = maps[-1]
+        for stage in self._learning:
+            for module in stage:
+                x = module(x)
+            found.append(x)
+        return found
 
 
 def build_backbone(
@@ -104,7 +121,8 @@ def build_backbone(
     for stage in _stage_names(body)[:frozen_stages]:
         _freeze(body, stage)
     assert len(channels) == 4
-    return Backbone(body, channels, row.mean, row.std)
+    stages = [] if is_swin else [[body.get_submodule(n) for n in names] for names in _stage_names(body)]
+    return Backbone(body, channels, row.mean, row.std, stages, frozen_stages)
 
 
 def _convolutional(row: rows.Backbone, drop_path: float) -> tuple[nn.Module, tuple[int, ...]]:
