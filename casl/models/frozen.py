@@ -83,7 +83,7 @@ class Frozen:
     def __call__(self, images: Tensor, maps: Maps = MAPS) -> list[Tensor]:
         """(B, 3, H, W) normalised -> the maps after each stage but the stem's, or after the stem if it is alone."""
         frozen = self._digest()
-        found = [maps.of(image, frozen, self._compute) for image in images.split(1)]
+        found = [maps.of(image, frozen, self._compute) for image in torch.split(images, 1)]
         return [torch.cat(level) for level in zip(*found, strict=True)]
 
     @torch.no_grad()
@@ -109,5 +109,5 @@ def _digest(tensors: Sequence[Tensor], words: str) -> bytes:
     for tensor in tensors:
         laid = tensor.detach().permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor.detach()
         whole.update(f"{tuple(laid.shape)} {laid.dtype}".encode())
-        whole.update(laid.contiguous().view(torch.uint8).numpy() if laid.dim() else laid.numpy().tobytes())
+        whole.update(laid.reshape(-1).contiguous().view(torch.uint8).numpy().data)
     return whole.digest()

@@ -28,7 +28,7 @@ def images(count: int = 3, seed: int = 0) -> Tensor:
 def built(name: str = "lite0", frozen_stages: int = 3, **arguments: float) -> Backbone:
     torch.manual_seed(0)
     backbone = build_backbone(name, frozen_stages=frozen_stages, **arguments)  # type: ignore[arg-type]
-    return backbone.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload, no-any-return]
+    return backbone.to(memory_format=torch.channels_last).train()
 
 
 def equal(one: list[Tensor], other: list[Tensor]) -> bool:
