@@ -1,4 +1,5 @@
-"""Profiles: smoke (minutes, for tests), mini (default, a laptop's CPU), gpu (one GPU, a day), paper (COCO, a cluster).
+"""Profiles: smoke (minutes, for tests), mini (default, a laptop's CPU), photos (a laptop's CPU, ImageNet weights and a
+set of photographs), gpu (one GPU, a day), paper (COCO, a cluster).
 
 The small profiles keep the shape of the paper's experiment, not its size: they show that the machinery measures what it
 should and say nothing about the paper's claims. Small backbones stand for the paper's: see `backbones`.
@@ -122,6 +123,52 @@ GPU = replace(
         iters=6750,
         lr=1e-3,
     ),
+)
+
+# Pretrained weights, so a tenth of the rate for them is usual and a third was better: docs/decisions.md.
+_PHOTO_RECIPE = Recipe(lr=1e-3, batch=8, sizes=(128,), max_size=192, weight_decay=0.05, ramp_iters=100, body_lr=0.3)
+
+PHOTOS = Profile(
+    name="photos",
+    title="photographs at 128 px, ImageNet weights, an hour a table on a laptop",
+    data=PlannedData(
+        name="photographs",
+        counts={"labeled": 497, "val": 835, "tiny": 95, "small": 511, "base": 1348, "large": 2836},
+        classes=20,
+        stuff=0,
+        keypoints=20,
+        has_entities=False,
+    ),
+    iters_1x=400,
+    backbones={
+        "resnet50": "lite0",
+        "resnet101": "lite0",
+        "swin_t": "lite0",
+        "swin_s": "lite0",
+        "swin_b": "lite1",
+        "swin_l": "lite2",
+    },
+    labeler_sizes={"swin_t": 1.25, "swin_s": 1.5, "swin_b": 1.5, "swin_l": 1.5},
+    labeler_backbone="swin_s",
+    shape=Model(
+        detector="condinst",
+        backbone="lite0",
+        classes=1,
+        channels=64,
+        mask_channels=32,
+        towers=2,
+        ranges=(32, 64, 128, 256),
+        weights="imagenet",
+        frozen_stages=4,
+        clip="projected",
+    ),
+    warmup_recipe=_PHOTO_RECIPE,
+    finetune_recipe=_PHOTO_RECIPE,
+    test_size=(128, 192),
+    strong_sizes=(64, 192),
+    threshold=0.4,
+    light=True,
+    native=True,
 )
 
 # EntitySeg's recipe of its Swins (entity_swin_t_1x.yaml): AdamW 1e-4, weight decay .05, drop path .2, ramp-up 1,500

@@ -281,6 +281,7 @@ PROFILES = {
     "gpu": "ablations.profiles:GPU",
     "mini": "ablations.profiles:MINI",
     "paper": "ablations.profiles:PAPER",
+    "photos": "ablations.profiles:PHOTOS",
     "smoke": "ablations.profiles:SMOKE",
 }
 

@@ -200,7 +200,7 @@ def bits_option(parser: argparse.ArgumentParser, default: str = "default portabl
 
 def worker_variables(study: Study, asked: str) -> dict[str, str]:
     """Variables that workers need for the bits asked for, "" for the profile's; says where they cannot be had."""
-    mode, said = bits.choose(asked, small=study.profile.small)
+    mode, said = bits.choose(asked, small=study.profile.small and not study.profile.native)
     print(said and f"note: {said}\n", end="", file=sys.stderr)
     return bits.environment(mode)
 

@@ -52,7 +52,8 @@ class Profile:
     recipes: the paper's backbone name -> fields of Model and of Recipe that are others with it.
     test_size: short and long side at inference, px. photo_size: that of images on disk, where it is another.
     threshold: delta. classifier: how a finetune of many classes starts from one, as in Train. provider: a key of
-    PROVIDERS. options: what a command changed, (option, value).
+    PROVIDERS. native: small, yet computed with the processor's own kernels unless asked otherwise. options: what a
+    command changed, (option, value).
     """
 
     name: str
@@ -72,6 +73,7 @@ class Profile:
     seed: int = 0
     seeds: int = 1
     small: bool = True
+    native: bool = False
     photo_size: tuple[int, int] | None = None
     strong_sizes: tuple[int, ...] = ()
     pretrain: Pretrain | None = None
