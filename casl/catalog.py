@@ -185,8 +185,15 @@ def _recall(name: str, draws: str, **facts: Any) -> Metric:
 
 
 METRICS = {
-    "ap_det": Metric("casl.metrics.ap:ap_det", symbol="AP^det", interval=_DRAWS + "boxes"),
-    "ap_det_a": Metric("casl.metrics.ap:ap_det_a", symbol="AP^det-a", interval=_DRAWS + "agnostic_boxes"),
+    "ap_det": Metric(
+        "casl.metrics.ap:ap_det",
+        symbol="AP^det",
+        interval=_DRAWS + "boxes",
+        recall="ar_det_a",
+    ),
+    "ap_det_a": Metric(
+        "casl.metrics.ap:ap_det_a", symbol="AP^det-a", interval=_DRAWS + "agnostic_boxes", recall="ar_det_a"
+    ),
     "ap_e": Metric(
         "casl.metrics.ap:ap_e",
         "entities",
@@ -194,6 +201,7 @@ METRICS = {
         needs=("entities",),
         interval=_DRAWS + "agnostic_boxes",
         beside="ap_e_mask",
+        recall="ar_e",
     ),
     "ap_e_mask": Metric(
         "casl.metrics.ap:ap_e_mask",
@@ -201,6 +209,7 @@ METRICS = {
         symbol="AP^e",
         needs=("entities", "masks"),
         interval=_DRAWS + "entity_masks",
+        recall="ar_e_mask",
     ),
     "ap_point": Metric(
         "casl.metrics.keypoints:ap_point",
@@ -211,7 +220,12 @@ METRICS = {
         interval=_DRAWS + "keypoints",
     ),
     "ap_seg": Metric(
-        "casl.metrics.ap:ap_seg", form="masks", symbol="AP^seg", needs=("masks",), interval=_DRAWS + "masks"
+        "casl.metrics.ap:ap_seg",
+        form="masks",
+        symbol="AP^seg",
+        needs=("masks",),
+        interval=_DRAWS + "masks",
+        recall="ar_seg_a",
     ),
     "ap_seg_a": Metric(
         "casl.metrics.ap:ap_seg_a",
@@ -219,6 +233,7 @@ METRICS = {
         symbol="AP^seg-a",
         needs=("masks",),
         interval=_DRAWS + "agnostic_masks",
+        recall="ar_seg_a",
     ),
     "ar_det_a": _recall("ar_det_a", "agnostic_boxes", symbol="AR^det-a"),
     "ar_e": _recall("ar_e", "agnostic_boxes", labels="entities", symbol="AR^e", needs=("entities",)),

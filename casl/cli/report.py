@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
+from casl.cli.further import Further
 from casl.cli.reports import folder_of, pages_of, place_of, reports_options
 from casl.cli.study import Study, open_study
 from casl.errors import StoreError
@@ -44,7 +45,6 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
 def report_command(options: argparse.Namespace) -> int:
     """Write tables from the store, and the index and claims of their folder anew; cells without a result say why."""
     from casl.report.labels import write_labels
-    from casl.report.render import write_table
 
     study = open_study(options)
     mirror = _mirror(options, study)
@@ -56,7 +56,8 @@ def report_command(options: argparse.Namespace) -> int:
     runs = outcomes(plan, study.store)
     folder, pages = folder_of(options, study.profile, study.store), pages_of(options)
     tables = _tables(options, study, runs, mirror)
-    written = [path for table in tables for path in write_table(table, folder, pages)]
+    further = Further(study.store, runs, study.roots)
+    written = [path for table in tables for path in _write(table, study, further, folder, pages)]
     if "all" in options.tables:
         written += write_labels(runs, folder, study.profile.small)
     written += _refresh(folder, study, mirror, pages)
@@ -66,6 +67,15 @@ def report_command(options: argparse.Namespace) -> int:
         return 0
     print("\n".join(map(str, written)))
     return 0
+
+
+def _write(table: Table, study: Study, further: Further, folder: Path, pages: str) -> list[Path]:
+    """A table with the recall of its labelers and warmups."""
+    from casl.report.recall import recall_lines
+    from casl.report.render import write_table
+
+    measured = {c.stage.name: c for cells in study.cells[table.name] for c in cells if c.stage}
+    return write_table(table, folder, pages, recall_lines(table, lambda name: further.recall(measured[name])))
 
 
 def _mirror(options: argparse.Namespace, study: Study) -> Mirror:

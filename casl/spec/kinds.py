@@ -119,6 +119,7 @@ class Labeler(Train):
 
     plural: ClassVar[str] = "Labelers"
     about: ClassVar[str] = "what labels the images"
+    is_of_labels: ClassVar[bool] = True
     has_default_model: ClassVar[bool] = True
 
 
@@ -211,6 +212,7 @@ class Warmup(Train):
 
     plural: ClassVar[str] = "Warmups"
     about: ClassVar[str] = "on which labels, for how long"
+    is_of_labels: ClassVar[bool] = True
     has_default_model: ClassVar[bool] = True
     is_compared: ClassVar[bool] = True
 

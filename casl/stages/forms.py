@@ -20,9 +20,9 @@ from casl.files import write_atomic
 from casl.metrics.bootstrap import image_weights
 from casl.metrics.panoptic_merge import MergeSettings, merge_panoptic
 from casl.rows import Metric
+from casl.spec.run import PREDICTIONS
 from casl.stages.detectors import coco_results, to_prediction
 
-PREDICTIONS = "predictions.json"
 COCO_PIXELS = 640 * 480  # of the images that PanopticFPN's smallest stuff region is meant for
 Figures = Callable[..., dict[str, float]]  # a metric
 Interval = Callable[..., Any]  # its headline on every draw of the bootstrap over images
