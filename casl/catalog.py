@@ -189,6 +189,7 @@ METRICS = {
         "casl.metrics.ap:ap_det",
         symbol="AP^det",
         interval=_DRAWS + "boxes",
+        by_class="casl.metrics.per_class:boxes",
         recall="ar_det_a",
     ),
     "ap_det_a": Metric(
@@ -225,6 +226,7 @@ METRICS = {
         symbol="AP^seg",
         needs=("masks",),
         interval=_DRAWS + "masks",
+        by_class="casl.metrics.per_class:masks",
         recall="ar_seg_a",
     ),
     "ap_seg_a": Metric(

@@ -44,6 +44,7 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl report all --seeds 3 --as-measured", "tables that lack a seed with those that are complete"),
         ("casl report table4 --data path/to/set --reports mine", "into another folder"),
         ("casl report table2 --data path/to/set --paper", "your data, with the paper's numbers beside yours"),
+        ("casl report table2 --per-class", "also classes-table2.*: AP of each class, with a heat map"),
         ("casl report all --seeds 3 --publish", "for maintainers: reports/published/mini, without links to runs"),
     ),
     "casl reproduce": (

@@ -26,6 +26,7 @@ def _has(value: object, words: tuple[str, ...], numbers: tuple[str, ...]) -> boo
 
 _SOUND: Mapping[str, Callable[[Any], bool]] = {  # what is remembered, if it is; anything else is counted again
     "recall": lambda value: _has(value, ("metric",), ("AR1", "AR10", "AR100")),
+    "classes": lambda value: isinstance(value, list) and all(_has(one, ("name",), ("objects", "ap")) for one in value),
 }
 
 
@@ -40,6 +41,10 @@ class Further:
         self.store, self.runs = store, runs
         self.roots = {digest: Path(folder) for digest, folder in roots.items()}
         self._kept: Any = None  # a KeptPredictions, made when the first is asked for
+
+    def by_class(self, cell: Cell) -> Any:
+        """AP of each class, or why there is none as text; see KeptPredictions."""
+        return self._figures(cell, "classes", lambda kept: kept.by_class(cell.evaluation))
 
     def recall(self, cell: Cell) -> Any:
         """Recall of a labeler or warmup, or why there is none as text; None for another model or metric."""

@@ -7,10 +7,11 @@ it can be asked of results of every age.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from casl.catalog import load, row
+from casl.catalog import load, load_place, row
 from casl.metrics.results import GroundTruth, Result, read_results
 from casl.rows import Metric
 from casl.spec.context import Context
@@ -31,12 +32,17 @@ class KeptPredictions:
         self.folder_of, self.roots, self.digests = folder_of, roots, digests
         self._truths: dict[tuple[str, str], GroundTruth] = {}
 
-    def recall(self, done: Evaluate) -> dict[str, Any]:
-        """The recall that belongs to its metric, "metric": its name, and all figures in percent.
+    def by_class(self, done: Evaluate) -> list[dict[str, Any]]:
+        """AP of each class as {"name", "objects", "ap"} by rising category id; the metric's row must say how.
 
         Raises:
             DataError: predictions or split are not there any more, or damaged.
         """
+        metric: Metric = row("metric", done.metric)
+        return [asdict(found) for found in load_place(metric.by_class)(*self._sides(done))]
+
+    def recall(self, done: Evaluate) -> dict[str, Any]:
+        """The recall that belongs to its metric, "metric": its name, and all figures in percent; errors as by_class."""
         name = row("metric", done.metric).recall
         return {"metric": name, **load("metric", name)(*self._sides(done))}
 

@@ -74,3 +74,14 @@ def test_recall_is_counted_from_predictions_and_what_has_none_says_so(
 def test_finetuned_models_have_no_recall_beside_them(store: tuple[Path, Evaluate, dict[str, float]]) -> None:
     folder = report(store[0], "table4")
     assert "recall" not in read(folder / "table4.json")
+
+
+def test_ap_of_classes_is_a_page_of_its_own_that_is_asked_for(
+    store: tuple[Path, Evaluate, dict[str, float]],
+) -> None:
+    root, _, _ = store
+    assert not (report(root, "table1") / "classes-table1.md").exists()
+    folder = report(root, "table1", "--per-class")
+    assert sorted(p.suffix for p in folder.glob("classes-table1.*")) == [".html", ".json", ".md", ".png"]
+    assert report(root, "table4") == folder  # the index is made from the tables alone, whatever lies beside them
+    assert "classes-table1.html" in (folder / "index.html").read_text()
