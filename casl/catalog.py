@@ -237,10 +237,10 @@ METRICS = {
         interval=_DRAWS + "agnostic_masks",
         recall="ar_seg_a",
     ),
-    "ar_det_a": _recall("ar_det_a", "agnostic_boxes", symbol="AR^det-a"),
+    "ar_det_a": _recall("ar_det_a", "agnostic_boxes", symbol="AR^det-a", chooses=True),
     "ar_e": _recall("ar_e", "agnostic_boxes", labels="entities", symbol="AR^e", needs=("entities",)),
     "ar_e_mask": _recall("ar_e_mask", "entity_masks", labels="entities", symbol="AR^e", needs=("entities", "masks")),
-    "ar_seg_a": _recall("ar_seg_a", "agnostic_masks", form="masks", symbol="AR^seg-a", needs=("masks",)),
+    "ar_seg_a": _recall("ar_seg_a", "agnostic_masks", form="masks", symbol="AR^seg-a", needs=("masks",), chooses=True),
     "pq": Metric(
         "casl.metrics.pq:pq_of_arrays",
         "panoptic",
@@ -267,6 +267,7 @@ STAGES = {  # in the order of lists for people: data, then the method
 
 ABLATIONS = {f"table{n}": f"ablations.table{n}:ABLATION" for n in range(1, 11)} | {
     "delta": "ablations.delta:ABLATION",
+    "held_out": "ablations.held_out:ABLATION",
     "reasons": "ablations.reasons:ABLATION",
 }
 

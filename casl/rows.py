@@ -25,7 +25,7 @@ class Metric:
     gives the headline on every draw of the bootstrap over images, "" for none. beside: metric of masks that `casl
     score` adds where both files have masks, "" for none. by_class: function of the same that gives AP of each class
     (casl/metrics/per_class.py), "" for none. recall: metric that tells how many of the objects are found at all, ""
-    for none.
+    for none. chooses: whether it and its interval take `classes`, ids of the categories whose objects are to be found.
     """
 
     run: str
@@ -38,6 +38,7 @@ class Metric:
     beside: str = ""
     by_class: str = ""
     recall: str = ""
+    chooses: bool = False
 
     @property
     def place(self) -> str:

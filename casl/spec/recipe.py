@@ -83,7 +83,12 @@ def _split(profile: Profile, split: str, labels: str, scale: str | None = None) 
 
 @once
 def labeler(
-    profile: Profile, *, backbone: str | None = None, labels: str | None = None, agnostic: bool = True
+    profile: Profile,
+    *,
+    backbone: str | None = None,
+    labels: str | None = None,
+    agnostic: bool = True,
+    without: tuple[int, ...] = (),
 ) -> Labeler:
     """Stage 1 (eq. 1).
 
@@ -91,12 +96,14 @@ def labeler(
         backbone: the paper's name; default the profile's labeler, Swin-L.
         labels: "entities" or "objects"; default entities where the data set has them.
         agnostic: whether alpha(.) drops the classes; class-specific labelers need objects.
+        without: classes whose objects it is not taught, as DataSet.without; these need objects too.
     """
     labels = labels or label_kind(profile)
     backbone = backbone or profile.labeler_backbone
+    data = _split(profile, "labeled", labels)
     return Labeler(
         model=model(profile, mask_detector(profile), backbone, 1 if agnostic else profile.data.classes),
-        data=_split(profile, "labeled", labels),
+        data=_without(data, without) if without else data,
         labels=labels,
         recipe=_recipe(profile, profile.warmup_recipe, backbone),
         schedule=times(profile.labeler_schedule, profile.iters_1x, profile.rule),
@@ -226,8 +233,10 @@ def finetune(
     )
 
 
-def evaluate(profile: Profile, trained: Train, metric: str) -> Evaluate:
-    """One metric on the val split, against the labels the metric is about."""
+def evaluate(
+    profile: Profile, trained: Train, metric: str, *, classes: tuple[int, ...] = (), above: float = 0.0
+) -> Evaluate:
+    """One metric on the val split, against the labels the metric is about; classes, above: as of Evaluate."""
     labels = catalog.row("metric", metric).labels
     if labels == "entities" and not profile.data.has_entities:
         labels = "objects"
@@ -238,7 +247,15 @@ def evaluate(profile: Profile, trained: Train, metric: str) -> Evaluate:
         metric=metric,
         size=profile.test_size[0],
         max_size=profile.test_size[1],
+        classes=classes,
+        above=above,
     )
+
+
+def _without(split: Stage, classes: tuple[int, ...]) -> Stage:
+    """A split whose objects of some classes are not annotated."""
+    assert isinstance(split, Scenes | Folder)
+    return replace(split, without=classes)
 
 
 def _first(split: Stage, images: int) -> Stage:
