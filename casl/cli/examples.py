@@ -47,6 +47,11 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl report table2 --per-class", "also classes-table2.*: AP of each class, with a heat map"),
         ("casl report all --seeds 3 --publish", "for maintainers: reports/published/mini, without links to runs"),
     ),
+    "casl costs": (
+        ("casl costs table2", "parameters and multiply-adds of the detectors of Table 2"),
+        ("casl costs all --profile paper --json", "of all ten tables at the paper's size, as JSON"),
+        ("casl costs table2 --measure 20 --device cuda", "also images a second on this GPU"),
+    ),
     "casl reproduce": (
         ('casl reproduce reports/published/mini/table4.json "F 1x" "W 1x"', "one chain of stages, then both numbers"),
         ('casl reproduce reports/published/mini/table2.json "Entities (P, A)" "AP^det" --seed 1', "another repetition"),
