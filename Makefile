@@ -29,7 +29,7 @@ STUDY := --profile "$$PROFILE" --seeds "$$SEEDS" --store "$$STORE" $(ON_DATA) $$
 PAGES := --reports "$$REPORTS" --port "$$PORT" $${PAPER:+--paper}
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables reasons strength fractions publish search notebooks doctor bench gpu-check docs test check lint format ui clean FORCE
+.PHONY: help setup tables reasons strength fractions held_out publish search notebooks doctor bench gpu-check docs test check lint format ui clean FORCE
 
 help: ## list the targets
 	@echo "make table4        the paper's Table 4: plan, run what is missing, write $$REPORTS/$$PROFILE/table4.*"
@@ -73,6 +73,9 @@ strength: $(READY) ## what a warmup gains, from a labeler as strong as its targe
 
 fractions: $(READY) ## what a warmup gains, with 1 to 100 percent of the labels
 	$(call run_and_report,fractions)
+
+held_out: $(READY) ## objects of classes that nobody taught: how many are found, with classes and without
+	$(call run_and_report,held_out)
 
 publish: $(READY) ## for maintainers: write reports/published from the store, which is what the repository ships
 	@for t in all reasons; do $(BIN)/casl report $$t $(STUDY) $(PAGES) --publish || exit 1; done

@@ -207,8 +207,16 @@ def _recall(name: str, draws: str, **facts: Any) -> Metric:
 
 
 METRICS = {
-    "ap_det": Metric("casl.metrics.ap:ap_det", symbol="AP^det", interval=_DRAWS + "boxes"),
-    "ap_det_a": Metric("casl.metrics.ap:ap_det_a", symbol="AP^det-a", interval=_DRAWS + "agnostic_boxes"),
+    "ap_det": Metric(
+        "casl.metrics.ap:ap_det",
+        symbol="AP^det",
+        interval=_DRAWS + "boxes",
+        by_class="casl.metrics.per_class:boxes",
+        recall="ar_det_a",
+    ),
+    "ap_det_a": Metric(
+        "casl.metrics.ap:ap_det_a", symbol="AP^det-a", interval=_DRAWS + "agnostic_boxes", recall="ar_det_a"
+    ),
     "ap_e": Metric(
         "casl.metrics.ap:ap_e",
         "entities",
@@ -216,6 +224,7 @@ METRICS = {
         needs=("entities",),
         interval=_DRAWS + "agnostic_boxes",
         beside="ap_e_mask",
+        recall="ar_e",
     ),
     "ap_e_mask": Metric(
         "casl.metrics.ap:ap_e_mask",
@@ -223,6 +232,7 @@ METRICS = {
         symbol="AP^e",
         needs=("entities", "masks"),
         interval=_DRAWS + "entity_masks",
+        recall="ar_e_mask",
     ),
     "ap_point": Metric(
         "casl.metrics.keypoints:ap_point",
@@ -233,7 +243,13 @@ METRICS = {
         interval=_DRAWS + "keypoints",
     ),
     "ap_seg": Metric(
-        "casl.metrics.ap:ap_seg", form="masks", symbol="AP^seg", needs=("masks",), interval=_DRAWS + "masks"
+        "casl.metrics.ap:ap_seg",
+        form="masks",
+        symbol="AP^seg",
+        needs=("masks",),
+        interval=_DRAWS + "masks",
+        by_class="casl.metrics.per_class:masks",
+        recall="ar_seg_a",
     ),
     "ap_seg_a": Metric(
         "casl.metrics.ap:ap_seg_a",
@@ -241,11 +257,12 @@ METRICS = {
         symbol="AP^seg-a",
         needs=("masks",),
         interval=_DRAWS + "agnostic_masks",
+        recall="ar_seg_a",
     ),
-    "ar_det_a": _recall("ar_det_a", "agnostic_boxes", symbol="AR^det-a"),
+    "ar_det_a": _recall("ar_det_a", "agnostic_boxes", symbol="AR^det-a", chooses=True),
     "ar_e": _recall("ar_e", "agnostic_boxes", labels="entities", symbol="AR^e", needs=("entities",)),
     "ar_e_mask": _recall("ar_e_mask", "entity_masks", labels="entities", symbol="AR^e", needs=("entities", "masks")),
-    "ar_seg_a": _recall("ar_seg_a", "agnostic_masks", form="masks", symbol="AR^seg-a", needs=("masks",)),
+    "ar_seg_a": _recall("ar_seg_a", "agnostic_masks", form="masks", symbol="AR^seg-a", needs=("masks",), chooses=True),
     "pq": Metric(
         "casl.metrics.pq:pq_of_arrays",
         "panoptic",
@@ -273,6 +290,7 @@ STAGES = {  # in the order of lists for people: data, then the method
 ABLATIONS = {f"table{n}": f"ablations.table{n}:ABLATION" for n in range(1, 11)} | {
     "delta": "ablations.delta:ABLATION",
     "fractions": "ablations.fractions:ABLATION",
+    "held_out": "ablations.held_out:ABLATION",
     "reasons": "ablations.reasons:ABLATION",
     "strength": "ablations.strength:ABLATION",
 }

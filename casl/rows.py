@@ -25,7 +25,9 @@ class Metric:
     them, a key of casl.stages.forms.FORMS. symbol: how the paper writes it, "" for its name. needs: what a data set
     must have, keys of casl.spec.data_sets.NEEDS. headline: the figure that a table is about. interval: function that
     gives the headline on every draw of the bootstrap over images, "" for none. beside: metric of masks that `casl
-    score` adds where both files have masks, "" for none.
+    score` adds where both files have masks, "" for none. by_class: function of the same that gives AP of each class
+    (casl/metrics/per_class.py), "" for none. recall: metric that tells how many of the objects are found at all, ""
+    for none. chooses: whether it and its interval take `classes`, ids of the categories whose objects are to be found.
     """
 
     run: str
@@ -36,6 +38,9 @@ class Metric:
     headline: str = "AP"
     interval: str = ""
     beside: str = ""
+    by_class: str = ""
+    recall: str = ""
+    chooses: bool = False
 
     @property
     def place(self) -> str:

@@ -8,7 +8,22 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from casl.cli import browse, complete, convert, data, doctor, plan, predict, report, reproduce, run, score, store, tune
+from casl.cli import (
+    browse,
+    complete,
+    convert,
+    costs,
+    data,
+    doctor,
+    plan,
+    predict,
+    report,
+    reproduce,
+    run,
+    score,
+    store,
+    tune,
+)
 from casl.cli.boundary import bounded
 from casl.cli.parser import Parser, Version
 from casl.cli.study import store_option, study_options
@@ -32,6 +47,7 @@ def parser() -> Parser:
     run.add(verbs, study)
     report.add(verbs, study)
     reproduce.add(verbs, where)
+    costs.add(verbs, study)
     tune.add(verbs, where)
     browse.add(verbs, where)
     predict.add(verbs, where)

@@ -44,7 +44,13 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl report all --seeds 3 --as-measured", "tables that lack a seed with those that are complete"),
         ("casl report table4 --data path/to/set --reports mine", "into another folder"),
         ("casl report table2 --data path/to/set --paper", "your data, with the paper's numbers beside yours"),
+        ("casl report table2 --per-class", "also classes-table2.*: AP of each class, with a heat map"),
         ("casl report all --seeds 3 --publish", "for maintainers: reports/published/mini, without links to runs"),
+    ),
+    "casl costs": (
+        ("casl costs table2", "parameters and multiply-adds of the detectors of Table 2"),
+        ("casl costs all --profile paper --json", "of all ten tables at the paper's size, as JSON"),
+        ("casl costs table2 --measure 20 --device cuda", "also images a second on this GPU"),
     ),
     "casl reproduce": (
         ('casl reproduce reports/published/mini/table4.json "F 1x" "W 1x"', "one chain of stages, then both numbers"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
+from casl.cli.further import Further
 from casl.cli.reports import folder_of, pages_of, place_of, reports_options
 from casl.cli.study import Study, open_study
 from casl.errors import StoreError
@@ -37,6 +38,9 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
         default=None,
         help="print the paper's numbers beside ours (default: not in a small profile on a data set on disk)",
     )
+    report.add_argument(
+        "--per-class", action="store_true", help="also write classes-TABLE.*: AP of each class in every cell of AP"
+    )
     report.add_argument("--json", action="store_true", help="print what was written, and counts of cells, as JSON")
     report.set_defaults(command=report_command)
 
@@ -44,7 +48,6 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
 def report_command(options: argparse.Namespace) -> int:
     """Write tables from the store, and the index and claims of their folder anew; cells without a result say why."""
     from casl.report.labels import write_labels
-    from casl.report.render import write_table
 
     study = open_study(options)
     mirror = _mirror(options, study)
@@ -56,7 +59,8 @@ def report_command(options: argparse.Namespace) -> int:
     runs = outcomes(plan, study.store)
     folder, pages = folder_of(options, study.profile, study.store), pages_of(options)
     tables = _tables(options, study, runs, mirror)
-    written = [path for table in tables for path in write_table(table, folder, pages)]
+    further = Further(study.store, runs, study.roots)
+    written = [path for table in tables for path in _write(table, study, further, folder, options.per_class, pages)]
     if "all" in options.tables:
         written += write_labels(runs, folder, study.profile.small)
     written += _refresh(folder, study, mirror, pages)
@@ -66,6 +70,18 @@ def report_command(options: argparse.Namespace) -> int:
         return 0
     print("\n".join(map(str, written)))
     return 0
+
+
+def _write(table: Table, study: Study, further: Further, folder: Path, classes: bool, pages: str) -> list[Path]:
+    """A table with the recall of its labelers and warmups; if asked for, AP of each class."""
+    from casl.report.per_class import write_classes
+    from casl.report.recall import recall_lines
+    from casl.report.render import write_table
+
+    measured = {c.stage.name: c for cells in study.cells[table.name] for c in cells if c.stage}
+    recall = recall_lines(table, lambda name: further.recall(measured[name]))
+    written = write_table(table, folder, pages, recall)
+    return written + (write_classes(table, lambda name: further.by_class(measured[name]), folder) if classes else [])
 
 
 def _mirror(options: argparse.Namespace, study: Study) -> Mirror:

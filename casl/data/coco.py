@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -320,6 +320,12 @@ def with_objects(split: CocoSplit) -> CocoSplit:
     """
     good = [any(not record.get("iscrowd", 0) for record in records) for records in split.annotations]
     return _chosen(split, [i for i, kept in enumerate(good) if kept])
+
+
+def without_categories(split: CocoSplit, categories: Collection[int]) -> CocoSplit:
+    """The same images without annotations of some category ids, as if nobody had annotated them; classes stay."""
+    left = [[r for r in records if r["category_id"] not in categories] for records in split.annotations]
+    return replace(split, annotations=left)
 
 
 def sample(split: CocoSplit, count: int) -> CocoSplit:

@@ -18,8 +18,8 @@ from casl.look.results import Markdown, Results
 from casl.metrics.error_types import KINDS, Errors, Mistake
 from casl.spec.freeze import freeze
 from casl.spec.kinds import Evaluate, PseudoLabel, Train
+from casl.spec.run import PREDICTIONS
 from casl.spec.stage import Stage
-from casl.stages.agreement import PREDICTIONS
 from casl.stages.pictures import CONFIDENT, true
 from casl.stages.predict import Detector, open_record, taught_by
 from casl.stages.sources import IMAGES, LABELS

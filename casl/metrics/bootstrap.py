@@ -11,7 +11,7 @@ repeated, but for predictions of equal score in different images, whose order is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -65,10 +65,17 @@ def ap_of_draws(
 
 
 def recall_of_draws(
-    gt: GroundTruth, dt: Sequence[Result], weights: Weights, *, masks: bool = False, mask_area: bool = False
+    gt: GroundTruth,
+    dt: Sequence[Result],
+    weights: Weights,
+    *,
+    masks: bool = False,
+    mask_area: bool = False,
+    classes: Collection[int] | None = None,
 ) -> NDArray[np.float64]:
-    """AR100 of every draw, all categories as one; as `ap_of_draws`."""
-    return _ap_of_draws(coco_eval(gt, dt, masks, agnostic=True, mask_area=mask_area), gt, weights, _recalled)
+    """AR100 of every draw, all categories as one; as `ap_of_draws`. classes: as of the metric."""
+    evaluation = coco_eval(gt, dt, masks, agnostic=True, mask_area=mask_area, classes=classes)
+    return _ap_of_draws(evaluation, gt, weights, _recalled)
 
 
 # for the rows of the catalog: what each metric compares

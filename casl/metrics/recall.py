@@ -4,14 +4,15 @@ That is the natural measure of class-agnostic labels: a labeler should find ever
 them. Every metric here is `f(gt, dt) -> {"AR1", "AR10", "AR100", "ARs", "ARm", "ARl"}` in percent: recall at 1, 10 and
 100 predictions an image, and at 100 for objects up to 32², up to 96² and above 96² pixels; mean over IoU .50:.05:.95,
 -1.0 where nothing of that size is there to be found. All categories of both sides are one. Areas, crowds and errors are
-those of casl.metrics.ap.
+those of casl.metrics.ap. With `classes`, ids of categories, only their objects are to be found, and predictions on
+others are not counted at all: see casl.metrics.matching.HeldOut.
 
 Source: pycocotools, `COCOeval.summarize`; Hosang et al., What makes for effective detection proposals?, PAMI 38 (2016).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from casl.metrics.matching import coco_eval, silence
 from casl.metrics.results import GroundTruth, Result
@@ -19,14 +20,14 @@ from casl.metrics.results import GroundTruth, Result
 FIGURES = ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
-def ar_det_a(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
+def ar_det_a(gt: GroundTruth, dt: Sequence[Result], classes: Collection[int] | None = None) -> dict[str, float]:
     """Recall of boxes of objects."""
-    return _average_recall(gt, dt, masks=False)
+    return _average_recall(gt, dt, masks=False, classes=classes)
 
 
-def ar_seg_a(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
+def ar_seg_a(gt: GroundTruth, dt: Sequence[Result], classes: Collection[int] | None = None) -> dict[str, float]:
     """Recall of masks of objects."""
-    return _average_recall(gt, dt, masks=True)
+    return _average_recall(gt, dt, masks=True, classes=classes)
 
 
 def ar_e(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
@@ -39,8 +40,14 @@ def ar_e_mask(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
     return _average_recall(gt, dt, masks=True, mask_area=True)
 
 
-def _average_recall(gt: GroundTruth, dt: Sequence[Result], masks: bool, mask_area: bool = False) -> dict[str, float]:
-    evaluation = coco_eval(gt, dt, masks, agnostic=True, mask_area=mask_area)
+def _average_recall(
+    gt: GroundTruth,
+    dt: Sequence[Result],
+    masks: bool,
+    mask_area: bool = False,
+    classes: Collection[int] | None = None,
+) -> dict[str, float]:
+    evaluation = coco_eval(gt, dt, masks, agnostic=True, mask_area=mask_area, classes=classes)
     with silence():
         evaluation.evaluate()
         if not evaluation.params.imgIds:

@@ -84,7 +84,7 @@ def _label(table: Table, cell: TableCell | None, *, paper: bool) -> str:
         return ""
     if paper:
         return number(cell.paper)
-    if cell.status == PUBLISHED:
+    if cell.status == PUBLISHED and cell.paper is not None:
         return f"({number(cell.paper)}\npublished)"
     text = ours(cell, table.seeds)
     return _LABELS.get(text, text).replace(" ± ", "\n± ").replace(" [", "\n[")

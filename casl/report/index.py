@@ -8,6 +8,7 @@ from pathlib import Path
 
 from casl.report import blocks, claims_page, html, labels, markdown
 from casl.report.claims import Verdict, judge
+from casl.report.per_class import classes_name
 from casl.report.render import write_files
 from casl.report.stored import CLAIMS, fingerprint
 from casl.report.table import PUBLISHED, Table, TableCell
@@ -121,6 +122,8 @@ def _commits(table: Table) -> blocks.Text:
 def _files(table: Table, folder: Path) -> blocks.Text:
     there = [suffix for suffix in FORMATS if (folder / f"{table.name}.{suffix}").is_file()]
     links = [blocks.Link(suffix, f"{table.name}.{suffix}") for suffix in there]
+    if (folder / f"{classes_name(table)}.html").is_file():
+        links.append(blocks.Link("classes", f"{classes_name(table)}.html"))
     return blocks.between(links, " ") or "not written yet"
 
 

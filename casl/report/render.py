@@ -9,7 +9,7 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from casl.files import write_atomic
 from casl.report.figure import picture
 from casl.report.latex import to_latex
 from casl.report.layout import Gain, gains
+from casl.report.recall import RecallLine
 from casl.report.table import Table, TableCell
 from casl.report.table_page import MLFLOW, to_html, to_markdown
 
@@ -34,23 +35,24 @@ _TABLE_FIELDS = (
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # the last four are the wide forms of the others
 
 
-def write_table(table: Table, folder: Path, mlflow: str = MLFLOW) -> list[Path]:
+def write_table(table: Table, folder: Path, mlflow: str = MLFLOW, recall: Sequence[RecallLine] = ()) -> list[Path]:
     """Write <folder>/<name>.json, .csv, .md, .tex, .png and .html; each file is whole or as it was.
 
     Args:
         mlflow: address that links to runs start with.
+        recall: of its labelers and warmups, for the pages and JSON.
 
     Raises:
         StoreError: the folder cannot be written.
     """
     png = picture(table)
     contents: dict[str, str | bytes] = {
-        "json": to_json(table),
+        "json": to_json(table, recall),
         "csv": to_csv(table),
-        "md": to_markdown(table),
+        "md": to_markdown(table, recall),
         "tex": to_latex(table),
         "png": png,
-        "html": to_html(table, png, mlflow),
+        "html": to_html(table, png, mlflow, recall),
     }
     return write_files(folder, {f"{table.name}.{suffix}": content for suffix, content in contents.items()})
 
@@ -66,15 +68,18 @@ def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> list[Path]
     return [folder / name for name in contents]
 
 
-def to_json(table: Table) -> str:
-    """One object: the table's fields, a list `cells`, and `image_covariance`, a list for each cell in their order.
+def to_json(table: Table, recall: Sequence[RecallLine] = ()) -> str:
+    """One object: the table's fields, a list `cells`, and `image_covariance`, a list for each cell in their order;
+    a list `recall` where the table has labelers or warmups.
 
     Numbers are at full precision, covariances have six decimals; null where there is none.
     """
     head = {name: getattr(table, name) for name in _TABLE_FIELDS}
     if table.origin:  # a table of casl's own has no such field
         head["origin"] = dataclasses.asdict(table.origin)
-    body = {"cells": _records(table), "image_covariance": table.image_covariance}
+    body: dict[str, Any] = {"cells": _records(table), "image_covariance": table.image_covariance}
+    if recall:
+        body["recall"] = [dataclasses.asdict(line) for line in recall]
     return json.dumps({**head, **body}, indent=1, allow_nan=False) + "\n"
 
 

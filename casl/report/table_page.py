@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from casl.report import blocks, html, markdown
 from casl.report.layout import Gain, column_groups, comparable, gains, positions, quantity
+from casl.report.recall import RecallLine, section
 from casl.report.table import PUBLISHED, Repetition, Table, TableCell
 from casl.report.wording import (
     best,
@@ -29,20 +30,23 @@ PALE, DEEP = (237, 244, 252), (24, 91, 158)  # ends of the colour scale
 MLFLOW = "http://127.0.0.1:5000"  # where `make ui` serves its pages
 
 
-def to_markdown(table: Table) -> str:
-    """Grids: ours with the paper's number in brackets, the gains over the baseline, the difference to the paper."""
-    return markdown.write(_page(table, _plain_grids(table), []))
+def to_markdown(table: Table, recall: Sequence[RecallLine] = ()) -> str:
+    """Grids: ours with the paper's number in brackets, the gains over the baseline, the difference to the paper; then
+    the recall of labelers and warmups."""
+    return markdown.write(_page(table, [*_plain_grids(table), *section(table, recall)], []))
 
 
-def to_html(table: Table, picture: bytes, mlflow: str) -> str:
+def to_html(table: Table, picture: bytes, mlflow: str, recall: Sequence[RecallLine] = ()) -> str:
     """The page of a table, in one file.
 
     Args:
         picture: the table's PNG, embedded.
         mlflow: address of MLflow's pages; links to runs start with it.
+        recall: of its labelers and warmups.
     """
     view = _View(table, best(table)[0], comparable(table), gains(table), mlflow)
     grid: list[blocks.Block] = [_grid(view), blocks.Paragraph(blocks.Marked("small", _legend(table)))]
+    grid += section(table, recall)
     shown = blocks.Group([blocks.Heading("Picture"), blocks.Picture(_title(table), picture)], one_line=True)
     origin = [blocks.Heading("Where each number comes from"), measurements(table, mlflow)]
     return html.write(_page(table, grid, [shown, *origin]))

@@ -11,8 +11,8 @@ from casl.report.table import PUBLISHED, Table, TableCell
 from casl.spec.profile import typed
 
 MEAN_AND_SPREAD = "Behind a mean, ± is the sample standard deviation over seeds."
-REASONS = "reasons"
-MADE = (REASONS, "strength", "fractions")  # targets of the Makefile that are no table of the paper
+REASONS = "reasons"  # has a heading of its own
+MADE = (REASONS, "strength", "fractions", "held_out")  # targets of the Makefile that are no table of the paper
 _BUILT_IN = "scenes"  # data that a profile has by itself
 # of the Makefile
 _VARIABLES = {
@@ -54,9 +54,11 @@ def low_to_high(interval: Sequence[float]) -> str:
 def ours(cell: TableCell, seeds: int) -> str:
     """Our number: "31.2", "31.2 ± 0.4", "31.2 [2/3]" when seeds are missing, "–" when undefined, else the status.
 
-    A cell that only quotes the paper gives the paper's number and says so: "39.8 (published)".
+    A cell that only quotes the paper gives the paper's number and says so: "39.8 (published)"; "–" without one.
     """
     if cell.status == PUBLISHED:
+        if cell.paper is None:
+            return number(None)
         return f"{number(cell.paper)} ({PUBLISHED})"
     if cell.status not in ("done", "partial"):
         return cell.status
@@ -141,7 +143,7 @@ def commands(table: Table) -> list[tuple[str, str]]:
     found = []
     if table.origin:
         found.append(("the whole table", _typed(table, data)))
-    elif name in MADE or name.startswith("table"):
+    elif name in (*MADE, *_MADE_TOO) or name.startswith("table"):
         changed = "".join(f" {_VARIABLES[option]}={value}" for option, value in table.options)
         made = f"make {name} PROFILE={table.profile}{seeds}" + (f" DATA={shlex.quote(data)}" if data else "") + changed
         found.append(("the whole table", made))

@@ -17,15 +17,42 @@ BOXES = ("exact", "inclusive")  # of entities: the edges of their pixels, or the
 LABELS = ("objects", "entities", "images", "keypoints", "panoptic")
 
 
+def named_classes(places: tuple[int, ...]) -> str:
+    """Positions of classes for titles: "classes 1, 5", "20 classes" where they are many."""
+    return f"classes {', '.join(map(str, places))}" if len(places) <= 6 else f"{len(places)} classes"
+
+
 @dataclass(frozen=True)
 class DataSet(Stage, ABC):
-    """One split of a data set. Kinds: Scenes, Folder. Beside it, what is known of every split."""
+    """One split of a data set. Kinds: Scenes, Folder. Beside it, what is known of every split.
+
+    without: positions of classes, by rising category id, whose objects are left out of the labels, as if nobody had
+    annotated them. The images and the list of classes stay.
+    """
 
     of_method: ClassVar[bool] = False
     needs_torch: ClassVar[bool] = False  # a worker that only makes data starts in a fraction of the time
     names_classes: ClassVar[bool] = False  # its classes are named by its result, not by the program
 
     split: str
+
+    @property
+    @abstractmethod
+    def without(self) -> tuple[int, ...]:
+        """Classes whose objects are not annotated."""
+
+    @property
+    def left_out(self) -> str:
+        """The same for titles."""
+        return f" · without {named_classes(self.without)}" if self.without else ""
+
+    def _check_without(self, classes: int) -> None:
+        if self.without and not (
+            list(self.without) == sorted(set(self.without)) and self.without[0] >= 0 and self.without[-1] < classes
+        ):
+            raise SpecError(f"classes to leave out are rising positions from 0 to {classes - 1}, got {self.without}")
+        if self.without and getattr(self, "labels", "objects") != "objects":
+            raise SpecError("classes are left out of the labels of objects, and of no other kind")
 
     @property
     def brief(self) -> str:
@@ -55,7 +82,8 @@ class Scenes(DataSet):
     """One split of the built-in synthetic data set; its bytes depend on these fields only.
 
     split: "labeled", "unlabeled" or "val". count: images. size: side in pixels. seed: of the whole set.
-    shapes: "things", which detectors learn, or "others", as many classes that no detector learns.
+    shapes: "things", which detectors learn, or "others", as many classes that no detector learns. without: as of
+    DataSet.
     """
 
     classes: ClassVar[int] = 8  # facts of the generator, not choices
@@ -66,17 +94,19 @@ class Scenes(DataSet):
     size: int
     seed: int = 0
     shapes: str = "things"
+    without: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_choice("split", self.split, SPLITS)
         check_choice("shapes of scenes", self.shapes, SHAPES)
+        self._check_without(self.classes)
         check_least("number of scenes", self.count, 1)
         check_least("scene size in pixels", self.size, 32)
 
     @property
     def title(self) -> str:
         other = " · other shapes" if self.shapes == "others" else ""
-        return f"scenes {self.split}{other} · {self.count} images · {self.size} px · seed {self.seed}"
+        return f"scenes {self.split}{other}{self.left_out} · {self.count} images · {self.size} px · seed {self.seed}"
 
     @property
     def images(self) -> int:
@@ -97,7 +127,7 @@ class Folder(DataSet):
 
     digest: sha256 over the annotation file and the image list with the images' contents. drawn: use so many images,
     drawn by chance so that fewer are part of more (casl.data.coco.sample); 0 for all. boxes: "inclusive" where entities
-    are derived from panoptic PNGs, as EntitySeg's converter writes them.
+    are derived from panoptic PNGs, as EntitySeg's converter writes them. without: as of DataSet.
     """
 
     names_classes: ClassVar[bool] = True
@@ -108,16 +138,18 @@ class Folder(DataSet):
     count: int
     drawn: int = 0
     boxes: str = "exact"
+    without: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check_choice("label kind", self.labels, LABELS)
+        self._check_without(self.classes)
         check_choice("count of boxes", self.boxes, BOXES)
         if not 0 <= self.drawn <= self.count:
             raise SpecError(f"drawn must be 1 to {self.count} images, or 0 for all, got {self.drawn}")
 
     @property
     def title(self) -> str:
-        return f"folder {self.split} · {self.labels} · {self.count} images · {self.digest[:8]}"
+        return f"folder {self.split} · {self.labels}{self.left_out} · {self.count} images · {self.digest[:8]}"
 
     @property
     def images(self) -> int:
@@ -125,11 +157,11 @@ class Folder(DataSet):
 
     @property
     def content(self) -> tuple[str, str]:
-        return f"{self.split}.{self.labels}", self.digest
+        return f"{self.split}.{self.labels}", self.key if self.without else self.digest
 
     def read_by(self, context: str, labels: str, threshold: float = 0.0) -> tuple[DataUse, ...]:
         profile = {"images": self.images, "classes": self.classes, "labels": self.labels}
-        content = self.key if self.drawn else self.digest
+        content = self.key if self.drawn or self.without else self.digest
         return (DataUse(f"{self.split} {self.labels}", content[:DIGEST_LENGTH], context, self.name, profile),)
 
 

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from casl.catalog import check_name, names, row
 from casl.errors import SpecError
-from casl.spec.data_kinds import BOXES, DIGEST_LENGTH, DataSet, Folder, Pretrain, Scenes
+from casl.spec.data_kinds import BOXES, DIGEST_LENGTH, DataSet, Folder, Pretrain, Scenes, named_classes
 from casl.spec.records import Model, Recipe
 from casl.spec.schedule import Schedule, check_schedule, iterations
 from casl.spec.stage import DataUse, Stage, Work, check_choice, digest
@@ -57,6 +57,8 @@ class Train(Stage):
         check_choice("classifier initialisation", self.classifier, ("replicate", "random", "scaled"))
         for part in self.parts:
             check_choice("part", part, PARTS)
+        if isinstance(self.data, DataSet) and self.data.without and self.labels != "objects":
+            raise SpecError(f"classes are left out of the labels of objects; {self.kind} learns {self.labels}")
         known = getattr(self.data, "classes", None)
         if self.labels == "objects" and known is not None and self.model.classes not in (1, known):
             raise SpecError(f"the model has {self.model.classes} classes, its data {known}; 1 is class-agnostic")
@@ -124,6 +126,7 @@ class Labeler(Train):
 
     plural: ClassVar[str] = "Labelers"
     about: ClassVar[str] = "what labels the images"
+    is_of_labels: ClassVar[bool] = True
     has_default_model: ClassVar[bool] = True
 
 
@@ -216,6 +219,7 @@ class Warmup(Train):
 
     plural: ClassVar[str] = "Warmups"
     about: ClassVar[str] = "on which labels, for how long"
+    is_of_labels: ClassVar[bool] = True
     has_default_model: ClassVar[bool] = True
     is_compared: ClassVar[bool] = True
 
@@ -247,7 +251,9 @@ class Finetune(Train):
 class Evaluate(Predict):
     """One metric of one trained model on one split. size, max_size as in PseudoLabel.
 
-    Boxes of entities are counted as in `data`.
+    Boxes of entities are counted as in `data`. classes: positions, by rising category id, of the classes whose objects
+    are to be found, as DataSet.without; () for all. above: only predictions that score above this are judged, as a
+    warmup reads labels above delta; 0 for all.
     """
 
     measures: ClassVar[bool] = True
@@ -258,10 +264,17 @@ class Evaluate(Predict):
     metric: str
     size: int
     max_size: int
+    classes: tuple[int, ...] = ()
+    above: float = 0.0
 
     def __post_init__(self) -> None:
         check_name("metric", self.metric)
         check_choice("label kind", self.labels, ("objects", "entities", "keypoints", "panoptic"))
+        if not 0.0 <= self.above < 1.0:
+            raise SpecError(f"a score to be above is in [0, 1), got {self.above}")
+        if self.classes and not row("metric", self.metric).chooses:
+            able = [name for name, known in names("metric").items() if known.chooses]  # type: ignore[union-attr]
+            raise SpecError(f"metric {self.metric!r} cannot be told which classes to find; {', '.join(able)} can")
 
     @property
     def trained(self) -> Train:
@@ -273,7 +286,10 @@ class Evaluate(Predict):
 
     @property
     def title(self) -> str:
-        return f"evaluate {self.metric} · {self.model.chain} · seed {self.model.seed}"
+        words = [f"evaluate {self.metric}"]
+        words += [f"of {named_classes(self.classes)}"] * bool(self.classes)
+        words += [f"score > {self.above:g}"] * bool(self.above)
+        return " · ".join([*words, self.model.chain, f"seed {self.model.seed}"])
 
     @property
     def figures_of(self) -> str:

@@ -87,7 +87,12 @@ def _split(profile: Profile, split: str, labels: str, scale: str | None = None) 
 
 @once
 def labeler(
-    profile: Profile, *, backbone: str | None = None, labels: str | None = None, agnostic: bool = True
+    profile: Profile,
+    *,
+    backbone: str | None = None,
+    labels: str | None = None,
+    agnostic: bool = True,
+    without: tuple[int, ...] = (),
 ) -> Labeler:
     """Stage 1 (eq. 1).
 
@@ -95,13 +100,15 @@ def labeler(
         backbone: the paper's name; default the profile's labeler, Swin-L.
         labels: "entities" or "objects"; default entities where the data set has them.
         agnostic: whether alpha(.) drops the classes; class-specific labelers need objects.
+        without: classes whose objects it is not taught, as DataSet.without; these need objects too.
     """
     labels = labels or label_kind(profile)
     backbone = backbone or profile.labeler_backbone
     profile = profile.larger(backbone)
+    data = _split(profile, "labeled", labels)
     return Labeler(
         model=model(profile, mask_detector(profile), backbone, 1 if agnostic else profile.data.classes),
-        data=_split(profile, "labeled", labels),
+        data=_without(data, without) if without else data,
         labels=labels,
         recipe=_recipe(profile, profile.warmup_recipe, backbone),
         schedule=times(profile.labeler_schedule, profile.iters_1x, profile.rule),
@@ -232,11 +239,20 @@ def finetune(
     )
 
 
-def evaluate(profile: Profile, trained: Train, metric: str, *, split: str = "val") -> Evaluate:
+def evaluate(
+    profile: Profile,
+    trained: Train,
+    metric: str,
+    *,
+    split: str = "val",
+    classes: tuple[int, ...] = (),
+    above: float = 0.0,
+) -> Evaluate:
     """One metric on a split, against the labels the metric is about.
 
     Args:
         split: "val", or "unlabeled" for the hidden truth of its images, where the data have it.
+        classes, above: as of Evaluate.
     """
     size, max_size = profile.sides(trained)
     labels = catalog.row("metric", metric).labels
@@ -249,7 +265,15 @@ def evaluate(profile: Profile, trained: Train, metric: str, *, split: str = "val
         metric=metric,
         size=size,
         max_size=max_size,
+        classes=classes,
+        above=above,
     )
+
+
+def _without(split: Stage, classes: tuple[int, ...]) -> Stage:
+    """A split whose objects of some classes are not annotated."""
+    assert isinstance(split, Scenes | Folder)
+    return replace(split, without=classes)
 
 
 def _first(split: Stage, images: int) -> Stage:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 PORTABLE = "portable"  # bits that every processor with AVX2 computes (casl/runner/bits.py)
 DRAWS = "draws.json"  # in the folder of an evaluation: its headline on each draw of the bootstrap over images, percent
+PREDICTIONS = "predictions.json"  # in the folder of an evaluation: COCO results of all its images
 STATUSES = ("done", "running", "failed", "blocked", "not run")
 
 

@@ -78,6 +78,7 @@ class Stage:
     plural: ClassVar[str] = ""  # heading of a list of all stages of the kind; "" for no such list
     about: ClassVar[str] = ""  # what that list shows
     has_default_model: ClassVar[bool] = False  # the one that most cells were made with becomes a registered model
+    is_of_labels: ClassVar[bool] = False  # labels images, or learned from labels: reports tell what share it finds
     is_compared: ClassVar[bool] = False  # a table's page in MLflow compares its shortest with its longest training
 
     @property

@@ -19,10 +19,9 @@ from casl.metrics.counts import label_quality
 from casl.metrics.results import GroundTruth, Result
 from casl.spec.context import Context
 from casl.spec.kinds import Evaluate, PseudoLabel
+from casl.spec.run import PREDICTIONS
 from casl.spec.stage import Stage
 from casl.stages.sources import LABELS, open_split
-
-PREDICTIONS = "predictions.json"
 
 
 class ScoredLabels:

@@ -33,10 +33,11 @@ def run(stage: Evaluate, ctx: Context) -> Outcome:
     detector = build_detector(trained, ctx, pretrained=False, non_overlap=overlap_free, boxes=boxes_of(stage.data))
     detector.load_state_dict(load_weights(ctx.inputs[stage.model.name] / WEIGHTS))
     metric: Metric = row("metric", stage.metric)
-    form, dead = form_of(metric, split), DeadSides(detector)
+    form, dead = form_of(metric, split, stage.classes), DeadSides(detector)
     shown, rows = set(chosen(split)), []
     settings = TestSettings(stage.size, stage.max_size)
     for i, found in enumerate(predict_split(detector, split, settings, ctx.device, stoppable(ctx, len(split)))):
+        found = _above(found, stage.above) if stage.above else found
         form.add(i, found)
         if i in shown:
             rows.append(_row(split, i, found, trained.classes))
@@ -50,6 +51,12 @@ def run(stage: Evaluate, ctx: Context) -> Outcome:
     if dead.names:
         facts["note"] = f"{' and '.join(dead.names)} of every box at its centre: box regression died in training"
     return Outcome(metrics=metrics, facts=facts)
+
+
+def _above(found: dict[str, Tensor], score: float) -> dict[str, Tensor]:
+    """The predictions of an image that score more; a map of stuff has no scores and stays."""
+    keep = found["scores"] > score
+    return {name: value if name == "semantic" else value[keep.to(value.device)] for name, value in found.items()}
 
 
 def _row(split: CocoSplit, i: int, found: dict[str, Tensor], num_classes: int) -> list[Image.Image]:

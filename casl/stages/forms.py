@@ -20,9 +20,10 @@ from casl.files import write_atomic
 from casl.metrics.bootstrap import image_weights
 from casl.metrics.panoptic_merge import MergeSettings, merge_panoptic
 from casl.rows import Metric
+from casl.spec.run import PREDICTIONS
 from casl.stages.detectors import coco_results, to_prediction
+from casl.stages.sources import categories_at
 
-PREDICTIONS = "predictions.json"
 COCO_PIXELS = 640 * 480  # of the images that PanopticFPN's smallest stuff region is meant for
 Figures = Callable[..., dict[str, float]]  # a metric
 Interval = Callable[..., Any]  # its headline on every draw of the bootstrap over images
@@ -32,10 +33,12 @@ class Boxes:
     """COCO results with boxes and, if the detector gives them, masks.
 
     Predictions of a split are added in its order; they become results once, when the first of them is asked for.
+    classes: positions of those whose objects are to be found, for a metric that can be told; () for all.
     """
 
-    def __init__(self, split: CocoSplit) -> None:
+    def __init__(self, split: CocoSplit, classes: tuple[int, ...] = ()) -> None:
         self.split = split
+        self.chosen: dict[str, Any] = {"classes": categories_at(split, classes)} if classes else {}
         self.found: list[Prediction] = []
 
     def add(self, index: int, found: dict[str, torch.Tensor]) -> None:
@@ -53,11 +56,11 @@ class Boxes:
 
     def judge(self, metric: Figures) -> dict[str, float]:
         """All figures of a metric, percent."""
-        return metric(*self.inputs())
+        return metric(*self.inputs(), **self.chosen)
 
     def draws(self, interval: Interval) -> list[float]:
         """The headline of a metric on each draw of the bootstrap over images; percent."""
-        return [float(value) for value in interval(*self.inputs(), image_weights(len(self.split)))]
+        return [float(value) for value in interval(*self.inputs(), image_weights(len(self.split)), **self.chosen)]
 
     def keep(self, folder: Path) -> int:
         """Write the results beside the figures; their number."""
@@ -76,8 +79,8 @@ class Masks(Boxes):
 class Poses(Boxes):
     """COCO keypoint results: boxes with [x, y, score] of every point."""
 
-    def __init__(self, split: CocoSplit) -> None:
-        super().__init__(split)
+    def __init__(self, split: CocoSplit, classes: tuple[int, ...] = ()) -> None:
+        super().__init__(split, classes)
         self.points: list[list[float]] = []
 
     def add(self, index: int, found: dict[str, torch.Tensor]) -> None:
@@ -93,8 +96,8 @@ class Poses(Boxes):
 class Panoptic(Boxes):
     """Panoptic images, merged from instances and the map of stuff."""
 
-    def __init__(self, split: CocoSplit) -> None:
-        super().__init__(split)
+    def __init__(self, split: CocoSplit, classes: tuple[int, ...] = ()) -> None:
+        super().__init__(split, classes)
         self.merged: list[tuple[NDArray[np.int32], list[dict[str, Any]]]] = []
 
     def add(self, index: int, found: dict[str, torch.Tensor]) -> None:
@@ -124,12 +127,12 @@ class Panoptic(Boxes):
 FORMS: dict[str, type[Boxes]] = {"boxes": Boxes, "masks": Masks, "keypoints": Poses, "panoptic": Panoptic}
 
 
-def form_of(metric: Metric, split: CocoSplit) -> Boxes:
-    """What a metric reads, to be filled with the predictions of a split.
+def form_of(metric: Metric, split: CocoSplit, classes: tuple[int, ...] = ()) -> Boxes:
+    """What a metric reads, to be filled with the predictions of a split; classes: as of Boxes.
 
     Raises:
         SpecError: the catalog's row of the metric names a form that does not exist.
     """
     if metric.form not in FORMS:
         raise SpecError(unknown("form of predictions", metric.form, FORMS))
-    return FORMS[metric.form](split)
+    return FORMS[metric.form](split, classes)

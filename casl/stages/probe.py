@@ -33,9 +33,9 @@ def train_seconds(stage: Train, device: str, images: int | None = None) -> float
     """
     recipe = stage.recipe
     count = min(images or recipe.batch, recipe.batch)
-    detector: Any = build_detector(stage.model, _context(device), pretrained=False).train()
+    detector: Any = build_detector(stage.model, bare_context(device), pretrained=False).train()
     optimizer = load("optimizer", recipe.optimizer)(detector, recipe.lr, recipe.weight_decay)
-    height, width = _size(max(recipe.sizes), recipe.max_size)
+    height, width = photo_size(max(recipe.sizes), recipe.max_size)
     batch, targets = random_batch(stage.model, count, height, width, device)
 
     def step() -> None:
@@ -51,8 +51,8 @@ def train_seconds(stage: Train, device: str, images: int | None = None) -> float
 
 def predict_seconds(model: Model, size: int, max_size: int, device: str) -> float:
     """Seconds to find the objects of one image of the test size."""
-    detector: Any = build_detector(model, _context(device), pretrained=False).eval()
-    height, width = _size(size, max_size)
+    detector: Any = build_detector(model, bare_context(device), pretrained=False).eval()
+    height, width = photo_size(size, max_size)
     image = torch.randint(0, 256, (3, height, width), dtype=torch.uint8, device=device)
     return _timed(lambda: detector.predict([image], [(height, width)]), device)
 
@@ -65,20 +65,21 @@ def random_batch(model: Model, count: int, height: int, width: int, device: str)
 
 def _timed(step: Callable[[], object], device: str) -> float:
     step()
-    _wait(device)
+    wait(device)
     start = time.perf_counter()
     for _ in range(STEPS):
         step()
-    _wait(device)
+    wait(device)
     return (time.perf_counter() - start) / STEPS
 
 
-def _wait(device: str) -> None:
+def wait(device: str) -> None:
+    """Until a GPU has done what it was given."""
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def _size(short: int, longest: int) -> tuple[int, int]:
+def photo_size(short: int, longest: int) -> tuple[int, int]:
     """(height, width) of a photo with that short side, or what the limit of the long side makes of it."""
     width = min(round(short / SHAPE), longest)
     return min(short, round(width * SHAPE)), width
@@ -100,6 +101,7 @@ def _target(model: Model, height: int, width: int, device: str) -> dict[str, Ten
     return {"boxes": boxes, "labels": labels, "masks": masks, "keypoints": points, "semantic": semantic}
 
 
-def _context(device: str) -> Context:
+def bare_context(device: str) -> Context:
+    """A context without files, for detectors that start from random weights."""
     here = Path()
     return Context(here, {}, {}, device, progress=lambda *_: None, say=lambda _: None)

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from casl.data.coco import CocoSplit, load_split, sample
+from casl.data.coco import CocoSplit, load_split, sample, without_categories
 from casl.data.digest import digest
 from casl.data.image import read_with_range
 from casl.data.layout import SplitFiles, find_splits
 from casl.data.pseudo import read_pseudo_labels
 from casl.errors import DataError
 from casl.spec.context import Context
-from casl.spec.data_kinds import Folder, Scenes
+from casl.spec.data_kinds import DataSet, Folder, Scenes
 from casl.spec.kinds import PseudoLabel, Warmup
 from casl.spec.stage import Stage
 
@@ -61,7 +61,15 @@ def open_split(stage: Stage, labels: str, ctx: Context) -> CocoSplit:
     if isinstance(stage, Scenes) and stage.split == "unlabeled" and labels != "images":
         return load_split(find_splits(ctx.inputs[stage.name] / "set")["unlabeled_gt"], labels)
     split = load_split(split_files(stage, ctx), labels)
+    if isinstance(stage, DataSet) and stage.without and labels == "objects":
+        split = without_categories(split, categories_at(split, stage.without))
     return sample(split, stage.drawn) if isinstance(stage, Folder) and stage.drawn else split
+
+
+def categories_at(split: CocoSplit, classes: Iterable[int]) -> list[int]:
+    """Category ids at positions in the list of them all by rising id, as specs name classes."""
+    known = sorted(split.category_ids)
+    return [known[place] for place in classes]
 
 
 def hidden_truth(stage: Stage, labels: str, ctx: Context) -> CocoSplit | None:

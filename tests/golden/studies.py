@@ -35,6 +35,7 @@ HERE = Path(__file__).parent
 KEYS, REPORTS = HERE / "keys.json", HERE / "reports.json"
 PROFILES = tuple(name for name, place in catalog.PROFILES.items() if str(place).startswith("ablations."))
 FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "PQ", "SQ", "RQ", "PQ_th", "PQ_st")
+RECALLS = ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 DELTAS = ("0.1", "0.3", "0.5")
 
 
@@ -126,6 +127,7 @@ def _commit(store: Store, stage: Stage) -> None:
     if stage.kind == "evaluate":
         figures = {name: round(source.uniform(5, 60), 3) for name in FIGURES}
         (work / DRAWS).write_text(json.dumps([round(source.gauss(figures["AP"], 1.5), 4) for _ in range(40)]))
+        figures |= {name: round(source.uniform(5, 60), 3) for name in RECALLS}
     if isinstance(stage, PseudoLabel):
         figures = {f"{f}@{d}": round(source.uniform(5, 60), 3) for f in ("precision", "recall", "f1") for d in DELTAS}
     facts = {"images": 41, "note": "a note & <more>"} if int(stage.key[2:4], 16) < 8 else {"images": 41}

@@ -19,7 +19,7 @@ from casl.errors import DataError, SpecError
 from casl.runner.job import Placement
 from casl.spec import Cell, Scenes, evaluate, finetune, labeler, pseudo_label, warmup
 from casl.spec.profile import typed
-from casl.stages.agreement import PREDICTIONS
+from casl.spec.run import PREDICTIONS
 from casl.stages.dataset import OpenedData, inspect, open_data
 from casl.stages.sources import LABELS
 from tests.runner.stores import NANO, chain, new_store, run

@@ -1,0 +1,195 @@
+"""AP of each class in the cells of a table: a page and a heat map, classes by falling number of objects.
+
+A mean over classes hides which of them a warmup helps. Numbers are counted from the predictions that evaluations kept.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from casl import catalog
+from casl.report import blocks, html, markdown
+from casl.report.canvas import as_it_is, headed, in_picture, wrapped
+from casl.report.layout import quantity
+from casl.report.recall import by_note, notes_of_seeds
+from casl.report.render import write_files
+from casl.report.table import Table, TableCell
+from casl.report.wording import MEAN_AND_SPREAD, number, plus_minus
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Figures = Callable[[str], Any]  # name of an evaluation -> [{"name", "objects", "ap"}], or text that says why not
+HOW = (
+    "AP of each class, percent, mean over IoU .50:.05:.95; a cell's own number is the mean over the classes that have "
+    "objects. Objects are those of the split that it is measured on, without crowds; classes with most of them come "
+    "first."
+)
+
+
+def classes_name(table: Table) -> str:
+    """Of the files with AP of each class in a table."""
+    return f"classes-{table.name}"
+
+
+@dataclass(frozen=True)
+class ClassColumn:
+    """One cell of a table. values: class -> percent of each seed, in the order of the seeds, of those with a value.
+
+    notes: why some seed has none.
+    """
+
+    row: str
+    column: str
+    metric: str
+    values: Mapping[str, tuple[float, ...]]
+    notes: tuple[str, ...]
+
+    @property
+    def place(self) -> str:
+        return f"{self.row} / {self.column}"
+
+    def mean(self, name: str) -> float | None:
+        """Mean over the seeds of a class, None where it is undefined."""
+        return statistics.fmean(self.values[name]) if self.values.get(name) else None
+
+    def text(self, name: str) -> str:
+        """The same for people, with the spread over seeds."""
+        values = self.values.get(name, ())
+        return number(self.mean(name)) + plus_minus(statistics.stdev(values) if len(values) > 1 else None)
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """All of a table. objects: class -> how many there are, classes in the order in which they are shown."""
+
+    table: Table
+    objects: Mapping[str, int]
+    columns: tuple[ClassColumn, ...]
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return classes_name(self.table)
+
+    @property
+    def title(self) -> str:
+        return f"AP of each class: {self.table.title} ({self.table.name})"
+
+    @property
+    def notes(self) -> list[str]:
+        """What is missing, and where."""
+        return by_note((column.place, column.notes) for column in self.columns)
+
+
+def per_class(table: Table, figures: Figures) -> PerClass | None:
+    """Join the cells whose metric has classes with the figures of each; None if there is no such cell."""
+    cells = [c for c in table.cells if _has_classes(c)]
+    counted = {one.name: figures(one.name) for cell in cells for one in cell.repetitions}
+    known = {c["name"]: int(c["objects"]) for found in counted.values() if not isinstance(found, str) for c in found}
+    objects = dict(sorted(known.items(), key=lambda item: (-item[1], item[0])))
+    return PerClass(table, objects, tuple(_column(c, counted) for c in cells)) if cells else None
+
+
+def _has_classes(cell: TableCell) -> bool:
+    metric = catalog.row("metric", cell.metric)
+    return bool(cell.repetitions and metric.by_class and cell.figure == metric.headline)
+
+
+def _column(cell: TableCell, counted: Mapping[str, Any]) -> ClassColumn:
+    values: dict[str, list[float]] = {}
+    by_seed = {one.seed: counted[one.name] for one in cell.repetitions}
+    for found in by_seed.values():
+        for entry in () if isinstance(found, str) else found:
+            values.setdefault(entry["name"], []).extend([entry["ap"]] if entry["ap"] >= 0 else [])
+    known = {name: tuple(v) for name, v in values.items()}
+    return ClassColumn(cell.row, cell.column, quantity(cell), known, notes_of_seeds(by_seed))
+
+
+def write_classes(table: Table, figures: Figures, folder: Path) -> list[Path]:
+    """Write <folder>/classes-<table>.md, .html, .json and .png; nothing for a table without a metric over classes.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    if (found := per_class(table, figures)) is None:
+        return []
+    png = picture(found)
+    contents: dict[str, str | bytes] = {
+        "md": markdown.write(page(found, f"{found.name}.png")),
+        "html": html.write(page(found, png)),
+        "json": to_json(found),
+        "png": png,
+    }
+    return write_files(folder, {f"{found.name}.{suffix}": content for suffix, content in contents.items()})
+
+
+def to_json(found: PerClass) -> str:
+    """One object: classes with their objects, and for every cell and class a number a seed, percent."""
+    record = {
+        "table": found.table.name,
+        "profile": found.table.profile,
+        "data": found.table.data,
+        "warning": found.table.warning,
+        "objects": found.objects,
+        "columns": [
+            {"row": c.row, "column": c.column, "metric": c.metric, "values": c.values, "notes": c.notes}
+            for c in found.columns
+        ],
+    }
+    return json.dumps(record, indent=1, allow_nan=False) + "\n"
+
+
+def page(found: PerClass, png: str | bytes) -> blocks.Page:
+    """The page: one line a class. png: as in blocks.Picture."""
+    table = found.table
+    heads: list[blocks.Text] = ["class", "objects", *(blocks.Raised(column.place) for column in found.columns)]
+    lines = [[name, f"{n:,}", *(c.text(name) for c in found.columns)] for name, n in found.objects.items()]
+    about = f"Profile {table.profile} ({table.profile_title}), data {table.data}."
+    parts: list[blocks.Block] = [*blocks.caution(table.warning), blocks.Paragraph(about), blocks.Paragraph(HOW)]
+    if lines:
+        parts.append(blocks.Rows(heads, lines))
+        parts.append(blocks.Paragraph(MEAN_AND_SPREAD))
+        parts.append(blocks.Picture(found.title, png))
+    return blocks.Page(found.title, [*parts, *blocks.section("Missing", found.notes)])
+
+
+def picture(found: PerClass) -> bytes:
+    """PNG of classes against cells."""
+    wide = 0.085 * max(map(len, found.objects), default=0)
+    high = 0.055 * max(len(column.place) for column in found.columns)
+    size = max(5.0, 0.62 * len(found.columns) + wide + 1.6), max(1.7, 0.3 * len(found.objects) + high + 0.9)
+    lines = [as_it_is(line) for line in wrapped([HOW], size[0])]
+    return headed(as_it_is(found.title), found.table.warning, lines, size, lambda figure: _paint(figure, found))
+
+
+def _paint(figure: Figure, found: PerClass) -> None:
+    from matplotlib import colormaps
+
+    axes = figure.subplots()
+    names = list(found.objects)
+    values = [[_or_nan(column.mean(name)) for column in found.columns] for name in names]
+    if not names:
+        axes.set_axis_off()
+        return
+    colours = colormaps["viridis"].with_extremes(bad="#e6e6e6")
+    image = axes.imshow(values, cmap=colours, vmin=0, vmax=100, aspect="auto")
+    axes.figure.colorbar(image, ax=axes, pad=0.02, fraction=0.06).ax.tick_params(labelsize=8)
+    axes.set_xticks(range(len(found.columns)), [in_picture(c.place) for c in found.columns], fontsize=7, rotation=90)
+    axes.set_yticks(range(len(names)), [as_it_is(f"{name} ({found.objects[name]:,})") for name in names], fontsize=8)
+    axes.tick_params(length=0)
+    for y, line in enumerate(values):
+        for x, value in enumerate(line):
+            colour = "black" if value > 55 or math.isnan(value) else "white"
+            text = number(None if math.isnan(value) else value)
+            axes.annotate(text, (x, y), ha="center", va="center", fontsize=6.5, color=colour)
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

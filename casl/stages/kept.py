@@ -1,0 +1,59 @@
+"""Further figures of evaluations that are done, counted from the predictions they kept: without torch or training.
+
+An evaluation stores the figures of its metric. What else its predictions say is counted when it is asked for, so that
+it can be asked of results of every age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from casl.catalog import load, load_place, row
+from casl.metrics.results import GroundTruth, Result, read_results
+from casl.rows import Metric
+from casl.spec.context import Context
+from casl.spec.kinds import Evaluate
+from casl.spec.run import PREDICTIONS
+from casl.stages.sources import open_split
+
+
+class KeptPredictions:
+    """Reads finished evaluations; remembers the truth of each split.
+
+    Args:
+        folder_of: stage name -> folder of its result. roots: digest -> folder of a data set on disk. digests: file that
+            remembers content hashes of such sets.
+    """
+
+    def __init__(self, folder_of: Callable[[str], Path], roots: Mapping[str, Path], digests: Path) -> None:
+        self.folder_of, self.roots, self.digests = folder_of, roots, digests
+        self._truths: dict[tuple[str, str], GroundTruth] = {}
+
+    def by_class(self, done: Evaluate) -> list[dict[str, Any]]:
+        """AP of each class as {"name", "objects", "ap"} by rising category id; the metric's row must say how.
+
+        Raises:
+            DataError: predictions or split are not there any more, or damaged.
+        """
+        metric: Metric = row("metric", done.metric)
+        return [asdict(found) for found in load_place(metric.by_class)(*self._sides(done))]
+
+    def recall(self, done: Evaluate) -> dict[str, Any]:
+        """The recall that belongs to its metric, "metric": its name, and all figures in percent; errors as by_class."""
+        name = row("metric", done.metric).recall
+        return {"metric": name, **load("metric", name)(*self._sides(done))}
+
+    def _sides(self, done: Evaluate) -> tuple[GroundTruth, list[Result]]:
+        known = (done.data.name, done.labels)
+        found = read_results(self.folder_of(done.name) / PREDICTIONS)
+        if known not in self._truths:
+            self._truths[known] = open_split(done.data, done.labels, self._context(done)).coco()
+        return self._truths[known], found
+
+    def _context(self, done: Evaluate) -> Context:
+        folder = self.folder_of(done.data.name)
+        inputs = {done.data.name: folder}
+        return Context(folder, inputs, self.roots, "cpu", lambda *_: None, lambda _: None, digests=self.digests)

@@ -1,0 +1,87 @@
+"""Recall and AP of classes in `casl report`, over a store of made-up results with predictions of scenes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from casl import catalog
+from casl.cli import main
+from casl.cli.further import GONE, MEMORY
+from casl.metrics.recall import ar_det_a
+from casl.spec import Evaluate, Profile
+from casl.spec.run import PREDICTIONS
+from tests.golden.studies import write_store
+from tests.stages.test_kept import lay
+
+SMOKE: Profile = catalog.load("profile", "smoke")
+
+
+def evaluations(table: str) -> list[Evaluate]:
+    return [c.stage for c in catalog.load("ablation", table).build(SMOKE) if c.stage]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> tuple[Path, Evaluate, dict[str, float]]:
+    """A store, the evaluation of table 1 whose predictions it kept, and its recall."""
+    root = tmp_path / "store"
+    write_store(root)
+    found = next(s for s in evaluations("table1") if (root / "stages" / s.name).exists() and s.metric == "ap_det_a")
+    (root / "stages" / found.name).rename(tmp_path / "aside")
+    gt, dt = lay(root / "stages", found)
+    (root / "stages" / found.name / PREDICTIONS).rename(tmp_path / "aside" / PREDICTIONS)
+    (root / "stages" / found.name).rmdir()
+    (tmp_path / "aside").rename(root / "stages" / found.name)
+    return root, found, ar_det_a(gt, dt)
+
+
+def report(root: Path, *words: str) -> Path:
+    reports = root.parent / "reports"
+    assert main(["report", *words, "--profile", "smoke", "--store", str(root), "--reports", str(reports)]) == 0
+    return reports / "smoke"
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_bytes())
+
+
+def test_recall_is_counted_from_predictions_and_what_has_none_says_so(
+    store: tuple[Path, Evaluate, dict[str, float]],
+) -> None:
+    root, judged, expected = store
+    folder = report(root, "table1")
+    lines = read(folder / "table1.json")["recall"]
+    counted = [line for line in lines if line["metric"]]
+    assert [line["column"] for line in counted] == ["class-agnostic"]
+    assert {name: [expected[name]] for name in ("AR1", "AR10", "AR100")} == counted[0]["values"]
+    assert all(line["notes"] == [GONE] for line in lines if not line["metric"]) and len(lines) > 1
+    assert "## Recall without classes" in (folder / "table1.md").read_text()
+    # a damaged memory is counted again
+    for damage in ("", "7", '{"rules": 1, "recall": 7}', '{"rules": 1, "recall": {"metric": "ar_det_a"}}'):
+        (root / MEMORY / f"{judged.name}.json").write_text(damage)
+        report(root, "table1")
+        assert read(folder / "table1.json")["recall"] == lines
+    # a second report counts nothing anew, and shows the same
+    (root / "stages" / judged.name / PREDICTIONS).unlink()
+    assert (root / MEMORY / f"{judged.name}.json").exists()
+    before = (folder / "table1.html").read_bytes()
+    assert (report(root, "table1") / "table1.html").read_bytes() == before
+
+
+def test_finetuned_models_have_no_recall_beside_them(store: tuple[Path, Evaluate, dict[str, float]]) -> None:
+    folder = report(store[0], "table4")
+    assert "recall" not in read(folder / "table4.json")
+
+
+def test_ap_of_classes_is_a_page_of_its_own_that_is_asked_for(
+    store: tuple[Path, Evaluate, dict[str, float]],
+) -> None:
+    root, _, _ = store
+    assert not (report(root, "table1") / "classes-table1.md").exists()
+    folder = report(root, "table1", "--per-class")
+    assert sorted(p.suffix for p in folder.glob("classes-table1.*")) == [".html", ".json", ".md", ".png"]
+    assert report(root, "table4") == folder  # the index is made from the tables alone, whatever lies beside them
+    assert "classes-table1.html" in (folder / "index.html").read_text()

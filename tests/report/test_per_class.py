@@ -1,0 +1,67 @@
+"""The page on AP of each class, from a made-up table."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from casl.report import markdown
+from casl.report.per_class import page, per_class, write_classes
+from casl.report.table import Table
+from tests.report.sample import cells, done, stage_of, table
+
+
+def made(metric: str = "ap_det") -> Table:
+    seeds = [cells(seed, [metric]) for seed in range(2)]
+    return table(seeds, [done(stage_of(c), AP=30.0, PQ=1.0, AR100=1.0) for same in seeds for c in same])
+
+
+def figures(found: Table) -> dict[str, Any]:
+    """The rare class before the common one; a class without objects; the last cell's second seed was not kept."""
+    names = [one.name for cell in found.cells for one in cell.repetitions]
+    counted: dict[str, Any] = {
+        name: [
+            {"name": "rare", "objects": 3, "ap": 10.0 + n},
+            {"name": "com|mon", "objects": 1200, "ap": 50.0},
+            {"name": "absent", "objects": 0, "ap": -1.0},
+        ]
+        for n, name in enumerate(names)
+    }
+    return counted | {names[-1]: "not counted: gone"}
+
+
+def test_classes_stand_by_falling_number_of_objects_with_the_mean_over_seeds() -> None:
+    found = made()
+    joined = per_class(found, figures(found).__getitem__)
+    assert joined is not None
+    assert list(joined.objects.items()) == [("com|mon", 1200), ("rare", 3), ("absent", 0)]
+    first, last = joined.columns[0], joined.columns[-1]
+    assert (first.place, first.text("rare"), first.text("absent")) == ("F 1x / W 1x", "10.5 ± 0.7", "–")
+    assert (last.text("rare"), last.notes) == ("16.0", ("seed 1: not counted: gone",))
+    written = markdown.write(page(joined, "x.png"))
+    rows = [line for line in written.splitlines() if line.startswith(("| com", "| rare"))]
+    assert rows[0].startswith(r"| com\|mon | 1,200 | 50.0 ± 0.0 |") and rows[1].startswith("| rare | 3 | 10.5 ± 0.7 |")
+    assert "F 2x / W 2x: seed 1: not counted: gone" in written and "SMALL PROFILE" in written
+
+
+def test_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
+    found = made()
+    paths = write_classes(found, figures(found).__getitem__, tmp_path)
+    before = [path.read_bytes() for path in paths]
+    assert [p.name for p in paths] == [f"classes-table4.{suffix}" for suffix in ("md", "html", "json", "png")]
+    write_classes(found, figures(found).__getitem__, tmp_path)
+    assert [path.read_bytes() for path in paths] == before
+    record = json.loads(before[2])
+    assert record["objects"] == {"com|mon": 1200, "rare": 3, "absent": 0}
+    assert record["columns"][0]["values"] == {"rare": [10.0, 11.0], "com|mon": [50.0, 50.0], "absent": []}
+    assert Image.open(io.BytesIO(before[3])).size[0] > 300
+
+
+def test_a_table_without_a_metric_over_classes_has_no_page(tmp_path: Path) -> None:
+    found = made("pq")
+    assert write_classes(found, lambda name: [], tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
