@@ -21,6 +21,7 @@ from casl.spec.run import Run
 
 if TYPE_CHECKING:
     from casl.report.table import Table
+    from casl.report.written import Write
     from casl.tracking.mirror import Mirror
 
 
@@ -42,9 +43,13 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
 
 
 def report_command(options: argparse.Namespace) -> int:
-    """Write tables from the store, and the index and claims of their folder anew; cells without a result say why."""
+    """Write tables from the store, and the index and claims of their folder; cells without a result say why.
+
+    Pages that are there as they would be written stay, and are named like the others.
+    """
     from casl.report.labels import write_labels
     from casl.report.render import write_table
+    from casl.report.written import anew, renew
 
     study = open_study(options)
     mirror = _mirror(options, study)
@@ -55,11 +60,12 @@ def report_command(options: argparse.Namespace) -> int:
         print(f"note: the store does not remember this study: {error}", file=sys.stderr)
     runs = outcomes(plan, study.store)
     folder, pages = folder_of(options, study.profile, study.store), pages_of(options)
+    write = anew if options.publish else renew  # what is shipped holds pages and nothing about them
     tables = _tables(options, study, runs, mirror)
-    written = [path for table in tables for path in write_table(table, folder, pages)]
+    written = [path for table in tables for path in write_table(table, folder, pages, write)]
     if "all" in options.tables:
-        written += write_labels(runs, folder, study.profile.small)
-    written += _refresh(folder, study, mirror, pages)
+        written += write_labels(runs, folder, study.profile.small, write)
+    written += _refresh(folder, study, mirror, pages, write)
     if options.json:
         counts = {t.name: {"measured": t.measured, "measurable": t.measurable} for t in tables}
         print(json.dumps({"files": [str(path) for path in written], "cells": counts}, indent=1))
@@ -87,7 +93,7 @@ def _tables(options: argparse.Namespace, study: Study, runs: Mapping[str, Run], 
     return found
 
 
-def _refresh(folder: Path, study: Study, mirror: Mirror, pages: str) -> list[Path]:
+def _refresh(folder: Path, study: Study, mirror: Mirror, pages: str, write: Write) -> list[Path]:
     """Index and claims from all tables of the folder, so that they say what these say; what is unreadable is said."""
     from casl.report.index import refresh_index
     from casl.report.stored import stored_tables
@@ -100,7 +106,7 @@ def _refresh(folder: Path, study: Study, mirror: Mirror, pages: str) -> list[Pat
         return tables
 
     claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
-    written = refresh_index(claims, folder, read, pages)
+    written = refresh_index(claims, folder, read, pages, write)
     print(*(f"note: {line}\n" for line in said), sep="", end="", file=sys.stderr)
     return written
 
