@@ -18,8 +18,8 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 MAKING := $(VENV)/.making
-# tests: a process a core, each with whole files, whose tests share fixtures
-SPREAD := -n logical --maxprocesses 4 --dist loadfile
+# tests: a process a core, each with whole files, whose tests share fixtures; in the order of tests/conftest.py
+SPREAD := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Values reach the shell as environment variables and are quoted there, so that a space or a `;` in a path is no syntax.
 export PROFILE DATA SEEDS RULE BATCH SIZE STORE REPORTS PORT PROVIDER PYTHON CROWDS PAPER
 ON_DATA := $${DATA:+--data "$$DATA"}
@@ -29,7 +29,7 @@ STUDY := --profile "$$PROFILE" --seeds "$$SEEDS" --store "$$STORE" $(ON_DATA) $$
 PAGES := --reports "$$REPORTS" --port "$$PORT" $${PAPER:+--paper}
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables reasons strength fractions held_out publish search notebooks doctor bench gpu-check docs test check lint format ui clean FORCE
+.PHONY: help setup tables reasons strength fractions held_out publish search notebooks doctor bench gpu-check docs test test-all check lint format ui clean FORCE
 
 help: ## list the targets
 	@echo "make table4        the paper's Table 4: plan, run what is missing, write $$REPORTS/$$PROFILE/table4.*"
@@ -104,6 +104,9 @@ docs: $(READY) ## write docs/cli.md anew from the parser, and results in README 
 
 test: $(READY) lint ## all checks and tests, half an hour on 2 cores
 	$(BIN)/python -m pytest $(SPREAD)
+
+test-all: $(READY) lint ## the same, and what is left out there because it looks again for longer
+	$(BIN)/python -m pytest $(SPREAD) -m 'long or not long'
 
 check: $(READY) lint ## format, lint, types, import arrows and the fast tests
 	$(BIN)/python -m pytest $(SPREAD) -m 'not slow'

@@ -1,4 +1,4 @@
-"""Suites that need minutes, root or software of their own run only when they are asked for: `pytest -m stress`."""
+"""Suites that need long, root or software of their own run only when they are asked for: `pytest -m stress`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import pytest
 # that a test of seconds takes minutes. Set before torch is imported, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-ON_REQUEST = ("stress", "cluster", "browser", "postgres", "qemu")
+ON_REQUEST = ("long", "stress", "cluster", "browser", "postgres", "qemu")
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m leaves out the slow ones, so that the order is one
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests with such a mark, unless -m names it."""
+    """Begin with files that have slow tests, so that processes end together; leave out what only -m asks for."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     asked = str(config.getoption("markexpr"))
     left_out = [i for i in items if any(m in ON_REQUEST and m not in asked for m in (x.name for x in i.iter_markers()))]
     if left_out:

@@ -1,15 +1,10 @@
-"""Faults, for real: small and read-only file systems, kills at random moments, a loss that is not a number."""
+"""Faults, for real: small and read-only file systems, a loss that is not a number. Kills: tests/test_smoke.py."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +12,10 @@ from pathlib import Path
 import pytest
 
 from casl.report.table import build_table
-from casl.runner.lease import born
 from casl.runner.plan import make_plan, outcomes
 from casl.runner.store import Store
 from casl.spec import Ablation, Cell, evaluate, finetune
-from tests.runner.stores import NANO, chain, gone, processes, run
-from tests.test_smoke import command, table
+from tests.runner.stores import NANO, chain, run
 
 FILE_SYSTEM = "a file system of its own needs root and Linux"
 
@@ -85,45 +78,3 @@ def test_nan_in_one_of_25_cells_costs_that_cell_and_the_report_says_why(tmp_path
     assert [c.status for c in lines].count("done") == 24
     (bad,) = [c for c in lines if c.status != "done"]
     assert bad.row == "row 7" and "stopped at iteration" in str(bad)
-
-
-def kill_at_random(folder: Path, kills: int, seed: int) -> None:
-    """Start the run again and again, each time killing its runner, a worker of it, a shepherd, or all."""
-    draw = random.Random(seed)
-    done = 0
-    while done < kills:
-        runner = subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(draw.randint(1, 6)):
-            time.sleep(draw.uniform(0.2, 4.0))
-            victims = {
-                "runner": [runner.pid],
-                "worker": processes("casl.runner.worker", str(folder)),
-                "shepherd": processes("casl.runner.shepherd", str(folder)),
-            }
-            victims["all"] = [pid for pids in victims.values() for pid in pids]
-            chosen = victims[draw.choice(list(victims))]
-            for pid in chosen:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            done += bool(chosen)
-            if runner.poll() is not None:
-                break
-        runner.kill()
-        runner.wait()
-        assert gone([p for p in processes("casl.runner", str(folder)) if born(p)], within_s=60)
-
-
-@pytest.mark.parametrize(
-    "kills", [pytest.param(4, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.stress)]
-)
-def test_killed_at_random_moments_the_numbers_are_the_same_bit_for_bit(tmp_path: Path, kills: int) -> None:
-    peaceful, storm = tmp_path / "peaceful", tmp_path / "storm"
-    subprocess.run(command(peaceful), check=True, capture_output=True)
-    kill_at_random(storm, kills, seed=kills)
-    subprocess.run(command(storm), check=True, capture_output=True)
-    assert values(storm) == values(peaceful)
-
-
-def values(folder: Path) -> dict[tuple[str, str], float]:
-    cells = json.loads(json.dumps(table(folder)["cells"]))
-    return {(c["row"], c["column"]): c["value"] for c in cells}

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from casl.spec.run import Run
 
 if TYPE_CHECKING:
     from casl.report.table import Table
+    from casl.report.written import Write
     from casl.tracking.mirror import Mirror
 
 
@@ -46,8 +48,12 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
 
 
 def report_command(options: argparse.Namespace) -> int:
-    """Write tables from the store, and the index and claims of their folder anew; cells without a result say why."""
+    """Write tables from the store, and the index and claims of their folder; cells without a result say why.
+
+    Pages that are there as they would be written stay, and are named like the others.
+    """
     from casl.report.labels import write_labels
+    from casl.report.written import anew, renew
 
     study = open_study(options)
     mirror = _mirror(options, study)
@@ -58,12 +64,14 @@ def report_command(options: argparse.Namespace) -> int:
         print(f"note: the store does not remember this study: {error}", file=sys.stderr)
     runs = outcomes(plan, study.store)
     folder, pages = folder_of(options, study.profile, study.store), pages_of(options)
+    write = anew if options.publish else renew  # what is shipped holds pages and nothing about them
     tables = _tables(options, study, runs, mirror)
     further = Further(study.store, runs, study.roots)
-    written = [path for table in tables for path in _write(table, study, further, folder, options.per_class, pages)]
+    pages_of_table = partial(_write, study=study, further=further, folder=folder, pages=pages, write=write)
+    written = [path for table in tables for path in pages_of_table(table, classes=options.per_class)]
     if "all" in options.tables:
-        written += write_labels(runs, folder, study.profile.small)
-    written += _refresh(folder, study, mirror, pages)
+        written += write_labels(runs, folder, study.profile.small, write)
+    written += _refresh(folder, study, mirror, pages, write)
     if options.json:
         counts = {t.name: {"measured": t.measured, "measurable": t.measurable} for t in tables}
         print(json.dumps({"files": [str(path) for path in written], "cells": counts}, indent=1))
@@ -72,7 +80,9 @@ def report_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def _write(table: Table, study: Study, further: Further, folder: Path, classes: bool, pages: str) -> list[Path]:
+def _write(
+    table: Table, *, study: Study, further: Further, folder: Path, classes: bool, pages: str, write: Write
+) -> list[Path]:
     """A table with the recall of its labelers and warmups; if asked for, AP of each class."""
     from casl.report.per_class import write_classes
     from casl.report.recall import recall_lines
@@ -80,7 +90,7 @@ def _write(table: Table, study: Study, further: Further, folder: Path, classes: 
 
     measured = {c.stage.name: c for cells in study.cells[table.name] for c in cells if c.stage}
     recall = recall_lines(table, lambda name: further.recall(measured[name]))
-    written = write_table(table, folder, pages, recall)
+    written = write_table(table, folder, pages, recall, write)
     return written + (write_classes(table, lambda name: further.by_class(measured[name]), folder) if classes else [])
 
 
@@ -103,7 +113,7 @@ def _tables(options: argparse.Namespace, study: Study, runs: Mapping[str, Run], 
     return found
 
 
-def _refresh(folder: Path, study: Study, mirror: Mirror, pages: str) -> list[Path]:
+def _refresh(folder: Path, study: Study, mirror: Mirror, pages: str, write: Write) -> list[Path]:
     """Index and claims from all tables of the folder, so that they say what these say; what is unreadable is said."""
     from casl.report.index import refresh_index
     from casl.report.stored import stored_tables
@@ -116,7 +126,7 @@ def _refresh(folder: Path, study: Study, mirror: Mirror, pages: str) -> list[Pat
         return tables
 
     claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
-    written = refresh_index(claims, folder, read, pages)
+    written = refresh_index(claims, folder, read, pages, write)
     print(*(f"note: {line}\n" for line in said), sep="", end="", file=sys.stderr)
     return written
 

@@ -9,38 +9,52 @@ from pathlib import Path
 from casl.report import blocks, claims_page, html, labels, markdown
 from casl.report.claims import Verdict, judge
 from casl.report.per_class import classes_name
-from casl.report.render import write_files
 from casl.report.stored import CLAIMS, fingerprint
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.table_page import MLFLOW, measurements
 from casl.report.wording import REASONS, headline, measured, missing, quoted
+from casl.report.written import Contents, Write, anew
 from casl.spec.claim import Claim
 
+INDEX = "index.html"
+CLAIM_PAGES = ("claims.html", "claims.md", CLAIMS)
 FORMATS = ("html", "md", "csv", "json", "tex", "png")
 
 
-def write_index(tables: Sequence[Table], claims: Sequence[Claim], folder: Path, mlflow: str = MLFLOW) -> list[Path]:
+def write_index(
+    tables: Sequence[Table], claims: Sequence[Claim], folder: Path, mlflow: str = MLFLOW, write: Write = anew
+) -> list[Path]:
     """Write <folder>/index.html, and of claims claims.html, .md, .json; each file is whole or as it was.
 
     Args:
         tables: all of one profile, in the order to show them. Write them before: only files that are there are linked.
         claims: judged by these tables.
         mlflow: address that links to runs start with.
+        write: whether always, or only where a page is another.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    verdicts = judge(claims, tables)
-    contents = {"index.html": html.write(page(tables, verdicts, folder, mlflow))}
-    if verdicts:
-        judged = claims_page.page(verdicts)
-        contents |= {"claims.html": html.write(judged), "claims.md": markdown.write(judged)}
-        contents[CLAIMS] = claims_page.to_json(verdicts)
-    return write_files(folder, contents)
+
+    def make() -> Contents:
+        verdicts = judge(claims, tables)
+        contents = {INDEX: html.write(page(tables, verdicts, folder, mlflow))}
+        if verdicts:
+            judged = claims_page.page(verdicts)
+            contents |= {"claims.html": html.write(judged), "claims.md": markdown.write(judged)}
+            contents[CLAIMS] = claims_page.to_json(verdicts)
+        return contents
+
+    linked = sorted(path.name for path in folder.glob("[!.]*") if path.name not in (INDEX, *CLAIM_PAGES))
+    return write(folder, INDEX, (tables, claims, mlflow, linked), make)
 
 
 def refresh_index(
-    claims: Sequence[Claim], folder: Path, read: Callable[[], Sequence[Table]], mlflow: str
+    claims: Sequence[Claim],
+    folder: Path,
+    read: Callable[[], Sequence[Table]],
+    mlflow: str,
+    write: Write = anew,
 ) -> list[Path]:
     """Write the same files from the tables that are in the folder now, claims if one of them has to do with one.
 
@@ -48,6 +62,7 @@ def refresh_index(
 
     Args:
         read: gives the tables of the folder.
+        write: whether always, or only where a page is another.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -56,7 +71,7 @@ def refresh_index(
         seen = fingerprint(folder)
         tables = [table for table in read() if table.name != REASONS]  # those have a heading of their own
         judged = claims if {t.name for t in tables} & _judged_by(claims) else ()
-        written = write_index(tables, judged, folder, mlflow)
+        written = write_index(tables, judged, folder, mlflow, write)
         if fingerprint(folder) == seen:
             return written
 

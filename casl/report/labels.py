@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from casl.report import markdown
 from casl.report.blocks import Page, Paragraph, Rows, caution
 from casl.report.canvas import painted
-from casl.report.render import write_files
 from casl.report.table import SMALL
 from casl.report.wording import MEAN_AND_SPREAD, number, plus_minus
+from casl.report.written import Contents, Write, anew
 from casl.spec.run import Run
 
 if TYPE_CHECKING:
@@ -63,16 +63,22 @@ def qualities(runs: Mapping[str, Run]) -> list[Quality]:
     ]
 
 
-def write_labels(runs: Mapping[str, Run], folder: Path, small: bool) -> list[Path]:
+def write_labels(runs: Mapping[str, Run], folder: Path, small: bool, write: Write = anew) -> list[Path]:
     """Write <folder>/labels.md, .json and .png; nothing where no labels were compared with a truth.
+
+    write: whether always, or only what is another.
 
     Raises:
         StoreError: the folder cannot be written.
     """
     if not (found := qualities(runs)):
         return []
-    text, record, png = markdown.write(page(found, small)), to_json(found, small), _picture(found, small)
-    return write_files(folder, {f"{NAME}.md": text, f"{NAME}.json": record, f"{NAME}.png": png})
+
+    def make() -> Contents:
+        text, record, png = markdown.write(page(found, small)), to_json(found, small), _picture(found, small)
+        return {f"{NAME}.md": text, f"{NAME}.json": record, f"{NAME}.png": png}
+
+    return write(folder, NAME, (found, small), make)
 
 
 def to_json(found: Sequence[Quality], small: bool) -> str:

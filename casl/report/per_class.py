@@ -18,9 +18,9 @@ from casl.report import blocks, html, markdown
 from casl.report.canvas import as_it_is, headed, in_picture, wrapped
 from casl.report.layout import quantity
 from casl.report.recall import by_note, notes_of_seeds
-from casl.report.render import write_files
 from casl.report.table import Table, TableCell
 from casl.report.wording import MEAN_AND_SPREAD, number, plus_minus
+from casl.report.written import write_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

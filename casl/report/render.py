@@ -9,17 +9,17 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from casl.files import write_atomic
 from casl.report.figure import picture
 from casl.report.latex import to_latex
 from casl.report.layout import Gain, gains
 from casl.report.recall import RecallLine
 from casl.report.table import Table, TableCell
 from casl.report.table_page import MLFLOW, to_html, to_markdown
+from casl.report.written import Contents, Write, anew
 
 _CELL_FIELDS = (
     *("row", "column", "metric", "figure", "paper", "value", "std", "difference", "seeds", "values", "status", "note"),
@@ -35,37 +35,33 @@ _TABLE_FIELDS = (
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # the last four are the wide forms of the others
 
 
-def write_table(table: Table, folder: Path, mlflow: str = MLFLOW, recall: Sequence[RecallLine] = ()) -> list[Path]:
+def write_table(
+    table: Table, folder: Path, mlflow: str = MLFLOW, recall: Sequence[RecallLine] = (), write: Write = anew
+) -> list[Path]:
     """Write <folder>/<name>.json, .csv, .md, .tex, .png and .html; each file is whole or as it was.
 
     Args:
         mlflow: address that links to runs start with.
         recall: of its labelers and warmups, for the pages and JSON.
+        write: whether always, or only what is another.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    png = picture(table)
-    contents: dict[str, str | bytes] = {
-        "json": to_json(table, recall),
-        "csv": to_csv(table),
-        "md": to_markdown(table, recall),
-        "tex": to_latex(table),
-        "png": png,
-        "html": to_html(table, png, mlflow, recall),
-    }
-    return write_files(folder, {f"{table.name}.{suffix}": content for suffix, content in contents.items()})
 
+    def make() -> Contents:
+        png = picture(table)
+        contents: dict[str, str | bytes] = {
+            "json": to_json(table, recall),
+            "csv": to_csv(table),
+            "md": to_markdown(table, recall),
+            "tex": to_latex(table),
+            "png": png,
+            "html": to_html(table, png, mlflow, recall),
+        }
+        return {f"{table.name}.{suffix}": content for suffix, content in contents.items()}
 
-def write_files(folder: Path, contents: Mapping[str, str | bytes]) -> list[Path]:
-    """Write files by name; each is whole or as it was.
-
-    Raises:
-        StoreError: the folder cannot be written.
-    """
-    for name, content in contents.items():
-        write_atomic(folder / name, content.encode() if isinstance(content, str) else content)
-    return [folder / name for name in contents]
+    return write(folder, table.name, (table, mlflow, recall), make)
 
 
 def to_json(table: Table, recall: Sequence[RecallLine] = ()) -> str:

@@ -10,11 +10,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 from casl.report import blocks, html, markdown
-from casl.report.render import write_files
 from casl.report.search import headlines, line_to_paste, notes, objectives, shown, trusts, verdict
 from casl.report.search_figure import search_picture
 from casl.report.table_page import MLFLOW, run_link
 from casl.report.wording import MEAN_AND_SPREAD
+from casl.report.written import write_files
 from casl.spec.search import Search, Trial, spoken
 
 WARNING = "Profile {} is small: this shows which value suits it, and says nothing about the paper's scale"

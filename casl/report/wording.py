@@ -143,7 +143,7 @@ def commands(table: Table) -> list[tuple[str, str]]:
     found = []
     if table.origin:
         found.append(("the whole table", _typed(table, data)))
-    elif name in (*MADE, *_MADE_TOO) or name.startswith("table"):
+    elif name in MADE or name.startswith("table"):
         changed = "".join(f" {_VARIABLES[option]}={value}" for option, value in table.options)
         made = f"make {name} PROFILE={table.profile}{seeds}" + (f" DATA={shlex.quote(data)}" if data else "") + changed
         found.append(("the whole table", made))

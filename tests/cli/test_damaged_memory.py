@@ -8,19 +8,20 @@ from pathlib import Path
 import pytest
 
 from casl.cli import main
+from tests.outside.folder import TABLE, write
 
 CUT = "the first half of what is there"
 SHAPES = {"null": "null", "list": "[]", "object": "{}", "number": "7", "text": '"text"', "nothing": "", "cut": CUT}
 SHAPES |= {"deep": "[" * 100_000 + "]" * 100_000, "other": '{"a": 1}', "nested": '{"a": {}}'}
 SPARED = ("store/digests.json", "store/checked.json", "reports/smoke-coins/data.json")  # made again in silence
-STUDY = ["table4", "--profile", "smoke", "--data", "coins", "--store", "store"]
+STUDY = ["./mine.py", "--profile", "smoke", "--data", "coins", "--store", "store"]
 VERBS = (["plan", *STUDY], ["report", *STUDY, "--reports", "reports"])
 
 
 @pytest.fixture(scope="module")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a small set was planned with and reported on."""
-    folder = tmp_path_factory.mktemp("planned")
+    folder = write(tmp_path_factory.mktemp("planned"), {"mine.py": TABLE})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         counts = ["--labeled", "3", "--unlabeled", "3", "--val", "2"]

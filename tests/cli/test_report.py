@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -53,9 +54,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_writing_one_table_brings_index_and_claims_up_to_it(store: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "smoke"
-    assert report(store, tmp_path, "all", "--seeds", "2") == report(store, tmp_path, "table4") == 0
+@pytest.fixture(scope="module")
+def written(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Reports of every table with two seeds; to read only."""
+    folder = tmp_path_factory.mktemp("written")
+    assert report(store, folder, "all", "--seeds", "2") == 0
+    return folder
+
+
+def test_writing_one_table_brings_index_and_claims_up_to_it(store: Path, written: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(written, tmp_path, dirs_exist_ok=True) / "smoke"
+    assert report(store, tmp_path, "table4") == 0
     assert (read(folder / "table4.json")["seeds"], read(folder / "table7.json")["seeds"]) == (1, 2)
     index = (folder / "index.html").read_text()
     assert "1 to 2 seeds" in index
@@ -77,14 +86,35 @@ def test_writing_one_table_brings_index_and_claims_up_to_it(store: Path, tmp_pat
                 assert evidence["better_value"] in same[0]["values"]
 
 
-def test_the_index_of_one_table_is_that_of_all_written_at_once(store: Path, tmp_path: Path) -> None:
+def test_the_index_of_one_table_is_that_of_all_written_at_once(store: Path, written: Path, tmp_path: Path) -> None:
     """The draws over images are in no report; they are found again in the store."""
-    once, twice = tmp_path / "once", tmp_path / "twice"
-    assert report(store, once, "all", "--seeds", "2") == report(store, twice, "all", "--seeds", "2") == 0
-    assert report(store, twice, "table4", "--seeds", "2") == 0
-    assert contents(once) == contents(twice)
-    evidence = [e for c in read(once / "smoke" / "claims.json")["claims"] for e in c["evidence"]]
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    assert report(store, tmp_path, "table4", "--seeds", "2") == 0
+    assert contents(written) == contents(tmp_path)
+    evidence = [e for c in read(written / "smoke" / "claims.json")["claims"] for e in c["evidence"]]
     assert any(e["error_images"] for e in evidence)
+
+
+def test_pages_that_would_be_the_same_are_not_written_again(store: Path, written: Path, tmp_path: Path) -> None:
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    folder, study = tmp_path / "smoke", ("all", "--seeds", "2")
+
+    def rewritten(*words: str) -> set[str]:
+        """Names of the files that a command puts in the place of others."""
+        before = {path.name: path.stat().st_ino for path in folder.glob("[!.]*")}
+        assert report(store, tmp_path, *words) == 0
+        return {path.name for path in folder.glob("[!.]*") if path.stat().st_ino != before.get(path.name)}
+
+    assert rewritten(*study) == set()
+    (folder / "table4.md").unlink()
+    (folder / "table7.csv").write_text("edited\n")
+    again = rewritten(*study)
+    assert len(again) == 12 and {name.partition(".")[0] for name in again} == {"table4", "table7"}
+    assert contents(folder) == contents(written / "smoke")
+    (folder / ".written" / "table2").write_text("damaged")
+    assert {name.partition(".")[0] for name in rewritten(*study)} == {"table2"}
+    about_table4 = {name.partition(".")[0] for name in rewritten("table4")}  # with one seed
+    assert about_table4 == {"table4", "index", "claims"}
 
 
 def test_only_publishing_writes_among_what_is_published(
@@ -93,6 +123,7 @@ def test_only_publishing_writes_among_what_is_published(
     assert report(store, tmp_path, "table4", "--publish") == 0
     published = contents(tmp_path / "published")
     assert "smoke/table4.json" in published and not (tmp_path / "smoke").exists()
+    assert not any(".written" in name for name in published)
     assert report(store, tmp_path, "table4", "--seeds", "2") == 0
     assert report(store, tmp_path / "published", "table4") == 2
     assert "--publish" in capsys.readouterr().err

@@ -165,7 +165,7 @@ def write_reports(folder: Path) -> Path:
 
 def report_bytes(folder: Path) -> dict[str, str]:
     """File -> sha256; of a picture, of its pixels."""
-    return {path.name: hashlib.sha256(_content(path)).hexdigest() for path in sorted(folder.iterdir())}
+    return {path.name: hashlib.sha256(_content(path)).hexdigest() for path in sorted(folder.glob("[!.]*"))}
 
 
 def _content(path: Path) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 
 from casl.runner.source import ROOT
 from casl.runner.store import Store
-from tests.outside.folder import casl, write
+from tests.outside.folder import casl, package, write
 
 BLOCK = re.compile(r"```(?:python|toml)\n# (\S+)\n(.*?)```", re.DOTALL)
 EXAMPLES = {
@@ -50,15 +50,17 @@ def test_every_example_is_planned(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_every_example_runs(tmp_path: Path) -> None:
-    """In one command, so that they share what they can."""
-    folder = written(tmp_path)
+    """In one command, so that they share what they can, and in a profile whose stages take milliseconds."""
+    folder = written(tmp_path / "mine")
+    small = package(tmp_path / "site", 'ROWS = {"profile": {"nano": "tests.runner.stores:NANO"}}\n', name="small")
     files = [f"./{file}" for file, _ in EXAMPLES.values()]
-    casl(folder, "run", *files, "--profile", "smoke", path=(folder,))
-    casl(folder, "report", *files, "--profile", "smoke", path=(folder,))
+    study = (*files, "--profile", "nano", "--mlflow", "http://127.0.0.1:9")  # no MLflow answers there
+    casl(folder, "run", *study, path=(folder, small))
+    casl(folder, "report", *study, path=(folder, small))
     for name, (_, count) in EXAMPLES.items():
-        table = json.loads((folder / "reports" / "smoke" / f"{name}.json").read_bytes())
+        table = json.loads((folder / "reports" / "nano" / f"{name}.json").read_bytes())
         assert [cell["status"] for cell in table["cells"]] == ["done"] * count
     mixed = next(n for n in Store(folder / "store").names() if n.startswith("mixed-"))
     curves = (folder / "store" / "stages" / mixed / "curves.csv").read_text().splitlines()
     assert any(name.endswith("_pseudo") for name in curves[0].split(","))
-    assert len(casl(folder, "run", "./joint.py", "--profile", "smoke", "--dry-run", path=(folder,)).splitlines()) < 8
+    assert len(casl(folder, "run", "./joint.py", *study[-4:], "--dry-run", path=(folder, small)).splitlines()) < 8

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ablations.profiles import SMOKE
+from casl import catalog
 from casl.cli import main
 from casl.cli.from_path import load_tables
 from casl.errors import SpecError
@@ -122,22 +123,28 @@ def test_all_stands_for_the_ten_tables_beside_others(here: Path, capsys: pytest.
     assert json.loads(capsys.readouterr().out)["tables"] == [*(f"table{n}" for n in range(1, 11)), "mine"]
 
 
+@pytest.fixture
+def nano(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Options for stages of milliseconds, and without MLflow: no server answers there."""
+    monkeypatch.setitem(catalog.PROFILES, "nano", "tests.runner.stores:NANO")
+    return ["--profile", "nano", "--mlflow", "http://127.0.0.1:9"]
+
+
 @pytest.mark.slow
-def test_a_number_of_a_file_is_made_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = ["reports/smoke/mine.json", "F 1x", "W 1x"]
-    assert main(["run", "./mine.py", "--profile", "smoke", "--cell", *place[1:]]) == 0
-    assert main(["report", "./mine.py", "--profile", "smoke"]) == 0
-    (line,) = (x for x in (here / "reports/smoke/mine.md").read_text().splitlines() if "casl reproduce" in x)
+def test_a_number_of_a_file_is_made_again(here: Path, nano: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    place = ["reports/nano/mine.json", "F 1x", "W 1x"]
+    assert main(["run", "./mine.py", *nano, "--cell", *place[1:], "--jobs", "1"]) == 0
+    assert main(["report", "./mine.py", *nano]) == 0
+    (line,) = (x for x in (here / "reports/nano/mine.md").read_text().splitlines() if "casl reproduce" in x)
     assert shlex.split(line.split("`")[1]) == ["casl", "reproduce", *place]
     (here / "mine.py").write_text(TABLE + "# changed\n")
-    assert main(["reproduce", *place, "--store", "fresh"]) == 0
+    assert main(["reproduce", *place, "--store", "fresh", *nano[2:]]) == 0
     captured = capsys.readouterr()
     assert "equal, bit for bit" in captured.out
-    assert "./mine.py is not as it was when reports/smoke/mine.json was written" in captured.err
+    assert "./mine.py is not as it was when reports/nano/mine.json was written" in captured.err
 
 
-@pytest.mark.slow
-def test_a_search_varies_a_cell_of_a_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    where = ["--table", "./mine.py", "--cell", "F 1x / W 1x", "--profile", "smoke", "--objective", "proxy"]
+def test_a_search_varies_a_cell_of_a_file(here: Path, nano: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--table", "./mine.py", "--cell", "F 1x / W 1x", *nano, "--launcher", "inline", "--objective", "proxy"]
     assert main(["tune", "delta", *where, "--choices", "", "--low", "0.2", "--high", "0.3", "--step", "0.1"]) == 0
     assert "mine: F 1x / W 1x" in capsys.readouterr().out

@@ -36,13 +36,13 @@ def take_all(root: str, values: Any) -> None:
 def test_processes_on_one_study_never_have_the_same_value(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     values: Any = context.Queue()
-    workers = [context.Process(target=take_all, args=(str(tmp_path), values)) for _ in range(3)]
+    workers = [context.Process(target=take_all, args=(str(tmp_path), values)) for _ in range(2)]
     for worker in workers:
         worker.start()
     had = [values.get(timeout=120) for _ in range(9)]
     for worker in workers:
         worker.join(120)
-    assert [w.exitcode for w in workers] == [0, 0, 0]
+    assert [w.exitcode for w in workers] == [0, 0]
     assert values.empty() and sorted(had) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
 
 
@@ -171,12 +171,12 @@ def test_a_database_made_by_many_at_once_or_by_a_killed_one_is_whole(tmp_path: P
     if first.pid and first.is_alive():
         os.kill(first.pid, signal.SIGKILL)
     first.join()
-    many = [context.Process(target=make, args=(str(tmp_path),)) for _ in range(3)]
+    many = [context.Process(target=make, args=(str(tmp_path),)) for _ in range(2)]
     for one in many:
         one.start()
     for one in many:
         one.join(120)
-    assert [one.exitcode for one in many] == [0, 0, 0]
+    assert [one.exitcode for one in many] == [0, 0]
     assert open_storage(default_url(tmp_path)).get_all_studies() == []
 
 

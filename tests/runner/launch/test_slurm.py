@@ -329,9 +329,12 @@ def test_a_site_may_print_lines_around_the_id(
     says: str, cluster: FakeSlurm, store: Store, quick: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(SAYS, says)
+    cluster.is_held = True
     plan = planned(store)
-    summary, _ = carried_out(store, quick)
-    assert sorted(summary.done) == sorted(plan.todo)
+    hand_over(plan, launcher(store, quick), CPU)
+    entries = cluster.entries()
+    for name, node in plan.nodes.items():  # each was told the numbers of those before it
+        assert entries[name].after == [entries[need].number for need in node.needs]
 
 
 def test_a_submission_without_an_id_says_what_was_printed(
