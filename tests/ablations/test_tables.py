@@ -204,7 +204,8 @@ def test_controls_start_without_warmup_and_stand_apart_from_the_papers_cells(
     table: str, cells: int, profile: str
 ) -> None:
     ours = [c for c in built(table, profile) if c.paper is None]
-    assert len(ours) == cells
+    without_stuff = {"table2": 1, "table10": 2} if profile == "photos" else {}  # no PQ and no entities to control
+    assert len(ours) == cells - without_stuff.get(table, 0)
     for cell in ours:
         model = cell.evaluation.model
         assert "no warmup" in cell.row + cell.column

@@ -321,7 +321,7 @@ def test_reports_are_imported_without_matplotlib_mlflow_or_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize(("name", "made"), [("table2", True), ("reasons", True), ("delta", False)])
+@pytest.mark.parametrize(("name", "made"), [("table2", True), ("reasons", True), ("held_out", True), ("delta", False)])
 def test_what_make_can_make_again_says_how(name: str, made: bool) -> None:
     text = to_markdown(tabled(name, {("a", "b", "ap_det", "AP"): ([1.0], None)}))
     assert (f"`make {name} PROFILE=mini" in text) == made

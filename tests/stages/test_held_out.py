@@ -14,6 +14,8 @@ from casl import catalog
 from casl.data.scenes import write_scenes
 from casl.errors import SpecError
 from casl.metrics.recall import ar_det_a
+from casl.report.paper import joined
+from casl.report.render import write_table
 from casl.spec import Evaluate, Scenes, evaluate, labeler
 from casl.spec.context import Context
 from casl.spec.data_kinds import Folder
@@ -102,6 +104,11 @@ def test_the_table_holds_the_same_classes_out_of_labels_and_looks_for_them() -> 
     assert {s.above for c, s in zip(cells, stages, strict=True) if c.row.startswith("labels")} == {NANO.threshold}
 
 
-def test_a_set_of_few_classes_says_that_it_is_not_measured() -> None:
-    cells = catalog.load("ablation", "held_out").build(NANO.with_data(replace(on_disk("masks"), classes=2)))
+def test_a_set_of_few_classes_says_that_it_is_not_measured(tmp_path: Path) -> None:
+    profile, table = NANO.with_data(replace(on_disk("masks"), classes=2)), catalog.load("ablation", "held_out")
+    cells = table.build(profile)
     assert [c.stage for c in cells] == [None, None] and "has 2 classes" in cells[0].note
+    written = {path.suffix: path for path in write_table(joined(table, profile, [cells], {}, {}), tmp_path)}
+    text = written[".md"].read_text()
+    assert "| labeler without classes | *–* | *–* |" in text and "not measured: masks has 2 classes" in text
+    assert "(published)" not in text + written[".html"].read_text() + written[".tex"].read_text()
