@@ -102,7 +102,7 @@ docs: $(READY) ## write docs/cli.md anew from the parser, and results in README 
 	$(BIN)/python -m casl.cli.reference docs/cli.md
 	$(BIN)/python -m casl.report.summary reports/published/mini README.md docs/results.md
 
-test: $(READY) lint ## all checks and tests, half an hour on 2 cores
+test: $(READY) lint ## all checks and tests
 	$(BIN)/python -m pytest $(SPREAD)
 
 test-all: $(READY) lint ## the same, and what is left out there because it looks again for longer

@@ -141,21 +141,21 @@ def test_results_are_judged_alike_one_by_one_and_at_once(first: Any, second: Any
     judge_results([first, second])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @MANY
 @given(any_annotation())
 def test_two_thousand_objects_are_judged_alike_everywhere(root: Path, record: Any) -> None:
     judge_everywhere(root, record, points=False)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @MANY
 @given(any_annotation())
 def test_two_thousand_poses_are_judged_alike_everywhere(root: Path, record: Any) -> None:
     judge_everywhere(root, record, points=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @MANY
 @given(any_result(), any_result())
 def test_two_thousand_pairs_of_results_are_judged_alike(first: Any, second: Any) -> None:

@@ -6,12 +6,18 @@ import ast
 import importlib
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from casl import catalog
+from casl.spec import SceneData
+from tests.runner.stores import NANO
+
+NANO_OF_EIGHT = replace(NANO, data=SceneData(labeled=8, unlabeled={"tiny": 8}, val=8, size=64))  # pictures show four
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.py"))
 LOGIC = (ast.For, ast.While, ast.If, ast.Try, ast.With, ast.ClassDef, ast.Lambda, ast.BinOp, ast.Compare, ast.BoolOp)
@@ -37,14 +43,16 @@ def executed(path: Path, settings: Mapping[str, str]) -> tuple[dict[str, Any], l
     return names, [value for value in shown if value is not None]
 
 
-@pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """One store for all of them, as a user has."""
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """One store for all of them, as a user has, and stages of milliseconds."""
     folder = tmp_path_factory.mktemp("notebooks")
-    return {"STORE": str(folder / "store"), "REPORTS": str(folder / "reports"), "DATA": str(folder / "tiny_set")}
+    places = {"STORE": str(folder / "store"), "REPORTS": str(folder / "reports"), "DATA": str(folder / "tiny_set")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(catalog.PROFILES, "nano", f"{__name__}:NANO_OF_EIGHT")
+        yield {**places, "PROFILE": "nano"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_runs_and_shows_something(path: Path, settings: Mapping[str, str]) -> None:
     _, shown = executed(path, settings)

@@ -7,14 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from casl.spec import Evaluate, Finetune, Labeler, Model, PseudoLabel, Recipe, Scenes, Stage, Warmup
 from casl.spec.context import Context
 from casl.spec.freeze import freeze
 from casl.spec.run import Run
-from casl.stages.detectors import build_detector
-from casl.train.checkpoint import save_weights
 
 RECIPE = Recipe(lr=1e-3, batch=4, sizes=(64,), max_size=96)
 AGNOSTIC = Model(detector="condinst", backbone="resnet_micro", classes=1)
@@ -41,6 +37,11 @@ RECORD: dict[str, Any] = {
 def untrained(model: Model, path: Path) -> None:
     """Weights of a detector that was never trained, made to find something: classifiers begin at a probability of 1 %,
     below what is kept, so those start at one half instead."""
+    import torch  # here: processes that tests start import this module, and need none of it
+
+    from casl.stages.detectors import build_detector
+    from casl.train.checkpoint import save_weights
+
     torch.manual_seed(0)
     context = Context(Path(), {}, {}, "cpu", progress=lambda *_: None, say=lambda _: None)
     detector = build_detector(model, context, pretrained=False)

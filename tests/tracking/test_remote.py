@@ -96,47 +96,49 @@ def chain(root: Path) -> tuple[Shelf, dict[str, list[Use]]]:
     return shelf, {n: [Use("table4", "F 1x / W 1x")] for n in shelf.runs}
 
 
-def check(shelf: Shelf, uses: dict[str, list[Use]], address: str) -> None:
+def check(shelf: Shelf, uses: dict[str, list[Use]], address: str, experiment: str = "there") -> None:
     """Everything a sync does, against a server: runs, curves, page, models; and nothing twice."""
-    mirror = Mirror(shelf.root, address, experiment="over there")
+    mirror = Mirror(shelf.root, address, experiment=experiment)
     assert mirror.sync(shelf.runs.values(), uses) == 4
     assert mirror.sync(shelf.runs.values(), uses) == 0
     with quiet_mlflow():
         from mlflow import MlflowClient
 
         client = MlflowClient(tracking_uri=address, registry_uri=address)
-        found = client.get_experiment_by_name("over there")
+        found = client.get_experiment_by_name(experiment)
         assert "searchFilter=tags.%60table4%60" in found.tags["mlflow.note.content"]
         runs = client.search_runs([found.experiment_id], "tags.`table4` LIKE '%' AND metrics.`ap_det/AP` > 12")
         assert [r.data.tags["casl.name"] for r in runs] == [EVALUATE.name]
         history = client.get_metric_history(mirror.run_id(FINETUNE.name), "loss")
         assert [(p.step, p.value) for p in history] == [(0, 2.0), (1, 1.0)]
-    with fetch(shelf.root, address, "models:/over-there-table4@best") as folder:
+    with fetch(shelf.root, address, f"models:/{experiment}-table4@best") as folder:
         assert {p.name for p in folder.iterdir()} == {"detector.json", "model.safetensors"}
         original = shelf.runs[FINETUNE.name].folder / "model.safetensors"
         assert (folder / "model.safetensors").read_bytes() == original.read_bytes()
 
 
-def test_a_server_behind_a_password_takes_runs_and_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shelf, uses = chain(tmp_path / "store")
-    with (
-        mlflow_server(f"sqlite:///{tmp_path / 'server.db'}", tmp_path / "files") as inside,
-        guarded(inside) as address,
-    ):
-        with pytest.raises(TrackingError, match=r"(?s)nothing is lost"):
-            Mirror(shelf.root, address).sync(shelf.runs.values(), uses)
-        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
-        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "engine")
-        check(shelf, uses, address)
+@pytest.fixture(scope="module")
+def behind_a_password(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of one server for all tests; each has an experiment of its own there."""
+    folder = tmp_path_factory.mktemp("server")
+    with mlflow_server(f"sqlite:///{folder / 'server.db'}", folder / "files") as inside, guarded(inside) as address:
+        yield address
 
 
-def test_a_password_in_the_address_is_enough(tmp_path: Path) -> None:
+def test_a_server_behind_a_password_takes_runs_and_models(
+    behind_a_password: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shelf, uses = chain(tmp_path / "store")
-    with (
-        mlflow_server(f"sqlite:///{tmp_path / 'server.db'}", tmp_path / "files") as inside,
-        guarded(inside) as address,
-    ):
-        check(shelf, uses, address.replace("//", "//ada:engine@"))
+    with pytest.raises(TrackingError, match=r"(?s)nothing is lost"):
+        Mirror(shelf.root, behind_a_password).sync(shelf.runs.values(), uses)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "engine")
+    check(shelf, uses, behind_a_password, "by-variables")
+
+
+def test_a_password_in_the_address_is_enough(behind_a_password: str, tmp_path: Path) -> None:
+    shelf, uses = chain(tmp_path / "store")
+    check(shelf, uses, behind_a_password.replace("//", "//ada:engine@"), "by-address")
 
 
 def postgres_programs() -> Path | None:
