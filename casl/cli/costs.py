@@ -17,7 +17,7 @@ from casl.spec.profile import PROVIDERS, Profile
 from casl.spec.records import Model
 from casl.spec.stage import ancestors
 
-HEADS = ("detector", "backbone", "classes", "parameters, M", "multiply-adds, G", "images a second")
+HEADS = ("detector", "backbone", "classes", "image, px", "parameters, M", "multiply-adds, G", "images a second")
 
 
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
@@ -40,21 +40,21 @@ def costs_command(options: argparse.Namespace) -> int:
     if options.measure < 0:
         raise SpecError(f"--measure takes a number of repetitions, 0 for none, got {options.measure}")
     study = open_study(options)
-    height, width = image_size(study.profile)
     models = models_of(study)
     device, name = _device(options.device) if options.measure else ("", "")
     found = []
-    for number, model in enumerate(models, start=1):
+    for number, (model, size) in enumerate(models, start=1):
         print(f"{number}/{len(models)} {model.detector} {model.backbone}", file=sys.stderr)
-        found.append(_costs(model, height, width, device, options.measure))
-    about = {"profile": study.profile.name, "height": height, "width": width, "device": name, "models": found}
+        found.append(_costs(model, *size, device, options.measure))
+    about = {"profile": study.profile.name, "device": name, "models": found}
     print(json.dumps(about, indent=1) if options.json else "\n".join(_lines(about)))
     return 0
 
 
-def image_size(profile: Profile) -> tuple[int, int]:
-    """Height and width of a test image: scenes are square, photos 3 to 4 as far as the profile's long side allows."""
-    short, longest = profile.test_size
+def image_size(profile: Profile, trained: Train) -> tuple[int, int]:
+    """Height and width of a test image of a detector, px: scenes are square, photos 3 to 4 as far as the long side
+    allows."""
+    short, longest = profile.sides(trained)
     if isinstance(profile.data, SceneData):
         return short, short
     from casl.stages.probe import photo_size
@@ -62,17 +62,19 @@ def image_size(profile: Profile) -> tuple[int, int]:
     return photo_size(short, longest)
 
 
-def models_of(study: Study) -> list[Model]:
-    """Every detector that the tables train, by name; where its weights start from changes no cost."""
+def models_of(study: Study) -> list[tuple[Model, tuple[int, int]]]:
+    """Every detector that the tables train and the size of its test images, by name."""
     ends = (cell.stage for seeds in study.cells.values() for cells in seeds for cell in cells if cell.stage)
-    found = {_plain(s.model) for end in ends for s in ancestors(end) if isinstance(s, Train)}
-    return sorted(found, key=lambda m: (m.detector, m.backbone, m.classes))
+    trained = [s for end in ends for s in ancestors(end) if isinstance(s, Train)]
+    found = {(_plain(s.model), image_size(study.profile, s)) for s in trained}
+    return sorted(found, key=lambda one: (one[0].detector, one[0].backbone, one[0].classes, one[1]))
 
 
 def _plain(model: Model) -> Model:
     if model.detector.startswith(PROVIDERS["detectron2"]):
         need_detectron2(f"detector {model.detector!r}")
-    return replace(model, weights="random", drop_path=0.0)
+    free = Model(model.detector, model.backbone, model.classes)  # of what changes no cost
+    return replace(model, weights="random", drop_path=0.0, frozen_stages=0, ranges=free.ranges, clip=free.clip)
 
 
 def _costs(model: Model, height: int, width: int, device: str, repeats: int) -> dict[str, Any]:
@@ -83,6 +85,8 @@ def _costs(model: Model, height: int, width: int, device: str, repeats: int) -> 
         "detector": model.detector,
         "backbone": model.backbone,
         "classes": model.classes,
+        "height": height,
+        "width": width,
         "parameters": counted.parameters,
         "multiply_adds": counted.multiply_adds,
         "images_a_second": images_a_second(model, height, width, device, repeats) if repeats else None,
@@ -103,13 +107,14 @@ def _device(asked: str) -> tuple[str, str]:
 
 def _lines(about: dict[str, Any]) -> Iterable[str]:
     """Markdown: what was counted, then a table."""
-    yield f"Profile {about['profile']}, one image of {about['height']} x {about['width']} px, 100 detections."
+    yield f"Profile {about['profile']}, one image, 100 detections."
     if about["device"]:
         yield f"Speed on {about['device']}: median, one image at a time, without reading it."
     yield ""
     yield f"| {' | '.join(HEADS)} |"
-    yield "| --- | --- | --: | --: | --: | --: |"
+    yield "| --- | --- | --: | --: | --: | --: | --: |"
     for m in about["models"]:
         speed = f"{m['images_a_second']:.3g}" if m["images_a_second"] else "–"
+        size = f"{m['height']} x {m['width']}"
         counts = f"{m['parameters'] / 1e6:.2f} | {m['multiply_adds'] / 1e9:.3g}"
-        yield f"| {m['detector']} | {m['backbone']} | {m['classes']} | {counts} | {speed} |"
+        yield f"| {m['detector']} | {m['backbone']} | {m['classes']} | {size} | {counts} | {speed} |"
