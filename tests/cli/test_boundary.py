@@ -23,6 +23,7 @@ TOO_LONG = {
     "casl run": ["run", *TABLE, "--data", LONG],
     "casl sync": ["sync", *TABLE, "--data", LONG],
     "casl report": ["report", *TABLE, "--reports", LONG],
+    "casl costs": ["costs", *TABLE, "--data", LONG],
     "casl reproduce": ["reproduce", LONG, "row", "column"],
     "casl tune": ["tune", "--store", LONG],
     "casl ui": ["ui", "--store", LONG],
