@@ -188,7 +188,9 @@ def recipe_options(parser: argparse.ArgumentParser) -> None:
     crowds_option(parser)
 
 
-def bits_option(parser: argparse.ArgumentParser, default: str = "default portable in small profiles") -> None:
+def bits_option(
+    parser: argparse.ArgumentParser, default: str = "default portable in small profiles, but not in photos"
+) -> None:
     """Which kernels compute on the CPU."""
     parser.add_argument(
         "--bits",
