@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ablations.controls import LONG, as_long, length_of
-from casl.spec import Ablation, Cell, Profile, evaluate, finetune, warmup
+from casl.spec import Ablation, Cell, Folder, Profile, Scenes, evaluate, finetune, warmup
 
 PERCENT = (1, 5, 10, 50, 100)
 
@@ -22,8 +22,9 @@ def cells(profile: Profile) -> Iterator[Cell]:
     for percent in PERCENT:
         share = replace(profile, data=profile.data.labeled_share(percent))
         warm = warmup(share)
-        images = share.data.split("labeled", "objects")
-        note = f"{getattr(images, 'images', 0)} labeled images"
+        labeled = share.data.split("labeled", "objects")
+        assert isinstance(labeled, Scenes | Folder)
+        note = f"{labeled.images} labeled images"
         for column, model, why in (
             ("no warmup", finetune(share, None), profile.start),
             (LONG, finetune(share, None, schedule=as_long(share, warm)), length_of(share, warm)),

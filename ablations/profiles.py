@@ -125,12 +125,12 @@ GPU = replace(
     ),
 )
 
-# Pretrained weights, so a tenth of the rate for them is usual and a third was better: docs/decisions.md.
+# The pretrained body learns at a third of the rate; no other factor was tried. See docs/decisions.md.
 _PHOTO_RECIPE = Recipe(lr=1e-3, batch=8, sizes=(128,), max_size=192, weight_decay=0.05, ramp_iters=100, body_lr=0.3)
 
 PHOTOS = Profile(
     name="photos",
-    title="photographs at 128 px, ImageNet weights, an hour a table on a laptop",
+    title="photographs at 128 px, ImageNet weights, a laptop",
     data=PlannedData(
         name="photographs",
         counts={"labeled": 497, "val": 835, "tiny": 95, "small": 511, "base": 1348, "large": 2836},
