@@ -74,7 +74,7 @@ strength: $(READY) ## what a warmup gains, from a labeler as strong as its targe
 fractions: $(READY) ## what a warmup gains, with 1 to 100 percent of the labels
 	$(call run_and_report,fractions)
 
-held_out: $(READY) ## objects of classes that nobody taught: how many are found, with classes and without
+held_out: $(READY) ## objects of classes left out of training: how many are found, with classes and without
 	$(call run_and_report,held_out)
 
 publish: $(READY) ## for maintainers: write reports/published from the store, which is what the repository ships

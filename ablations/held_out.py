@@ -1,4 +1,4 @@
-"""Held out: are objects of classes that nobody taught found? Not a table of the paper, which drops classes for it.
+"""Held out: are objects found whose classes were left out of training? Not a table of the paper.
 
 Run:     make held_out     (a labeler with and without classes, each twice, and the warmups on their labels)
 Expect:  without classes, a labeler finds more of the objects that it was never taught, and so do its labels and what is
@@ -61,7 +61,7 @@ def _labeler(profile: Profile, without: tuple[int, ...], *, agnostic: bool) -> L
 
 ABLATION = Ablation(
     name="held_out",
-    title="Objects of classes that nobody taught",
+    title="Objects of classes left out of training",
     source="not in the paper",
     cells=cells,
     rows="model",

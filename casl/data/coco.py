@@ -323,7 +323,7 @@ def with_objects(split: CocoSplit) -> CocoSplit:
 
 
 def without_categories(split: CocoSplit, categories: Collection[int]) -> CocoSplit:
-    """The same images without annotations of some category ids, as if nobody had annotated them; classes stay."""
+    """The same images without the annotations of some category ids; the list of classes stays."""
     left = [[r for r in records if r["category_id"] not in categories] for records in split.annotations]
     return replace(split, annotations=left)
 

@@ -1,8 +1,8 @@
 """Pages on the disk: written always, or only where other ones lie there.
 
 Beside pages lies <folder>/.written/<name>, which says what they were made from and what was in each file, as digests.
-They are written again where either is another: after other results, options or code, and where somebody edited or
-removed one. The record follows the pages, each file in one step. So a kill, or two commands at once, cost one more
+They are written again where either is another: after other results, options or code, and where one was edited or
+removed. The record follows the pages, each file in one step. So a kill, or two commands at once, cost one more
 writing, and no page counts as what it is not.
 """
 

@@ -26,8 +26,8 @@ def named_classes(places: tuple[int, ...]) -> str:
 class DataSet(Stage, ABC):
     """One split of a data set. Kinds: Scenes, Folder. Beside it, what is known of every split.
 
-    without: positions of classes, by rising category id, whose objects are left out of the labels, as if nobody had
-    annotated them. The images and the list of classes stay.
+    without: positions of classes, by rising category id, whose objects are left out of the labels. The
+    images and the list of classes stay.
     """
 
     of_method: ClassVar[bool] = False

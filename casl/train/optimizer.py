@@ -45,7 +45,7 @@ def scale_rate(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Paramet
     Args:
         optimizer: of any kind; each of its groups is divided in two, and keeps all else that it has.
         parameters: those that it does not train are passed over.
-        factor: above 0. It is in the groups as FACTOR, and whoever sets their rates multiplies by it.
+        factor: above 0. The groups hold it as FACTOR; the training loop multiplies their rates by it.
     """
     chosen = {id(parameter) for parameter in parameters}
     groups: list[dict[str, Any]] = []
