@@ -16,25 +16,18 @@ import numpy as np
 from casl.data.pseudo import count_pseudo_labels
 from casl.files import read_json
 from casl.metrics.counts import label_quality
-from casl.metrics.results import GroundTruth, Result
-from casl.spec.context import Context
+from casl.metrics.results import Result
 from casl.spec.kinds import Evaluate, PseudoLabel
 from casl.spec.run import PREDICTIONS
-from casl.spec.stage import Stage
-from casl.stages.sources import LABELS, open_split
+from casl.stages.kept import Finished
+from casl.stages.sources import LABELS
 
 
-class ScoredLabels:
-    """Reads finished stages; remembers the split and the predictions it read last for each.
-
-    Args:
-        folder_of: stage name -> folder of its result. roots: digest -> folder of a data set on disk. digests: file that
-            remembers content hashes of such sets.
-    """
+class ScoredLabels(Finished):
+    """Reads finished stages; remembers the predictions it read last for each. Arguments as of Finished."""
 
     def __init__(self, folder_of: Callable[[str], Path], roots: Mapping[str, Path], digests: Path) -> None:
-        self.folder_of, self.roots, self.digests = folder_of, roots, digests
-        self._truths: dict[tuple[str, str], GroundTruth] = {}
+        super().__init__(folder_of, roots, digests)
         self._found: dict[str, list[Result]] = {}
         self._quality: dict[tuple[str, float], Mapping[str, float]] = {}
 
@@ -51,7 +44,7 @@ class ScoredLabels:
         known = (scoring.name, threshold)
         if known not in self._quality:
             exact = float(np.float32(threshold))
-            rates = label_quality(self._truth(scoring), self._predictions(scoring), exact)
+            rates = label_quality(self.truth(scoring), self._predictions(scoring), exact)
             self._quality[known] = {name: max(0.0, rate) for name, rate in rates.items()}
         return self._quality[known]
 
@@ -59,20 +52,9 @@ class ScoredLabels:
         """Images with a label above the threshold, and such labels, of finished pseudo labels."""
         return count_pseudo_labels(self.folder_of(scored.name) / LABELS, threshold)
 
-    def _truth(self, scoring: Evaluate) -> GroundTruth:
-        known = (scoring.data.name, scoring.labels)
-        if known not in self._truths:
-            self._truths[known] = open_split(scoring.data, scoring.labels, self._context(scoring.data)).coco()
-        return self._truths[known]
-
     def _predictions(self, scoring: Evaluate) -> list[Result]:
         """Without what no pseudo label can be: boxes without area."""
         if scoring.name not in self._found:
             read: list[dict[str, Any]] = read_json(self.folder_of(scoring.name) / PREDICTIONS)
             self._found[scoring.name] = [r for r in read if min(r["bbox"][2:]) > 0]
         return self._found[scoring.name]
-
-    def _context(self, data: Stage) -> Context:
-        folder = self.folder_of(data.name)
-        inputs = {data.name: folder}
-        return Context(folder, inputs, self.roots, "cpu", lambda *_: None, lambda _: None, digests=self.digests)

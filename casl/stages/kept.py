@@ -20,8 +20,8 @@ from casl.spec.run import PREDICTIONS
 from casl.stages.sources import open_split
 
 
-class KeptPredictions:
-    """Reads finished evaluations; remembers the truth of each split.
+class Finished:
+    """Reads what finished evaluations were judged against; remembers each split.
 
     Args:
         folder_of: stage name -> folder of its result. roots: digest -> folder of a data set on disk. digests: file that
@@ -31,6 +31,24 @@ class KeptPredictions:
     def __init__(self, folder_of: Callable[[str], Path], roots: Mapping[str, Path], digests: Path) -> None:
         self.folder_of, self.roots, self.digests = folder_of, roots, digests
         self._truths: dict[tuple[str, str], GroundTruth] = {}
+
+    def truth(self, done: Evaluate) -> GroundTruth:
+        """The labels of its split.
+
+        Raises:
+            DataError: the split is not there any more, or changed.
+        """
+        known = (done.data.name, done.labels)
+        if known not in self._truths:
+            folder = self.folder_of(done.data.name)
+            inputs = {done.data.name: folder}
+            ctx = Context(folder, inputs, self.roots, "cpu", lambda *_: None, lambda _: None, digests=self.digests)
+            self._truths[known] = open_split(done.data, done.labels, ctx).coco()
+        return self._truths[known]
+
+
+class KeptPredictions(Finished):
+    """Counts from the predictions of finished evaluations; arguments as of Finished."""
 
     def by_class(self, done: Evaluate) -> list[dict[str, Any]]:
         """AP of each class as {"name", "objects", "ap"} by rising category id; the metric's row must say how.
@@ -47,13 +65,5 @@ class KeptPredictions:
         return {"metric": name, **load("metric", name)(*self._sides(done))}
 
     def _sides(self, done: Evaluate) -> tuple[GroundTruth, list[Result]]:
-        known = (done.data.name, done.labels)
         found = read_results(self.folder_of(done.name) / PREDICTIONS)
-        if known not in self._truths:
-            self._truths[known] = open_split(done.data, done.labels, self._context(done)).coco()
-        return self._truths[known], found
-
-    def _context(self, done: Evaluate) -> Context:
-        folder = self.folder_of(done.data.name)
-        inputs = {done.data.name: folder}
-        return Context(folder, inputs, self.roots, "cpu", lambda *_: None, lambda _: None, digests=self.digests)
+        return self.truth(done), found
