@@ -15,7 +15,7 @@ from casl.coco.judge import png_problems
 from casl.coco.masks import has_mask
 from casl.coco.pngs import segment_ids
 from casl.coco.records import Record
-from casl.data.check_images import ImageFiles
+from casl.data.check_images import SHOWN, ImageFiles
 from casl.data.check_tables import Table, check_keypoints, check_objects, check_segments, read_table
 from casl.data.coco import ImageInfo
 from casl.data.image import image_size
@@ -105,6 +105,7 @@ class _Checker:
                 progress(done, len(self.jobs))
         self.images.say_absent()
         for split, paths in images.items():
+            self.images.odd(split, paths)
             if known := self.images.ranges(split, paths):
                 self.report.counts[split]["sixteen_bit"] = known
         self._same_classes()
@@ -161,9 +162,11 @@ class _Checker:
         per_class = dict.fromkeys(names.values(), 0)
         for record in records:
             per_class[names[record["category_id"]]] += 1
-        unused = sum(count == 0 for count in per_class.values())
+        unused = [name for name, count in per_class.items() if count == 0]
         if unused and split == "labeled":
-            self.warn(f"{table.name}: {unused} of {len(names)} classes have no annotation and cannot be learned")
+            shown = ", ".join(unused[:SHOWN]) + ", ..." * (len(unused) > SHOWN)
+            few = f"{len(unused)} of {len(names)} classes have no annotation and cannot be learned"
+            self.warn(f"{table.name}: {few}: {shown}")
         counts["annotations"] = len(records)
         counts["crowds"] = sum(bool(record.get("iscrowd", 0)) for record in records)
         if split == "labeled" and len(records) > counts["crowds"] > len(records) / 2 and not table.crowds_are_objects:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
 
 from casl.coco.records import Say
 from casl.data.coco import ImageInfo
-from casl.data.image import dim_values, image_size, read_with_range
+from casl.data.image import Header, dim_values, image_header, read_with_range
 from casl.data.near_names import NearNames
 from casl.errors import DataError
 
 SHOWN = 3
+LEAST_SIDE = 8  # pixels, the finest stride of a detector: less is no whole cell of any map
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,7 @@ class ImageFile:
     """An image file as found on disk. content: sha256, or the path where the content is not read. highest: largest
     value of a 16-bit file, None of all others."""
 
-    width: int
-    height: int
+    header: Header
     content: str
     highest: int | None = None
 
@@ -68,10 +68,13 @@ class ImageFiles:
         if path not in self.found:
             self.found[path] = self._read(path, f"{table}: image {info.id}")
         file = self.found[path]
-        if file is not None and (file.width, file.height) != (info.width, info.height):
+        if file is None:
+            return
+        width, height = file.header.width, file.header.height
+        if (width, height) != (info.width, info.height):
             self.error(
                 f"{table}: image {info.id} ({path.name}) is said to be {info.width}x{info.height} but the file is "
-                f"{file.width}x{file.height} (EXIF rotation applied); correct the JSON, or rotate boxes and masks too"
+                f"{width}x{height} (EXIF rotation applied); correct the JSON, or rotate boxes and masks too"
             )
 
     def say_absent(self) -> None:
@@ -95,6 +98,21 @@ class ImageFiles:
             self.warn(dim)
         return {"images": len(deep), "highest_value": max(deep)}
 
+    def odd(self, split: str, paths: Sequence[Path]) -> None:
+        """Say which images of a split are read otherwise than one may think, or are too small to hold an object."""
+        headers = {path: file.header for path in paths if (file := self.found.get(path)) is not None}
+        grey = [path for path, header in headers.items() if header.grey]
+        several = [path for path, header in headers.items() if header.several]
+        tiny = [path for path, header in headers.items() if min(header.width, header.height) < LEAST_SIDE]
+        for found, said in (
+            (grey if len(grey) < len(headers) else [], "have one channel and are read as grey among coloured ones"),
+            (several, "hold several pictures (animations, pages), of which the first is used"),
+            (tiny, f"have a side of less than {LEAST_SIDE} px, in which nothing can be found; take them out"),
+        ):
+            if found:
+                first = f"the first: {found[0].name}, {headers[found[0]].width}x{headers[found[0]].height}"
+                self.warn(f"{len(found)} of {len(headers)} images of '{split}' ({first}) {said}")
+
     def say_unlisted(self, folders: Iterable[Path], listed: Iterable[Path]) -> None:
         """Warn of image files in the folders of a set that no annotation file lists."""
         known = {os.path.normpath(path) for path in listed}
@@ -114,12 +132,14 @@ class ImageFiles:
 
     def _read(self, path: Path, where: str) -> ImageFile | None:
         try:
+            header = image_header(path)
             if not self.decode:
-                return ImageFile(*image_size(path), str(path))
+                return ImageFile(header, str(path))
             pixels, highest = read_with_range(path)
             with path.open("rb") as stream:
                 content = hashlib.file_digest(stream, "sha256").hexdigest()
-            return ImageFile(pixels.shape[1], pixels.shape[0], content, highest)
+            header = replace(header, width=pixels.shape[1], height=pixels.shape[0])  # some are turned behind the header
+            return ImageFile(header, content, highest)
         except DataError as problem:
             self.error(f"{where}: {problem}")
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +17,7 @@ from casl.errors import DataError
 FULL_RANGE = 0xFFFF  # of 16 bit
 TWELVE_BIT = 1 << 12
 LEAST_LEVELS = 128  # of the 256 grey levels of 8 bit; fewer, and a set uses less than half of its 16-bit range
+PREVIEWED = "MPO"  # photos of telephones: what follows the photo is a preview of it
 ORIENTATION_TAG, TIFF_WIDTH, TIFF_LENGTH = 0x0112, 0x0100, 0x0101
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -82,8 +84,19 @@ def dim_values(highest: Sequence[int], whose: str = "") -> str:
     return f"{said}, of which at most 16 of 256 grey levels are left; scale all images alike" if mostly else ""
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels of what `read_image` returns, from the file's header only.
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image file says. width, height: pixels of what `read_image` returns. grey: whether it has
+    one channel of brightness. several: whether it holds more than one picture, as animations and pages of a TIFF do."""
+
+    width: int
+    height: int
+    grey: bool
+    several: bool
+
+
+def image_header(path: Path) -> Header:
+    """What is known of an image before its pixels are read.
 
     EXIF data behind the pixels of a PNG file, where few programs write them, are not read.
 
@@ -96,9 +109,17 @@ def image_size(path: Path) -> tuple[int, int]:
             width, height = image.size
             if isinstance(image, TiffImagePlugin.TiffImageFile):  # its size is turned already, in newer Pillow only
                 width, height = image.tag_v2[TIFF_WIDTH], image.tag_v2[TIFF_LENGTH]
+            grey = image.mode.startswith(("1", "L", "I"))
+            several = image.format != PREVIEWED and getattr(image, "is_animated", False)
     except UNREADABLE as error:
         raise DataError(_complaint(path, error)) from error
-    return (height, width) if sideways else (width, height)
+    return Header(height, width, grey, several) if sideways else Header(width, height, grey, several)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels of what `read_image` returns, from the file's header only; raises as `image_header`."""
+    header = image_header(path)
+    return header.width, header.height
 
 
 def _header_orientation(image: Image.Image) -> int:

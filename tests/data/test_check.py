@@ -199,6 +199,59 @@ def test_images_of_any_mode_are_legal(tmp_path: Path, mode: str) -> None:
     assert check(tmp_path).errors == []
 
 
+def grey(path: Path) -> None:
+    Image.new("L", (WIDTH, HEIGHT), ord(path.stem)).save(path)  # no two alike
+
+
+def animated(path: Path) -> None:
+    frames = [Image.new("RGB", (WIDTH, HEIGHT), colour) for colour in ("red", "blue")]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+
+
+def preview(path: Path) -> None:
+    frames = [Image.new("RGB", (WIDTH, HEIGHT), colour) for colour in ("red", "blue")]
+    frames[0].save(path, format="MPO", save_all=True, append_images=frames[1:])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (grey, "have one channel and are read as grey among coloured ones"),
+        (animated, "hold several pictures (animations, pages), of which the first is used"),
+        (preview, None),  # a photo of a telephone
+    ],
+)
+def test_photos_that_are_read_otherwise_than_one_may_think_are_named(
+    tmp_path: Path, change: Callable[[Path], None], said: str | None
+) -> None:
+    change(write_set(tmp_path) / "images" / "b.png")
+    report = check(tmp_path)
+    first = f"1 of 2 images of 'labeled' (the first: b.png, {WIDTH}x{HEIGHT})"
+    assert (report.errors, report.warnings) == ([], [f"{first} {said}"] if said else [])
+    assert check(tmp_path, decode=False).warnings == report.warnings
+
+
+def test_a_set_of_grey_photos_is_legal(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    for name in "ab":
+        grey(tmp_path / "images" / f"{name}.png")
+    assert check(tmp_path).warnings == []
+
+
+def test_photos_without_room_for_an_object_are_named(tmp_path: Path) -> None:
+    edit(write_set(tmp_path), "unlabeled", lambda data: data["images"][0].update(width=1, height=1))
+    Image.new("RGB", (1, 1)).save(tmp_path / "images" / "c.png")
+    (warning,) = check(tmp_path).warnings
+    assert "1 of 1 images of 'unlabeled' (the first: c.png, 1x1) have a side of less than 8 px" in warning
+
+
+def test_classes_without_labeled_object_are_named(tmp_path: Path) -> None:
+    edit(write_set(tmp_path), "instances_labeled", lambda data: data["annotations"].pop())
+    assert any(
+        w.endswith("1 of 2 classes have no annotation and cannot be learned: dog") for w in check(tmp_path).warnings
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [
