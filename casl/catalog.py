@@ -47,6 +47,7 @@ FCOS = Detector(
     classifier=("head.cls_logits.",),
     head=("head.",),
     converts=Converts(marks=("head.",), targets=_DENSE),
+    teaches="dense",
 )
 RETINANET = Detector(
     "casl.models.frameworks.retinanet:build",
@@ -143,7 +144,7 @@ DETECTORS = {
         marks=("framework.head.cls_score.weight",),
         name="retinanet",
     ),
-    "faster_rcnn": FASTER_RCNN,
+    "faster_rcnn": replace(FASTER_RCNN, teaches="regions"),
     "fcos": FCOS,
     "keypoint_rcnn": KEYPOINT_RCNN,
     "mask_rcnn": MASK_RCNN,
@@ -284,6 +285,7 @@ STAGES = {  # in the order of lists for people: data, then the method
     "pseudolabel": Kind("casl.spec.kinds:PseudoLabel", "casl.stages.pseudolabel:run"),
     "warmup": Kind("casl.spec.kinds:Warmup", "casl.stages.warmup:run"),
     "finetune": Kind("casl.spec.kinds:Finetune", "casl.stages.finetune:run"),
+    "joint": Kind("casl.spec.joint_kind:Joint", "casl.stages.joint:run"),
     "evaluate": Kind("casl.spec.kinds:Evaluate", "casl.stages.evaluate:run"),
 }
 

@@ -75,6 +75,8 @@ class Detector:
     detectors have, as far as this one has them, and the names of its options. classifier: beginnings of names of
     tensors with outputs for each class; head: of all others behind the pyramid. light: fields of Model that make it fit
     for few channels and small images; a profile asks for them. converts: its weights elsewhere, None where unknown.
+    teaches: as what it can be student and teacher with rules for single boxes and a soft background: "dense" at
+    locations, as FCOS, "regions" as Faster R-CNN, "" not.
     """
 
     build: str
@@ -87,6 +89,7 @@ class Detector:
     head: tuple[str, ...] = ("framework.",)
     light: Mapping[str, Any] = field(default_factory=dict)
     converts: Converts | None = None
+    teaches: str = ""
 
     @property
     def place(self) -> str:

@@ -3,6 +3,8 @@
 from casl.spec.ablation import Ablation, Cell, quoted
 from casl.spec.data_kinds import Folder, Pretrain, Scenes
 from casl.spec.data_sets import FolderData, PlannedData, SceneData
+from casl.spec.joint_kind import Joint
+from casl.spec.joint_methods import METHODS, joint
 from casl.spec.kinds import (
     PARTS,
     Evaluate,
@@ -19,6 +21,7 @@ from casl.spec.stage import Record, Stage, ancestors
 from casl.spec.varied import varied
 
 __all__ = [
+    "METHODS",
     "PARTS",
     "Ablation",
     "Cell",
@@ -26,6 +29,7 @@ __all__ = [
     "Finetune",
     "Folder",
     "FolderData",
+    "Joint",
     "Labeler",
     "Model",
     "PlannedData",
@@ -42,6 +46,7 @@ __all__ = [
     "ancestors",
     "evaluate",
     "finetune",
+    "joint",
     "labeler",
     "pseudo_label",
     "quoted",

@@ -253,7 +253,8 @@ class Evaluate(Predict):
 
     Boxes of entities are counted as in `data`. classes: positions, by rising category id, of the classes whose objects
     are to be found, as DataSet.without; () for all. above: only predictions that score above this are judged, as a
-    warmup reads labels above delta; 0 for all.
+    warmup reads labels above delta; 0 for all. of: whose weights, the "student"'s, which every training has, or
+    those of the "teacher" that is an average of it.
     """
 
     measures: ClassVar[bool] = True
@@ -266,8 +267,12 @@ class Evaluate(Predict):
     max_size: int
     classes: tuple[int, ...] = ()
     above: float = 0.0
+    of: str = "student"
 
     def __post_init__(self) -> None:
+        check_choice("weights to evaluate", self.of, ("student", "teacher"))
+        if self.of == "teacher" and getattr(self.model, "teacher", "") != "ema":
+            raise SpecError(f"{self.model.name} leaves no weights of a teacher: only an average of the student does")
         check_name("metric", self.metric)
         check_choice("label kind", self.labels, ("objects", "entities", "keypoints", "panoptic"))
         if not 0.0 <= self.above < 1.0:
@@ -289,6 +294,7 @@ class Evaluate(Predict):
         words = [f"evaluate {self.metric}"]
         words += [f"of {named_classes(self.classes)}"] * bool(self.classes)
         words += [f"score > {self.above:g}"] * bool(self.above)
+        words += ["of the teacher"] * (self.of == "teacher")
         return " · ".join([*words, self.model.chain, f"seed {self.model.seed}"])
 
     @property

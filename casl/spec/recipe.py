@@ -247,12 +247,13 @@ def evaluate(
     split: str = "val",
     classes: tuple[int, ...] = (),
     above: float = 0.0,
+    of: str = "student",
 ) -> Evaluate:
     """One metric on a split, against the labels the metric is about.
 
     Args:
         split: "val", or "unlabeled" for the hidden truth of its images, where the data have it.
-        classes, above: as of Evaluate.
+        classes, above, of: as of Evaluate.
     """
     size, max_size = profile.sides(trained)
     labels = catalog.row("metric", metric).labels
@@ -267,6 +268,7 @@ def evaluate(
         max_size=max_size,
         classes=classes,
         above=above,
+        of=of,
     )
 
 

@@ -144,21 +144,21 @@ def test_a_package_with_unsound_rows_stops_every_plan(offering: Offering, rows: 
 @pytest.mark.parametrize(
     ("name", "place", "said"),
     [
-        ("joint", "my_pkg.spec:Joint", ""),
-        ("other", "my_pkg.spec:Joint", "stage kind 'other' must be named as its class my_pkg.spec:Joint: 'joint'"),
+        ("both", "my_pkg.spec:Both", ""),
+        ("other", "my_pkg.spec:Both", "stage kind 'other' must be named as its class my_pkg.spec:Both: 'both'"),
         ("plain", "my_pkg.spec:Plain", "'plain': my_pkg.spec:Plain is no class that extends casl.spec.stage.Stage"),
     ],
 )
 def test_a_stage_kind_of_a_package_is_one_of_the_kinds(offering: Offering, name: str, place: str, said: str) -> None:
-    classes = "from casl.spec import Finetune\n\n\nclass Joint(Finetune):\n    pass\n\n\nclass Plain:\n    pass\n"
+    classes = "from casl.spec import Finetune\n\n\nclass Both(Finetune):\n    pass\n\n\nclass Plain:\n    pass\n"
     rows = f'from casl.rows import Kind\n\nROWS = {{"stage": {{"{name}": Kind("{place}", "my_pkg.run:run")}}}}\n'
     offering(rows, {"spec.py": classes})
     if said:
         with pytest.raises(SpecError, match=re.escape(said)):
             freeze.kinds()
     else:
-        assert [*freeze.kinds()][-1] == "joint" and freeze.kind_named("joint") is freeze.types()["Joint"]
-        assert freeze.trainings_for_people().endswith("a finetune or a joint")
+        assert [*freeze.kinds()][-1] == "both" and freeze.kind_named("both") is freeze.types()["Both"]
+        assert freeze.trainings_for_people().endswith("a joint or a both")
 
 
 def test_two_packages_with_one_name_are_both_named(offering: Offering, capsys: pytest.CaptureFixture[str]) -> None:

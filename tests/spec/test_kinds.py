@@ -99,9 +99,9 @@ def test_what_stands_for_data_is_no_stage_of_the_method() -> None:
 
 
 def test_an_unknown_kind_has_the_facts_of_any_stage() -> None:
-    assert kind_named("joint") is Stage
+    assert kind_named("distilled") is Stage
     assert kind_named("evaluate") is Evaluate
-    assert trainings_for_people() == "a labeler, a warmup or a finetune"
+    assert trainings_for_people() == "a labeler, a warmup, a finetune or a joint"
 
 
 def test_a_name_has_the_kind_and_the_beginning_of_the_key() -> None:
@@ -109,16 +109,21 @@ def test_a_name_has_the_kind_and_the_beginning_of_the_key() -> None:
 
 
 @dataclass(frozen=True)
-class Joint(Train):
+class Distilled(Train):
     """A kind that casl does not have: labeled and unlabeled images in each batch."""
 
     unlabeled: Stage = UNLABELED
 
 
 def test_a_new_training_has_every_fact_without_a_line_elsewhere() -> None:
-    joint = Joint(AGNOSTIC, LABELED, "objects", RECIPE, ((240, 1.0), (360, 0.1)))
-    assert joint.title == "joint 360 it · condinst resnet_micro · seed 0"
-    assert joint.inputs() == (LABELED, UNLABELED)
-    assert (joint.of_method, joint.needs_torch, joint.ranks(2), joint.work(360).units) == (True, True, 2, 360)
-    assert joint.work(360).alike[1] == LABELER.work(1).alike[1], "as fast as another training of its detector"
-    assert [use.name for use in joint.reads()] == ["scenes labeled"]
+    distilled = Distilled(AGNOSTIC, LABELED, "objects", RECIPE, ((240, 1.0), (360, 0.1)))
+    assert distilled.title == "distilled 360 it · condinst resnet_micro · seed 0"
+    assert distilled.inputs() == (LABELED, UNLABELED)
+    assert (distilled.of_method, distilled.needs_torch, distilled.ranks(2), distilled.work(360).units) == (
+        True,
+        True,
+        2,
+        360,
+    )
+    assert distilled.work(360).alike[1] == LABELER.work(1).alike[1], "as fast as another training of its detector"
+    assert [use.name for use in distilled.reads()] == ["scenes labeled"]
