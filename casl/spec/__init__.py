@@ -1,7 +1,7 @@
 """What to compute: stages, cells, ablations and profiles. Standard library only."""
 
 from casl.spec.ablation import Ablation, Cell, quoted
-from casl.spec.data_kinds import Folder, Pretrain, Scenes
+from casl.spec.data_kinds import Folder, Pretrain, Scenes, Start
 from casl.spec.data_sets import FolderData, PlannedData, SceneData
 from casl.spec.kinds import (
     PARTS,
@@ -16,12 +16,16 @@ from casl.spec.profile import Profile
 from casl.spec.recipe import evaluate, finetune, labeler, pseudo_label, warmup, warmup_on_truth
 from casl.spec.records import Model, Recipe
 from casl.spec.stage import Record, Stage, ancestors
+from casl.spec.start_recipe import contrast, probe
+from casl.spec.starts import Contrast, ContrastRecipe, Probe
 from casl.spec.varied import varied
 
 __all__ = [
     "PARTS",
     "Ablation",
     "Cell",
+    "Contrast",
+    "ContrastRecipe",
     "Evaluate",
     "Finetune",
     "Folder",
@@ -30,6 +34,7 @@ __all__ = [
     "Model",
     "PlannedData",
     "Pretrain",
+    "Probe",
     "Profile",
     "PseudoLabel",
     "Recipe",
@@ -37,12 +42,15 @@ __all__ = [
     "SceneData",
     "Scenes",
     "Stage",
+    "Start",
     "Train",
     "Warmup",
     "ancestors",
+    "contrast",
     "evaluate",
     "finetune",
     "labeler",
+    "probe",
     "pseudo_label",
     "quoted",
     "varied",
