@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from casl.spec import Model, PlannedData, Pretrain, Profile, Recipe, SceneData, Scenes
+from casl.spec import ContrastRecipe, Model, PlannedData, Pretrain, Profile, Recipe, SceneData, Scenes
 
 # Nested, in the paper's ratios 123 : 660 : 1740 : 3660 (thousand images, Table 7).
 _MINI_UNLABELED = {"tiny": 246, "small": 1320, "base": 3480, "large": 7320}
@@ -57,6 +57,12 @@ def _classifier_of(scenes: int, iters: int) -> Pretrain:
     )
 
 
+# Views of 64 px, so the cells that DenseCL compares are those of C4, 4 x 4: C5 has 2 x 2. Momentum as in MoCo's own
+# demonstration at 32 px; .999 has a half-life of 693 iterations.
+_SMALL_CONTRAST = ContrastRecipe(
+    lr=1e-3, batch=64, size=64, queue=1024, dim=64, momentum=0.99, optimizer="adamw", weight_decay=0.05
+)
+
 MINI = Profile(
     name="mini",
     title="built-in scenes at 64 px, minutes on a laptop",
@@ -73,6 +79,9 @@ MINI = Profile(
     classifier="random",
     light=True,
     pretrain=_classifier_of(scenes=254, iters=250),
+    contrast=_SMALL_CONTRAST,
+    contrast_iters=1000,
+    contrast_grid="c4",
 )
 
 SMOKE = replace(
@@ -84,6 +93,8 @@ SMOKE = replace(
     warmup_recipe=replace(_SMALL_RECIPE, batch=8, ramp_iters=10),
     finetune_recipe=replace(_SMALL_RECIPE, batch=8, ramp_iters=10),
     pretrain=_classifier_of(scenes=61, iters=10),
+    contrast=replace(_SMALL_CONTRAST, batch=16, queue=64, dim=16, groups=4),
+    contrast_iters=6,
 )
 
 # One GPU of 80 GB, a day: scenes at 256 px, 20 times mini's images and iterations, ResNets from resnet10t to resnet101.
@@ -123,6 +134,19 @@ GPU = replace(
         iters=6750,
         lr=1e-3,
     ),
+    # a view sees a quarter of a scene's area and more; half its side as published views are of ImageNet's images
+    contrast=ContrastRecipe(
+        lr=1e-3,
+        batch=256,
+        size=128,
+        queue=16_384,
+        momentum=0.99,
+        optimizer="adamw",
+        weight_decay=0.05,
+        precision="mixed",
+    ),
+    contrast_iters=6750,
+    contrast_grid="c5",
 )
 
 # The pretrained body learns at a third of the rate; no other factor was tried. See docs/decisions.md.
@@ -169,6 +193,9 @@ PHOTOS = Profile(
     threshold=0.4,
     light=True,
     native=True,
+    contrast=replace(_SMALL_CONTRAST, size=96, dim=128),
+    contrast_iters=1000,
+    contrast_grid="c4",
 )
 
 # EntitySeg's recipe of its Swins (entity_swin_t_1x.yaml): AdamW 1e-4, weight decay .05, drop path .2, ramp-up 1,500
@@ -215,4 +242,7 @@ PAPER = Profile(
     small=False,
     shapes={"resnet50": _PLAIN, "resnet101": _PLAIN},
     recipes={"resnet50": {**_SGD, "ramp_iters": 1000}, "resnet101": _SGD},
+    # MoCo v2 and DenseCL on ImageNet: SGD .03 at 256 images, 200 epochs of its 1,281,167. Theirs is a ResNet-50.
+    contrast=ContrastRecipe(lr=0.03, batch=256, size=224, precision="mixed"),
+    contrast_iters=200 * 1_281_167 // 256,
 )

@@ -264,6 +264,7 @@ METRICS = {
     "ar_e": _recall("ar_e", "agnostic_boxes", labels="entities", symbol="AR^e", needs=("entities",)),
     "ar_e_mask": _recall("ar_e_mask", "entity_masks", labels="entities", symbol="AR^e", needs=("entities", "masks")),
     "ar_seg_a": _recall("ar_seg_a", "agnostic_masks", form="masks", symbol="AR^seg-a", needs=("masks",), chooses=True),
+    "linear_probe": Metric("casl.metrics.linear:top1", form="features", symbol="top-1 of crops", headline="top1"),
     "pq": Metric(
         "casl.metrics.pq:pq_of_arrays",
         "panoptic",
@@ -280,6 +281,7 @@ OPTIMIZERS = {"adamw": "casl.train.optimizer:adamw", "sgd": "casl.train.optimize
 STAGES = {  # in the order of lists for people: data, then the method
     "folder": Kind("casl.spec.data_kinds:Folder", "casl.stages.folder:run"),
     "pretrain": Kind("casl.spec.data_kinds:Pretrain", "casl.stages.pretrain:run"),
+    "contrast": Kind("casl.spec.starts:Contrast", "casl.stages.contrast:run", ("casl.spec.starts:ContrastRecipe",)),
     "scenes": Kind("casl.spec.data_kinds:Scenes", "casl.stages.scenes:run"),
     "labeler": Kind("casl.spec.kinds:Labeler", "casl.stages.labeler:run"),
     "pseudolabel": Kind("casl.spec.kinds:PseudoLabel", "casl.stages.pseudolabel:run"),
@@ -287,6 +289,7 @@ STAGES = {  # in the order of lists for people: data, then the method
     "finetune": Kind("casl.spec.kinds:Finetune", "casl.stages.finetune:run"),
     "joint": Kind("casl.spec.joint_kind:Joint", "casl.stages.joint:run"),
     "evaluate": Kind("casl.spec.kinds:Evaluate", "casl.stages.evaluate:run"),
+    "probe": Kind("casl.spec.starts:Probe", "casl.stages.linear:run"),
 }
 
 ABLATIONS = {f"table{n}": f"ablations.table{n}:ABLATION" for n in range(1, 11)} | {

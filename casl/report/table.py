@@ -21,6 +21,7 @@ from casl.spec.kinds import Evaluate
 from casl.spec.profile import Profile
 from casl.spec.run import DRAWS, Run
 from casl.spec.stage import Stage, ancestors
+from casl.spec.starts import Probe
 
 SMALL = "SMALL PROFILE: does not test the paper's claim"
 PUBLISHED = "published"  # status of a cell that quotes the paper and measures nothing
@@ -280,7 +281,7 @@ def _note(repetitions: Sequence[Repetition]) -> str:
     return "; ".join([*words, *(["seeds measured by different commits"] if len(commits) > 1 else [])])
 
 
-def _repetition(cell: Cell, stage: Evaluate, runs: Mapping[str, Run], run_ids: Mapping[str, str]) -> Repetition:
+def _repetition(cell: Cell, stage: Evaluate | Probe, runs: Mapping[str, Run], run_ids: Mapping[str, str]) -> Repetition:
     run = runs.get(stage.name)
     value, note, status = None, "", "done"
     if run and run.status == "done":
@@ -290,7 +291,7 @@ def _repetition(cell: Cell, stage: Evaluate, runs: Mapping[str, Run], run_ids: M
     else:
         status, note = _missing(stage, run, runs)
     return Repetition(
-        seed=stage.model.seed,
+        seed=stage.seed,
         name=stage.name,
         key=stage.key,
         status=status,

@@ -118,7 +118,7 @@ def _experiments(cells: Sequence[Cell], unit: str) -> list[list[Cell]]:
     groups: dict[tuple[object, ...], list[Cell]] = defaultdict(list)
     for cell in cells:
         place = {"cell": (cell.row, cell.column), "row": (cell.row,), "column": (cell.column,)}[unit]
-        groups[(cell.stage.model.seed if cell.stage else 0, *place)].append(cell)
+        groups[(cell.stage.seed if cell.stage else 0, *place)].append(cell)
     return list(groups.values())
 
 

@@ -1,7 +1,7 @@
 """What to compute: stages, cells, ablations and profiles. Standard library only."""
 
 from casl.spec.ablation import Ablation, Cell, quoted
-from casl.spec.data_kinds import Folder, Pretrain, Scenes
+from casl.spec.data_kinds import Folder, Pretrain, Scenes, Start
 from casl.spec.data_sets import FolderData, PlannedData, SceneData
 from casl.spec.joint_kind import Joint
 from casl.spec.joint_methods import METHODS, joint
@@ -18,6 +18,8 @@ from casl.spec.profile import Profile
 from casl.spec.recipe import evaluate, finetune, labeler, pseudo_label, warmup, warmup_on_truth
 from casl.spec.records import Model, Recipe
 from casl.spec.stage import Record, Stage, ancestors
+from casl.spec.start_recipe import contrast, probe
+from casl.spec.starts import Contrast, ContrastRecipe, Probe
 from casl.spec.varied import varied
 
 __all__ = [
@@ -25,6 +27,8 @@ __all__ = [
     "PARTS",
     "Ablation",
     "Cell",
+    "Contrast",
+    "ContrastRecipe",
     "Evaluate",
     "Finetune",
     "Folder",
@@ -34,6 +38,7 @@ __all__ = [
     "Model",
     "PlannedData",
     "Pretrain",
+    "Probe",
     "Profile",
     "PseudoLabel",
     "Recipe",
@@ -41,13 +46,16 @@ __all__ = [
     "SceneData",
     "Scenes",
     "Stage",
+    "Start",
     "Train",
     "Warmup",
     "ancestors",
+    "contrast",
     "evaluate",
     "finetune",
     "joint",
     "labeler",
+    "probe",
     "pseudo_label",
     "quoted",
     "varied",

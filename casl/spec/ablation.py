@@ -10,6 +10,7 @@ from casl.catalog import row
 from casl.errors import SpecError, unknown
 from casl.spec.kinds import Evaluate
 from casl.spec.profile import Profile
+from casl.spec.starts import Probe
 
 FIGURES = ("bars", "curves", "heat map", "scatter")
 
@@ -20,14 +21,14 @@ class Cell:
 
     row, column: headings as in the paper. metric: name of the metric; figure: which of its figures ("AP", "AP50", ...),
     by default its headline.
-    stage: the evaluation that measures it; None for a figure that is only quoted, with `note` saying why. paper: the
-    published number, in percent, None where there is none.
+    stage: the evaluation or probe that measures it; None for a figure that is only quoted, with `note` saying why.
+    paper: the published number, in percent, None where there is none.
     """
 
     row: str
     column: str
     metric: str
-    stage: Evaluate | None
+    stage: Evaluate | Probe | None
     paper: float | None = None
     figure: str = ""
     note: str = ""
@@ -42,11 +43,26 @@ class Cell:
         return bool(self.figure == row("metric", self.metric).headline)
 
     @property
-    def evaluation(self) -> Evaluate:
-        """The stage of a cell that is measured."""
+    def measurement(self) -> Evaluate | Probe:
+        """The stage of a cell that is measured.
+
+        Raises:
+            SpecError: it is only quoted.
+        """
         if self.stage is None:
             raise SpecError(f"the cell {self.row} / {self.column} is only quoted: {self.note}")
         return self.stage
+
+    @property
+    def evaluation(self) -> Evaluate:
+        """The stage of a cell that a detector's predictions give.
+
+        Raises:
+            SpecError: it is only quoted, or a probe of a backbone.
+        """
+        if isinstance(found := self.measurement, Evaluate):
+            return found
+        raise SpecError(f"the cell {self.row} / {self.column} is a probe of a backbone: no detector predicts there")
 
 
 def quoted(row: str, column: str, metric: str, paper: float, *, figure: str = "", note: str) -> Cell:

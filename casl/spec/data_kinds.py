@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from casl.catalog import check_name
@@ -166,7 +166,24 @@ class Folder(DataSet):
 
 
 @dataclass(frozen=True)
-class Pretrain(Stage):
+class Start(Stage, ABC):
+    """A trained backbone that detectors start from in the place of ImageNet's weights. Kinds: Pretrain, Contrast.
+
+    data: what it learns from. The result is a file of weights; the backbone's are named as in a detector.
+    """
+
+    backbone: str
+    data: Stage
+    seed: int = field(default=0, kw_only=True)
+
+    @property
+    @abstractmethod
+    def stands_for(self) -> str:
+        """What it is, for notes: "classifier of crops of other shapes, 250 iterations"."""
+
+
+@dataclass(frozen=True)
+class Pretrain(Start):
     """Stage 0: a backbone that classifies crops of objects, where ImageNet's weights cannot be had.
 
     data: scenes with objects of other classes than any detector learns. size: side of a crop in pixels.
@@ -175,17 +192,18 @@ class Pretrain(Stage):
     of_method: ClassVar[bool] = False
     VERSION: ClassVar[int] = 2
 
-    backbone: str
-    data: Stage
     size: int
     batch: int
     iters: int
     lr: float
-    seed: int = 0
 
     def __post_init__(self) -> None:
         check_name("backbone", self.backbone)
         check_least("iterations", self.iters, 1)
+
+    @property
+    def stands_for(self) -> str:
+        return f"classifier of crops of other shapes, {self.iters} iterations"
 
     def work(self, iters: int) -> Work:
         return Work(self.iters, ((self.kind, self.backbone, self.size, self.batch), (self.kind,)))

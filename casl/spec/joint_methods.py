@@ -15,7 +15,8 @@ from casl.errors import SpecError, unknown
 from casl.spec.joint_kind import Joint
 from casl.spec.kinds import PseudoLabel, Train
 from casl.spec.profile import Profile
-from casl.spec.recipe import finetune, labeler, once, pseudo_label
+from casl.spec.once import once
+from casl.spec.recipe import finetune, labeler, pseudo_label
 from casl.spec.stage import Stage
 
 EQUAL = (6, 10)  # of 16: in 8x as many passes of labeled and unlabeled images as 5x warmup and 3x finetune have

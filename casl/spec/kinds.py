@@ -16,10 +16,11 @@ from typing import ClassVar
 
 from casl.catalog import check_name, names, row
 from casl.errors import SpecError
-from casl.spec.data_kinds import BOXES, DIGEST_LENGTH, DataSet, Folder, Pretrain, Scenes, named_classes
+from casl.spec.data_kinds import BOXES, DIGEST_LENGTH, DataSet, Folder, Scenes, Start, named_classes
 from casl.spec.records import Model, Recipe
 from casl.spec.schedule import Schedule, check_schedule, iterations
 from casl.spec.stage import DataUse, Stage, Work, check_choice, digest
+from casl.spec.starts import FEATURES
 
 PARTS = ("backbone", "neck", "head", "classifier")
 
@@ -49,7 +50,7 @@ class Train(Stage):
     init: Train | None = None
     parts: tuple[str, ...] = PARTS
     classifier: str = "replicate"
-    pretrained: Pretrain | None = None
+    pretrained: Start | None = None
 
     def __post_init__(self) -> None:
         check_schedule(self.schedule)
@@ -275,6 +276,8 @@ class Evaluate(Predict):
             raise SpecError(f"{self.model.name} leaves no weights of a teacher: only an average of the student does")
         check_name("metric", self.metric)
         check_choice("label kind", self.labels, ("objects", "entities", "keypoints", "panoptic"))
+        if row("metric", self.metric).form == FEATURES:
+            raise SpecError(f"metric {self.metric!r} judges features: casl.spec.probe() measures it")
         if not 0.0 <= self.above < 1.0:
             raise SpecError(f"a score to be above is in [0, 1), got {self.above}")
         if self.classes and not row("metric", self.metric).chooses:
@@ -284,6 +287,11 @@ class Evaluate(Predict):
     @property
     def trained(self) -> Train:
         return self.model
+
+    @property
+    def seed(self) -> int:
+        """That of the training."""
+        return self.model.seed
 
     @property
     def sides(self) -> tuple[int, int]:

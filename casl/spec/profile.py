@@ -9,12 +9,13 @@ from typing import Any
 
 from casl.catalog import names, row
 from casl.errors import SpecError, unknown
-from casl.spec.data_kinds import Pretrain
+from casl.spec.data_kinds import Start
 from casl.spec.data_sets import NEEDS, Data, FolderData, SceneData
 from casl.spec.kinds import PseudoLabel, Train
 from casl.spec.records import Model, Recipe
 from casl.spec.schedule import RULES
 from casl.spec.stage import Stage
+from casl.spec.starts import ContrastRecipe
 
 # whose frameworks Tables 2 and 10 are made of -> what begins the names of its detectors in the catalog
 PROVIDERS = {"torchvision": "", "detectron2": "d2_"}
@@ -23,6 +24,7 @@ YES = "yes"  # value of an option that has none on the command line
 # SGD: Goyal et al. 2017. AdamW divides the gradient by its size, which is that of its noise, and noise falls with the
 # root: Malladi et al. 2022. (detectron2 and mmdetection scale in proportion whatever the optimiser is.)
 BATCH_RULES = {"adamw": ("square root", 0.5), "sgd": ("linear", 1.0)}
+TARGET = "swin_t"  # the paper's backbone of the detectors that its tables are about
 SMALLEST = 32  # short side of an image, px; all are padded to multiples of it
 
 
@@ -52,8 +54,9 @@ class Profile:
     recipes: the paper's backbone name -> fields of Model and of Recipe that are others with it.
     test_size: short and long side at inference, px. photo_size: that of images on disk, where it is another.
     threshold: delta. classifier: how a finetune of many classes starts from one, as in Train. provider: a key of
-    PROVIDERS. native: small, yet computed with the processor's own kernels unless asked otherwise. options: what a
-    command changed, (option, value).
+    PROVIDERS. contrast, contrast_iters, contrast_grid: how and how long a backbone is pre-trained without labels, and
+    the map whose cells DenseCL compares. native: small, yet computed with the processor's own kernels unless asked
+    otherwise. options: what a command changed, (option, value).
     """
 
     name: str
@@ -76,7 +79,10 @@ class Profile:
     native: bool = False
     photo_size: tuple[int, int] | None = None
     strong_sizes: tuple[int, ...] = ()
-    pretrain: Pretrain | None = None
+    pretrain: Start | None = None
+    contrast: ContrastRecipe | None = None
+    contrast_iters: int = 0
+    contrast_grid: str = "c5"
     epochs_follow_scale: bool = False
     light: bool = False
     shapes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -88,7 +94,7 @@ class Profile:
 
     @cached_property
     def built(self) -> dict[Any, Any]:
-        """What the recipe has made under this profile; see recipe.once."""
+        """What the recipe has made under this profile; see casl.spec.once."""
         return {}
 
     def with_seed(self, seed: int) -> Profile:
@@ -130,7 +136,7 @@ class Profile:
             return ""
         if self.pretrain is None:
             return "ImageNet stand-in: random initialisation"
-        return f"ImageNet stand-in: classifier of crops of other shapes, {self.pretrain.iters} iterations"
+        return f"ImageNet stand-in: {self.pretrain.stands_for}"
 
     def images_in(self, scale: str) -> int:
         """Unlabeled images of a scale."""
@@ -260,6 +266,7 @@ class Profile:
             finetune_recipe=resized(self.finetune_recipe),
             test_size=(short, long),
             strong_sizes=tuple(round(size * scale) for size in self.strong_sizes),
+            contrast=self.contrast and replace(self.contrast, size=max(SMALLEST, round(self.contrast.size * scale))),
         )
 
     def larger(self, backbone: str) -> Profile:

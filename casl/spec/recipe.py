@@ -6,15 +6,13 @@ reference sec. 7): Swin-L entity labeler, tiny split, 5x warmup, 3x finetune, we
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
 from dataclasses import replace
-from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, overload
 
 from casl import catalog
 from casl.errors import SpecError
 from casl.rows import Backbone, Detector
-from casl.spec.data_kinds import Folder, Pretrain, Scenes
+from casl.spec.data_kinds import Folder, Scenes, Start
 from casl.spec.kinds import (
     PARTS,
     Evaluate,
@@ -24,33 +22,13 @@ from casl.spec.kinds import (
     Train,
     Warmup,
 )
-from casl.spec.profile import Profile
+from casl.spec.once import once
+from casl.spec.profile import TARGET, Profile
 from casl.spec.records import SETTINGS, Model, Recipe
 from casl.spec.schedule import times
 from casl.spec.stage import Stage
-
-TARGET = "swin_t"
-
-Build = TypeVar("Build", bound=Callable[..., Any])
-
-
-def once(build: Build) -> Build:
-    """The same object for the same profile and arguments: the cells of a table ask for one labeler again and again.
-
-    A stage among the arguments is told by identity, since comparing two means comparing all they depend on.
-    """
-
-    @wraps(build)
-    def remembered(profile: Profile, *args: Any, **kwargs: Any) -> Any:
-        given = [*enumerate(args), *sorted(kwargs.items())]
-        if not all(isinstance(v, Hashable) for _, v in given):  # no legal field; said when the stage gets its key
-            return build(profile, *args, **kwargs)
-        known = (build, *((n, type(v), id(v) if isinstance(v, Stage) else v) for n, v in given))
-        if known not in profile.built:
-            profile.built[known] = (build(profile, *args, **kwargs), args, kwargs)  # keeps what an id stands for alive
-        return profile.built[known][0]
-
-    return cast(Build, remembered)
+from casl.spec.start_recipe import probe, started
+from casl.spec.starts import Probe
 
 
 def label_kind(profile: Profile) -> str:
@@ -211,6 +189,7 @@ def finetune(
     parts: tuple[str, ...] | None = None,
     augmentation: str = "weak",
     classifier: str | None = None,
+    start: Start | None = None,
 ) -> Finetune:
     """Stage 3 (eq. 5): a detector of any framework on labeled data.
 
@@ -219,14 +198,20 @@ def finetune(
         labels: what to learn; default what the framework is for, "entities" makes it class-agnostic.
         parts: which parts of the warmup to take (Table 9); default all that the framework can take.
         classifier: how one channel becomes many, as in Train; default the profile's way.
+        start: the backbone to start from in the place of the profile's, such as a `contrast`; all of it learns. Only
+            without a warmup that hands over its own.
     """
     if profile.data.classes < 1:
         raise SpecError(f"data set {profile.data.name!r} has no classes to finetune on")
     row: Detector = catalog.row("detector", profile.provided(detector))
     labels = labels or row.learns
     classes = 1 if labels in ("entities", "keypoints") else profile.data.classes
+    chosen = _with_outputs(profile, model(profile, detector, TARGET, classes), labels)
+    own_backbone = init is None or "backbone" not in (parts or PARTS)
+    if start is not None:
+        chosen = started(chosen, start, own_backbone)
     return Finetune(
-        model=_with_outputs(profile, model(profile, detector, TARGET, classes), labels),
+        model=chosen,
         data=_split(profile, "labeled", labels),
         labels=labels,
         recipe=_recipe(profile, profile.finetune_recipe, TARGET, augmentation),
@@ -235,10 +220,11 @@ def finetune(
         init=init,
         parts=parts if parts is not None else row.takes,
         classifier=_classifier(profile, init, classes, classifier),
-        pretrained=_pretrained(profile, TARGET) if init is None or "backbone" not in (parts or PARTS) else None,
+        pretrained=(start or _pretrained(profile, TARGET)) if own_backbone else None,
     )
 
 
+@overload
 def evaluate(
     profile: Profile,
     trained: Train,
@@ -248,13 +234,28 @@ def evaluate(
     classes: tuple[int, ...] = (),
     above: float = 0.0,
     of: str = "student",
-) -> Evaluate:
+) -> Evaluate: ...
+@overload
+def evaluate(profile: Profile, trained: Start | None, metric: str) -> Probe: ...
+def evaluate(
+    profile: Profile,
+    trained: Train | Start | None,
+    metric: str,
+    *,
+    split: str = "val",
+    classes: tuple[int, ...] = (),
+    above: float = 0.0,
+    of: str = "student",
+) -> Evaluate | Probe:
     """One metric on a split, against the labels the metric is about.
 
     Args:
+        trained: a detector; or a start, or None for random weights, of which only a metric of features can be had.
         split: "val", or "unlabeled" for the hidden truth of its images, where the data have it.
         classes, above, of: as of Evaluate.
     """
+    if not isinstance(trained, Train):
+        return probe(profile, trained, metric)
     size, max_size = profile.sides(trained)
     labels = catalog.row("metric", metric).labels
     if labels == "entities" and not profile.data.has_entities:
@@ -304,7 +305,7 @@ def _classifier(profile: Profile, init: Train | None, classes: int, wanted: str 
 
 
 @once
-def _pretrained(profile: Profile, backbone: str) -> Pretrain | None:
+def _pretrained(profile: Profile, backbone: str) -> Start | None:
     """The profile's stand-in for ImageNet weights of a backbone, if it has one."""
     if profile.pretrain is None:
         return None

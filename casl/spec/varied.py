@@ -45,7 +45,7 @@ def varied(end: End, path: str, value: Any, profile: Profile | None = None) -> E
         SpecError: the chain has no such stage, the stage no such field, or the stage refuses the value.
     """
     if isinstance(end, Cell):
-        before = end.evaluation
+        before = end.measurement
         after = resolve(path, before, profile).put(before, value)
         return replace(end, stage=after, metric=end.metric if after.metric == before.metric else after.metric)
     return resolve(path, end, profile).put(end, value)

@@ -182,11 +182,11 @@ def test_a_suspect_is_tried_beside_the_tables_own_cells_and_is_all_that_differs(
     rows = list(dict.fromkeys(row for row, _ in pairs))
     first, second = rows[::2], rows[1::2]
     assert all(row.startswith("Table ") for row in first) and all(row.startswith("the same") for row in second)
-    t1, t2, t6 = ({(c.row, c.column): c.stage for c in built(t, "mini")} for t in ("table1", "table2", "table6"))
+    t1, t2, t6 = ({(c.row, c.column): c for c in built(t, "mini")} for t in ("table1", "table2", "table6"))
     shown = [t2["Objects (P, A)", "AP^det"], t1["pseudo labels", "class-agnostic"]]
     shown += [t1["pseudo labels", "class-specific"], t2["Entities (P, A)", "AP^det"]]
     shown += [t2["Entities (P, A)", "PQ"], t6["F strong", "W weak"]]
-    assert [pairs[row, "this"].key for row in first] == [s.model.key for s in shown if s]
+    assert [pairs[row, "this"].key for row in first] == [c.evaluation.model.key for c in shown]
 
     new, given = pairs[second[0], "against"], pairs[first[0], "against"]
     assert replace(new, parts=given.parts).key == given.key and "classifier" not in new.parts

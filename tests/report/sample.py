@@ -57,8 +57,7 @@ def cells(seed: int = 0, metrics: Sequence[str] = ("ap_det",), figures: Sequence
 
 def stage_of(cell: Cell) -> Evaluate:
     """The stage of a cell that is measured."""
-    assert cell.stage is not None
-    return cell.stage
+    return cell.evaluation
 
 
 def done(stage: Stage, **metrics: float) -> Run:
