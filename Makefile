@@ -29,7 +29,7 @@ STUDY := --profile "$$PROFILE" --seeds "$$SEEDS" --store "$$STORE" $(ON_DATA) $$
 PAGES := --reports "$$REPORTS" --port "$$PORT" $${PAPER:+--paper}
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables reasons strength fractions held_out publish search notebooks doctor bench gpu-check docs test test-all check lint format ui clean FORCE
+.PHONY: help setup tables reasons strength fractions held_out rivals ladder thresholds publish search notebooks doctor bench gpu-check docs test test-all check lint format ui clean FORCE
 
 help: ## list the targets
 	@echo "make table4        the paper's Table 4: plan, run what is missing, write $$REPORTS/$$PROFILE/table4.*"
@@ -76,6 +76,15 @@ fractions: $(READY) ## what a warmup gains, with 1 to 100 percent of the labels
 
 held_out: $(READY) ## objects of classes left out of training: how many are found, with classes and without
 	$(call run_and_report,held_out)
+
+rivals: $(READY) ## CA-SSL, STAC, self-training, Soft and Unbiased Teacher, MoCo v2, DenseCL: as long, on the same images
+	$(call run_and_report,rivals)
+
+ladder: $(READY) ## the same methods with a share of the labels
+	$(call run_and_report,ladder)
+
+thresholds: $(READY) ## the same methods with as many thresholds of scores tried for each
+	$(call run_and_report,thresholds)
 
 publish: $(READY) ## for maintainers: write reports/published from the store, which is what the repository ships
 	@for t in all reasons; do $(BIN)/casl report $$t $(STUDY) $(PAGES) --publish || exit 1; done

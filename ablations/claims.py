@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from ablations.controls import LONG
+from ablations import rivals
+from ablations.controls import LONG, STRONG_LONG
 from casl.spec.claim import Claim, Gap, Place, Term, highest, rising
 
 PSEUDO = ("Objects (P, S)", "Objects (P, A)", "Entities (P, A)")
@@ -35,6 +36,16 @@ FRAMEWORKS = {
     "PanopticFPN (P)": ("pq", "PQ"),
 }
 
+# id, better and worse row of the table `rivals`, whose methods train as long on the same images
+AS_LONG = (
+    ("beats-length-with-strong-augmentation", rivals.OURS, STRONG_LONG),
+    ("beats-stac-as-long", rivals.OURS, rivals.STAC),
+    ("beats-self-training-as-long", rivals.OURS, rivals.SELF),
+    ("beats-soft-teacher-as-long", rivals.OURS, rivals.SOFT),
+    ("beats-unbiased-teacher-as-long", rivals.OURS, rivals.UNBIASED),
+    ("adds-to-soft-teacher", rivals.BOTH, rivals.SOFT),
+)
+
 t2 = partial(Place, "table2")
 t4 = partial(Place, "table4", metric="ap_det")
 t6 = partial(Place, "table6")
@@ -50,6 +61,13 @@ def gain(row: str) -> Gap:
     """Table 8: what unlabeled images add."""
     with_them, without = (Place("table8", row, column, "ap_det") for column in ("with unlabeled", "train2017 only"))
     return Gap(with_them, without)
+
+
+def as_long_as(name: str, better: str, worse: str) -> Claim:
+    """Rivals: one method above another at equal length."""
+    first, second = (Place("rivals", row, rivals.STUDENT, "ap_det") for row in (better, worse))
+    text = f"At equal length and on the same images: {better} is above {worse}."
+    return Claim(name, text, "not in the paper: the table rivals", better=(first,), worse=(second,))
 
 
 def schedules() -> tuple[Place, list[Place]]:
@@ -268,4 +286,5 @@ CLAIMS = (
         within=0.2,
     ),
     transfers(),
+    *(as_long_as(*pair) for pair in AS_LONG),
 )

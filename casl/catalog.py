@@ -298,6 +298,9 @@ ABLATIONS = {f"table{n}": f"ablations.table{n}:ABLATION" for n in range(1, 11)} 
     "held_out": "ablations.held_out:ABLATION",
     "reasons": "ablations.reasons:ABLATION",
     "strength": "ablations.strength:ABLATION",
+    "rivals": "ablations.rivals:ABLATION",
+    "ladder": "ablations.ladder:ABLATION",
+    "thresholds": "ablations.thresholds:ABLATION",
 }
 
 PROFILES = {

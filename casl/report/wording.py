@@ -12,7 +12,15 @@ from casl.spec.profile import typed
 
 MEAN_AND_SPREAD = "Behind a mean, ± is the sample standard deviation over seeds."
 REASONS = "reasons"  # has a heading of its own
-MADE = (REASONS, "strength", "fractions", "held_out")  # targets of the Makefile that are no table of the paper
+MADE = (
+    REASONS,
+    "strength",
+    "fractions",
+    "held_out",
+    "rivals",
+    "ladder",
+    "thresholds",
+)  # targets of the Makefile that are no table of the paper
 _BUILT_IN = "scenes"  # data that a profile has by itself
 # of the Makefile
 _VARIABLES = {

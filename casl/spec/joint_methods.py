@@ -14,8 +14,8 @@ from casl import catalog
 from casl.errors import SpecError, unknown
 from casl.spec.joint_kind import Joint
 from casl.spec.kinds import PseudoLabel, Train
-from casl.spec.profile import Profile
 from casl.spec.once import once
+from casl.spec.profile import Profile
 from casl.spec.recipe import finetune, labeler, pseudo_label
 from casl.spec.stage import Stage
 

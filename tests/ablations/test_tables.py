@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ablations import table8
 from ablations.profiles import MINI
 from casl import catalog
 from casl.errors import SpecError
@@ -16,6 +17,7 @@ from casl.runner.store import Store
 from casl.spec import Ablation, Cell, Finetune, Profile, SceneData, labeler, pseudo_label
 
 TABLES = [f"table{n}" for n in range(1, 11)]
+OTHERS = {*table8.CONTRASTED, *table8.JOINT}  # what the reference, which counts CA-SSL's stages, takes as quoted
 
 
 def built(table: str, profile: str = "paper") -> tuple[Cell, ...]:
@@ -27,7 +29,9 @@ def built(table: str, profile: str = "paper") -> tuple[Cell, ...]:
 def counted(tmp_path: Path, *tables: str) -> Counts:
     profile: Profile = catalog.load("profile", "paper")
     ablations: list[Ablation] = [catalog.load("ablation", t) for t in tables]
-    cells = {a.name: tuple(c for c in a.build(profile) if c.paper is not None) for a in ablations}
+    cells = {
+        a.name: tuple(c for c in a.build(profile) if c.paper is not None and c.row not in OTHERS) for a in ablations
+    }
     units = {a.name: a.unit for a in ablations}
     return make_plan(cells, Store(tmp_path / "store"), units, profile.epochs).counts
 
@@ -148,9 +152,9 @@ def test_cells_that_are_the_same_run_in_the_paper_are_the_same_stage(places: lis
     assert len(keys) == len(papers) == 1
 
 
-def test_quoted_rows_are_those_of_other_methods_and_htc() -> None:
+def test_quoted_rows_are_those_that_casl_cannot_train() -> None:
     quoted = {c.row for c in built("table8") if c.stage is None}
-    assert len(quoted) == 11
+    assert quoted == {*table8.QUOTED, table8.HTC[0]} and len(quoted) + len(OTHERS) == 11
     assert all(c.stage for t in TABLES if t != "table8" for c in built(t))
 
 

@@ -1,0 +1,134 @@
+"""Rivals, ladder and thresholds: methods under one roof, at one budget."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from ablations import ladder, rivals, table8, thresholds
+from ablations.controls import as_long
+from ablations.profiles import GPU, MINI, PAPER, PHOTOS, SMOKE
+from casl.spec import Cell, Contrast, Evaluate, Finetune, Joint, Labeler, Profile, Train, ancestors
+from casl.spec.data_sets import share_of
+
+PROFILES = (SMOKE, MINI, PHOTOS, GPU, PAPER)
+JOINT = (rivals.STAC, rivals.SELF, rivals.NORMALISED, rivals.SOFT, rivals.UNBIASED)
+
+
+def built(cells: Callable[[Profile], Iterable[Cell]], profile: Profile) -> list[Cell]:
+    return list(cells(profile))
+
+
+def trained(cell: Cell) -> Train:
+    assert isinstance(cell.stage, Evaluate) and isinstance(cell.stage.model, Train)
+    return cell.stage.model
+
+
+def of_target(model: Train) -> int:
+    """Iterations of a model and of what it begins with."""
+    return model.iters + (of_target(model.init) if model.init is not None else 0)
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda p: p.name)
+def test_targets_train_as_long_as_a_warmup_and_a_finetune_together(profile: Profile) -> None:
+    models = rivals.models(profile)
+    long = of_target(models[rivals.OURS])
+    assert long == 8 * profile.iters_1x
+    for row in (rivals.LONG, rivals.STRONG_LONG, rivals.OURS_WEAK, *JOINT):
+        assert of_target(models[row]) == long, row
+    assert of_target(models[rivals.BOTH]) == long
+    assert of_target(models[rivals.NONE]) == of_target(models[rivals.STRONG]) == 3 * profile.iters_1x
+
+
+@pytest.mark.parametrize("profile", [p for p in PROFILES if p.finetune_recipe.batch == 16], ids=lambda p: p.name)
+def test_fixed_teachers_and_averages_see_as_many_images_of_each_kind_as_the_two_stages(profile: Profile) -> None:
+    models = rivals.models(profile)
+    for row in (rivals.STAC, rivals.SELF, rivals.NORMALISED):
+        assert cast(Joint, models[row]).passes == (48 * profile.iters_1x, 80 * profile.iters_1x)
+    if not profile.small:  # in a small profile averages begin with a burn-in
+        assert cast(Joint, models[rivals.SOFT]).passes == (48 * profile.iters_1x, 80 * profile.iters_1x)
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda p: p.name)
+def test_all_targets_are_one_model_on_the_same_images(profile: Profile) -> None:
+    models = rivals.models(profile)
+    learned = {replace(m.model, weights="", frozen_stages=0) for m in models.values()}
+    assert len(learned) == 1 and all(isinstance(m, Finetune | Joint) for m in models.values())
+    assert len({m.data for m in models.values()}) == 1
+    teachers = [s for row in JOINT for s in ancestors(models[row]) if isinstance(s, Labeler)]
+    assert teachers and {t.model.backbone for t in teachers} == {profile.backbone(profile.labeler_backbone)}
+
+
+def test_a_teacher_is_measured_where_it_is_an_average() -> None:
+    columns = defaultdict(set)
+    for cell in built(rivals.cells, MINI):
+        columns[cell.column].add(cell.row)
+    assert columns[rivals.TEACHER] == {rivals.SOFT, rivals.UNBIASED, rivals.BOTH}
+    assert columns[rivals.STUDENT] == set(rivals.models(MINI))
+
+
+def test_what_a_method_costs_stands_beside_what_its_target_costs() -> None:
+    assert MINI.iters_1x > 0
+    spent = {row: rivals.spent(model) for row, model in rivals.models(MINI).items()}
+    x = MINI.iters_1x
+    assert f"target {8 * x:,} iterations, with all stages that it needs {11 * x:,}" in spent[rivals.STAC]
+    assert f"target {8 * x:,} iterations, with all stages that it needs {8 * x:,}" in spent[rivals.SOFT]
+    assert f"target {3 * x:,} iterations, with all stages that it needs {8 * x:,}" in spent[rivals.MOCO]
+    assert spent[rivals.OURS].endswith("and those of the ImageNet stand-in")
+    assert "stand-in" not in spent[rivals.MOCO]
+
+
+def test_contrastive_starts_learn_as_long_as_a_warmup_and_see_no_label() -> None:
+    for row, dense in ((rivals.MOCO, 0.0), (rivals.DENSE, 0.5)):
+        (start,) = [s for s in ancestors(rivals.models(MINI)[row]) if isinstance(s, Contrast)]
+        assert (start.dense, start.iters) == (dense, 5 * MINI.iters_1x)
+    assert rivals.MOCO not in rivals.models(replace(MINI, contrast=None))
+
+
+def test_a_rung_has_one_share_of_labels_for_teacher_and_target() -> None:
+    labeled: dict[str, set[int]] = defaultdict(set)
+    rows = set()
+    for cell in built(ladder.cells, MINI):
+        rows.add(cell.row)
+        for stage in ancestors(trained(cell)):
+            if isinstance(stage, Labeler | Finetune | Joint):
+                labeled[cell.column].add(stage.data.images)  # type: ignore[attr-defined]
+    assert labeled == {f"{p} %": {share_of(MINI.data.labeled, p)} for p in ladder.SMALL}  # type: ignore[union-attr]
+    assert rows == set(ladder.ROWS)
+    assert {c.column for c in built(ladder.cells, PAPER)} == {f"{p} %" for p in ladder.PERCENT}
+
+
+def test_every_method_has_as_many_trials_of_its_threshold() -> None:
+    tried: dict[str, list[float]] = defaultdict(list)
+    for cell in built(thresholds.cells, MINI):
+        model = trained(cell)
+        reads = model if isinstance(model, Joint) else model.init
+        assert reads is not None
+        tried[cell.row].append(reads.threshold)
+    assert len(tried) == 5 and all(values == list(thresholds.TRIED) for values in tried.values())
+
+
+def test_rows_of_table_8_are_measured_or_say_why_not() -> None:
+    cells = built(table8.cells, PAPER)
+    measured = {c.row for c in cells if c.stage is not None and c.paper is not None}
+    assert measured == {*table8.CONTRASTED, *table8.JOINT, *table8.OURS}
+    for cell in cells:
+        if cell.stage is None:
+            assert cell.paper is not None and len(cell.note) > len("published by its authors")
+
+
+def test_joint_rows_of_table_8_train_as_long_as_a_warmup_on_their_images_and_a_finetune() -> None:
+    for profile, long in ((MINI, True), (PAPER, False)):  # paper's lengths are epochs, of more images than labeled ones
+        rows = {c.row: c for c in built(table8.cells, profile) if c.column == table8.COLUMNS[1] and c.stage}
+        for joint_row, ours in (
+            ("Soft Teacher, 1.74M, Swin-T FCOS", "CA-SSL, 1.74M, Swin-T FCOS"),
+            ("Self-training, 2.90M, R-50-FPN (SimCLR)", "CA-SSL, 3.66M, Swin-T FCOS"),
+        ):
+            first = trained(rows[ours]).init
+            assert first is not None
+            assert of_target(trained(rows[joint_row])) == as_long(profile, first) * profile.iters_1x
+            assert (of_target(trained(rows[joint_row])) == of_target(trained(rows[ours]))) is long
