@@ -68,6 +68,8 @@ def uncertainty(copies: Tensor) -> Tensor:
         (N, 4) standard deviations (of a sample) of the coordinates, in widths and heights of the mean box, of which
         each counts as at least one pixel. Their mean over the four is compared with the limit.
     """
+    if not copies.shape[1]:
+        return copies.new_zeros(0, 4)
     mean = copies.mean(dim=0)
     sides = (mean[:, 2:] - mean[:, :2]).clamp(min=1.0).repeat(1, 2)
     return copies.std(dim=0) / sides
