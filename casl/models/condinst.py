@@ -254,16 +254,18 @@ class CondInst(FCOS):
             losses["loss_mask_cluster"] = self.settings.cluster_weight * overlap
         return losses
 
-    def find(
-        self, images: Sequence[Tensor], original_sizes: Sequence[tuple[int, int]], settings: InferenceSettings | None
+    def results(
+        self,
+        found: Sequence[Detections],
+        output: HeadOutput,
+        images: Sequence[Tensor],
+        original_sizes: Sequence[tuple[int, int]],
     ) -> list[dict[str, Tensor]]:
         """As in FCOS, with "masks". A mask may be empty, box and score stay, as in the reference. With
         `non_overlap` no two masks share a pixel, none is empty or a line; with `inclusive_boxes` the boxes are those
         of the masks (see `overlap`); with `mask_rescore` the score that FCOS gave is in "detection_scores" (N,).
         """
-        output = self.outputs(self.preprocess(images))
         assert output.mask_features is not None
-        found = self.detect(output, settings)
         results = []
         for index, (image, original) in enumerate(zip(images, original_sizes, strict=True)):
             size = (image.shape[1], image.shape[2])

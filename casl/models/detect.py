@@ -7,7 +7,7 @@ hundred).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -66,6 +66,18 @@ class Detections:
     locations: Tensor
     levels: Tensor
     kernels: Tensor | None
+
+    def select(self, index: Tensor) -> Detections:
+        """Those of an index or mask."""
+        kernels = None if self.kernels is None else self.kernels[index]
+        return Detections(
+            self.boxes[index],
+            self.scores[index],
+            self.labels[index],
+            self.locations[index],
+            self.levels[index],
+            kernels,
+        )
 
 
 @dataclass(frozen=True)
@@ -127,20 +139,25 @@ def suppress(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) ->
     return keep
 
 
-def _join(levels: Sequence[_Level], image: int, settings: InferenceSettings) -> Detections:
+def _candidates(levels: Sequence[_Level], image: int, settings: InferenceSettings) -> tuple[Detections, Tensor]:
+    """Candidates before suppression, without kernels, and their cells."""
     found = [_best(level, image, settings.topk) for level in levels]
     scores = square_root(torch.cat([score for score, _, _ in found]))
     labels = torch.cat([label for _, _, label in found])
-    cells = torch.cat([cell for _, cell, _ in found])
     numbers = torch.cat([torch.full_like(cell, i) for i, (_, cell, _) in enumerate(found)])
     points = torch.cat([level.points[cell] for level, (_, cell, _) in zip(levels, found, strict=True)])
     ltrb = torch.cat([level.ltrb[image, cell] for level, (_, cell, _) in zip(levels, found, strict=True)])
     boxes = torch.cat((points - ltrb[:, :2], points + ltrb[:, 2:]), dim=1)
-    keep = suppress(boxes, scores, labels, settings.nms)
+    return Detections(boxes, scores, labels, points, numbers, None), torch.cat([cell for _, cell, _ in found])
+
+
+def _join(levels: Sequence[_Level], image: int, settings: InferenceSettings) -> Detections:
+    every, cells = _candidates(levels, image, settings)
+    keep = suppress(every.boxes, every.scores, every.labels, settings.nms)
     if len(keep) > settings.max_detections:
-        keep = keep[scores[keep] >= scores[keep[settings.max_detections - 1]]]
-    kernels = _kernels(levels, image, numbers[keep], cells[keep])
-    return Detections(boxes[keep], scores[keep], labels[keep], points[keep], numbers[keep], kernels)
+        keep = keep[every.scores[keep] >= every.scores[keep[settings.max_detections - 1]]]
+    found = every.select(keep)
+    return replace(found, kernels=_kernels(levels, image, found.levels, cells[keep]))
 
 
 def _kernels(levels: Sequence[_Level], image: int, numbers: Tensor, cells: Tensor) -> Tensor | None:
@@ -172,6 +189,14 @@ def select(
     """
     levels = _levels(output, locations, strides, settings)
     return [_join(levels, image, settings) for image in range(len(output.logits[0]))]
+
+
+def candidates(
+    output: HeadOutput, locations: Sequence[Tensor], strides: Sequence[int], settings: InferenceSettings
+) -> list[Detections]:
+    """As `select`, before suppression: the best of each level of every image, without kernels, in no order."""
+    levels = _levels(output, locations, strides, settings)
+    return [_candidates(levels, image, settings)[0] for image in range(len(output.logits[0]))]
 
 
 def to_original(boxes: Tensor, size: tuple[int, int], original: tuple[int, int]) -> tuple[Tensor, Tensor]:

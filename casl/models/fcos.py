@@ -228,7 +228,18 @@ class FCOS(nn.Module):
         self, images: Sequence[Tensor], original_sizes: Sequence[tuple[int, int]], settings: InferenceSettings | None
     ) -> list[dict[str, Tensor]]:
         """As `predict`, of images that are padded to one size together."""
-        found = self.detect(self.outputs(self.preprocess(images)), settings)
+        output = self.outputs(self.preprocess(images))
+        return self.results(self.detect(output, settings), output, images, original_sizes)
+
+    def results(
+        self,
+        found: Sequence[Detections],
+        output: HeadOutput,
+        images: Sequence[Tensor],
+        original_sizes: Sequence[tuple[int, int]],
+    ) -> list[dict[str, Tensor]]:
+        """What `predict` gives for detections (all or some) in the output for images."""
+        del output  # it has all that further predictions of a detection are made from
         results = []
         for detections, image, original in zip(found, images, original_sizes, strict=True):
             boxes, inside = to_original(detections.boxes, (image.shape[1], image.shape[2]), original)

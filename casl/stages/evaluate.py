@@ -20,7 +20,7 @@ from casl.stages.detectors import TestSettings, build_detector, predict_split, s
 from casl.stages.forms import form_of
 from casl.stages.pictures import CONFIDENT, chosen, predicted, save_grid, true
 from casl.stages.sources import open_split
-from casl.stages.training import WEIGHTS
+from casl.stages.training import TEACHER, WEIGHTS
 from casl.train.checkpoint import load_weights
 
 
@@ -31,7 +31,8 @@ def run(stage: Evaluate, ctx: Context) -> Outcome:
     trained = stage.model.model
     overlap_free = stage.labels == "entities" and trained.predicts("entities")
     detector = build_detector(trained, ctx, pretrained=False, non_overlap=overlap_free, boxes=boxes_of(stage.data))
-    detector.load_state_dict(load_weights(ctx.inputs[stage.model.name] / WEIGHTS))
+    weights = TEACHER if stage.of == "teacher" else WEIGHTS
+    detector.load_state_dict(load_weights(ctx.inputs[stage.model.name] / weights))
     metric: Metric = row("metric", stage.metric)
     form, dead = form_of(metric, split, stage.classes), DeadSides(detector)
     shown, rows = set(chosen(split)), []

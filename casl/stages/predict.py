@@ -31,7 +31,7 @@ from casl.metrics.panoptic_merge import MergeSettings, merge_panoptic
 from casl.spec.context import Context
 from casl.spec.data_kinds import Scenes
 from casl.spec.freeze import thaw
-from casl.spec.kinds import Finetune, Labeler, PseudoLabel, Train, Warmup
+from casl.spec.kinds import PseudoLabel, Train
 from casl.stages.detectors import BATCH, TestSettings, build_detector, coco_results, predict_split, to_prediction
 from casl.stages.forms import COCO_PIXELS
 from casl.stages.pictures import CONFIDENT
@@ -199,7 +199,7 @@ def open_record(
         stage = thaw(dict(frozen))
     except SpecError as error:
         raise DataError(f"{weights.parent}: {error}") from error
-    if not isinstance(stage, Labeler | Warmup | Finetune):
+    if not isinstance(stage, Train):
         raise DataError(f"{weights.parent} holds {stage.kind}, which is no training.")
     return Detector(stage, weights, names_of(stage, facts.get(taught_by(stage)[0].name, {})), device, *size)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -37,6 +38,7 @@ from casl.train.loop import Steps, learning_rate, train
 from casl.train.optimizer import scale_rate
 
 WEIGHTS = "model.safetensors"
+TEACHER = "teacher.safetensors"  # beside it, where a teacher followed the student
 STATE = "state.safetensors"
 CURVES = "curves.csv"
 TRANSFER = "transfer.json"
@@ -60,6 +62,7 @@ def run_learner(
     ctx: Context,
     learner_of: Callable[[nn.Module], Learner],
     feed_of: Callable[[nn.Module, Peers], Callable[[int], Batch]],
+    keep: Mapping[str, Callable[[Learner], nn.Module]] = MappingProxyType({}),
 ) -> Outcome:
     """Train from the stage's last checkpoint, a shared beginning, another model's weights, or initial weights.
 
@@ -71,6 +74,7 @@ def run_learner(
         ctx: folders, device and processes.
         learner_of: makes the learner of a detector that has its initial weights.
         feed_of: from the detector and the processes that divide batches, makes the function from iteration to batch.
+        keep: further files of weights that it leaves -> what of the learner is in them.
 
     Raises:
         StageError: there are several processes, and the learner is not divisible.
@@ -90,6 +94,8 @@ def run_learner(
         train(learner, optimizer, steps, curves, checkpoints, ctx.progress)
     if ctx.rank:
         return Outcome()
+    for name, part_of in keep.items():
+        save_weights(ctx.folder / name, part_of(learner))
     _keep(stage, learner, optimizer, curves, ctx.folder)
     checkpoints.clear()
     last = dict(zip(curves.names, curves.rows[-1][1:], strict=True))

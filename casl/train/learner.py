@@ -12,6 +12,7 @@ from casl.train.distributed import Peers
 
 Targets = list[dict[str, Tensor]]
 Batch = tuple[list[Tensor], Targets]
+FIGURE = "seen_"  # begins the names of what `losses` gives to be recorded and not to be added
 ON_HOST = frozenset(
     {"source", "view"}
 )  # of a target; Python reads them to choose what is computed, so they stay off the device
@@ -39,7 +40,8 @@ class Learner(Protocol):
         """Whether batches may be divided among processes or cut into pieces; then this is a DivisibleLearner."""
 
     def losses(self, images: list[Tensor], targets: Targets) -> dict[str, Tensor]:
-        """Scalars that are added up and differentiated, under the same names at every iteration.
+        """Scalars that are added up and differentiated, under the same names at every iteration. Those whose names
+        begin with FIGURE are recorded beside them and not added.
 
         Args:
             images: (3, h, w) each, on the training's device.

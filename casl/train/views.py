@@ -57,6 +57,27 @@ def moved(boxes: Tensor, matrix: Tensor) -> Tensor:
     return torch.cat([mapped.amin(1), mapped.amax(1)], dim=1).to(boxes.dtype)
 
 
+def moved_masks(masks: Tensor, back: Tensor, height: int, width: int) -> Tensor:
+    """Masks of one view in another: every pixel from where its centre came from.
+
+    Args:
+        masks: (N, h, w) bool, of the first view.
+        back: (3, 3), affine, from XY coordinates of the second view to those of the first.
+        height, width: of the second view, pixels.
+
+    Returns:
+        (N, height, width) bool, False where the first view shows nothing; a mask may be left without a pixel.
+    """
+    (a, b, c), (d, e, f) = back[0], back[1]
+    x = torch.arange(width, dtype=back.dtype, device=back.device) + 0.5
+    y = (torch.arange(height, dtype=back.dtype, device=back.device) + 0.5)[:, None]
+    columns, rows = (a * x + b * y + c).floor().long(), (d * x + e * y + f).floor().long()
+    seen = (columns >= 0) & (columns < masks.shape[2]) & (rows >= 0) & (rows < masks.shape[1])
+    columns, rows = columns.clamp(0, masks.shape[2] - 1), rows.clamp(0, masks.shape[1] - 1)
+    result: Tensor = masks[:, rows, columns] & seen
+    return result
+
+
 def inside(boxes: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Boxes clipped to an image, and (N,) bool: which of them have area left."""
     limits = boxes.new_tensor([width, height, width, height])

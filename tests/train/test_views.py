@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from casl.train.views import between, inside, moved, of_view
+from casl.train.views import between, inside, moved, moved_masks, of_view
 
 TWICE = torch.tensor([[2.0, 0, 0], [0, 2, 0], [0, 0, 1]], dtype=torch.float64)
 MIRRORED = torch.tensor([[-1.0, 0, 100], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
@@ -60,3 +60,23 @@ def test_views_of_a_source_keep_the_order_of_the_batch() -> None:
     chosen = {place: [int(i[0]) for i in of_view(images, targets, *place)[0]] for place in tags}
     assert chosen == {(0, 0): [0, 5], (1, 0): [1, 3], (1, 1): [2, 4]}
     assert of_view(images, targets, 1, 1)[1] == [targets[2], targets[4]]
+
+
+def test_s7_corners_go_from_the_teachers_to_the_students_view_and_are_sorted_there() -> None:
+    corners = torch.tensor([[20.0, 40, 20, 40], [60, 80, 60, 80]])
+    assert moved(corners, between(TWICE, MIRRORED))[:, :2].tolist() == [[90, 20], [70, 40]]
+    assert moved(torch.tensor([[20.0, 40, 60, 80]]), between(TWICE, MIRRORED)).tolist() == [[70, 20, 90, 40]]
+
+
+def test_masks_take_every_pixel_from_where_its_centre_came_from() -> None:
+    mask = torch.zeros(2, 4, 6, dtype=torch.bool)
+    mask[0, 1, 2] = True
+    mask[1, 3, :] = True
+    half = torch.tensor([[0.5, 0, 0], [0, 0.5, 0], [0, 0, 1]], dtype=torch.float64)  # the second view is twice as large
+    large = moved_masks(mask, half, 8, 12)
+    assert torch.equal(large, mask.repeat_interleave(2, 1).repeat_interleave(2, 2))
+    mirror = torch.tensor([[-1.0, 0, 6], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
+    assert torch.equal(moved_masks(mask, mirror, 4, 6), mask.flip(2))
+    away = torch.tensor([[1.0, 0, 6], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
+    assert not moved_masks(mask, away, 4, 6).any(), "the first view shows nothing there"
+    assert moved_masks(mask[:0], half, 8, 12).shape == (0, 8, 12)

@@ -127,10 +127,10 @@ class Framework(nn.Module):
         check_boxes(targets, self.num_classes)
         for image, target in zip(images, targets, strict=True):
             self.check(image, target)
-        batch = self._batch(images, share.size if share else None)
-        return self.framework_losses(batch, self.features(batch.tensors), [self._translated(t) for t in targets])
+        batch = self.batch(images, share.size if share else None)
+        return self.framework_losses(batch, self.features(batch.tensors), [self.translated(t) for t in targets])
 
-    def _batch(self, images: Sequence[Tensor], size: tuple[int, int] | None = None) -> ImageList:
+    def batch(self, images: Sequence[Tensor], size: tuple[int, int] | None = None) -> ImageList:
         """Images in torchvision's terms: a batch, and the sizes before padding."""
         sizes = [(image.shape[1], image.shape[2]) for image in images]
         return ImageList(to_batch(images, self.backbone.mean, self.backbone.std, size), sizes)
@@ -155,7 +155,7 @@ class Framework(nn.Module):
         """Shapes of what the framework `needs`, for `count` objects in an image of that size."""
         return {}
 
-    def _translated(self, target: Target) -> dict[str, Tensor]:
+    def translated(self, target: Target) -> dict[str, Tensor]:
         """A target in torchvision's terms."""
         values = {"boxes": target["boxes"].float(), "labels": target["labels"] + self.first_label}
         return values | {name: target[name] for name in (*self.needs, "weights") if name in target}
@@ -176,7 +176,7 @@ class Framework(nn.Module):
         self, images: Sequence[Tensor], original_sizes: Sequence[tuple[int, int]], settings: InferenceSettings
     ) -> list[dict[str, Tensor]]:
         """As `predict`, of images that are padded to one size together."""
-        batch = self._batch(images)
+        batch = self.batch(images)
         found = self.detect(batch, self.features(batch.tensors), settings)
         results = []
         for objects, size, original in zip(found, batch.image_sizes, original_sizes, strict=True):

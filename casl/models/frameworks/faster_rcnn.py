@@ -254,8 +254,8 @@ class KeypointRCNN(FasterRCNN):
             keypoint_predictor=KeypointRCNNPredictor(width, settings.keypoints),
         )
 
-    def _translated(self, target: Target) -> dict[str, Tensor]:
-        values = super()._translated(target)
+    def translated(self, target: Target) -> dict[str, Tensor]:
+        values = super().translated(target)
         return values | {"keypoints": values["keypoints"].float()}
 
 

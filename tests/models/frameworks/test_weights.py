@@ -27,8 +27,8 @@ R_CNN_NAMES = {"loss_classifier": "loss_cls", "loss_box_reg": "loss_box", "loss_
 
 
 def prepared(model: Framework, images: list[Tensor], targets: list[Target]) -> tuple[Any, Any, list[Target]]:
-    inputs = model._batch(images)
-    return inputs, model.features(inputs.tensors), [model._translated(target) for target in targets]
+    inputs = model.batch(images)
+    return inputs, model.features(inputs.tensors), [model.translated(target) for target in targets]
 
 
 def torchvisions(name: str, model: Framework, images: list[Tensor], targets: list[Target]) -> dict[str, Tensor]:
