@@ -12,16 +12,14 @@ from torch.nn import functional
 from casl.catalog import load
 from casl.data.coco import CocoSplit
 from casl.data.stream import generator_at, image_at
-from casl.files import write_atomic
 from casl.models.backbone import Backbone
 from casl.spec.context import Context, Outcome
 from casl.spec.data_kinds import Pretrain
 from casl.stages.feed import image_tensor
 from casl.stages.sources import IMAGES, facts_of, open_split
-from casl.stages.training import CURVES, WEIGHTS
-from casl.train.checkpoint import Checkpoints, Curves, load_state, save_weights
+from casl.stages.starting import last, train_start
 from casl.train.learner import Batch, Plain
-from casl.train.loop import Steps, train
+from casl.train.loop import Steps
 from casl.train.optimizer import adamw
 
 CONTEXT = 0.2  # of the object's size, seen on each side of it
@@ -43,6 +41,15 @@ class Classifier(nn.Module):
         return {"loss_cls": functional.cross_entropy(logits, torch.stack([t["label"] for t in targets]))}
 
 
+class OfBackbone(Plain):
+    """The learner of a module that holds a backbone, which alone is kept."""
+
+    @property
+    def kept(self) -> nn.Module:
+        """The backbone, its tensors named as in a detector."""
+        return nn.ModuleDict({"backbone": self.module.get_submodule("backbone")})
+
+
 class Crops:
     """Crops of a split's objects; the batch of an iteration is a function of it, as in Feed."""
 
@@ -58,15 +65,24 @@ class Crops:
     def crop(self, position: int) -> tuple[NDArray[np.uint8], int]:
         """(size, size, 3) uint8, flipped at random, and the label."""
         image, n = self.objects[image_at(position, len(self.objects), self.seed)]
-        labels = self.split.labels(image)
-        x1, y1, x2, y2 = labels.boxes[n].tolist()
-        dx, dy = CONTEXT * (x2 - x1), CONTEXT * (y2 - y1)
-        picture = Image.fromarray(IMAGES.read(self.split.path(image)))
-        box = (max(0.0, x1 - dx), max(0.0, y1 - dy), min(picture.width, x2 + dx), min(picture.height, y2 + dy))
-        pixels = np.asarray(picture.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box))
+        pixels = crop_of(self.split, image, n, self.size)
         if generator_at(position, self.seed).random() < 0.5:
             pixels = pixels[:, ::-1]
-        return pixels, int(labels.labels[n])
+        return pixels, int(self.split.labels(image).labels[n])
+
+
+def objects_of(split: CocoSplit) -> list[tuple[int, int]]:
+    """Image and number of every object of a split that is no crowd."""
+    return [(i, int(n)) for i in range(len(split)) for n in np.flatnonzero(~split.labels(i).crowd)]
+
+
+def crop_of(split: CocoSplit, image: int, n: int, size: int) -> NDArray[np.uint8]:
+    """An object with CONTEXT around it, as far as the image reaches, (size, size, 3) uint8."""
+    x1, y1, x2, y2 = split.labels(image).boxes[n].tolist()
+    dx, dy = CONTEXT * (x2 - x1), CONTEXT * (y2 - y1)
+    picture = Image.fromarray(IMAGES.read(split.path(image)))
+    box = (max(0.0, x1 - dx), max(0.0, y1 - dy), min(picture.width, x2 + dx), min(picture.height, y2 + dy))
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box=box))
 
 
 def run(stage: Pretrain, ctx: Context) -> Outcome:
@@ -76,27 +92,20 @@ def run(stage: Pretrain, ctx: Context) -> Outcome:
     backbone = load("backbone", stage.backbone)(stage.backbone)
     model = Classifier(backbone, backbone.channels[-1], len(split.classes)).to(ctx.device)
     optimizer = adamw(model, stage.lr, WEIGHT_DECAY)
-    checkpoints, curves, start = Checkpoints(ctx.folder / "checkpoints"), Curves(), 0
-    newest, damaged = checkpoints.newest()
-    for sentence in damaged:
-        ctx.say(sentence)
-    if newest is not None:
-        start, curves = load_state(newest, model, optimizer)
     crops = Crops(split, stage.size, stage.batch, stage.seed)
-    device = torch.device(ctx.device)
-    steps = Steps(
-        crops,
-        lambda i: stage.lr,
-        start,
-        stage.iters,
-        stage.seed,
-        device,
-        checkpoint_s=ctx.checkpoint_s,
-        stopping=ctx.stopping,
-    )
-    train(Plain(model), optimizer, steps, curves, checkpoints, ctx.progress)
-    save_weights(ctx.folder / WEIGHTS, nn.ModuleDict({"backbone": backbone}))
-    write_atomic(ctx.folder / CURVES, curves.csv().encode())
-    checkpoints.clear()
-    last = dict(zip(curves.names, curves.rows[-1][1:], strict=True))
-    return Outcome(metrics={"final_loss": last["loss"]}, facts={**facts_of(split), "crops": len(crops.objects)})
+
+    def steps_from(start: int) -> Steps:
+        return Steps(
+            crops,
+            lambda i: stage.lr,
+            start,
+            stage.iters,
+            stage.seed,
+            torch.device(ctx.device),
+            checkpoint_s=ctx.checkpoint_s,
+            stopping=ctx.stopping,
+        )
+
+    curves = train_start(ctx, OfBackbone(model), optimizer, steps_from)
+    facts = {**facts_of(split), "crops": len(crops.objects)}
+    return Outcome(metrics={"final_loss": last(curves)["loss"]}, facts=facts)

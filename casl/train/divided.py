@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from casl.train.distributed import Peers, portion
-from casl.train.learner import DivisibleLearner, Learner, Targets, indivisible
+from casl.train.learner import WATCHED, DivisibleLearner, Learner, Targets, indivisible, total
 from casl.train.memory import is_out_of_memory, memory_error, spared
 from casl.train.synchronized import divide_drop_paths, live_norms, synchronize_norms
 
@@ -96,7 +96,7 @@ class Division:
         columns = zip(*self.peers.gather(list(losses.values())), strict=True)
         self.peers.add_gradients(self.learner.module.parameters())
         sums = {name: sum(column) for name, column in zip(losses, columns, strict=True)}
-        return {"loss": sum(sums.values()), **sums}
+        return {"loss": sum(value for name, value in sums.items() if not name.startswith(WATCHED)), **sums}
 
     def _piece(self, part: tuple[Sequence[Tensor], Targets], share: Any, precision: str) -> dict[str, float]:
         """Add the gradient of one piece; its losses."""
@@ -105,8 +105,8 @@ class Division:
             torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "mixed"),
         ):
             losses = self.learner.losses(*part, share)
-            total = torch.stack(list(losses.values())).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+            loss = total(losses)
+        loss.backward()  # type: ignore[no-untyped-call]
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def _raise_if_short(self, error: BaseException | None, counts: Sequence[int], size: tuple[int, int]) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from casl.errors import StageError
 from casl.train.checkpoint import Checkpoints, Curves, load_weights
-from casl.train.learner import FIGURE, Batch, Held, Plain, Targets, check_divisible
+from casl.train.learner import WATCHED, Batch, Held, Plain, Targets, check_divisible
 from casl.train.loop import Steps, train
 from casl.train.optimizer import sgd
 from tests.models.frameworks.cases import small as framework
@@ -53,7 +53,7 @@ def test_after_step_is_called_once_an_iteration_between_the_step_and_the_next_lo
 def test_figures_are_recorded_beside_the_losses_and_not_added(tmp_path: Path) -> None:
     class Counting(Watched):
         def losses(self, images: list[Tensor], targets: Targets) -> dict[str, Tensor]:
-            return super().losses(images, targets) | {f"{FIGURE}boxes": torch.tensor(90.0)}
+            return super().losses(images, targets) | {f"{WATCHED}boxes": torch.tensor(90.0)}
 
     learner, curves = Counting(), Curves()
     steps = Steps(batch_at, lambda i: 1.0, 0, 2, seed=0, device=torch.device("cpu"))
