@@ -30,6 +30,7 @@ from casl.spec.schedule import times
 from casl.spec.stage import Stage
 
 TARGET = "swin_t"
+PLAIN_SIZES = ("weak", "stac", "ut")  # augmentations of a recipe's own sizes; others take a profile's `strong_sizes`
 
 Build = TypeVar("Build", bound=Callable[..., Any])
 
@@ -312,7 +313,7 @@ def _pretrained(profile: Profile, backbone: str) -> Pretrain | None:
 def _recipe(profile: Profile, recipe: Recipe, backbone: str, augmentation: str = "weak") -> Recipe:
     """A recipe as it is with a backbone of the paper and an augmentation."""
     changed: dict[str, Any] = dict(profile.recipes.get(backbone, {}))
-    if augmentation != "weak" and profile.strong_sizes:
+    if augmentation not in PLAIN_SIZES and profile.strong_sizes:
         changed["sizes"] = profile.strong_sizes
     if augmentation != recipe.augmentation:
         changed["augmentation"] = augmentation
