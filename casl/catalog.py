@@ -194,8 +194,10 @@ BACKBONES = {
 }
 
 AUGMENTATIONS = {
+    "stac": "casl.data.augment_stac:stac",
     "strong": "casl.data.augment_strong:strong",
     "strong_labeled": "casl.data.augment_strong:strong_labeled",
+    "ut": "casl.data.augment_ut:ut",
     "weak": "casl.data.augment:weak",
 }
 

@@ -41,6 +41,14 @@ def shear(degrees_x: float, degrees_y: float) -> Matrix:
     return np.array([[1, slope_x, 0], [slope_y, 1 + slope_x * slope_y, 0]])
 
 
+def slant(degrees: float, width: int, height: int) -> Matrix:
+    """Map that shears both axes by one angle about the centre of a width x height image: x -= tan(degrees) y, then
+    y += tan(degrees) x."""
+    slope = np.tan(np.deg2rad(degrees))
+    x, y, down = width / 2, height / 2, 1 - slope * slope
+    return np.array([[1, -slope, slope * y], [slope, down, y - slope * x - down * y]])
+
+
 def inverse_of(linear: Matrix) -> Matrix:
     """Inverse of a (2, 2) map, to the same bits on every processor; np.linalg.inv's last place depends on its kind.
 

@@ -103,6 +103,13 @@ def warp(sample: Sample, matrix: Matrix) -> Sample:
         corners; instances that leave the image are dropped.
     """
     height, width = sample.image.shape[:2]
+    boxes = _warp_boxes(sample.boxes, matrix, width, height)
+    return drop_lost(replace(warp_pixels(sample, matrix), boxes=boxes, matrix=compose(matrix, sample.matrix)))
+
+
+def warp_pixels(sample: Sample, matrix: Matrix) -> Sample:
+    """What `warp` does to image, masks, keypoints and semantic map alone; boxes and the matrix of the view stay."""
+    height, width = sample.image.shape[:2]
     back = inverse_of(matrix[:, :2])
     inverse = np.concatenate([back, -back @ matrix[:, 2:]], axis=1)
     image = Image.fromarray(sample.image).transform(
@@ -113,16 +120,8 @@ def warp(sample: Sample, matrix: Matrix) -> Sample:
         fillcolor=(FILL, FILL, FILL),
     )
     masks, semantic = _warp_maps(sample, inverse)
-    moved = replace(
-        sample,
-        image=np.array(image),
-        boxes=_warp_boxes(sample.boxes, matrix, width, height),
-        masks=masks,
-        keypoints=None if sample.keypoints is None else _warp_keypoints(sample.keypoints, matrix, width, height),
-        semantic=semantic,
-        matrix=compose(matrix, sample.matrix),
-    )
-    return drop_lost(moved)
+    keypoints = None if sample.keypoints is None else _warp_keypoints(sample.keypoints, matrix, width, height)
+    return replace(sample, image=np.array(image), masks=masks, keypoints=keypoints, semantic=semantic)
 
 
 def _warp_boxes(boxes: Float32, matrix: Matrix, width: int, height: int) -> Float32:
@@ -168,7 +167,18 @@ def erase(sample: Sample, rng: np.random.Generator) -> Sample:
         tall, wide = int(ratio * height), int(ratio * width)
         left, top = rng.integers(0, width - wide), rng.integers(0, height - tall)
         erased[top : top + tall, left : left + wide] = True
-    image = np.where(erased[..., None], np.uint8(FILL), sample.image)
+    return paint(sample, erased, np.uint8(FILL))
+
+
+def paint(sample: Sample, erased: Bool, pixels: Uint8 | np.uint8) -> Sample:
+    """Paints over a part of the image and what lies there, as `erase` does.
+
+    Args:
+        sample: what to paint on.
+        erased: (H, W) bool, where.
+        pixels: (H, W, 3) uint8, or one level for all.
+    """
+    image = np.where(erased[..., None], pixels, sample.image)
     masks = None if sample.masks is None else sample.masks & ~erased
     keypoints = None if sample.keypoints is None else _hide_keypoints(sample.keypoints, erased)
     semantic = None if sample.semantic is None else np.where(erased, np.uint8(VOID), sample.semantic)

@@ -30,6 +30,8 @@ from casl.spec.stage import Stage
 from casl.spec.start_recipe import probe, started
 from casl.spec.starts import Probe
 
+PLAIN_SIZES = ("weak", "stac", "ut")  # augmentations of a recipe's own sizes; others take a profile's `strong_sizes`
+
 
 def label_kind(profile: Profile) -> str:
     """What labelers and warmups learn: entities (Sec. 3.2), or objects where a data set has no entities."""
@@ -315,7 +317,7 @@ def _pretrained(profile: Profile, backbone: str) -> Start | None:
 def _recipe(profile: Profile, recipe: Recipe, backbone: str, augmentation: str = "weak") -> Recipe:
     """A recipe as it is with a backbone of the paper and an augmentation."""
     changed: dict[str, Any] = dict(profile.recipes.get(backbone, {}))
-    if augmentation != "weak" and profile.strong_sizes:
+    if augmentation not in PLAIN_SIZES and profile.strong_sizes:
         changed["sizes"] = profile.strong_sizes
     if augmentation != recipe.augmentation:
         changed["augmentation"] = augmentation

@@ -17,7 +17,7 @@ from casl.data.coco import CocoSplit, ImageInfo, Labels, load_split
 from casl.data.layout import find_splits
 from casl.data.scenes import write_scenes
 from casl.data.stream import image_at, stream_seed
-from casl.errors import DataError, StageError
+from casl.errors import DataError, SpecError, StageError
 from casl.spec import Recipe
 from casl.stages.feed import Feed, MixedFeed, Source, View, read_sample
 from casl.train.distributed import Peers
@@ -179,3 +179,20 @@ def test_the_images_of_a_batch_are_all_wide_or_all_tall(tmp_path: Path) -> None:
     assert sorted(map(list, wide)) == [[False]] * 4 + [[True]] * 9
     parts = [Feed(split, recipe, 0, (), Peers(rank, 2))(5)[0] for rank in range(2)]
     assert all(map(torch.equal, [image for part in parts for image in part], batches[5]))
+
+
+@pytest.mark.parametrize("name", ["stac", "ut"])
+def test_a_published_view_is_chosen_by_its_name(splits: dict[str, CocoSplit], name: str) -> None:
+    views = (WEAK, View(name, (48, 64), 96))
+    feed = MixedFeed([Source(splits["pseudo"], 2, views, ("masks", "matrix"))], 3)
+    assert equal(feed(4), feed(4))
+    for target in of_view(*feed(4), 0, 1)[1]:
+        assert target["matrix"].shape == (3, 3) and target["masks"].any(dim=(1, 2)).all()
+    assert Feed(splits["labeled"], replace(RECIPE, augmentation=name), 4, ())(0)[0][0].dtype == torch.uint8
+
+
+def test_a_view_that_does_not_exist_is_named_with_its_nearest(splits: dict[str, CocoSplit]) -> None:
+    with pytest.raises(SpecError, match=r"unknown augmentation 'stacc'; known: .*\n  did you mean 'stac'"):
+        MixedFeed([Source(splits["labeled"], 2, (View("stacc", (48,), 96),))], 3)
+    with pytest.raises(SpecError, match="did you mean 'weak'"):
+        replace(RECIPE, augmentation="week")

@@ -96,7 +96,7 @@ def test_losses_and_gradients_are_numbers_whether_every_box_passes_or_none(
     made = learner(of, certain=not threshold)
     found = losses(made, of)
     assert all(torch.isfinite(value) for value in found.values())
-    total = torch.stack([value for key, value in found.items() if not key.startswith("seen_")]).sum()
+    total = torch.stack([value for key, value in found.items() if not key.startswith("watched_")]).sum()
     total.backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in made.module.parameters())
     if of.teacher == "ema":

@@ -59,7 +59,7 @@ def test_figures_are_recorded_beside_the_losses_and_not_added(tmp_path: Path) ->
     steps = Steps(batch_at, lambda i: 1.0, 0, 2, seed=0, device=torch.device("cpu"))
     optimizer = torch.optim.SGD(learner.module.parameters(), lr=1.0)
     train(learner, optimizer, steps, curves, Checkpoints(tmp_path), lambda done, total, figures: None)
-    assert curves.names == ("loss", "loss_a", "seen_boxes", "lr")
+    assert curves.names == ("loss", "loss_a", "watched_boxes", "lr")
     assert [row[1:4] for row in curves.rows] == [[4.0, 4.0, 90.0], [3.0, 3.0, 90.0]]
 
 
