@@ -19,6 +19,7 @@ from casl.spec.profile import Profile
 from casl.spec.recipe import finetune, labeler, pseudo_label
 from casl.spec.stage import Stage
 
+PLAIN_SIZES = ("weak", "stac", "ut")  # views that are resized as a recipe says; others take a profile's `strong_sizes`
 EQUAL = (6, 10)  # of 16: in 8x as many passes of labeled and unlabeled images as 5x warmup and 3x finetune have
 
 
@@ -27,13 +28,16 @@ class Method:
     """One method.
 
     source: where the values are from. values: fields of Joint, as published. dense: those that are others for one-stage
-    detectors. labeled: augmentation of labeled images. ema: whether its teacher is an average of the student.
+    detectors. labeled: augmentation of labeled images; student: of unlabeled ones for the student; twice: labeled
+    images are seen in both. ema: whether its teacher is an average of the student.
     """
 
     source: str
     values: Mapping[str, Any]
     dense: Mapping[str, Any] = field(default_factory=dict)
     labeled: str = "weak"
+    student: str = "strong"
+    twice: bool = False
 
     @property
     def ema(self) -> bool:
@@ -77,7 +81,6 @@ METHODS: Mapping[str, Method] = {
             "threshold": 0.7,
             "box_rule": "none",
             "focal": 1.5,
-            "second_view": "strong",
         },
         dense={
             "momentum": 0.9999,
@@ -91,6 +94,7 @@ METHODS: Mapping[str, Method] = {
             "floor": 0.5,
             "focal": 0.0,
         },
+        twice=True,
     ),
 }
 
@@ -143,15 +147,15 @@ def joint(
         values["burn_in"] = round(burn_in * profile.iters_1x)
     given = {"threshold": threshold, "unsup_weight": weight, "mix": "normalised" if normalised else None}
     values |= {name: value for name, value in given.items() if value is not None}
-    views = ("weak", student_view or "strong")
-    sizes = ((), profile.strong_sizes) if views[1] != "weak" else ((), ())
-    weak = profile.finetune_recipe.sizes
+    views = ("weak", student_view or chosen.student)
+    sizes = [_sizes(profile, view) for view in views]
     return Joint(
         **{f.name: getattr(base, f.name) for f in fields(base)},
         unlabeled=pseudo or _unlabeled(profile, chosen, scale),
         ratio=_of_batch(ratio, base.recipe.batch),
         views=views,
-        view_sizes=(weak if weak != base.recipe.sizes else (), sizes[1] if sizes[1] != base.recipe.sizes else ()),
+        view_sizes=tuple(() if own == base.recipe.sizes else own for own in sizes),
+        second_view=views[1] if chosen.twice else "",
         **values,
     )
 
@@ -169,6 +173,12 @@ def _scaled(profile: Profile, method: Method, detector: str) -> dict[str, Any]:
     values["momentum"] = min(values["momentum"], round(max(0.0, 1 - 2 / profile.iters_1x), 4))
     values["burn_in"] = profile.iters_1x
     return values
+
+
+def _sizes(profile: Profile, view: str) -> tuple[int, ...]:
+    """Short sides of a view: the recipe's own, as it is tested, or those of strong augmentation."""
+    plain = view in PLAIN_SIZES or not profile.strong_sizes
+    return profile.finetune_recipe.sizes if plain else profile.strong_sizes
 
 
 def _unlabeled(profile: Profile, method: Method, scale: str | None) -> Stage:

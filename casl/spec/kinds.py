@@ -32,7 +32,7 @@ def boxes_of(data: Stage) -> str:
 
 @dataclass(frozen=True)
 class Train(Stage):
-    """A detector after the whole of its schedule. Kinds: Labeler, Warmup, Finetune.
+    """A detector after the whole of its schedule. Kinds: Labeler, Warmup, Finetune, Joint.
 
     The same fields with a shorter schedule are an earlier state of the same training; see runner/segments.py.
     init: a trained stage whose `parts` start this one; classifier: how its output is fitted to `model.classes`.

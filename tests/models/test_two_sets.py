@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -27,9 +28,10 @@ def detector(name: str) -> FCOS:
     return model.train()
 
 
-def seeded(losses: object, *arguments: object) -> dict[str, Tensor]:
+def seeded(losses: Any, *arguments: Any) -> dict[str, Tensor]:
     torch.manual_seed(3)
-    return losses(*arguments)  # type: ignore[operator,no-any-return]
+    found: dict[str, Tensor] = losses(*arguments)
+    return found
 
 
 def only(target: Target, row: int) -> Target:
@@ -100,7 +102,8 @@ def test_positives_keep_the_weights_of_their_boxes() -> None:
 
 
 def test_results_of_some_detections_are_those_among_all() -> None:
-    for model in (detector("fcos").eval(), condinst().eval()):
+    both: list[Any] = [detector("fcos").eval(), condinst().eval()]
+    for model in both:
         torch.nn.init.constant_(model.head.cls_logits.bias, 0.0)
         torch.nn.init.constant_(model.head.bbox_pred.bias, 2.0)
         image = scene()[0]

@@ -78,6 +78,14 @@ def test_the_teachers_view_keeps_the_sizes_that_are_tested_whatever_the_others_h
     for stage in (joint(MINI, method="stac"), joint(MINI, method="soft_teacher")):
         teacher, student = (sizes or stage.recipe.sizes for sizes in stage.view_sizes)
         assert (teacher, student) == ((64,), (32, 96))
+    assert joint(MINI, method="stac", student_view="weak").view_sizes == ((), ())
+    assert joint(MINI, method="soft_teacher", student_view="weak").view_sizes == ((64,), (64,))
+
+
+def test_unbiased_teacher_sees_labeled_images_in_both_views() -> None:
+    stage = joint(MINI, method="unbiased_teacher")
+    assert (stage.recipe.augmentation, stage.second_view) == stage.views
+    assert joint(MINI, method="soft_teacher").second_view == ""
 
 
 def test_a_joint_training_can_start_from_a_warmup_as_a_finetune_does() -> None:

@@ -36,11 +36,12 @@ def stage(method: str, detector: str = "fcos", **changes: Any) -> Joint:
 def detector(of: Joint, certain: bool = True) -> Any:
     """With its initial weights; one that is certain finds many boxes."""
     torch.manual_seed(0)
-    made = build_detector(of.model, Context(None, {}, {}, "cpu", print, print), pretrained=False)  # type: ignore[arg-type]
+    made: Any = build_detector(of.model, Context(None, {}, {}, "cpu", print, print), pretrained=False)  # type: ignore[arg-type]
     if certain and isinstance(made, FCOS):
-        nn.init.normal_(made.head.cls_logits.weight, std=0.1)
-        nn.init.constant_(made.head.cls_logits.bias, 0.0)
-        nn.init.constant_(made.head.bbox_pred.bias, 2.0)  # boxes of four strides
+        head: Any = made.head
+        nn.init.normal_(head.cls_logits.weight, std=0.1)
+        nn.init.constant_(head.cls_logits.bias, 0.0)
+        nn.init.constant_(head.bbox_pred.bias, 2.0)  # boxes of four strides
     if certain and isinstance(made, FasterRCNN):
         nn.init.normal_(made.framework.roi_heads.box_predictor.cls_score.weight, std=0.3)
     return made
@@ -77,6 +78,12 @@ def learner(of: Joint, certain: bool = True, said: list[str] | None = None) -> J
     made = JointLearner(detector(of, certain), of, (said if said is not None else []).append)
     made.module.train()
     return made
+
+
+def scales(model: Any) -> Tensor:
+    """Four numbers of it."""
+    found: Tensor = model.head.scales
+    return found
 
 
 def losses(made: JointLearner, of: Joint) -> dict[str, Tensor]:
@@ -196,7 +203,8 @@ def test_pseudo_boxes_and_masks_lie_where_the_mirrored_student_sees_them(name: s
     shown, targets = batch(of)
     glances = made._glances((shown[1::2], targets[1::2]), (shown[2::2], targets[2::2]))
     classes, boxes = made._pseudo(glances, shown[2::2])
-    predicted = made.module.teacher.module.predict(shown[1::2], [(64, 64)] * 2)
+    of_teacher: Any = made.module.teacher.module
+    predicted = of_teacher.predict(shown[1::2], [(64, 64)] * 2)
     for target, one in zip(classes, predicted, strict=True):
         keep = one["scores"] > 0.4
         if name == "condinst":
@@ -214,7 +222,8 @@ def test_soft_background_is_that_of_the_mirrored_cell() -> None:
     assert isinstance(made.teaching, DenseTeaching) and made.module.teacher is not None
     shown, targets = batch(of)
     (first, _) = made._glances((shown[1::2], targets[1::2]), (shown[2::2], targets[2::2]))
-    student, teacher = made.module.student, made.module.teacher.module
+    student: Any = made.module.student
+    teacher: Any = made.module.teacher.module
     with torch.no_grad():
         output = teacher.outputs(teacher.preprocess([shown[1]]))
     grid = student.grid(output)
@@ -240,7 +249,7 @@ def test_the_teacher_is_a_copy_until_the_burn_in_ends_and_then_the_mean_of_all_s
     of = stage("soft_teacher", burn_in=3)
     made = learner(of)
     assert made.module.teacher is not None
-    student, teacher = made.module.student.head.scales, made.module.teacher.module.head.scales  # type: ignore[union-attr]
+    student, teacher = scales(made.module.student), scales(made.module.teacher.module)
     seen = []
     for iteration, value in enumerate((9.0, 7.0, 1.0, 3.0, 5.0, 4.0)):
         nn.init.constant_(student, value)  # what the optimiser's step makes of it
@@ -254,7 +263,7 @@ def test_without_a_ramp_the_momentum_is_the_same_from_the_copy_on() -> None:
     of = stage("unbiased_teacher", burn_in=1, momentum=0.75)
     made = learner(of)
     assert not of.ramp and made.module.teacher is not None
-    student, teacher = made.module.student.head.scales, made.module.teacher.module.head.scales  # type: ignore[union-attr]
+    student, teacher = scales(made.module.student), scales(made.module.teacher.module)
     for iteration, value in enumerate((1.0, 5.0)):
         nn.init.constant_(student, value)
         made.after_step(iteration)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from torch import nn
 from casl.train.average import follow, half_life, momentum_at
 
 
-def number(value: float) -> nn.Module:
+def number(value: float) -> nn.Linear:
     module = nn.Linear(1, 1, bias=False)
     nn.init.constant_(module.weight, value)
     return module
@@ -46,7 +48,8 @@ def test_s8_half_lives_in_iterations() -> None:
 
 
 def test_statistics_are_averaged_counters_copied_and_no_momentum_is_a_copy_bit_for_bit() -> None:
-    teacher, student = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    teacher: Any = nn.BatchNorm1d(2)
+    student: Any = nn.BatchNorm1d(2)
     student.train()(torch.tensor([[1.0, 5.0], [3.0, 1.0]]))
     follow(teacher, student, 0.75)
     torch.testing.assert_close(teacher.running_mean, 0.25 * student.running_mean)

@@ -23,6 +23,10 @@ from casl.models.two_sets import emptied
 from tests.models.frameworks.cases import batch, scene, small, without_objects
 
 
+def rcnn() -> Any:
+    return small("faster_rcnn")
+
+
 def regions(labels: list[int], weights: list[Tensor] | None = None) -> Regions:
     count = len(labels)
     boxes, rows = torch.zeros(count, 4), torch.zeros(count, dtype=torch.int64)
@@ -61,13 +65,13 @@ def seeded(losses: Any, *arguments: Any, **options: Any) -> dict[str, Tensor]:
 
 
 def test_one_set_is_the_detectors_own_losses_bit_for_bit() -> None:
-    model, (images, targets) = small("faster_rcnn"), batch(scene(), without_objects(40, 48), scene())
+    model, (images, targets) = rcnn(), batch(scene(), without_objects(40, 48), scene())
     own, sets = seeded(model.losses, images, targets), seeded(losses_of_sets, model, images, targets, targets)
     assert own.keys() == sets.keys() and all(torch.equal(own[key], sets[key]) for key in own)
 
 
 def test_boxes_of_regions_learn_from_the_second_set_and_all_else_from_the_first() -> None:
-    model, (images, targets) = small("faster_rcnn"), batch(scene(), scene())
+    model, (images, targets) = rcnn(), batch(scene(), scene())
     classes = [{**t, "boxes": t["boxes"][:1], "labels": t["labels"][:1]} for t in targets]
     own = seeded(model.losses, images, classes)
     sets = seeded(losses_of_sets, model, images, classes, targets)
@@ -82,7 +86,7 @@ def test_boxes_of_regions_learn_from_the_second_set_and_all_else_from_the_first(
 
 @pytest.mark.parametrize("empty", ["classes", "boxes", "both"])
 def test_a_set_without_any_box_has_losses_and_gradients_that_are_numbers(empty: str) -> None:
-    model, (images, targets) = small("faster_rcnn"), batch(scene(), scene())
+    model, (images, targets) = rcnn(), batch(scene(), scene())
     classes = targets if empty == "boxes" else emptied(targets)
     boxes = targets if empty == "classes" else emptied(targets)
     for options in ({}, {"focal": 1.5}, {"background": lambda regions: [torch.zeros(len(b)) for b in regions]}):
@@ -102,7 +106,7 @@ def pyramid(model: Any, image: Tensor) -> dict[str, Tensor]:
 
 
 def test_a_box_is_refined_by_the_offsets_of_its_class() -> None:
-    model, boxes, labels = small("faster_rcnn").eval(), scene()[1]["boxes"], torch.tensor([1, 0])
+    model, boxes, labels = rcnn().eval(), scene()[1]["boxes"], torch.tensor([1, 0])
     features = pyramid(model, scene()[0])
     found = refined(model, features, boxes, labels, (64, 64))
     _, offsets = predicted(model.framework.roi_heads, features, [boxes], [(64, 64)])
@@ -117,7 +121,7 @@ def test_a_box_is_refined_by_the_offsets_of_its_class() -> None:
 
 
 def test_background_is_what_the_head_leaves_to_no_class() -> None:
-    model = small("faster_rcnn").eval()
+    model = rcnn().eval()
     heads, features, boxes = model.framework.roi_heads, pyramid(model, scene()[0]), scene()[1]["boxes"]
     logits, offsets = predicted(heads, features, [boxes], [(64, 64)])
     heads.score_thresh, heads.nms_thresh = -1.0, 2.0
