@@ -48,12 +48,12 @@ class Further:
 
     def recall(self, cell: Cell) -> Any:
         """Recall of a labeler or warmup, or why there is none as text; None for another model or metric."""
-        if not (cell.evaluation.trained.is_of_labels and catalog.row("metric", cell.metric).recall):
+        if not (cell.measurement.trained.is_of_labels and catalog.row("metric", cell.metric).recall):
             return None
         return self._figures(cell, "recall", lambda kept: kept.recall(cell.evaluation))
 
     def _figures(self, cell: Cell, what: str, count: Callable[[Any], Any]) -> Any:
-        name = cell.evaluation.name
+        name = cell.measurement.name
         run = self.runs.get(name)
         if run is None or run.status != "done":
             return run.status if run else "not run"

@@ -9,7 +9,9 @@ from typing import Any
 
 from casl import catalog
 from casl.cli.study import known_names
+from casl.errors import SpecError
 from casl.rows import Metric
+from casl.spec.starts import FEATURES
 
 
 def add(verbs: Any) -> None:
@@ -29,6 +31,8 @@ def score_command(options: argparse.Namespace) -> int:
     from casl.metrics.score import score, score_panoptic
 
     row: Metric = catalog.row("metric", options.metric)
+    if row.form == FEATURES:
+        raise SpecError(f"metric {options.metric!r} judges features of a backbone, and a result file holds none")
     truth, found = Path(options.gt), Path(options.dt)
     if row.form == "panoptic":
         pngs = [Path(p) if p else None for p in (options.gt_pngs, options.dt_pngs)]

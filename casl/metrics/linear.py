@@ -35,7 +35,11 @@ class Linear:
         self.weight = torch.zeros(classes, x.shape[1], dtype=torch.float64, requires_grad=True)
         self.bias = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
         search = torch.optim.LBFGS(
-            [self.weight, self.bias], max_iter=1000, tolerance_grad=1e-9, line_search_fn="strong_wolfe"
+            [self.weight, self.bias],
+            max_iter=1000,
+            tolerance_grad=1e-9,
+            tolerance_change=1e-15,
+            line_search_fn="strong_wolfe",
         )
 
         def objective() -> Tensor:

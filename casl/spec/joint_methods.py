@@ -16,10 +16,9 @@ from casl.spec.joint_kind import Joint
 from casl.spec.kinds import PseudoLabel, Train
 from casl.spec.once import once
 from casl.spec.profile import Profile
-from casl.spec.recipe import finetune, labeler, pseudo_label
+from casl.spec.recipe import PLAIN_SIZES, finetune, labeler, pseudo_label
 from casl.spec.stage import Stage
 
-PLAIN_SIZES = ("weak", "stac", "ut")  # views that are resized as a recipe says; others take a profile's `strong_sizes`
 EQUAL = (6, 10)  # of 16: in 8x as many passes of labeled and unlabeled images as 5x warmup and 3x finetune have
 
 
@@ -49,6 +48,8 @@ METHODS: Mapping[str, Method] = {
     "stac": Method(
         source="Sohn et al. 2020; google-research/ssl_detection @00d5227",
         values={"threshold": 0.9, "relax": True, "unsup_weight": 2.0, "mix": "mean"},
+        dense={"threshold": 0.5},  # of one-stage scores .9 would leave hardly more than the best box of an image
+        student="stac",
     ),
     "self_training": Method(
         source="Zoph et al. 2020; threshold and form of the loss from memory of the paper",
@@ -94,6 +95,7 @@ METHODS: Mapping[str, Method] = {
             "floor": 0.5,
             "focal": 0.0,
         },
+        student="ut",
         twice=True,
     ),
 }

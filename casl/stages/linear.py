@@ -67,6 +67,8 @@ def _backbone(stage: Probe, ctx: Context) -> Backbone:
     if stage.start is not None:
         weights = load_weights(ctx.inputs[stage.start.name] / WEIGHTS)
         own = {name.removeprefix(NAME): value for name, value in weights.items() if name.startswith(NAME)}
+        if not own:
+            raise DataError(f"{stage.start.name} left no backbone: none of its tensors begins with {NAME!r}")
         # a frozen batch norm of a detector has no counter, and none is needed in evaluation mode
         counters = {name: v for name, v in backbone.state_dict().items() if name.endswith("num_batches_tracked")}
         backbone.load_state_dict({**counters, **own})

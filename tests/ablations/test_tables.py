@@ -183,7 +183,7 @@ def test_more_images_than_a_split_has_are_refused_and_not_tried() -> None:
 
 def test_a_suspect_is_tried_beside_the_tables_own_cells_and_is_all_that_differs() -> None:
     pairs: dict[tuple[str, str], Any] = {(c.row, c.column): c.evaluation.model for c in built("reasons", "mini")}
-    rows = list(dict.fromkeys(row for row, _ in pairs))
+    *rows, start, like = dict.fromkeys(row for row, _ in pairs)
     first, second = rows[::2], rows[1::2]
     assert all(row.startswith("Table ") for row in first) and all(row.startswith("the same") for row in second)
     t1, t2, t6 = ({(c.row, c.column): c for c in built(t, "mini")} for t in ("table1", "table2", "table6"))
@@ -200,6 +200,12 @@ def test_a_suspect_is_tried_beside_the_tables_own_cells_and_is_all_that_differs(
         for n in (3, 4):
             assert pairs[second[n], side].init.data == pairs[first[n], side].init.data.data
         assert replace(pairs[second[5], side], schedule=pairs[first[5], side].schedule).key == pairs[first[5], side].key
+
+    for row in (start, like):
+        assert replace(pairs[row, "this"], pretrained=pairs[row, "against"].pretrained) == pairs[row, "against"]
+        assert (pairs[row, "this"].pretrained.method, pairs[row, "against"].pretrained.kind) == ("DenseCL", "pretrain")
+    new, given = (pairs[like, side].pretrained for side in ("this", "against"))
+    assert (new.data, new.iters, new.seed) == (given.data, given.iters, given.seed)
 
 
 @pytest.mark.parametrize("profile", list(catalog.PROFILES))
