@@ -93,7 +93,7 @@ def test_both_data_sets_are_told_of() -> None:
         ("scenes labeled", "training"),
         ("pseudo labels", "training"),
     ]
-    assert FIXED.reads()[1].profile["threshold"] == 0.9
+    assert FIXED.reads()[1].profile["threshold"] == FIXED.threshold
     assert [use.name for use in EMA.reads()] == ["scenes labeled", "scenes unlabeled"]
 
 
