@@ -47,6 +47,20 @@ def test_momenta_are_as_published_where_trainings_are_as_long() -> None:
     assert [joint(p, method="soft_teacher").burn_in for p in (MINI, GPU, PAPER)] == [144, 2000, 0]
 
 
+def test_small_profiles_compare_scores_of_fcos_with_their_own_delta() -> None:
+    for profile in (SMOKE, MINI, GPU, PHOTOS):
+        of_average, of_labels = joint(profile, method="soft_teacher"), joint(profile, method="self_training")
+        assert (of_average.threshold, of_average.score, of_average.floor) == (
+            profile.threshold,
+            "detection",
+            profile.threshold,
+        )
+        assert of_labels.threshold == profile.threshold
+        assert joint(profile, method="stac").threshold == 0.9, "which every image relaxes"
+        assert joint(profile, method="soft_teacher", detector="faster_rcnn").threshold == 0.9
+        assert joint(profile, method="soft_teacher", threshold=0.2).threshold == 0.2
+
+
 def test_labeled_and_unlabeled_images_are_as_many_as_in_warmup_and_finetune() -> None:
     for method in ("stac", "soft_teacher"):
         stage = joint(PAPER, method=method)
