@@ -191,6 +191,9 @@ PHOTOS = Profile(
     test_size=(128, 192),
     strong_sizes=(64, 192),
     threshold=0.4,
+    # After a warmup on the true boxes of all photos, one channel copied to 20 loses 2.9 AP against no warmup and new
+    # channels gain 1.9: see docs/decisions.md.
+    classifier="random",
     light=True,
     native=True,
     contrast=replace(_SMALL_CONTRAST, size=96, dim=128),

@@ -167,13 +167,13 @@ def _scaled(profile: Profile, method: Method, detector: str) -> dict[str, Any]:
 
     Published momenta have half-lives of 693 to 6,931 iterations. An average over more than half of 1x would still be
     the initial weights when a short training ends, so it is bounded there; published values stay where they are less.
-    Scores are lower there too: what FCOS is compared with is the profile's delta, unless each image relaxes it.
+    Scores are lower there too: those of FCOS and of stored labels are compared with the profile's delta.
     """
     dense = catalog.row("detector", detector).teaches == "dense"
     values = {**method.values, **(method.dense if dense else {})}
     if not profile.small:
         return values
-    if not values.get("relax") and (dense or not method.ema):
+    if dense or not method.ema:
         values["threshold"] = profile.threshold
     if not method.ema:
         return values
