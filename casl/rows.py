@@ -22,12 +22,13 @@ class Metric:
 
     run: function of ground truth and predictions that gives {figure: percent}. labels: the kind of labels it is about;
     "entities" falls back to objects where a data set has no entities. form: what predictions become before it reads
-    them, a key of casl.stages.forms.FORMS. symbol: how the paper writes it, "" for its name. needs: what a data set
-    must have, keys of casl.spec.data_sets.NEEDS. headline: the figure that a table is about. interval: function that
-    gives the headline on every draw of the bootstrap over images, "" for none. beside: metric of masks that `casl
-    score` adds where both files have masks, "" for none. by_class: function of the same that gives AP of each class
-    (casl/metrics/per_class.py), "" for none. recall: metric that tells how many of the objects are found at all, ""
-    for none. chooses: whether it and its interval take `classes`, ids of the categories whose objects are to be found.
+    them, a key of casl.stages.forms.FORMS; "features" for one that a casl.spec.starts.Probe measures. symbol: how the
+    paper writes it, "" for its name. needs: what a data set must have, keys of casl.spec.data_sets.NEEDS. headline: the
+    figure that a table is about. interval: function that gives the headline on every draw of the bootstrap over images,
+    "" for none. beside: metric of masks that `casl score` adds where both files have masks, "" for none. by_class:
+    function of the same that gives AP of each class (casl/metrics/per_class.py), "" for none. recall: metric that tells
+    how many of the objects are found at all, "" for none. chooses: whether it and its interval take `classes`, ids of
+    the categories whose objects are to be found.
     """
 
     run: str

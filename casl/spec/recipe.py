@@ -200,8 +200,7 @@ def finetune(
         labels: what to learn; default what the framework is for, "entities" makes it class-agnostic.
         parts: which parts of the warmup to take (Table 9); default all that the framework can take.
         classifier: how one channel becomes many, as in Train; default the profile's way.
-        start: the backbone to start from in the place of the profile's, such as a `contrast`; all of it learns. Only
-            without a warmup that hands over its own.
+        start: what the backbone starts from, such as a `contrast`; all of it learns. Not with that of a warmup.
     """
     if profile.data.classes < 1:
         raise SpecError(f"data set {profile.data.name!r} has no classes to finetune on")
@@ -210,10 +209,8 @@ def finetune(
     classes = 1 if labels in ("entities", "keypoints") else profile.data.classes
     chosen = _with_outputs(profile, model(profile, detector, TARGET, classes), labels)
     own_backbone = init is None or "backbone" not in (parts or PARTS)
-    if start is not None:
-        chosen = started(chosen, start, own_backbone)
     return Finetune(
-        model=chosen,
+        model=started(chosen, start, own_backbone) if start else chosen,
         data=_split(profile, "labeled", labels),
         labels=labels,
         recipe=_recipe(profile, profile.finetune_recipe, TARGET, augmentation),

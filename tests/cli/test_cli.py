@@ -39,6 +39,7 @@ def test_plan_multiplies_by_seeds_and_shares_the_data(tmp_path: Path, capsys: py
         (["run", "table4", "--profile", "paper"], "stands for data that is not here"),
         (["run", "table4", "--profile", "smoke", "--launcher", "lokal"], "did you mean 'local'"),
         (["score", "--gt", "g", "--dt", "d", "--metric", "ap_dat"], "did you mean 'ap_det'"),
+        (["score", "--gt", "g", "--dt", "d", "--metric", "linear_probe"], "judges features of a backbone"),
         (["show", "warmup-123"], "no stage 'warmup-123'"),
     ],
 )

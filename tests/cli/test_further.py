@@ -10,9 +10,10 @@ import pytest
 
 from casl import catalog
 from casl.cli import main
-from casl.cli.further import GONE, MEMORY
+from casl.cli.further import GONE, MEMORY, Further
 from casl.metrics.recall import ar_det_a
-from casl.spec import Evaluate, Profile
+from casl.runner.store import Store
+from casl.spec import Cell, Evaluate, Profile, evaluate
 from casl.spec.run import PREDICTIONS
 from tests.golden.studies import write_store
 from tests.stages.test_kept import lay
@@ -86,3 +87,9 @@ def test_ap_of_classes_is_a_page_of_its_own_that_is_asked_for(
     assert sorted(p.suffix for p in folder.glob("classes-table1.*")) == [".html", ".json", ".md", ".png"]
     assert report(root, "table4") == folder  # the index is made from the tables alone, whatever lies beside them
     assert "classes-table1.html" in (folder / "index.html").read_text()
+
+
+def test_a_probe_of_a_backbone_has_no_recall_and_is_no_error(store: tuple[Path, Evaluate, dict[str, float]]) -> None:
+    root, _, _ = store
+    cell = Cell("random", "crops", "linear_probe", evaluate(SMOKE, None, "linear_probe"))
+    assert Further(Store(root), {}, {}).recall(cell) is None
