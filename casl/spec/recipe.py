@@ -30,7 +30,12 @@ from casl.spec.schedule import times
 from casl.spec.stage import Stage
 
 TARGET = "swin_t"
-PLAIN_SIZES = ("weak", "stac", "ut")  # augmentations of a recipe's own sizes; others take a profile's `strong_sizes`
+PLAIN_SIZES = (
+    "weak",
+    "lsj",
+    "stac",
+    "ut",
+)  # augmentations of a recipe's own sizes; others take a profile's `strong_sizes`
 
 Build = TypeVar("Build", bound=Callable[..., Any])
 
