@@ -11,7 +11,6 @@ from casl.spec.stage import Record, check_choice, check_least
 # fields of Model that only some detectors have (casl.rows.Detector.settings) -> what stands for "left out"
 SETTINGS = {"entity_head": False, "head_norm": False, "keypoints": 0, "rois": 0, "stuff": 0, "towers": 4}
 
-
 @dataclass(frozen=True)
 class Model(Record):
     """Architecture of a detector (method reference sec. 1 and 2).
@@ -86,6 +85,11 @@ class Recipe(Record):
     that have no label or crowds only, which detectron2 leaves out (FILTER_EMPTY_ANNOTATIONS); of pseudo labels eq. 3
     leaves them out whatever is said here. body_lr: factor of the rate for the backbone, which is pretrained where all
     else begins at random; weight decay is in proportion to the rate.
+
+    What people expect beside, each off by default:
+
+    clip_norm: gradients of all weights together are scaled down to this norm where theirs is larger; 0 never. Source:
+    torch.nn.utils.clip_grad_norm_.
     """
 
     lr: float
@@ -100,6 +104,7 @@ class Recipe(Record):
     precision: str = "float32"
     empty_images: bool = False
     body_lr: float = 1.0
+    clip_norm: float = 0.0
 
     def __post_init__(self) -> None:
         check_name("optimizer", self.optimizer)
@@ -115,3 +120,5 @@ class Recipe(Record):
             )
         if not self.sizes or min(self.sizes) < 32 or max(self.sizes) > self.max_size:
             raise SpecError(f"sizes are short sides of 32 px or more, max_size at least as large; got {self}")
+        if self.clip_norm < 0:
+            raise SpecError(f"clip_norm is the largest norm of all gradients, or 0 for any, got {self.clip_norm}")

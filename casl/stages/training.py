@@ -126,6 +126,7 @@ def _steps(stage: Train, batch_at: Callable[[int], Batch], start: int, ctx: Cont
         peers,
         ctx.micro_batches,
         ctx.stopping,
+        clip_norm=recipe.clip_norm,
     )
 
 
