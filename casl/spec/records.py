@@ -10,6 +10,8 @@ from casl.spec.stage import Record, check_choice, check_least
 
 # fields of Model that only some detectors have (casl.rows.Detector.settings) -> what stands for "left out"
 SETTINGS = {"entity_head": False, "head_norm": False, "keypoints": 0, "rois": 0, "stuff": 0, "towers": 4}
+DECAYS = ("cosine", "steps")
+
 
 @dataclass(frozen=True)
 class Model(Record):
@@ -90,6 +92,8 @@ class Recipe(Record):
 
     clip_norm: gradients of all weights together are scaled down to this norm where theirs is larger; 0 never. Source:
     torch.nn.utils.clip_grad_norm_.
+    decay: how the rate falls: "steps" as the schedule says, or "cosine" from the first iteration to the last, times the
+    ramp; then only the length of a schedule counts. Source: SGDR (ICLR 2017).
     """
 
     lr: float
@@ -105,11 +109,13 @@ class Recipe(Record):
     empty_images: bool = False
     body_lr: float = 1.0
     clip_norm: float = 0.0
+    decay: str = "steps"
 
     def __post_init__(self) -> None:
         check_name("optimizer", self.optimizer)
         check_name("augmentation", self.augmentation)
         check_choice("precision", self.precision, ("float32", "mixed"))
+        check_choice("decay of the rate", self.decay, DECAYS)
         check_least("batch", self.batch, 1)
         check_least("ramp_iters", self.ramp_iters, 0)
         if self.lr <= 0:

@@ -18,7 +18,6 @@ from casl.models.parts import transfer
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Train
 from casl.spec.records import Recipe
-from casl.spec.schedule import factor_at, is_trunk
 from casl.stages.detectors import build_detector
 from casl.stages.feed import Feed
 from casl.stages.sources import facts_of
@@ -110,7 +109,7 @@ def _steps(stage: Train, batch_at: Callable[[int], Batch], start: int, ctx: Cont
     recipe = stage.recipe
 
     def rate_at(iteration: int) -> float:
-        factor = factor_at(stage.schedule, iteration)
+        factor = stage.factor_at(iteration)
         return learning_rate(iteration, recipe.lr, factor, recipe.ramp_iters, recipe.ramp_factor)
 
     return Steps(
@@ -164,6 +163,6 @@ def _initialise(stage: Train, detector: nn.Module, ctx: Context) -> None:
 
 def _keep(stage: Train, learner: Learner, optimizer: torch.optim.Optimizer, curves: Curves, folder: Path) -> None:
     save_weights(folder / WEIGHTS, learner.kept)
-    if is_trunk(stage.schedule):
+    if stage.is_continued:
         save_state(folder / STATE, learner.module, optimizer, stage.iters, curves)
     write_atomic(folder / CURVES, curves.csv().encode())
