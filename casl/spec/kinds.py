@@ -65,6 +65,18 @@ class Train(Stage):
         known = getattr(self.data, "classes", None)
         if self.labels == "objects" and known is not None and self.model.classes not in (1, known):
             raise SpecError(f"the model has {self.model.classes} classes, its data {known}; 1 is class-agnostic")
+        self._check_pasting()
+
+    def _check_pasting(self) -> None:
+        if not self.recipe.copy_paste or not isinstance(self.data, PseudoLabel):
+            return  # whether a data set has masks is known when it is read
+        detector = self.data.labeler.model
+        if not detector.predicts("masks"):
+            raise SpecError(
+                f"copy_paste {self.recipe.copy_paste:g} pastes objects by their masks, and the pseudo labels of "
+                f"{detector.detector!r} have boxes only\n  label with a detector of masks, such as condinst, or "
+                "leave copy_paste at 0."
+            )
 
     @property
     def iters(self) -> int:

@@ -94,6 +94,8 @@ class Recipe(Record):
     torch.nn.utils.clip_grad_norm_.
     decay: how the rate falls: "steps" as the schedule says, or "cosine" from the first iteration to the last, times the
     ramp; then only the length of a schedule counts. Source: SGDR (ICLR 2017).
+    copy_paste: share of images onto which a random subset of the objects of another image is pasted, after
+    `augmentation` of both; needs masks. With "lsj" and 1.0 as in its source: Simple Copy-Paste (CVPR 2021).
     """
 
     lr: float
@@ -110,6 +112,7 @@ class Recipe(Record):
     body_lr: float = 1.0
     clip_norm: float = 0.0
     decay: str = "steps"
+    copy_paste: float = 0.0
 
     def __post_init__(self) -> None:
         check_name("optimizer", self.optimizer)
@@ -128,3 +131,5 @@ class Recipe(Record):
             raise SpecError(f"sizes are short sides of 32 px or more, max_size at least as large; got {self}")
         if self.clip_norm < 0:
             raise SpecError(f"clip_norm is the largest norm of all gradients, or 0 for any, got {self.clip_norm}")
+        if not 0.0 <= self.copy_paste <= 1.0:
+            raise SpecError(f"copy_paste is a share of images, in [0, 1], got {self.copy_paste}")
