@@ -194,6 +194,7 @@ BACKBONES = {
 }
 
 AUGMENTATIONS = {
+    "lsj": "casl.data.large_jitter:lsj",
     "stac": "casl.data.augment_stac:stac",
     "strong": "casl.data.augment_strong:strong",
     "strong_labeled": "casl.data.augment_strong:strong_labeled",

@@ -132,7 +132,12 @@ def resize_sample(sample: Sample, short: int, max_size: int, mirror: bool = Fals
         mirror: flip the result, as `flip` would, but in the same pass over the pixels.
     """
     height, width = sample.image.shape[:2]
-    new_height, new_width = resized_shape(height, width, short, max_size)
+    return reshape_sample(sample, *resized_shape(height, width, short, max_size), mirror)
+
+
+def reshape_sample(sample: Sample, new_height: int, new_width: int, mirror: bool = False) -> Sample:
+    """As `resize_sample`, to a height and a width in px, both at least 1."""
+    height, width = sample.image.shape[:2]
     if (new_height, new_width) == (height, width):
         return flip(sample) if mirror else sample
     scale_x, scale_y = new_width / width, new_height / height

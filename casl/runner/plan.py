@@ -174,7 +174,7 @@ def _trees(stages: Mapping[str, Stage]) -> dict[str, Tree]:
 
 
 def _alike(trainings: Iterable[Train]) -> Iterable[list[Train]]:
-    """Trainings whose fields, but for the schedule, are the very same objects; a family may be several such groups.
+    """Trainings of one family whose other fields are the very same objects; a family may be several such groups.
 
     Found without computing a family's key for each.
     """
@@ -184,7 +184,8 @@ def _alike(trainings: Iterable[Train]) -> Iterable[list[Train]]:
         kind = type(training)
         if kind not in names:
             names[kind] = [f.name for f in fields(kind) if f.name != "schedule"]
-        groups[(kind, *[id(getattr(training, name)) for name in names[kind]])].append(training)
+        alone = () if training.shares_beginnings else (training.schedule,)
+        groups[(kind, *alone, *[id(getattr(training, name)) for name in names[kind]])].append(training)
     return groups.values()
 
 

@@ -18,7 +18,7 @@ from casl.catalog import check_name, names, row
 from casl.errors import SpecError
 from casl.spec.data_kinds import BOXES, DIGEST_LENGTH, DataSet, Folder, Scenes, Start, named_classes
 from casl.spec.records import Model, Recipe
-from casl.spec.schedule import Schedule, check_schedule, iterations
+from casl.spec.schedule import Schedule, check_schedule, cosine, factor_at, is_trunk, iterations
 from casl.spec.stage import DataUse, Stage, Work, check_choice, digest
 from casl.spec.starts import FEATURES
 
@@ -34,7 +34,8 @@ def boxes_of(data: Stage) -> str:
 class Train(Stage):
     """A detector after the whole of its schedule. Kinds: Labeler, Warmup, Finetune, Joint.
 
-    The same fields with a shorter schedule are an earlier state of the same training; see runner/segments.py.
+    The same fields with a shorter schedule are an earlier state of the same training; see runner/segments.py. Under a
+    cosine they are another training: nothing of it is shared, and of the schedule only the length is kept.
     init: a trained stage whose `parts` start this one; classifier: how its output is fitted to `model.classes`.
     pretrained: where the backbone starts from before `init` is applied; None leaves it to `model.weights`.
     """
@@ -54,6 +55,8 @@ class Train(Stage):
 
     def __post_init__(self) -> None:
         check_schedule(self.schedule)
+        if not self.shares_beginnings:
+            object.__setattr__(self, "schedule", ((self.iters, 1.0),))  # one length, one key, whatever its drops were
         check_choice("label kind", self.labels, ("objects", "entities", "pseudo", "keypoints", "panoptic"))
         check_choice("classifier initialisation", self.classifier, ("replicate", "random", "scaled"))
         for part in self.parts:
@@ -63,6 +66,18 @@ class Train(Stage):
         known = getattr(self.data, "classes", None)
         if self.labels == "objects" and known is not None and self.model.classes not in (1, known):
             raise SpecError(f"the model has {self.model.classes} classes, its data {known}; 1 is class-agnostic")
+        self._check_pasting()
+
+    def _check_pasting(self) -> None:
+        if not self.recipe.copy_paste or not isinstance(self.data, PseudoLabel):
+            return  # whether a data set has masks is known when it is read
+        detector = self.data.labeler.model
+        if not detector.predicts("masks"):
+            raise SpecError(
+                f"copy_paste {self.recipe.copy_paste:g} pastes objects by their masks, and the pseudo labels of "
+                f"{detector.detector!r} have boxes only\n  label with a detector of masks, such as condinst, or "
+                "leave copy_paste at 0."
+            )
 
     @property
     def iters(self) -> int:
@@ -83,9 +98,28 @@ class Train(Stage):
         """The same training after another schedule, normally a beginning of its own."""
         return replace(self, schedule=schedule)
 
+    @property
+    def shares_beginnings(self) -> bool:
+        """Whether trainings that differ in length have states in common: not where the rate depends on the length."""
+        return self.recipe.decay != "cosine"
+
+    @property
+    def is_continued(self) -> bool:
+        """Whether longer trainings may continue from its end, so that all of its state is kept."""
+        return self.shares_beginnings and is_trunk(self.schedule)
+
+    def factor_at(self, iteration: int) -> float:
+        """What the rate is multiplied by at an iteration (0-based), besides the ramp."""
+        if self.recipe.decay == "cosine":
+            return cosine(iteration, self.iters)
+        return factor_at(self.schedule, iteration)
+
     @cached_property
     def family(self) -> str:
-        """Key shared by all trainings that differ in nothing but the schedule: that of one iteration."""
+        """Key shared by all trainings that differ in nothing but the schedule: that of one iteration. One that shares
+        no beginning is alone in its family."""
+        if not self.shares_beginnings:
+            return self.key
         payload = self.payload()
         return digest({**payload, "fields": {**payload["fields"], "schedule": [[1, 1]]}})
 

@@ -30,7 +30,8 @@ from casl.spec.stage import Stage
 from casl.spec.start_recipe import probe, started
 from casl.spec.starts import Probe
 
-PLAIN_SIZES = ("weak", "stac", "ut")  # augmentations of a recipe's own sizes; others take a profile's `strong_sizes`
+# augmentations of a recipe's own sizes; others take a profile's `strong_sizes`
+PLAIN_SIZES = ("weak", "lsj", "stac", "ut")
 
 
 def label_kind(profile: Profile) -> str:

@@ -10,6 +10,7 @@ from casl.spec.stage import Record, check_choice, check_least
 
 # fields of Model that only some detectors have (casl.rows.Detector.settings) -> what stands for "left out"
 SETTINGS = {"entity_head": False, "head_norm": False, "keypoints": 0, "rois": 0, "stuff": 0, "towers": 4}
+DECAYS = ("cosine", "steps")
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,18 @@ class Recipe(Record):
     that have no label or crowds only, which detectron2 leaves out (FILTER_EMPTY_ANNOTATIONS); of pseudo labels eq. 3
     leaves them out whatever is said here. body_lr: factor of the rate for the backbone, which is pretrained where all
     else begins at random; weight decay is in proportion to the rate.
+
+    What people expect beside, each off by default:
+
+    ema: momentum m of an exponential average of the weights, a <- m a + (1 - m) w after each step, from the initial
+    weights on; buffers too, counters are copied. The average is then the result: what is evaluated, labels images and
+    starts other trainings. It remembers about 1/(1 - m) iterations. Source: Mean Teacher (NeurIPS 2017) eq. 1.
+    clip_norm: gradients of all weights together are scaled down to this norm where theirs is larger; 0 never. Source:
+    torch.nn.utils.clip_grad_norm_.
+    decay: how the rate falls: "steps" as the schedule says, or "cosine" from the first iteration to the last, times the
+    ramp; then only the length of a schedule counts. Source: SGDR (ICLR 2017).
+    copy_paste: share of images onto which a random subset of the objects of another image is pasted, after
+    `augmentation` of both; needs masks. With "lsj" and 1.0 as in its source: Simple Copy-Paste (CVPR 2021).
     """
 
     lr: float
@@ -100,11 +113,16 @@ class Recipe(Record):
     precision: str = "float32"
     empty_images: bool = False
     body_lr: float = 1.0
+    ema: float = 0.0
+    clip_norm: float = 0.0
+    decay: str = "steps"
+    copy_paste: float = 0.0
 
     def __post_init__(self) -> None:
         check_name("optimizer", self.optimizer)
         check_name("augmentation", self.augmentation)
         check_choice("precision", self.precision, ("float32", "mixed"))
+        check_choice("decay of the rate", self.decay, DECAYS)
         check_least("batch", self.batch, 1)
         check_least("ramp_iters", self.ramp_iters, 0)
         if self.lr <= 0:
@@ -115,3 +133,12 @@ class Recipe(Record):
             )
         if not self.sizes or min(self.sizes) < 32 or max(self.sizes) > self.max_size:
             raise SpecError(f"sizes are short sides of 32 px or more, max_size at least as large; got {self}")
+        if not 0.0 <= self.ema < 1.0:
+            raise SpecError(
+                f"ema is the momentum of an average of the weights, in [0, 1), got {self.ema}\n"
+                "  0 keeps the last weights; 0.999 averages about the last 1,000 iterations."
+            )
+        if self.clip_norm < 0:
+            raise SpecError(f"clip_norm is the largest norm of all gradients, or 0 for any, got {self.clip_norm}")
+        if not 0.0 <= self.copy_paste <= 1.0:
+            raise SpecError(f"copy_paste is a share of images, in [0, 1], got {self.copy_paste}")

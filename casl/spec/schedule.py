@@ -6,6 +6,7 @@ of equal factor are merged, so two trainings with the same beginning have litera
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 from casl.errors import SpecError, unknown
@@ -39,6 +40,18 @@ def factor_at(schedule: Schedule, iteration: int) -> float:
         if iteration < until:
             return factor
     raise ValueError(f"iteration {iteration} lies behind the schedule's end {iterations(schedule)}")
+
+
+def cosine(iteration: int, length: int) -> float:
+    """Factor at an iteration (0-based) of a training whose rate falls from 1 at its first to 0 behind its last one.
+
+    It depends on the length, so trainings of two lengths have no rate in common but the first, and share no beginning.
+
+    Source: SGDR (ICLR 2017) eq. 5 without restarts and with a lowest rate of 0: (1 + cos(pi iteration / length)) / 2.
+    """
+    if not 0 <= iteration < length:
+        raise ValueError(f"iteration {iteration} lies outside of a schedule of {length}")
+    return 0.5 * (1.0 + math.cos(math.pi * iteration / length))
 
 
 def cut(schedule: Schedule, stop: int) -> Schedule:

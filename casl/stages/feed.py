@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from pycocotools import mask as mask_api
 from casl.catalog import load
 from casl.data.augment import Sample
 from casl.data.coco import CocoSplit, Labels
+from casl.data.copy_paste import copy_paste
 from casl.data.stream import Batches, generator_at, stream_seed
 from casl.errors import DataError, StageError
 from casl.spec.records import Recipe
@@ -27,16 +28,17 @@ ON_REQUEST = ("scores", "matrix")  # every sample has them, a target only where 
 @dataclass(frozen=True)
 class View:
     """How an image is augmented: the name of an augmentation in the catalog, short sides to choose from and the longest
-    side, px."""
+    side, px; and the share of images onto which objects of another one are pasted, see Recipe."""
 
     augmentation: str
     sizes: tuple[int, ...]
     max_size: int
+    copy_paste: float = 0.0
 
 
 def view_of(recipe: Recipe) -> View:
     """The augmentation of a recipe."""
-    return View(recipe.augmentation, recipe.sizes, recipe.max_size)
+    return View(recipe.augmentation, recipe.sizes, recipe.max_size, recipe.copy_paste)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ class Source:
         weigh: gives the (N,) weights of an image's labels, crowds included; None for targets without weights.
 
     Raises:
-        DataError: the split is empty, or masks are wanted and absent.
+        DataError: the split is empty, or masks are wanted, by a detector or to paste objects, and absent.
         ValueError: no image or no view is asked for.
     """
 
@@ -71,10 +73,19 @@ class Source:
             raise DataError(f"{where}: a training needs at least one image, the split has none")
         if "masks" in self.needs and not self.split.has_masks:
             raise DataError(f"{where}: the detector learns masks, but the annotations have boxes only; use fcos")
+        if self.pastes and not self.split.has_masks:
+            raise DataError(
+                f"{where}: copy_paste pastes objects by their masks, but the annotations have boxes only; leave it at 0"
+            )
+
+    @property
+    def pastes(self) -> bool:
+        """Whether objects of its images are pasted onto each other."""
+        return any(view.copy_paste for view in self.views)
 
     def read(self, index: int) -> Sample:
-        """One image of the split with its labels, as it is on disk."""
-        return read_sample(self.split, index, self.needs, self.weigh)
+        """One image of the split with its labels, as it is on disk; with masks too where objects are pasted."""
+        return read_sample(self.split, index, {*self.needs, "masks"} if self.pastes else self.needs, self.weigh)
 
 
 class MixedFeed:
@@ -132,9 +143,25 @@ class MixedFeed:
         source, seed = self.sources[number], self.seeds[number]
         raw = source.read(self.orders[number].image_at(*divmod(position, source.count)))
         return [
-            augment(raw, generator_at(position, seed, index), view.sizes, view.max_size)
+            _finished(source, _augmented(raw, source, view, augment, generator_at(position, seed, index)))
             for index, (augment, view) in enumerate(zip(self.augments[number], source.views, strict=True))
         ]
+
+
+def _augmented(
+    raw: Sample, source: Source, view: View, augment: Callable[..., Sample], rng: np.random.Generator
+) -> Sample:
+    """One view of an image; the image whose objects are pasted is any of the source, in a view of its own."""
+    sample = augment(raw, rng, view.sizes, view.max_size)
+    if not view.copy_paste or rng.random() >= view.copy_paste:
+        return sample
+    other = source.read(int(rng.integers(len(source.split))))
+    return copy_paste(sample, augment(other, rng, view.sizes, view.max_size), rng)
+
+
+def _finished(source: Source, sample: Sample) -> Sample:
+    """Without masks that were read to paste objects alone."""
+    return replace(sample, masks=None) if source.pastes and "masks" not in source.needs else sample
 
 
 class Feed(MixedFeed):

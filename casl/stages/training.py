@@ -19,7 +19,6 @@ from casl.models.parts import transfer
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Train
 from casl.spec.records import Recipe
-from casl.spec.schedule import factor_at, is_trunk
 from casl.stages.detectors import build_detector
 from casl.stages.feed import Feed
 from casl.stages.sources import facts_of
@@ -33,7 +32,7 @@ from casl.train.checkpoint import (
     share_state,
 )
 from casl.train.distributed import Peers, joined
-from casl.train.learner import Batch, Learner, Plain
+from casl.train.learner import Averaged, Batch, Learner, Plain
 from casl.train.loop import Steps, learning_rate, train
 from casl.train.optimizer import scale_rate
 
@@ -87,6 +86,8 @@ def run_learner(
         if peers.rank == 0 and state is None:
             _initialise(stage, detector, ctx)
         learner = learner_of(detector)
+        if stage.recipe.ema:
+            learner = Averaged(learner, stage.recipe.ema)
         optimizer = _optimizer(stage.recipe, learner, detector)
         start, curves = (0, Curves()) if state is None else _continued(state, learner, optimizer, ctx)
         start = share_state(learner.module, optimizer, start, peers)
@@ -116,7 +117,7 @@ def _steps(stage: Train, batch_at: Callable[[int], Batch], start: int, ctx: Cont
     recipe = stage.recipe
 
     def rate_at(iteration: int) -> float:
-        factor = factor_at(stage.schedule, iteration)
+        factor = stage.factor_at(iteration)
         return learning_rate(iteration, recipe.lr, factor, recipe.ramp_iters, recipe.ramp_factor)
 
     return Steps(
@@ -132,6 +133,7 @@ def _steps(stage: Train, batch_at: Callable[[int], Batch], start: int, ctx: Cont
         peers,
         ctx.micro_batches,
         ctx.stopping,
+        clip_norm=recipe.clip_norm,
     )
 
 
@@ -169,6 +171,6 @@ def _initialise(stage: Train, detector: nn.Module, ctx: Context) -> None:
 
 def _keep(stage: Train, learner: Learner, optimizer: torch.optim.Optimizer, curves: Curves, folder: Path) -> None:
     save_weights(folder / WEIGHTS, learner.kept)
-    if is_trunk(stage.schedule):
+    if stage.is_continued:
         save_state(folder / STATE, learner.module, optimizer, stage.iters, curves)
     write_atomic(folder / CURVES, curves.csv().encode())

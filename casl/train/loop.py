@@ -30,7 +30,8 @@ class Steps:
     learning rate there. seed: of the training. precision: "float32", or "mixed" for bfloat16 autocast. loaders: threads
     that prepare batches ahead. peers, micro_batches: among whom batches are divided, and into how many pieces there.
     stopping(): whether to save a checkpoint and stop. lag: iterations that may be under way before the losses of one
-    are read, so that a GPU always has work; None for 1 on CUDA and 0 elsewhere. It changes no number.
+    are read, so that a GPU always has work; None for 1 on CUDA and 0 elsewhere. It changes no number. clip_norm: norm
+    that all gradients of an iteration together have at most, 0 for any; the one they had is a figure, "grad_norm".
     """
 
     batch_at: Callable[[int], Batch]
@@ -46,6 +47,7 @@ class Steps:
     micro_batches: int = 1
     stopping: Callable[[], bool] = lambda: False
     lag: int | None = None
+    clip_norm: float = 0.0
 
     @property
     def under_way(self) -> int:
@@ -198,9 +200,10 @@ def _step(
         images = [image.to(steps.device, non_blocking=True) for image in batch[0]]
         targets = [_on_device(target, steps.device) for target in batch[1]]
         figures_of = gradients(images, targets, iteration)
+        norm_of = _clip(optimizer, steps.clip_norm)
 
         def checked() -> dict[str, float]:
-            figures = figures_of() | {"lr": rate}
+            figures = figures_of() | norm_of() | {"lr": rate}
             _check_finite(figures, steps, iteration)
             return figures
 
@@ -216,6 +219,18 @@ def _step(
         if is_out_of_memory(error):
             raise _memory_error(learner, steps, batch[0]) from error
         raise
+
+
+def _clip(optimizer: torch.optim.Optimizer, most: float) -> Figures:
+    """Scale the gradients of a whole batch down to a norm; the one they had, when it is asked for.
+
+    All pieces and processes have been added up by now. Mixed precision has no loss scale, bfloat16 having the range of
+    float32, so these are the gradients of the losses themselves.
+    """
+    if not most:
+        return dict
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return _read_later(("grad_norm",), torch.nn.utils.clip_grad_norm_(parameters, most).detach().reshape(1))
 
 
 def _on_device(target: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:

@@ -18,11 +18,12 @@ from casl.data.layout import find_splits
 from casl.data.scenes import write_scenes
 from casl.data.stream import image_at, stream_seed
 from casl.errors import DataError, SpecError, StageError
-from casl.spec import Recipe
+from casl.spec import Recipe, labeler, pseudo_label, warmup
 from casl.stages.feed import Feed, MixedFeed, Source, View, read_sample
 from casl.train.distributed import Peers
 from casl.train.learner import Batch
 from casl.train.views import between, inside, moved, of_view
+from tests.runner.stores import NANO
 
 RECIPE = Recipe(lr=1.0, batch=3, sizes=(48, 64, 80), max_size=96)
 WEAK, STRONG = (View(name, (48, 64, 80), 96) for name in ("weak", "strong"))
@@ -196,3 +197,43 @@ def test_a_view_that_does_not_exist_is_named_with_its_nearest(splits: dict[str, 
         MixedFeed([Source(splits["labeled"], 2, (View("stacc", (48,), 96),))], 3)
     with pytest.raises(SpecError, match="did you mean 'weak'"):
         replace(RECIPE, augmentation="week")
+
+
+def pasting(splits: dict[str, CocoSplit], share: float, needs: tuple[str, ...] = ("masks",)) -> MixedFeed:
+    views = (View("lsj", (48,), 64, share), WEAK)
+    return MixedFeed([Source(splits["labeled"], 2, views, needs)], 5)
+
+
+def test_objects_of_another_image_of_the_split_are_pasted_and_a_batch_stays_a_function_of_the_iteration(
+    splits: dict[str, CocoSplit],
+) -> None:
+    feed, none, changed = pasting(splits, 0.5), pasting(splits, 0.0), 0
+    with ThreadPoolExecutor(3) as pool:
+        threaded = list(pool.map(feed, range(12)))
+    for iteration in (7, 3, 11, *range(12)):
+        batch = feed(iteration)
+        assert equal(batch, threaded[iteration])
+        for view, plain in zip(of_view(*batch, 0, 0)[0], of_view(*none(iteration), 0, 0)[0], strict=True):
+            assert view.shape == plain.shape == (3, 64, 64)
+            changed += iteration < 12 and not torch.equal(view, plain)
+        assert equal(of_view(*batch, 0, 1), of_view(*none(iteration), 0, 1)), "the view without stays as it is"
+    assert 4 <= changed <= 26, "of 30 images half have a partner, and some of these give no object"
+
+
+def test_masks_that_are_read_to_paste_reach_no_detector_of_boxes(splits: dict[str, CocoSplit]) -> None:
+    batch, with_masks = pasting(splits, 1.0, ())(2), pasting(splits, 1.0)(2)
+    assert all("masks" not in target for target in batch[1])
+    for image, target, other, masked in zip(*batch, *with_masks, strict=True):
+        assert torch.equal(image, other) and torch.equal(target["boxes"], masked["boxes"])
+
+
+def test_pasting_without_masks_is_refused_before_training(splits: dict[str, CocoSplit]) -> None:
+    boxes = replace(splits["labeled"], has_masks=False)
+    recipe = replace(RECIPE, copy_paste=0.5)
+    with pytest.raises(DataError, match="copy_paste pastes objects by their masks, but the annotations have"):
+        Feed(boxes, recipe, 4, ())
+    profile = replace(NANO, warmup_recipe=replace(NANO.warmup_recipe, copy_paste=0.5))
+    boxes_only = pseudo_label(NANO, replace(labeler(NANO), model=replace(NANO.shape, detector="fcos", mask_channels=8)))
+    with pytest.raises(SpecError, match=r"the pseudo labels of 'fcos' have boxes only\n.*condinst"):
+        warmup(profile, pseudo=boxes_only)
+    assert warmup(profile).recipe.copy_paste == 0.5
