@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ablations import rivals
+from ablations.controls import STRONG_LONG
 from casl.spec import Ablation, Cell, Folder, Profile, Scenes, evaluate
 
 PERCENT = (1, 2, 5, 10, 50, 100)
 SMALL = (10, 20, 50, 100)  # 1 % of a small profile's labeled images is less than one
-ROWS = (rivals.NONE, rivals.STRONG_LONG, rivals.OURS, rivals.STAC, rivals.SELF, rivals.SOFT, rivals.UNBIASED)
+ROWS = (rivals.NONE, STRONG_LONG, rivals.OURS, rivals.STAC, rivals.SELF, rivals.SOFT, rivals.UNBIASED)
 
 
 def cells(profile: Profile) -> Iterator[Cell]:

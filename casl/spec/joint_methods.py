@@ -150,13 +150,14 @@ def joint(
     given = {"threshold": threshold, "unsup_weight": weight, "mix": "normalised" if normalised else None}
     values |= {name: value for name, value in given.items() if value is not None}
     views = ("weak", student_view or chosen.student)
-    sizes = [_sizes(profile, view) for view in views]
+    teachers, students = (_sizes(profile, view) for view in views)
+    trained = base.recipe.sizes
     return Joint(
         **{f.name: getattr(base, f.name) for f in fields(base)},
         unlabeled=pseudo or _unlabeled(profile, chosen, scale),
         ratio=_of_batch(ratio, base.recipe.batch),
         views=views,
-        view_sizes=tuple(() if own == base.recipe.sizes else own for own in sizes),
+        view_sizes=(() if teachers == trained else teachers, () if students == trained else students),
         second_view=views[1] if chosen.twice else "",
         **values,
     )
