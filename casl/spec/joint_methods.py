@@ -19,6 +19,7 @@ from casl.spec.profile import Profile
 from casl.spec.recipe import PLAIN_SIZES, finetune, labeler, pseudo_label
 from casl.spec.stage import Stage
 
+SMALL_SPREAD = 0.07  # of neighbours in images of 64 px: half of the boxes above 0.3 have less
 EQUAL = (6, 10)  # of 16: in 8x as many passes of labeled and unlabeled images as 5x warmup and 3x finetune have
 
 
@@ -134,7 +135,7 @@ def joint(
         burn_in: in x; default the method's, which is 1 for averages in a small profile.
         normalised: losses of unlabeled images are scaled by the moving averages of both, as in self-training.
         student_view, labeled_view: augmentations of unlabeled images for the student and of labeled ones; default the
-            method's.
+            method's, in a small profile "weak" for labeled ones.
 
     Raises:
         SpecError: unknown method, or it does not fit the detector or the data.
@@ -142,7 +143,7 @@ def joint(
     if method not in METHODS:
         raise SpecError(unknown("joint method", method, METHODS))
     chosen = METHODS[method]
-    labeled = labeled_view or chosen.labeled
+    labeled = labeled_view or ("weak" if profile.small else chosen.labeled)
     base = finetune(profile, init, schedule=schedule, detector=detector, parts=parts, augmentation=labeled)
     values = {**chosen.values, **_scaled(profile, chosen, base.model.detector)}
     if burn_in is not None:
@@ -164,25 +165,21 @@ def joint(
 
 
 def _scaled(profile: Profile, method: Method, detector: str) -> dict[str, Any]:
-    """What is another for a kind of detector, and for the length of a small profile's trainings.
+    """What is another for a kind of detector, and for the length and the images of a small profile.
 
     Published momenta have half-lives of 693 to 6,931 iterations. An average over more than half of 1x would still be
     the initial weights when a short training ends, so it is bounded there; published values stay where they are less.
-    Scores are lower there too: those of FCOS and of stored labels are compared with the profile's delta.
+    Other values for small profiles have their evidence in docs/method.md.
     """
     dense = catalog.row("detector", detector).teaches == "dense"
     values = {**method.values, **(method.dense if dense else {})}
     if not profile.small:
         return values
-    if dense or not method.ema:
-        values["threshold"] = profile.threshold
     if not method.ema:
-        return values
-    if dense:
-        values |= {"score": "detection", "floor": profile.threshold}
+        return values if values.get("relax") else {**values, "threshold": profile.threshold}
     values["momentum"] = min(values["momentum"], round(max(0.0, 1 - 2 / profile.iters_1x), 4))
     values["burn_in"] = profile.iters_1x
-    return values
+    return {**values, "score": "detection", "spread": SMALL_SPREAD} if dense else values
 
 
 def _sizes(profile: Profile, view: str) -> tuple[int, ...]:
