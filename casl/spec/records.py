@@ -90,6 +90,9 @@ class Recipe(Record):
 
     What people expect beside, each off by default:
 
+    ema: momentum m of an exponential average of the weights, a <- m a + (1 - m) w after each step, from the initial
+    weights on; buffers too, counters are copied. The average is then the result: what is evaluated, labels images and
+    starts other trainings. It remembers about 1/(1 - m) iterations. Source: Mean Teacher (NeurIPS 2017) eq. 1.
     clip_norm: gradients of all weights together are scaled down to this norm where theirs is larger; 0 never. Source:
     torch.nn.utils.clip_grad_norm_.
     decay: how the rate falls: "steps" as the schedule says, or "cosine" from the first iteration to the last, times the
@@ -110,6 +113,7 @@ class Recipe(Record):
     precision: str = "float32"
     empty_images: bool = False
     body_lr: float = 1.0
+    ema: float = 0.0
     clip_norm: float = 0.0
     decay: str = "steps"
     copy_paste: float = 0.0
@@ -129,6 +133,11 @@ class Recipe(Record):
             )
         if not self.sizes or min(self.sizes) < 32 or max(self.sizes) > self.max_size:
             raise SpecError(f"sizes are short sides of 32 px or more, max_size at least as large; got {self}")
+        if not 0.0 <= self.ema < 1.0:
+            raise SpecError(
+                f"ema is the momentum of an average of the weights, in [0, 1), got {self.ema}\n"
+                "  0 keeps the last weights; 0.999 averages about the last 1,000 iterations."
+            )
         if self.clip_norm < 0:
             raise SpecError(f"clip_norm is the largest norm of all gradients, or 0 for any, got {self.clip_norm}")
         if not 0.0 <= self.copy_paste <= 1.0:

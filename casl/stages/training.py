@@ -31,7 +31,7 @@ from casl.train.checkpoint import (
     share_state,
 )
 from casl.train.distributed import Peers, joined
-from casl.train.learner import Batch, Learner, Plain
+from casl.train.learner import Averaged, Batch, Learner, Plain
 from casl.train.loop import Steps, learning_rate, train
 from casl.train.optimizer import scale_rate
 
@@ -82,6 +82,8 @@ def run_learner(
         if peers.rank == 0 and state is None:
             _initialise(stage, detector, ctx)
         learner = learner_of(detector)
+        if stage.recipe.ema:
+            learner = Averaged(learner, stage.recipe.ema)
         optimizer = _optimizer(stage.recipe, learner, detector)
         start, curves = (0, Curves()) if state is None else _continued(state, learner, optimizer, ctx)
         start = share_state(learner.module, optimizer, start, peers)

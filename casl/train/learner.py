@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from copy import deepcopy
+from typing import Any, Protocol, cast
 
+import torch
 from torch import Tensor, nn
 
 from casl.errors import StageError
@@ -129,12 +131,81 @@ class Held(nn.Module):
         return super().train(False)
 
 
+class Followed(nn.Module):
+    """What a learner trains, and the exponential average of what it keeps."""
+
+    def __init__(self, trained: nn.Module, kept: nn.Module) -> None:
+        super().__init__()
+        self.trained = trained
+        self.average = Held(deepcopy(kept))
+
+
+class Averaged:
+    """A learner whose result is an exponential average of what another one keeps.
+
+    The average starts as the weights are, and after each step moves by (1 - momentum) of the way to them, buffers too;
+    whole numbers, which are counters of batch norms, are copied. It is in checkpoints, and follows from the steps so
+    far alone, so trainings that share a beginning share that of the average.
+
+    Args:
+        learner: with its initial weights; all but the result stays as it has it.
+        momentum: in [0, 1).
+    """
+
+    def __init__(self, learner: Learner, momentum: float) -> None:
+        self.learner, self.momentum = learner, momentum
+        self._followed = Followed(learner.module, learner.kept)
+
+    @property
+    def module(self) -> nn.Module:
+        """The learner's module as `trained`, and the average."""
+        return self._followed
+
+    @property
+    def kept(self) -> nn.Module:
+        """The average."""
+        return self._followed.average.module
+
+    @property
+    def divisible(self) -> bool:
+        """As the learner is."""
+        return self.learner.divisible
+
+    def losses(self, images: Sequence[Tensor], targets: Targets, share: Any = None) -> dict[str, Tensor]:
+        """Losses of the learner."""
+        if share is None:
+            return self.learner.losses(list(images), targets)
+        return cast(DivisibleLearner, self.learner).losses(images, targets, share)
+
+    def shares(
+        self, parts: Sequence[tuple[Sequence[Tensor], Targets]], size: tuple[int, int], images: int, peers: Peers
+    ) -> Sequence[Any]:
+        """Shares of the learner."""
+        return cast(DivisibleLearner, self.learner).shares(parts, size, images, peers)
+
+    @torch.no_grad()
+    def after_step(self, iteration: int) -> None:
+        """Do what the learner does, then move the average."""
+        self.learner.after_step(iteration)
+        weights = self.learner.kept.state_dict()
+        for name, value in self.kept.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(weights[name], 1.0 - self.momentum)
+            else:
+                value.copy_(weights[name])
+
+
+def name_of(learner: Learner) -> str:
+    """What a learner trains, for messages: the name of its class."""
+    return type((learner.learner if isinstance(learner, Averaged) else learner).module).__name__
+
+
 def indivisible(learner: Learner) -> str | None:
     """Why batches of a learner stay whole; None if they may be divided."""
     if learner.divisible:
         return None
     return (
-        f"{type(learner.module).__name__} is not divisible, its losses are defined over whole batches (as those of "
+        f"{name_of(learner)} is not divisible, its losses are defined over whole batches (as those of "
         "R-CNNs, which draw the regions of all images of a batch from one generator)"
     )
 
