@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from casl.train.distributed import Peers, portion
-from casl.train.learner import WATCHED, DivisibleLearner, Learner, Targets, indivisible, total
+from casl.train.learner import WATCHED, DivisibleLearner, Learner, Targets, indivisible, name_of, total
 from casl.train.memory import is_out_of_memory, memory_error, spared
 from casl.train.synchronized import divide_drop_paths, live_norms, synchronize_norms
 
@@ -25,7 +25,7 @@ def obstacle(learner: Learner) -> str | None:
     if reason := indivisible(learner):
         return reason
     if norms := live_norms(learner.module):
-        name = type(learner.module).__name__
+        name = name_of(learner)
         return f"{len(norms)} batch norms of {name} take their statistics from the batch ({norms[0]}, ...)"
     return None
 

@@ -197,8 +197,8 @@ class Averaged:
         follow(self.kept, self.learner.kept, self.momentum)
 
 
-def _trained(learner: Learner) -> str:
-    """Name of the class that a learner trains."""
+def name_of(learner: Learner) -> str:
+    """What a learner trains, for messages: the name of its class."""
     return type((learner.learner if isinstance(learner, Averaged) else learner).module).__name__
 
 
@@ -207,7 +207,7 @@ def indivisible(learner: Learner) -> str | None:
     if learner.divisible:
         return None
     return (
-        f"{_trained(learner)} is not divisible, its losses are defined over whole batches (as those of "
+        f"{name_of(learner)} is not divisible, its losses are defined over whole batches (as those of "
         "R-CNNs, which draw the regions of all images of a batch from one generator)"
     )
 

@@ -17,9 +17,10 @@ from casl.data.augment import Sample, flip, resize, resize_sample, resized_shape
 from casl.data.augment_stac import stac
 from casl.data.augment_strong import strong, strong_labeled, warp
 from casl.data.augment_ut import ut
+from casl.data.large_jitter import lsj
 
 Augmentation = Callable[[Sample, np.random.Generator, Sequence[int], int], Sample]
-EVERY: list[Augmentation] = [weak, strong, strong_labeled, stac, ut]
+EVERY: list[Augmentation] = [weak, strong, strong_labeled, stac, ut, lsj]
 RECTANGLES = np.array([[20, 22, 44, 40], [30, 26, 36, 38], [24, 28, 40, 42]])
 
 

@@ -16,9 +16,10 @@ from casl.data.augment import Sample, flip, resize_sample, weak
 from casl.data.augment_stac import stac
 from casl.data.augment_strong import strong, strong_labeled, warp
 from casl.data.augment_ut import ut
+from casl.data.large_jitter import lsj
 
 Augmentation = Callable[[Sample, np.random.Generator, Sequence[int], int], Sample]
-EVERY: list[Augmentation] = [weak, strong, strong_labeled, stac, ut]
+EVERY: list[Augmentation] = [weak, strong, strong_labeled, stac, ut, lsj]
 AREAS = ((2, 3, 30, 20), (30, 3, 60, 25), (10, 30, 64, 50), (0, 52, 20, 64))  # XYXY, apart from each other
 
 
