@@ -85,7 +85,7 @@ def run_learner(
         state = _state(checkpoints, ctx) if peers.rank == 0 else None
         if peers.rank == 0 and state is None:
             _initialise(stage, detector, ctx)
-        learner = learner_of(detector)
+        learner = own = learner_of(detector)
         if stage.recipe.ema:
             learner = Averaged(learner, stage.recipe.ema)
         optimizer = _optimizer(stage.recipe, learner, detector)
@@ -96,7 +96,7 @@ def run_learner(
     if ctx.rank:
         return Outcome()
     for name, part_of in keep.items():
-        save_weights(ctx.folder / name, part_of(learner))
+        save_weights(ctx.folder / name, part_of(own))
     _keep(stage, learner, optimizer, curves, ctx.folder)
     checkpoints.clear()
     last = dict(zip(curves.names, curves.rows[-1][1:], strict=True))

@@ -98,6 +98,15 @@ def test_both_weights_are_results_and_either_can_be_evaluated(root: Path) -> Non
     (root / "away").rename(root / SOFT.name / TEACHER)
 
 
+def test_with_an_average_as_its_result_a_training_still_leaves_its_own_teacher(root: Path, tmp_path: Path) -> None:
+    stage = replace(SOFT, recipe=replace(SOFT.recipe, ema=0.9))
+    run(stage, context(stage, root, tmp_path))
+    student, average = load_weights(root / SOFT.name / WEIGHTS), load_weights(tmp_path / WEIGHTS)
+    one, other = load_weights(root / SOFT.name / TEACHER), load_weights(tmp_path / TEACHER)
+    assert student.keys() == average.keys() and any(not torch.equal(v, average[k]) for k, v in student.items())
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
 def test_a_fixed_teacher_leaves_the_students_weights_alone(root: Path, labels: Path, tmp_path: Path) -> None:
     outcome = run(STAC, context(STAC, root, tmp_path))
     assert (tmp_path / WEIGHTS).exists() and not (tmp_path / TEACHER).exists()
