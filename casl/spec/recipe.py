@@ -298,8 +298,9 @@ def _with_outputs(profile: Profile, chosen: Model, labels: str) -> Model:
 
 
 def _classifier(profile: Profile, init: Train | None, classes: int, wanted: str | None) -> str:
-    """A warmup of as many classes is taken as it is; one class for many is fitted as wanted, or as the profile says."""
-    if init is not None and init.model.classes == classes:
+    """A warmup of as many classes is taken as it is; one class for many is fitted as wanted, or as the profile says.
+    Where nothing is taken over nothing is fitted, and no key says how it would have been."""
+    if init is None or init.model.classes == classes:
         return "replicate"
     return profile.classifier if wanted is None else wanted
 
