@@ -86,7 +86,7 @@ def run_learner(
         state = _state(checkpoints, ctx) if peers.rank == 0 else None
         if peers.rank == 0 and state is None:
             _initialise(stage, detector, ctx)
-        learner = learner_of(detector)
+        learner = own = learner_of(detector)
         optimizer = _optimizer(stage.recipe, learner, detector)
         start, curves = (0, Curves()) if state is None else _continued(state, learner, optimizer, ctx)
         start = share_state(learner.module, optimizer, start, peers)
@@ -95,7 +95,7 @@ def run_learner(
     if ctx.rank:
         return Outcome()
     for name, part_of in keep.items():
-        save_weights(ctx.folder / name, part_of(learner))
+        save_weights(ctx.folder / name, part_of(own))
     _keep(stage, learner, optimizer, curves, ctx.folder)
     checkpoints.clear()
     last = dict(zip(curves.names, curves.rows[-1][1:], strict=True))
