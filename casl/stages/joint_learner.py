@@ -12,14 +12,14 @@ from casl.models.two_sets import emptied
 from casl.spec.joint_kind import Joint
 from casl.stages.joint_teacher import Glance, Seen, teaching_of
 from casl.train.average import follow, momentum_at
-from casl.train.learner import FIGURE, Batch, Held, Targets
+from casl.train.learner import WATCHED, Batch, Held, Targets
 from casl.train.mixing import UNLABELED, Averages, mixed
 from casl.train.views import between, inside, moved, moved_masks, of_view
 from casl.train.watch import Watch
 
 PASSED, REGRESSED = (
-    f"{FIGURE}classes",
-    f"{FIGURE}boxes",
+    f"{WATCHED}classes",
+    f"{WATCHED}boxes",
 )  # pseudo boxes an unlabeled image that classes, boxes learn from
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from casl.errors import StageError
@@ -12,10 +13,10 @@ from casl.train.distributed import Peers
 
 Targets = list[dict[str, Tensor]]
 Batch = tuple[list[Tensor], Targets]
-FIGURE = "seen_"  # begins the names of what `losses` gives to be recorded and not to be added
 ON_HOST = frozenset(
     {"source", "view"}
 )  # of a target; Python reads them to choose what is computed, so they stay off the device
+WATCHED = "watched_"  # begins the names of figures among the losses that are followed and not learned from
 
 
 class Learner(Protocol):
@@ -41,7 +42,7 @@ class Learner(Protocol):
 
     def losses(self, images: list[Tensor], targets: Targets) -> dict[str, Tensor]:
         """Scalars that are added up and differentiated, under the same names at every iteration. Those whose names
-        begin with FIGURE are recorded beside them and not added.
+        begin with WATCHED are only written down.
 
         Args:
             images: (3, h, w) each, on the training's device.
@@ -129,6 +130,11 @@ class Held(nn.Module):
     def train(self, mode: bool = True) -> Held:
         """Stays in evaluation mode."""
         return super().train(False)
+
+
+def total(losses: Mapping[str, Tensor]) -> Tensor:
+    """The sum of what is learned from, ()."""
+    return torch.stack([value for name, value in losses.items() if not name.startswith(WATCHED)]).sum()
 
 
 def indivisible(learner: Learner) -> str | None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from casl.errors import StageError, StoppedError
 from casl.train.checkpoint import Checkpoints, Curves
 from casl.train.distributed import ALONE, Peers
-from casl.train.learner import FIGURE, ON_HOST, Batch, DivisibleLearner, Learner, Targets, check_divisible
+from casl.train.learner import ON_HOST, Batch, DivisibleLearner, Learner, Targets, check_divisible, total
 from casl.train.memory import is_out_of_memory, memory_error, spared
 from casl.train.optimizer import set_rate
 
@@ -159,10 +159,10 @@ def _gradients(learner: Learner, optimizer: torch.optim.Optimizer, steps: Steps)
             torch.autocast(steps.device.type, torch.bfloat16, enabled=steps.precision == "mixed"),
         ):
             losses = learner.losses(images, targets)
-            total = torch.stack([value for name, value in losses.items() if not name.startswith(FIGURE)]).sum()
+            loss = total(losses)
         optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        return _read_later(("loss", *losses), torch.stack([total, *losses.values()]).detach())
+        loss.backward()  # type: ignore[no-untyped-call]
+        return _read_later(("loss", *losses), torch.stack([loss, *losses.values()]).detach())
 
     return whole
 

@@ -78,7 +78,7 @@ def figures(folder: Path) -> list[dict[str, float]]:
 def test_after_the_burn_in_unlabeled_images_teach_and_the_loss_is_the_sum_of_what_is_named_so(root: Path) -> None:
     rows = figures(root / SOFT.name)
     assert [row["loss_cls_u"] > 0 for row in rows] == [False] * 7 + [True] * 5
-    assert [row["seen_classes"] for row in rows[:7]] == [0.0] * 7 and rows[-1]["seen_classes"] > 0
+    assert [row["watched_classes"] for row in rows[:7]] == [0.0] * 7 and rows[-1]["watched_classes"] > 0
     for row in rows:
         assert row["loss"] == pytest.approx(sum(v for k, v in row.items() if k.startswith("loss_")), rel=1e-4)
 
@@ -102,7 +102,7 @@ def test_a_fixed_teacher_leaves_the_students_weights_alone(root: Path, labels: P
     outcome = run(STAC, context(STAC, root, tmp_path))
     assert (tmp_path / WEIGHTS).exists() and not (tmp_path / TEACHER).exists()
     assert outcome.facts["unlabeled images"] == len(read_pseudo_labels(labels, tmp_path, 0.0))
-    assert all(row["seen_classes"] >= 1 for row in figures(tmp_path)), "an image keeps at least its best box"
+    assert all(row["watched_classes"] >= 1 for row in figures(tmp_path)), "an image keeps at least its best box"
 
 
 @pytest.mark.parametrize("stop", [4, 7, 10])

@@ -103,7 +103,7 @@ def test_losses_and_gradients_are_numbers_whether_every_box_passes_or_none(
     made = learner(of, certain=not threshold)
     found = losses(made, of)
     assert all(torch.isfinite(value) for value in found.values())
-    total = torch.stack([value for key, value in found.items() if not key.startswith("seen_")]).sum()
+    total = torch.stack([value for key, value in found.items() if not key.startswith("watched_")]).sum()
     total.backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in made.module.parameters())
     if of.teacher == "ema":
@@ -122,7 +122,7 @@ def test_the_burn_in_has_the_same_names_and_nothing_of_unlabeled_images(name: st
     burnt = made.losses(shown[:1], targets[:1])
     torch.manual_seed(5)
     assert list(burnt) == list(made.losses(shown, targets))
-    assert all((float(burnt[key]) == 0.0) == (key.endswith("_u") or key.startswith("seen")) for key in burnt)
+    assert all((float(burnt[key]) == 0.0) == (key.endswith("_u") or key.startswith("watched")) for key in burnt)
 
 
 @pytest.mark.parametrize("name", ["fcos", "condinst", "faster_rcnn"])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from casl.errors import StageError
 from casl.train.checkpoint import Checkpoints, Curves, load_weights
-from casl.train.learner import FIGURE, Batch, Held, Plain, Targets, check_divisible
+from casl.train.learner import WATCHED, Batch, Held, Plain, Targets, check_divisible
 from casl.train.loop import Steps, train
 from casl.train.optimizer import sgd
 from tests.models.frameworks.cases import small as framework
@@ -50,17 +50,18 @@ def test_after_step_is_called_once_an_iteration_between_the_step_and_the_next_lo
     assert learner.calls == [("losses", 4.0), ("after 2", 3.0), ("losses", 3.0), ("after 3", 2.0)]
 
 
-def test_figures_are_recorded_beside_the_losses_and_not_added(tmp_path: Path) -> None:
-    class Counting(Watched):
+def test_what_is_watched_is_in_the_curves_and_has_no_gradient_of_its_own(tmp_path: Path) -> None:
+    class Watching(Watched):
         def losses(self, images: list[Tensor], targets: Targets) -> dict[str, Tensor]:
-            return super().losses(images, targets) | {f"{FIGURE}boxes": torch.tensor(90.0)}
+            weight = self.module.weight.sum()
+            return super().losses(images, targets) | {f"{WATCHED}b": 10 * weight}
 
-    learner, curves = Counting(), Curves()
-    steps = Steps(batch_at, lambda i: 1.0, 0, 2, seed=0, device=torch.device("cpu"))
+    learner, curves = Watching(), Curves()
+    steps = Steps(batch_at, lambda i: 1.0, 0, 1, seed=0, device=torch.device("cpu"))
     optimizer = torch.optim.SGD(learner.module.parameters(), lr=1.0)
     train(learner, optimizer, steps, curves, Checkpoints(tmp_path), lambda done, total, figures: None)
-    assert curves.names == ("loss", "loss_a", "seen_boxes", "lr")
-    assert [row[1:4] for row in curves.rows] == [[4.0, 4.0, 90.0], [3.0, 3.0, 90.0]]
+    assert curves.names == ("loss", "loss_a", "watched_b", "lr") and curves.rows == [[0.0, 4.0, 4.0, 40.0, 1.0]]
+    assert learner.module.weight.item() == 3.0
 
 
 def test_a_checkpoint_holds_what_after_step_did(tmp_path: Path) -> None:
