@@ -145,20 +145,19 @@ def joint(
     chosen = METHODS[method]
     labeled = labeled_view or ("weak" if profile.small else chosen.labeled)
     base = finetune(profile, init, schedule=schedule, detector=detector, parts=parts, augmentation=labeled)
-    values = {**chosen.values, **_scaled(profile, chosen, base.model.detector)}
+    values = _scaled(profile, chosen, base.model.detector)
     if burn_in is not None:
         values["burn_in"] = round(burn_in * profile.iters_1x)
     given = {"threshold": threshold, "unsup_weight": weight, "mix": "normalised" if normalised else None}
     values |= {name: value for name, value in given.items() if value is not None}
     views = ("weak", student_view or chosen.student)
-    teachers, students = (_sizes(profile, view) for view in views)
-    trained = base.recipe.sizes
+    teachers, students = (() if (own := _sizes(profile, view)) == base.recipe.sizes else own for view in views)
     return Joint(
         **{f.name: getattr(base, f.name) for f in fields(base)},
         unlabeled=pseudo or _unlabeled(profile, chosen, scale),
         ratio=_of_batch(ratio, base.recipe.batch),
         views=views,
-        view_sizes=(() if teachers == trained else teachers, () if students == trained else students),
+        view_sizes=(teachers, students),
         second_view=views[1] if chosen.twice else "",
         **values,
     )

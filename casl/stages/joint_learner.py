@@ -17,10 +17,8 @@ from casl.train.mixing import UNLABELED, Averages, mixed
 from casl.train.views import between, inside, moved, moved_masks, of_view
 from casl.train.watch import Watch
 
-PASSED, REGRESSED = (
-    f"{WATCHED}classes",
-    f"{WATCHED}boxes",
-)  # pseudo boxes an unlabeled image that classes, boxes learn from
+# pseudo boxes an unlabeled image: those that classes learn from, and boxes
+PASSED, REGRESSED = f"{WATCHED}classes", f"{WATCHED}boxes"
 
 
 class Joined(nn.Module):

@@ -122,7 +122,7 @@ def test_the_burn_in_has_the_same_names_and_nothing_of_unlabeled_images(name: st
     burnt = made.losses(shown[:1], targets[:1])
     torch.manual_seed(5)
     assert list(burnt) == list(made.losses(shown, targets))
-    assert all((float(burnt[key]) == 0.0) == (key.endswith("_u") or key.startswith("watched")) for key in burnt)
+    assert all((burnt[key].item() == 0.0) == (key.endswith("_u") or key.startswith("watched")) for key in burnt)
 
 
 @pytest.mark.parametrize("name", ["fcos", "condinst", "faster_rcnn"])
