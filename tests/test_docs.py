@@ -83,6 +83,11 @@ def test_the_cost_of_the_papers_tables_is_what_the_planner_counts(tmp_path: Path
         assert millions == f"{counts.shared_iters / 1e6:.2f}"
         assert days == f"{counts.shared_iters / 4 / 86400:.1f}"
     assert len(lines) == len(tables) + 1
+    counts = make_plan({n: list(c) for n, c in built.items()}, store, units, profile.epochs).counts
+    cost = f"{sum(counts.naive_stages.values())} stages without sharing, {sum(counts.unique_stages.values())} with it"
+    hours = f"{counts.shared_iters / 4 / 3600:,.0f} device-hours"
+    said = (ROOT / "docs" / "cluster.md").read_text()
+    assert f"{cost}, {counts.shared_iters / 1e6:.2f} million iterations of 16 images" in said and hours in said
 
 
 def test_the_recipes_in_the_docs_are_those_of_profile_paper() -> None:
