@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from ablations import strength
+from ablations.controls import LONG
 from casl import catalog
 from casl.cli import parser
 from casl.errors import DataError, SpecError
@@ -264,3 +266,13 @@ def test_no_training_behind_a_shipped_table_lost_a_side_of_its_boxes() -> None:
     tables = sorted(REPORTS.glob("*/table*.json"))
     cells = [(path, cell) for path in tables for cell in json.loads(path.read_bytes())["cells"]]
     assert len(tables) >= 12 and not [(p, c["row"]) for p, c in cells if "died" in c["note"]]
+
+
+def test_what_is_said_of_photographs_is_so() -> None:
+    table = shipped("photos-voc_animals/strength")
+    assert table["seeds"] == 1
+    of = {(c["row"], c["column"]): c["value"] for c in table["cells"] if c["value"] is not None}
+    for column, least in (("finetuned AP^det", 0.5), ("finetuned AP^det-a", 2.0)):
+        none, long, oracle = (of[row, column] for row in (strength.NONE, LONG, strength.TRUTH))
+        assert oracle - long > least and abs(long - none) < 1.0
+    assert {row for row, _ in of} == {strength.NONE, LONG, strength.TRUTH}, "say what labels of a labeler gain"
