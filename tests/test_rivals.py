@@ -1,0 +1,44 @@
+"""All rivals in profile smoke, as a user runs them: `make rivals PROFILE=smoke`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ablations import rivals
+from ablations.profiles import SMOKE
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("rivals")
+    run = ["run", "rivals", "--profile", "smoke", "--store", str(made / "store")]
+    done = subprocess.run([sys.executable, "-m", "casl", *run], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return made
+
+
+def test_every_method_is_measured_and_told_beside_its_cost(folder: Path) -> None:
+    places = ["--store", str(folder / "store"), "--reports", str(folder / "reports")]
+    report = ["report", "rivals", "--profile", "smoke", *places]
+    subprocess.run([sys.executable, "-m", "casl", *report], capture_output=True, check=True)
+    table: dict[str, Any] = json.loads((folder / "reports" / "smoke" / "rivals.json").read_text())
+    assert table["rows"] == list(rivals.models(SMOKE))
+    for cell in table["cells"]:
+        assert cell["status"] == "done" and 0.0 <= cell["value"] <= 100.0
+    assert len({cell["key"] for cell in table["cells"]}) == len(table["cells"]) == 17
+    assert sum("with all stages that it needs" in cell["note"] for cell in table["cells"]) == len(table["rows"])
+
+
+def test_student_and_teacher_of_a_method_are_different_weights(folder: Path) -> None:
+    joint = [path for path in (folder / "store" / "stages").glob("joint-*") if (path / "teacher.safetensors").exists()]
+    assert len(joint) == 3
+    for path in joint:
+        assert (path / "teacher.safetensors").read_bytes() != (path / "model.safetensors").read_bytes()
