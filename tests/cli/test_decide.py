@@ -18,7 +18,7 @@ from casl.spec.run import DRAWS
 from tests.runner.stores import RECORD
 
 # one claim of three tables each, which come to three verdicts; all claims of all tables would be minutes of the same
-ASKED = ("longer-warmup-helps", "beats-every-method", "backbone-gains-most")
+ASKED = ("longer-warmup-helps", "helps-advanced-detector", "backbone-gains-most")
 FEW = [claim for claim in CLAIMS if claim.id in ASKED]
 TABLES = ("table3", "table8", "table9")
 NOWHERE = "http://127.0.0.1:9"  # no MLflow answers there
@@ -65,7 +65,7 @@ def test_seeds_are_added_up_to_the_most_and_what_is_decided_is_said(
     assert found["why"] == "at 3 seeds, the most planned for"
     assert found["claims"]["longer-warmup-helps"] == "supported", "12 points a step against noise of one"
     assert found["claims"]["backbone-gains-most"] == "too imprecise"
-    assert found["claims"]["beats-every-method"] == "not run"
+    assert found["claims"]["helps-advanced-detector"] == "not run"
     assert found["seeds"]["table9"] == 3, "its claims are open"
     assert "look at 2 seeds" in said.err and "open: backbone-gains-most" in said.err
 

@@ -87,7 +87,7 @@ def test_every_address_says_the_mode_and_models_have_one() -> None:
 
 def test_searches_are_two_a_table_one_a_kind_and_what_failed() -> None:
     assert [search.name for search in searches(RUNS)] == [
-        *("table4", "table4-all", "labelers", "pseudolabels", "warmups", "finetunes", "failed")
+        *("table4", "table4-all", "contrasts", "labelers", "pseudolabels", "warmups", "finetunes", "joints", "failed")
     ]
 
 
