@@ -121,25 +121,6 @@ def negative_cosine(p1: Tensor, z2: Tensor, p2: Tensor, z1: Tensor) -> Tensor:
     return -(first + second) / 2
 
 
-@torch.no_grad()
-def follow(held: nn.Module, leader: nn.Module, momentum: float, *, buffers: bool = False) -> None:
-    """Move a module towards another of the same shape: momentum x itself + (1 - momentum) x the leader.
-
-    Args:
-        held: changed in place.
-        leader: as it is.
-        momentum: in [0, 1).
-        buffers: move statistics too, and copy counters; without it buffers stay.
-    """
-    pairs = [*zip(held.parameters(), leader.parameters(), strict=True)]
-    statistics = [*zip(held.buffers(), leader.buffers(), strict=True)] if buffers else []
-    for mine, theirs in [*pairs, *statistics]:
-        if mine.is_floating_point():
-            mine.mul_(momentum).add_(theirs, alpha=1 - momentum)
-        else:
-            mine.copy_(theirs)
-
-
 class Queue(nn.Module):
     """Keys of earlier batches, the oldest replaced first; all of it is state.
 

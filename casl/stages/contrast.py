@@ -21,7 +21,6 @@ from casl.models.contrast import (
     Queue,
     contrastive_loss,
     dense_similarities,
-    follow,
     matches,
     picked,
     pooled,
@@ -34,6 +33,7 @@ from casl.spec.starts import Contrast, ContrastRecipe
 from casl.stages.feed import image_tensor
 from casl.stages.sources import IMAGES, open_split
 from casl.stages.starting import last, train_start
+from casl.train.average import follow
 from casl.train.checkpoint import Curves
 from casl.train.learner import WATCHED, Batch, Targets
 from casl.train.loop import Steps

@@ -1,4 +1,4 @@
-"""A teacher that is the exponential average of its student."""
+"""A model that is the exponential average of another, as a teacher is of its student."""
 
 from __future__ import annotations
 
@@ -32,17 +32,26 @@ def half_life(momentum: float) -> float:
 
 
 @torch.no_grad()
-def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+def follow(teacher: nn.Module, student: nn.Module, momentum: float, *, buffers: bool = True) -> None:
     """Move every tensor of a teacher to momentum x its own + (1 - momentum) x the student's, in place.
 
-    Buffers are averaged like parameters, as in Unbiased Teacher: statistics of batch norms that learn would not belong
-    to averaged weights otherwise. What is not a floating-point number, such as a counter, is copied.
+    Args:
+        teacher: changed in place; a teacher of boxes, or MoCo's encoder of keys.
+        student: of the same shape, as it is.
+        momentum: in [0, 1); 0 is a copy.
+        buffers: average them like parameters, as in Unbiased Teacher: statistics of batch norms that learn would not
+            belong to averaged weights otherwise. What is not a floating-point number, such as a counter, is copied.
+            Without it buffers stay as they are.
+
+    Raises:
+        ValueError: the two have tensors of other names.
     """
     own, other = teacher.state_dict(), student.state_dict()
     if own.keys() != other.keys():
         raise ValueError(f"teacher and student differ in {sorted(own.keys() ^ other.keys())}")
-    for name, value in own.items():
-        if value.is_floating_point():
-            value.lerp_(other[name], 1.0 - momentum)
+    moved = own if buffers else dict(teacher.named_parameters())
+    for name in moved:
+        if own[name].is_floating_point():
+            own[name].lerp_(other[name], 1.0 - momentum)
         else:
-            value.copy_(other[name])
+            own[name].copy_(other[name])

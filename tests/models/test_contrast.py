@@ -17,7 +17,6 @@ from casl.models.contrast import (
     Queue,
     contrastive_loss,
     dense_similarities,
-    follow,
     matches,
     negative_cosine,
     picked,
@@ -27,6 +26,7 @@ from casl.models.contrast import (
     unit,
     weighted,
 )
+from casl.train.average import follow
 
 QUERIES, KEYS = torch.tensor([[1.0, 2, 2], [2, -1, 0]]), torch.tensor([[2.0, 1, 2], [2, -1, 1]])
 NEGATIVES = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [-1, 1, 1]])
