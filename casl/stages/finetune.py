@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from casl.data.coco import agnostic, with_keypoints
-from casl.errors import SpecError
+from casl.data.coco import with_keypoints
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Finetune
-from casl.stages.sources import open_split
+from casl.stages.sources import of_classes, open_split
 from casl.stages.training import run_training
 
 
@@ -19,10 +18,4 @@ def run(stage: Finetune, ctx: Context) -> Outcome:
     split = open_split(stage.data, stage.labels, ctx)
     if stage.labels == "keypoints":
         split = with_keypoints(split)
-    if stage.model.classes == 1 and len(split.classes) > 1:
-        split = agnostic(split)
-    if len(split.classes) != stage.model.classes:
-        raise SpecError(
-            f"the model has {stage.model.classes} classes, the data {len(split.classes)}: {', '.join(split.classes)}"
-        )
-    return run_training(stage, split, ctx)
+    return run_training(stage, of_classes(split, stage.model.classes), ctx)

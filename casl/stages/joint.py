@@ -12,14 +12,14 @@ from torch import nn
 from casl.coco.records import Record
 from casl.data.coco import CocoSplit, agnostic, with_objects
 from casl.data.pseudo import read_pseudo_labels
-from casl.errors import DataError, SpecError
+from casl.errors import DataError
 from casl.models.pseudo_boxes import passing
 from casl.spec.context import Context, Outcome
 from casl.spec.joint_kind import Joint
 from casl.spec.kinds import PseudoLabel
 from casl.stages.feed import MixedFeed, Source, View, view_of
 from casl.stages.joint_learner import JointLearner
-from casl.stages.sources import LABELS, facts_of, open_split, split_files
+from casl.stages.sources import LABELS, facts_of, of_classes, open_split, split_files
 from casl.stages.training import TEACHER, run_learner
 from casl.train.distributed import ALONE, Peers
 from casl.train.learner import Batch
@@ -90,13 +90,7 @@ class JointFeed:
 
 
 def _labeled(stage: Joint, ctx: Context) -> CocoSplit:
-    split = open_split(stage.data, stage.labels, ctx)
-    if stage.model.classes == 1 and len(split.classes) > 1:
-        split = agnostic(split)
-    if len(split.classes) != stage.model.classes:
-        raise SpecError(
-            f"the model has {stage.model.classes} classes, the data {len(split.classes)}: {', '.join(split.classes)}"
-        )
+    split = of_classes(open_split(stage.data, stage.labels, ctx), stage.model.classes)
     return split if stage.recipe.empty_images else with_objects(split)
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from casl.data.coco import CocoSplit, load_split, sample, without_categories
+from casl.data.coco import CocoSplit, agnostic, load_split, sample, without_categories
 from casl.data.digest import digest
 from casl.data.image import read_with_range
 from casl.data.layout import SplitFiles, find_splits
 from casl.data.pseudo import read_pseudo_labels
-from casl.errors import DataError
+from casl.errors import DataError, SpecError
 from casl.spec.context import Context
 from casl.spec.data_kinds import DataSet, Folder, Scenes
 from casl.spec.kinds import PseudoLabel, Warmup
@@ -121,6 +121,19 @@ class ImageCache:
 
 
 IMAGES = ImageCache()  # one for the process: the stages a worker runs mostly read the same images
+
+
+def of_classes(split: CocoSplit, classes: int) -> CocoSplit:
+    """A split for a model of so many classes; for one class all of the split's become it.
+
+    Raises:
+        SpecError: it has another number of classes.
+    """
+    if classes == 1 and len(split.classes) > 1:
+        split = agnostic(split)
+    if len(split.classes) != classes:
+        raise SpecError(f"the model has {classes} classes, the data {len(split.classes)}: {', '.join(split.classes)}")
+    return split
 
 
 def facts_of(split: CocoSplit) -> dict[str, int]:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from casl.errors import SpecError
+from casl.spec import joint_kind
+from casl.train import mixing
 from casl.train.mixing import Averages, factors, mixed
 
 
@@ -65,3 +67,9 @@ def test_what_does_not_belong_together_is_refused() -> None:
         factors("shares", 1.0)
     with pytest.raises(ValueError, match="of labeled images and"):
         mixed(values(a=1.0), values(b=1.0), "sum", lambda name: 1.0)
+
+
+def test_the_mixes_that_a_stage_may_have_are_those_that_there_are() -> None:
+    assert joint_kind.MIXES == mixing.MIXES
+    for mix in mixing.MIXES:
+        assert all(factor > 0 for factor in factors(mix, 1.0))
