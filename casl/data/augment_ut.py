@@ -18,17 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image
 
 from casl.data.augment import Sample, weak
 from casl.data.augment_strong import paint
+from casl.data.colours import recolour
 
-JITTER = 0.8  # probability
-SPREAD = 0.4  # of the factors of brightness, contrast and saturation, about 1
-HUE = 0.1  # most that hues turn, share of the circle
-GREY = 0.2  # probability
-BLUR = 0.5  # probability
-SIGMA = (0.1, 2.0)  # px
 TRIES = 10  # to draw a rectangle that fits into the image
 
 
@@ -46,40 +41,6 @@ ERASINGS = (
     Erasing(0.5, (0.02, 0.2), (0.1, 6.0)),
     Erasing(0.3, (0.02, 0.2), (0.05, 8.0)),
 )
-
-
-def turn_hue(image: Image.Image, share: float) -> Image.Image:
-    """Adds to the hue of every pixel.
-
-    Args:
-        image: RGB.
-        share: of the whole circle, in [-.5, .5]; hues are bytes, so it is rounded towards zero to a 255th.
-    """
-    hue, saturation, value = image.convert("HSV").split()
-    turned = (np.array(hue).astype(np.int64) + int(share * 255)).astype(np.uint8)  # modulo 256
-    return Image.merge("HSV", (Image.fromarray(turned), saturation, value)).convert("RGB")
-
-
-def jitter(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Brightness, contrast and saturation by a factor each, and the hue, in random order."""
-    factors = rng.uniform(1 - SPREAD, 1 + SPREAD, 3).tolist()
-    share = float(rng.uniform(-HUE, HUE))
-    enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
-    for kind in rng.permutation(4).tolist():
-        image = turn_hue(image, share) if kind == 3 else enhancers[kind](image).enhance(factors[kind])
-    return image
-
-
-def recolour(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Colours, grey and blur, each by chance."""
-    image = Image.fromarray(sample.image)
-    if rng.random() < JITTER:
-        image = jitter(image, rng)
-    if rng.random() < GREY:
-        image = image.convert("L").convert("RGB")
-    if rng.random() < BLUR:
-        image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(*SIGMA))))
-    return replace(sample, image=np.array(image))
 
 
 def rectangle(rng: np.random.Generator, height: int, width: int, erasing: Erasing) -> tuple[int, int, int, int] | None:
@@ -115,4 +76,6 @@ def ut(sample: Sample, rng: np.random.Generator, sizes: Sequence[int], max_size:
     Returns:
         The augmented sample; boxes are those of `weak`. With masks, an instance that noise covers is dropped.
     """
-    return erase(recolour(weak(sample, rng, sizes, max_size), rng), rng)
+    sample = weak(sample, rng, sizes, max_size)
+    image = np.array(recolour(Image.fromarray(sample.image), rng))
+    return erase(replace(sample, image=image), rng)

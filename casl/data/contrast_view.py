@@ -1,7 +1,7 @@
 """The views of contrastive pre-training: MoCo v2's crop, flip and colours, which DenseCL takes over.
 
-In order: a crop of a random part, colour jitter, grey, blur, flip. torchvision changes colours of Pillow images, as in
-the source; all random numbers come from the generator that is given.
+In order: a crop of a random part, colour jitter, grey, blur, flip. All random numbers come from the generator that is
+given.
 
 Source: MoCo main_moco.py --aug-plus; DenseCL configs/selfsup/densecl.
 """
@@ -12,21 +12,13 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
-from torchvision.transforms import functional
+from PIL import Image
+
+from casl.data.colours import recolour
 
 AREA = (0.2, 1.0)  # of a crop, as a share of the image's
 RATIO = (3 / 4, 4 / 3)  # of its width to its height
 TRIES = 10  # to draw a crop that fits, before one from the middle is taken
-JITTERED, BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.8, 0.4, 0.4, 0.4, 0.1
-GREY, BLURRED = 0.2, 0.5
-SIGMA = (0.1, 2.0)  # of the blur, px
-STEPS = (
-    functional.adjust_brightness,
-    functional.adjust_contrast,
-    functional.adjust_saturation,
-    functional.adjust_hue,
-)
 
 
 def crop_box(rng: np.random.Generator, width: int, height: int) -> tuple[int, int, int, int]:
@@ -47,15 +39,6 @@ def crop_box(rng: np.random.Generator, width: int, height: int) -> tuple[int, in
     return left, top, left + wide, top + tall
 
 
-def jitter(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Brightness, contrast and saturation times 0.6 to 1.4 and hue turned by up to a tenth, in random order."""
-    middle, most = np.array([1, 1, 1, 0]), np.array([BRIGHTNESS, CONTRAST, SATURATION, HUE])
-    amounts = rng.uniform(middle - most, middle + most).tolist()
-    for step in rng.permutation(len(STEPS)).tolist():
-        image = STEPS[step](image, amounts[step])
-    return image
-
-
 def contrast_view(image: NDArray[np.uint8], rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
     """One view of an image.
 
@@ -69,12 +52,7 @@ def contrast_view(image: NDArray[np.uint8], rng: np.random.Generator, size: int)
     """
     box = crop_box(rng, image.shape[1], image.shape[0])
     view = Image.fromarray(image).crop(box).resize((size, size), Image.Resampling.BILINEAR)
-    if rng.random() < JITTERED:
-        view = jitter(view, rng)
-    if rng.random() < GREY:
-        view = functional.rgb_to_grayscale(view, num_output_channels=3)
-    if rng.random() < BLURRED:
-        view = view.filter(ImageFilter.GaussianBlur(float(rng.uniform(*SIGMA))))
+    view = recolour(view, rng)
     if rng.random() < 0.5:
         view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return np.array(view)

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import RandomResizedCrop
 
-from casl.data.contrast_view import AREA, RATIO, contrast_view, crop_box, jitter
+from casl.data.colours import jitter
+from casl.data.contrast_view import AREA, RATIO, contrast_view, crop_box
 from casl.data.stream import generator_at
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 96, 3), dtype=np.uint8)
