@@ -6,6 +6,7 @@ SEEDS   ?= 1
 RULE    ?=
 BATCH   ?=
 SIZE    ?=
+SET     ?=
 STORE   ?= store
 REPORTS ?= reports
 PORT    ?= 5000
@@ -21,21 +22,21 @@ MAKING := $(VENV)/.making
 # tests: a process a core, each with whole files, whose tests share fixtures; in the order of tests/conftest.py
 SPREAD := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Values reach the shell as environment variables and are quoted there, so that a space or a `;` in a path is no syntax.
-export PROFILE DATA SEEDS RULE BATCH SIZE STORE REPORTS PORT PROVIDER PYTHON CROWDS PAPER
+export PROFILE DATA SEEDS RULE BATCH SIZE SET STORE REPORTS PORT PROVIDER PYTHON CROWDS PAPER
 ON_DATA := $${DATA:+--data "$$DATA"}
 STUDY := --profile "$$PROFILE" --seeds "$$SEEDS" --store "$$STORE" $(ON_DATA) $${RULE:+--rule "$$RULE"} \
-  $${BATCH:+--batch-size "$$BATCH"} $${SIZE:+--size "$$SIZE"} $${PROVIDER:+--provider "$$PROVIDER"} \
+  $${BATCH:+--batch-size "$$BATCH"} $${SIZE:+--size "$$SIZE"} $${SET:+--set "$$SET"} $${PROVIDER:+--provider "$$PROVIDER"} \
   $${CROWDS:+--crowds-are-objects}
 PAGES := --reports "$$REPORTS" --port "$$PORT" $${PAPER:+--paper}
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables reasons strength fractions held_out rivals ladder thresholds publish search notebooks doctor bench gpu-check docs test test-all check lint format ui clean FORCE
+.PHONY: help setup tables reasons strength fractions held_out confusable rivals ladder thresholds dissertation publish search notebooks doctor bench gpu-check docs site test test-all check lint format ui clean FORCE
 
 help: ## list the targets
 	@echo "make table4        the paper's Table 4: plan, run what is missing, write $$REPORTS/$$PROFILE/table4.*"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: PROFILE=smoke|mini|gpu|paper  DATA=path/to/set  SEEDS=1  RULE=A|B|C  BATCH=16  SIZE=96  PROVIDER=torchvision|detectron2  CROWDS=yes"
+	@echo "variables: PROFILE=smoke|mini|gpu|paper  DATA=path/to/set  SEEDS=1  RULE=A|B|C  BATCH=16  SIZE=96  SET=warmup.threshold=0.4  PROVIDER=torchvision|detectron2  CROWDS=yes"
 	@echo "           STORE=store  REPORTS=reports  PORT=5000 (of make ui, and of links to it)  PAPER=yes (its numbers beside yours on your data)"
 	@echo "example:   make table4 PROFILE=smoke"
 
@@ -44,7 +45,7 @@ help: ## list the targets
 # just writing: its list of files, which pip writes last, does not have INSTALLER, and what pip takes it for is removed.
 $(READY): pyproject.toml constraints.txt
 	@"$$PYTHON" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "casl needs Python 3.11 or newer, this is " + sys.version)'
-	@echo "setting up $(VENV): about 6 GB and two minutes, once"
+	@echo "setting up $(VENV): about 7 GB and two to seven minutes, once"
 	@if [ -e $(MAKING) ]; then rm -rf $(VENV).left; mv $(VENV) $(VENV).left; fi; rm -rf $(VENV).left
 	@if ! [ -x $(BIN)/python ]; then \
 	   mkdir -p $(VENV) && touch $(MAKING) && "$$PYTHON" -m venv $(VENV) && rm $(MAKING); \
@@ -77,6 +78,9 @@ fractions: $(READY) ## what a warmup gains, with 1 to 100 percent of the labels
 held_out: $(READY) ## objects of classes left out of training: how many are found, with classes and without
 	$(call run_and_report,held_out)
 
+confusable: $(READY) ## whether labels without classes pay where classes are easily confused
+	$(call run_and_report,confusable)
+
 rivals: $(READY) ## CA-SSL, STAC, self-training, Soft and Unbiased Teacher, MoCo v2, DenseCL: as long, on the same images
 	$(call run_and_report,rivals)
 
@@ -86,6 +90,9 @@ ladder: $(READY) ## the same methods with a share of the labels
 thresholds: $(READY) ## the same methods with as many thresholds of scores tried for each
 	$(call run_and_report,thresholds)
 
+dissertation: $(READY) ## noisy anchors, pre-training, certainty-aware pseudo labels and HTC++: every table of them
+	$(call run_and_report,dissertation)
+
 publish: $(READY) ## for maintainers: write reports/published from the store, which is what the repository ships
 	@for t in all reasons; do $(BIN)/casl report $$t $(STUDY) $(PAGES) --publish || exit 1; done
 
@@ -94,7 +101,8 @@ search: $(READY) ## search the score threshold delta: which one, and how sure
 
 notebooks: $(READY) ## execute the notebooks into notebooks/out/*.ipynb and *.html
 	@mkdir -p notebooks/out
-	@for n in notebooks/[0-9]*.py; do echo $$n; $(BIN)/jupytext --quiet --to ipynb --execute --run-path notebooks \
+	@$(if $(filter file,$(origin PROFILE)),unset PROFILE;) STORE=$$(realpath -m "$$STORE"); REPORTS=$$(realpath -m "$$REPORTS"); \
+	 for n in notebooks/[0-9]*.py; do echo $$n; $(BIN)/jupytext --quiet --to ipynb --execute --run-path notebooks \
 	   -o notebooks/out/$$(basename $$n .py).ipynb $$n || exit 1; done
 	@$(BIN)/jupyter-nbconvert --to html --log-level ERROR notebooks/out/*.ipynb
 
@@ -102,14 +110,23 @@ doctor: $(READY) ## what is missing on this machine, and what to do
 	@$(BIN)/casl doctor --store "$$STORE" $(ON_DATA)
 
 bench: $(READY) ## ratios of every benchmark to its peers
-	@for b in planning engine sharing evaluation detector_step condinst_step labels lists loading prepare bits; do $(BIN)/python benchmarks/$$b.py || exit 1; done
+	@for b in planning engine sharing evaluation detector_step condinst_step labels lists loading prepare bits adaptive mirror; do $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 gpu-check: $(READY) ## one GPU in at most 8 minutes, as build/gpu-check.json: losses, waits, speed, Table 4; tiny without GPU
 	@$(BIN)/python benchmarks/gpu_check.py --json build/gpu-check.json
 
-docs: $(READY) ## write docs/cli.md anew from the parser, and results in README and docs from the reports
+docs: $(READY) ## write docs/cli.md anew from the parser, shipped pages and docs/results.md from the reports
 	$(BIN)/python -m casl.cli.reference docs/cli.md
-	$(BIN)/python -m casl.report.summary reports/published/mini README.md docs/results.md
+	$(BIN)/python -m casl.report.again reports/published/*
+	$(BIN)/python -m casl.report.summary reports/published/mini docs/results.md
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
+site: $(VENV)/.docs ## the pages of docs/ and the reference of Python as a web site, build/site/index.html; warnings are errors
+	$(BIN)/sphinx-build -q -W --keep-going -E -b html -c docs . build/site
+	@echo "build/site/index.html"
 
 test: $(READY) lint ## all checks and tests
 	$(BIN)/python -m pytest $(SPREAD)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ablations import rivals
+from ablations import confusable, rivals
 from ablations.controls import LONG, STRONG_LONG
 from casl.spec.claim import Claim, Gap, Place, Term, highest, rising
 
@@ -39,6 +39,8 @@ FRAMEWORKS = {
 # id, better and worse row of the table `rivals`, whose methods train as long on the same images
 AS_LONG = (
     ("beats-length-with-strong-augmentation", rivals.OURS, STRONG_LONG),
+    ("beats-length-when-finetuned-longer", rivals.OURS_LATE, STRONG_LONG),
+    ("is-better-when-finetuned-longer", rivals.OURS_LATE, rivals.OURS),
     ("beats-stac-as-long", rivals.OURS, rivals.STAC),
     ("beats-self-training-as-long", rivals.OURS, rivals.SELF),
     ("beats-soft-teacher-as-long", rivals.OURS, rivals.SOFT),
@@ -68,6 +70,14 @@ def as_long_as(name: str, better: str, worse: str) -> Claim:
     first, second = (Place("rivals", row, rivals.STUDENT, "ap_det") for row in (better, worse))
     text = f"At equal length and on the same images: {better} is above {worse}."
     return Claim(name, text, "not in the paper: the table rivals", better=(first,), worse=(second,))
+
+
+def without_classes(side: str) -> Gap:
+    """Confusable: what a finetune gains by a warmup on labels without classes instead of with them."""
+    of, over = (
+        Place("confusable", row, f"{side} AP^det", "ap_det") for row in (confusable.AGNOSTIC, confusable.SPECIFIC)
+    )
+    return Gap(of, over)
 
 
 def schedules() -> tuple[Place, list[Place]]:
@@ -287,4 +297,11 @@ CLAIMS = (
     ),
     transfers(),
     *(as_long_as(*pair) for pair in AS_LONG),
+    Claim(
+        "agnostic-pays-when-confusable",
+        "Class-agnostic labels gain more over class-specific ones where classes are easily confused.",
+        "not in the paper: the table confusable",
+        better=(without_classes(confusable.CONFUSABLE),),
+        worse=(without_classes(confusable.STANDARD),),
+    ),
 )

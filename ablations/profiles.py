@@ -82,6 +82,8 @@ MINI = Profile(
     contrast=_SMALL_CONTRAST,
     contrast_iters=1000,
     contrast_grid="c4",
+    certain_1x=4.0,
+    certain_teacher=3.0,
 )
 
 SMOKE = replace(
@@ -95,6 +97,9 @@ SMOKE = replace(
     pretrain=_classifier_of(scenes=61, iters=10),
     contrast=replace(_SMALL_CONTRAST, batch=16, queue=64, dim=16, groups=4),
     contrast_iters=6,
+    certain_1x=0.5,
+    certain_teacher=0.25,
+    certain_tau=0.07,  # after two iterations no score comes near .7
 )
 
 # One GPU of 80 GB, a day: scenes at 256 px, 20 times mini's images and iterations, ResNets from resnet10t to resnet101.
@@ -147,6 +152,8 @@ GPU = replace(
     ),
     contrast_iters=6750,
     contrast_grid="c5",
+    certain_1x=2.0,
+    certain_teacher=1.0,
 )
 
 # The pretrained body learns at a third of the rate; no other factor was tried. See docs/decisions.md.
@@ -199,6 +206,8 @@ PHOTOS = Profile(
     contrast=replace(_SMALL_CONTRAST, size=96, dim=128),
     contrast_iters=1000,
     contrast_grid="c4",
+    certain_1x=4.0,
+    certain_teacher=3.0,
 )
 
 # EntitySeg's recipe of its Swins (entity_swin_t_1x.yaml): AdamW 1e-4, weight decay .05, drop path .2, ramp-up 1,500
@@ -233,9 +242,11 @@ PAPER = Profile(
         classes=80,
         stuff=53,
         keypoints=17,
+        # super-categories of COCO 2017, of the classes at these positions by rising category id
+        groups={"Vehicle": tuple(range(1, 9)), "Animal": tuple(range(14, 24))},
     ),
     iters_1x=90_000,
-    backbones={n: n for n in ("resnet50", "resnet101", "swin_t", "swin_s", "swin_b", "swin_l")},
+    backbones={n: n for n in ("resnet50", "resnet101", "resnext101", "swin_t", "swin_s", "swin_b", "swin_l")},
     shape=Model(detector="condinst", backbone="swin_t", classes=1, weights="imagenet", drop_path=0.2),
     warmup_recipe=_PAPER_RECIPE,
     finetune_recipe=_PAPER_RECIPE,
@@ -243,9 +254,11 @@ PAPER = Profile(
     strong_sizes=(400, 1200),
     epochs_follow_scale=True,
     small=False,
-    shapes={"resnet50": _PLAIN, "resnet101": _PLAIN},
-    recipes={"resnet50": {**_SGD, "ramp_iters": 1000}, "resnet101": _SGD},
+    shapes={"resnet50": _PLAIN, "resnet101": _PLAIN, "resnext101": _PLAIN},
+    recipes={"resnet50": {**_SGD, "ramp_iters": 1000}, "resnet101": _SGD, "resnext101": _SGD},
     # MoCo v2 and DenseCL on ImageNet: SGD .03 at 256 images, 200 epochs of its 1,281,167. Theirs is a ResNet-50.
     contrast=ContrastRecipe(lr=0.03, batch=256, size=224, precision="mixed"),
     contrast_iters=200 * 1_281_167 // 256,
+    # OpenImages V4 as its detection challenge has it: 500 classes, 14.6 million boxes
+    source=PlannedData(name="openimages", counts={"labeled": 1_740_000}, classes=500, stuff=0, keypoints=0),
 )

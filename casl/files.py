@@ -9,14 +9,16 @@ import os
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from casl.errors import StoreError
 
+PACKAGE = Path(__file__).resolve().parent
 SYNC_THREADS = 16
 FULL = "the disk is full. Free some space and repeat the command; nothing finished is lost."
 
@@ -154,3 +156,25 @@ def sha256(path: Path) -> str:
     """Hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def own_code() -> str:
+    """What tells this version of casl from any other, for what is kept only as long as the code is the same."""
+    found = hashlib.sha256(sys.version.encode())
+    for path in sorted(PACKAGE.rglob("*.py")):
+        found.update(f"{path.relative_to(PACKAGE)} {sha256(path)}\n".encode())
+    return found.hexdigest()
+
+
+def state_of(paths: Iterable[Path]) -> str:
+    """Digest of names, sizes and times of files: another one after any of them was written, added or removed."""
+    return hashlib.sha256(repr([_look(path) for path in sorted(paths)]).encode()).hexdigest()
+
+
+def _look(path: Path) -> tuple[str, int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:  # removed since the folder was listed, which is a change too
+        return str(path), -1, -1
+    return str(path), found.st_size, found.st_mtime_ns

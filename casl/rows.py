@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 ENTIRE = ("backbone", "neck", "head", "classifier")
 BODY_AND_NECK = ("backbone", "neck")
+SUPPRESSIONS = ("hard", "linear", "gaussian")  # of boxes that overlap a better one
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB on 0..255
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -28,7 +29,8 @@ class Metric:
     "" for none. beside: metric of masks that `casl score` adds where both files have masks, "" for none. by_class:
     function of the same that gives AP of each class (casl/metrics/per_class.py), "" for none. recall: metric that tells
     how many of the objects are found at all, "" for none. chooses: whether it and its interval take `classes`, ids of
-    the categories whose objects are to be found.
+    the categories whose objects are to be found. later: figures that evaluations of earlier versions lack. detections:
+    most predictions of an image that it is about; raw: whether they are those before suppression.
     """
 
     run: str
@@ -42,6 +44,9 @@ class Metric:
     by_class: str = ""
     recall: str = ""
     chooses: bool = False
+    later: tuple[str, ...] = ()
+    detections: int = 100
+    raw: bool = False
 
     @property
     def place(self) -> str:
@@ -76,8 +81,11 @@ class Detector:
     detectors have, as far as this one has them, and the names of its options. classifier: beginnings of names of
     tensors with outputs for each class; head: of all others behind the pyramid. light: fields of Model that make it fit
     for few channels and small images; a profile asks for them. converts: its weights elsewhere, None where unknown.
+    softens: whether it has Soft-NMS beside hard suppression.
+    graph: place of its Graph (casl/models/graphs), which ONNX and TorchScript are written from; "" where there is none,
+    and no_graph: why, in a few words.
     teaches: as what it can be student and teacher with rules for single boxes and a soft background: "dense" at
-    locations, as FCOS, "regions" as Faster R-CNN, "" not.
+    locations, as FCOS, "regions" as Faster R-CNN, "" not; "intervals" with rules by class alone.
     """
 
     build: str
@@ -90,6 +98,9 @@ class Detector:
     head: tuple[str, ...] = ("framework.",)
     light: Mapping[str, Any] = field(default_factory=dict)
     converts: Converts | None = None
+    softens: bool = False
+    graph: str = ""
+    no_graph: str = "its row of the catalog names none, see docs/labels.md"
     teaches: str = ""
 
     @property
@@ -118,7 +129,8 @@ class Backbone:
     timm's model. build: function as casl.models.backbone.build_backbone. mean, std: of the input that pretrained
     weights expect, RGB on 0..255. frozen_stages: stages that stay fixed where a training starts from pretrained
     weights, the stem counted as the first, unless a profile says otherwise. package: what "imagenet" weights are, None
-    for a timm checkpoint that the user fetches.
+    for a timm checkpoint that the user fetches. skips: whether policies can leave out blocks for an image
+    (casl.models.adaptive).
     """
 
     timm: str
@@ -129,6 +141,7 @@ class Backbone:
     std: tuple[float, float, float] = IMAGENET_STD
     frozen_stages: int = 0
     package: Package | None = None
+    skips: bool = False
 
     @property
     def place(self) -> str:

@@ -11,21 +11,24 @@
 # CA-SSL trains a detector in three stages: a class-agnostic *labeler* on labeled images, a *warmup* of the target on
 # the labeler's pseudo labels, a *finetune* on labeled images with their classes. Here you see what each leaves behind.
 #
-# Stages that the store has are opened, others are computed here: with profile `smoke` in about half a minute. Choose
-# `mini` after `make table4` to see detectors that have learned something.
+# Stages that the store has are opened, others are computed here. `STORE` and `PROFILE` of the environment choose the
+# results; without them it is `mini` where `make table4` has left its default chain, and otherwise `smoke`, which
+# takes half a minute and whose detectors have not learned anything yet.
 
 # %%
+import os
 from pathlib import Path
 
 from casl.catalog import load
+from casl.look.compare import suggested_profile
 from casl.look.pictures import detections, kept, pseudo_labels, truth
 from casl.look.plots import plot_curves
 from casl.look.questions import chain, curves
 from casl.look.results import Results, complete
 from casl.spec import evaluate, finetune, labeler, pseudo_label, warmup
 
-STORE = "../store"
-PROFILE = "smoke"
+STORE = os.environ.get("STORE", "../store")
+PROFILE = suggested_profile(STORE)
 
 # %% [markdown]
 # ## The chain

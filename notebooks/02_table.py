@@ -10,19 +10,22 @@
 #
 # A table is a view of the store. Each number can be followed down to the stages that led to it, their curves, pictures
 # and code. Two cells of Table 4 are measured here if the store lacks them; `make table4 PROFILE=smoke` measures all 25.
+# `STORE` and `PROFILE` of the environment choose the results; without them it is `mini` where the store has it, else
+# `smoke`.
 
 # %%
+import os
 from pathlib import Path
 
 from casl.catalog import load
+from casl.look.compare import suggested_profile, table_page, table_picture
 from casl.look.pictures import kept
-from casl.look.plots import plot_curves, plot_table
+from casl.look.plots import plot_curves
 from casl.look.questions import chain, curves, evaluation_of, links
-from casl.look.results import Markdown, Results, complete, read
-from casl.report.table_page import to_markdown
+from casl.look.results import Results, complete, read
 
-STORE = "../store"
-PROFILE = "smoke"
+STORE = os.environ.get("STORE", "../store")
+PROFILE = suggested_profile(STORE)
 TABLE = "table4"
 
 # %%
@@ -41,13 +44,13 @@ complete(results, short, default)
 
 # %%
 table = read(results, ablation, profile)
-Markdown(to_markdown(table))
+table_page(table)
 
 # %% [markdown]
 # ## Its picture
 
 # %%
-plot_table(table)
+table_picture(table)
 
 # %% [markdown]
 # ## One cell

@@ -10,20 +10,25 @@
 #
 # A labeler scores what it finds; the warmup learns from what scores above delta. A low delta keeps more labels, a high
 # one better labels. The paper uses one constant for all classes and keeps its value in the supplement.
+#
+# `STORE` and `PROFILE` of the environment choose the results. A labeler of `smoke` has learned next to nothing: its
+# curves show what the questions look like, and no answer.
 
 # %%
+import os
 from pathlib import Path
 
 from casl.catalog import load
+from casl.look.compare import suggested_profile
 from casl.look.pictures import pseudo_labels
 from casl.look.plots import plot_left
 from casl.look.questions import left_at, search_answer
 from casl.look.results import Results, complete
 from casl.spec import evaluate, finetune, labeler, pseudo_label, warmup
 
-STORE = "../store"
-PROFILE = "smoke"
-REPORTS = "../reports"
+STORE = os.environ.get("STORE", "../store")
+PROFILE = suggested_profile(STORE)
+REPORTS = os.environ.get("REPORTS", "../reports")
 DELTAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
 
 # %%

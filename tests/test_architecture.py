@@ -37,11 +37,12 @@ MAY_IMPORT = {
     "tune": {"runner", "report", "tracking", "spec", "catalog", *LEAVES},
     "look": {"runner", "report", "tracking", "stages", "data", "metrics", "spec", "catalog", *LEAVES},
     "cli": {"tune", "runner", "report", "tracking", "spec", "catalog", "rows", "pretrained", *LEAVES},
+    "api": {"cli", "report", "runner", "tracking", "stages", "data", "spec", *LEAVES},
     "__main__": {"cli"},
     "ablations": {"spec"},
 }
 # inside a function of the command line only, so that planning does not pay for them
-CLI_LATER = {"data", "metrics", "stages"}
+CLI_LATER = {"api", "data", "metrics", "stages"}
 
 
 def room_of(module: str) -> str:
@@ -112,7 +113,7 @@ def test_planning_and_reporting_import_neither_torch_nor_mlflow(tmp_path: Path) 
         "import sys; from casl.cli import main\n"
         f"study = ['table4', '--profile', 'smoke', '--store', {str(tmp_path / 'store')!r}]\n"
         "assert main(['plan', *study]) == 0\n"
-        f"assert main(['report', *study, '--reports', {str(tmp_path / 'reports')!r}]) == 0\n"
+        f"assert main(['report', *study, '--curves', '--reports', {str(tmp_path / 'reports')!r}]) == 1\n"
         "loaded = {'torch', 'mlflow', 'timm', 'optuna'} & set(sys.modules)\n"
         "assert not loaded, loaded"
     )
@@ -221,7 +222,7 @@ def test_facts_about_a_name_stand_in_its_row_of_the_catalog_and_nowhere_else(kin
     found = [
         f"{path.relative_to(ROOT)}:{entry.lineno} {entry.value!r}"
         for path in sorted((ROOT / "casl").rglob("*.py"))
-        if path.name != "catalog.py"
+        if path.parent.name != "catalog"
         for node in ast.walk(ast.parse(path.read_text()))
         for entry in _tabled(node)
         if isinstance(entry, ast.Constant) and entry.value in catalog.CATALOGS[kind]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from casl.report.wording import commands as commands_of
-from tests.report.sample import tabled
+from casl.report.commands import Where
+from casl.report.commands import commands as commands_of
+from tests.report.sample import Numbers, Spot, tabled
 
 ROOT = Path(__file__).resolve().parents[1]
 # Python as far as the set-up needs it: `-m venv` makes an environment without pip first, as the real one does, and pip
@@ -97,6 +99,28 @@ def test_links_in_reports_follow_the_port_and_the_papers_numbers_come_back(proje
     assert calls(project)[1][-5:] == ["--reports", "reports", "--port", "5001", "--paper"]
 
 
+@pytest.mark.parametrize(
+    ("run", "report", "verbs", "code"),
+    [(0, 0, 2, 0), (1, 0, 2, 1), (1, 1, 2, 1), (0, 1, 2, 1), (2, 0, 1, 2), (130, 0, 1, 130)],
+)
+def test_after_failed_stages_the_pages_are_written_and_the_failure_stays_one(
+    project: Path, run: int, report: int, verbs: int, code: int
+) -> None:
+    """A report on nothing measured fails too; after a run that was stopped or not begun there is none."""
+    assert make(project, "setup").returncode == 0
+    casl = project / ".venv/bin/casl"
+    casl.write_text(casl.read_text() + f'case "$1" in run) exit {run};; report) exit {report};; esac\n')
+    done = make(project, "table4")
+    assert (len(calls(project)), done.returncode != 0) == (verbs, code != 0)
+    assert code == 0 or f"Error {code}" in done.stderr
+
+
+def test_help_lists_every_target_that_says_what_it_does(project: Path) -> None:
+    described = re.findall(r"^([^\s:]+):.*## ", (project / "Makefile").read_text(), re.MULTILINE)
+    listed = re.findall(r"^make (\S+)", make(project, "help").stdout, re.MULTILINE)
+    assert "held_out" in described and set(described) <= set(listed)
+
+
 def test_one_command_publishes_and_no_other_does(project: Path) -> None:
     for target in ("table4", "tables", "reasons", "search"):
         assert make(project, target).returncode == 0
@@ -157,3 +181,16 @@ def test_the_commands_under_a_report_are_what_a_shell_needs() -> None:
     assert "DATA=path/to/my set & more" in shlex.split(commands[0])
     assert f"reports/smoke-{name}/table4.json" in shlex.split(commands[1])
     assert shlex.split(commands[1])[-2:] == ["--data", "path/to/my set & more"]
+
+
+def test_a_table_that_no_target_makes_has_the_commands_of_casl() -> None:
+    spots: dict[Spot, Numbers] = {("a", "b", "ap_det", "AP"): ([1.0, 2.0], None)}
+    where = Where("my store", "elsewhere")
+    (_, whole), (_, one) = commands_of(replace(tabled("pre_4_3", spots), data="scenes", folder="mini"), where)
+    run, _, report = whole.partition(" && ")
+    study = ["pre_4_3", "--profile", "mini", "--seeds", "2", "--store", "my store"]
+    assert shlex.split(run) == [".venv/bin/casl", "run", *study]
+    assert shlex.split(report) == [".venv/bin/casl", "report", *study, "--reports", "elsewhere"]
+    assert shlex.split(one)[2] == "elsewhere/mini/pre_4_3.json" and shlex.split(one)[-2:] == ["--store", "my store"]
+    (_, made), _ = commands_of(replace(tabled("table4", spots), data="scenes"), where)
+    assert shlex.split(made) == ["make", "table4", "PROFILE=mini", "SEEDS=2", "STORE=my store", "REPORTS=elsewhere"]

@@ -15,12 +15,14 @@ from casl.cli import (
     costs,
     data,
     doctor,
+    label,
     plan,
     predict,
     report,
     reproduce,
     run,
     score,
+    showing,
     store,
     tune,
 )
@@ -50,7 +52,9 @@ def parser() -> Parser:
     costs.add(verbs, study)
     tune.add(verbs, where)
     browse.add(verbs, where)
+    showing.add(verbs, where)
     predict.add(verbs, where)
+    label.add(verbs, where)
     convert.add(verbs, where)
     store.add(verbs, where)
     data.add(verbs)

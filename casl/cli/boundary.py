@@ -33,13 +33,13 @@ def bounded(command: Callable[[], int]) -> int:
         finally:
             _flush()  # here, where an error can be told; at the exit of the program it could not
     except CaslError as error:
-        return _end(f"{type(error).__name__}: {error}", WRONG)
+        return _end(f"error: {error}", WRONG)
     except KeyboardInterrupt:
         return _end("\nstopped; repeat the command to go on from here", STOPPED)
     except BrokenPipeError:
         return _end("stopped, since nothing reads the output any more; repeat the command to go on from here", UNREAD)
     except _UNFORESEEN as error:
-        return _end(f"{type(error).__name__}: {sentence(error)}", WRONG)
+        return _end(f"error: {sentence(error)}", WRONG)
 
 
 def sentence(error: BaseException) -> str:

@@ -1,10 +1,9 @@
-"""Verbs `ui` and `show`: MLflow's pages over a store, and one stage as JSON."""
+"""Verb `ui`: MLflow's pages over a store."""
 
 from __future__ import annotations
 
 import argparse
 import errno
-import json
 import os
 import signal
 import socket
@@ -13,12 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from casl.errors import SpecError, TrackingError, unknown
-from casl.runner.results import find_stage
-from casl.runner.store import Store
+from casl.runner.store import Store, need_store
 from casl.tracking.server import HOST
+
+if TYPE_CHECKING:
+    from casl.tracking.index import Index
 
 GRACE_S = 10.0  # from SIGTERM to SIGKILL
 EPILOG = """searches: table4 (its cells, best first), table4-all (every run it needs), the same for other tables;
@@ -31,7 +32,7 @@ examples:
 
 
 def add(verbs: Any, store: argparse.ArgumentParser) -> None:
-    """Verbs `ui` and `show`."""
+    """Verb `ui`."""
     ui = verbs.add_parser(
         "ui",
         parents=[store],
@@ -43,10 +44,6 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     ui.add_argument("--search", default="", metavar="NAME", help="give the address of a search")
     ui.add_argument("--experiment", default="", help="of the search, where the store has several")
     ui.set_defaults(command=ui_command)
-    show = verbs.add_parser("show", parents=[store], help="all that is known of one stage")
-    show.add_argument("name", help="name of the stage, or the beginning of its key")
-    show.add_argument("--json", action="store_true", help="as always")
-    show.set_defaults(command=show_command)
 
 
 def ui_command(options: argparse.Namespace) -> int:
@@ -55,7 +52,9 @@ def ui_command(options: argparse.Namespace) -> int:
     from casl.tracking.server import default_uri, spoken
     from casl.tracking.server import ui_command as server
 
-    store = Store(Path(options.store))
+    if not options.mlflow:
+        need_store(Path(options.store))
+    store = Store(Path(options.store), make=False)
     settle(store.root, options.mlflow or default_uri(store.root))
     addresses = _addresses(store, options)
     if options.mlflow.startswith(("http://", "https://")) and options.search:
@@ -122,7 +121,6 @@ def _answers(child: subprocess.Popen[bytes], port: int) -> bool:
 
 def _addresses(store: Store, options: argparse.Namespace) -> list[tuple[str, str]]:
     """(address, what is there): the search asked for, or each experiment of the store."""
-    from casl.tracking.address import experiment_page
     from casl.tracking.experiment import searches
     from casl.tracking.index import Index, listed
     from casl.tracking.server import START_PAGE
@@ -133,7 +131,7 @@ def _addresses(store: Store, options: argparse.Namespace) -> list[tuple[str, str
         raise SpecError(unknown("experiment", options.experiment, known))
     chosen = {options.experiment: known[options.experiment]} if options.experiment else known
     if not options.search:
-        return [(experiment_page(number), name) for name, number in chosen.items()] or [(START_PAGE, "nothing yet")]
+        return [(_first_page(index, number), name) for name, number in chosen.items()] or [(START_PAGE, "nothing yet")]
     every = [(s, name, number) for name, number in chosen.items() for s in searches(listed(index.entries(number)))]
     found = [(s.address(number), name) for s, name, number in every if s.name == options.search]
     if not found:
@@ -142,11 +140,11 @@ def _addresses(store: Store, options: argparse.Namespace) -> list[tuple[str, str
     return found
 
 
-def show_command(options: argparse.Namespace) -> int:
-    """All that the store knows of one stage."""
-    store = Store(Path(options.store))
-    run = store.run(options.name)
-    if run.status == "not run":
-        run = store.run(find_stage(store.names(), options.name))
-    print(json.dumps({**vars(run), "folder": str(run.folder)}, indent=1, default=dict))
-    return 0
+def _first_page(index: Index, experiment: str) -> str:
+    """All runs of an experiment, best first, as far as the last sync has left such a view there."""
+    from casl.tracking.address import experiment_page
+    from casl.tracking.experiment import landing
+    from casl.tracking.index import listed
+
+    first, known = landing(listed(index.entries(experiment))), index.experiment(experiment)
+    return first.address(experiment) if known and first.view[0] in known.tags else experiment_page(experiment)

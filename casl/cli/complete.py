@@ -87,7 +87,7 @@ def _stages(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
 
 
 COMPLETERS: dict[str, Completer] = {
-    "tables": _tables("all"),
+    "tables": _tables("all", "dissertation"),
     "table": _tables(),
     "profile": _named("profile"),
     "launcher": _named("launcher"),

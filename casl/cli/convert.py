@@ -1,22 +1,25 @@
-"""Verb `convert`: weights to and from the names of detectron2 and torchvision, and from timm."""
+"""Verb `convert`: weights to and from other projects; detectors as graphs of ONNX or TorchScript; labels as COCO."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from casl.cli.convert_stage import OF_OTHERS, SUFFIXES, graph_command, labels_command
 from casl.errors import DataError, SpecError, unknown
 from casl.files import read_json
 from casl.runner.record import RESULT
 from casl.runner.results import find_stage
-from casl.runner.store import Store
+from casl.runner.store import Store, need_store
 from casl.spec.freeze import trainings_for_people
 
-TO = {"detectron2": ".pth", "torchvision": ".safetensors"}  # format -> suffix of a result that --out does not name
+# format -> suffix of a result that --out does not name
+TO = dict(sorted({"detectron2": ".pth", "torchvision": ".safetensors", **SUFFIXES}.items()))
+OTHERS = {"coco": labels_command, "onnx": graph_command, "torchscript": graph_command}  # those that are no weights
 FROM = ("detectron2", "timm", "torchvision")
 WEIGHTS = "model.safetensors"
 PARTS = "backbone, neck, head, classifier"
@@ -25,12 +28,16 @@ SHOWN = 6  # lines of each kind
 
 def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     """Verb `convert`."""
-    verb = verbs.add_parser("convert", parents=[store], help="weights to and from detectron2, torchvision and timm")
-    verb.add_argument("source", metavar="WEIGHTS", help="a trained stage's name or the beginning of its key, or a file")
+    verb = verbs.add_parser(
+        "convert", parents=[store], help="weights to and from other projects, detectors to ONNX, labels to COCO"
+    )
+    verb.add_argument(
+        "source", metavar="SOURCE", help="a stage's name or the beginning of its key, or a file of weights"
+    )
     way = verb.add_mutually_exclusive_group(required=True)
     way.add_argument("--to", default="", metavar="FORMAT", help=f"format to convert to: {', '.join(TO)}")
     way.add_argument("--from", dest="origin", default="", metavar="FORMAT", help=f"or from: {', '.join(FROM)}")
-    verb.add_argument("-o", "--out", default="", metavar="FILE", help="result, .safetensors or .pth; FILE.json reports")
+    verb.add_argument("-o", "--out", default="", metavar="FILE", help="result; FILE.json reports of weights")
     verb.add_argument("--into", default="", metavar="FRAMEWORK", help="of the target: fcos, retinanet, mask_rcnn ...")
     verb.add_argument("--parts", default="", metavar="PARTS", help=f"some of {PARTS} (default all that fit)")
     verb.add_argument("--classes", type=int, default=0, metavar="N", help="copy a class-agnostic classifier to N")
@@ -41,6 +48,15 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--backbone", default="", metavar="NAME", help="ours that the weights are of, where a stage does not say it"
     )
+    verb.add_argument(
+        "--threshold",
+        type=float,
+        metavar="DELTA",
+        help="of --to coco: scores must exceed it (default: as warmups, or 0.3)",
+    )
+    verb.add_argument(
+        "--size", type=int, metavar="PX", help="of --to onnx and torchscript: short side, for its metadata"
+    )
     verb.add_argument("--json", action="store_true", help="print the report as JSON")
     verb.set_defaults(command=convert_command)
 
@@ -50,8 +66,18 @@ def convert_command(options: argparse.Namespace) -> int:
     for name, known in ((options.to, TO), (options.origin, FROM)):
         if name and name not in known:
             raise SpecError(unknown(f"format to convert {'to' if known is TO else 'from'}", name, known))
-    if options.origin and (wrong := [n for n in ("into", "parts", "classes", "own_names") if getattr(options, n)]):
-        raise SpecError(f"--{wrong[0].replace('_', '-')} is about the target of --to; --from takes all that it knows.")
+    if options.origin:
+        _refuse(
+            options, ("into", "parts", "classes", "own_names"), "the target of --to; --from takes all that it knows"
+        )
+    of = {name: formats for name, formats in OF_OTHERS.items() if getattr(options, name) is not None}
+    if wrong := [name for name, formats in of.items() if options.to not in formats]:
+        raise SpecError(f"--{wrong[0]} goes with --to {' or '.join(OF_OTHERS[wrong[0]])}.")
+    if options.to in OTHERS:
+        _refuse(
+            options, ("into", "parts", "classes", "own_names", "backbone"), f"weights; --to {options.to} writes none"
+        )
+        return OTHERS[options.to](options)
     source = _source(options)
     out = Path(options.out) if options.out else _beside(options, source)
     if source.resolve() == out.resolve():
@@ -66,6 +92,12 @@ def convert_command(options: argparse.Namespace) -> int:
     return 0
 
 
+def _refuse(options: argparse.Namespace, names: Sequence[str], about: str) -> None:
+    """Refuse options that have no meaning here."""
+    if wrong := [name for name in names if getattr(options, name)]:
+        raise SpecError(f"--{wrong[0].replace('_', '-')} is about {about}.")
+
+
 def _source(options: argparse.Namespace) -> Path:
     path = Path(options.source)
     if path.is_file():
@@ -75,8 +107,9 @@ def _source(options: argparse.Namespace) -> Path:
     if path.exists() or path.suffix or options.origin:
         near = _near(path)
         raise DataError(f"no weights at {path}{near}" if not path.is_dir() else f"{path} has no {WEIGHTS}{near}")
+    need_store(Path(options.store))
     store = Store(Path(options.store))
-    found = store.folder(find_stage(store.names(), options.source)) / WEIGHTS
+    found = store.folder(find_stage(store.names(), options.source, store.root)) / WEIGHTS
     if not found.is_file():
         raise SpecError(f"{found.parent.name} has no weights: name {trainings_for_people()}.")
     return found

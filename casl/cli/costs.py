@@ -39,9 +39,9 @@ def costs_command(options: argparse.Namespace) -> int:
     """Print one line for each detector, backbone and number of classes, as Markdown or JSON; writes nothing."""
     if options.measure < 0:
         raise SpecError(f"--measure takes a number of repetitions, 0 for none, got {options.measure}")
+    device, name = _device(options.device) if options.measure else ("", "")
     study = open_study(options)
     models = models_of(study)
-    device, name = _device(options.device) if options.measure else ("", "")
     found = []
     for number, (model, size) in enumerate(models, start=1):
         print(f"{number}/{len(models)} {model.detector} {model.backbone}", file=sys.stderr)
@@ -98,7 +98,7 @@ def _device(asked: str) -> tuple[str, str]:
     import torch
 
     from casl.runner.bits import processor
-    from casl.runner.job import pick_device
+    from casl.runner.devices import pick_device
 
     device = pick_device(asked, 0)
     threads = torch.get_num_threads()

@@ -10,6 +10,7 @@ from typing import Any
 
 from casl import catalog
 from casl.cli import data_import
+from casl.cli.places import check_folder
 from casl.cli.plan import default_jobs
 from casl.cli.study import counter, crowds_option, known_names
 from casl.errors import SpecError
@@ -58,6 +59,7 @@ def data_check_command(options: argparse.Namespace) -> int:
     from casl.stages.dataset import inspect
 
     profile: Profile = catalog.load("profile", options.profile)
+    check_folder(Path(options.path))
     report, data = inspect(Path(options.path), counter("checking images"), options.crowds_are_objects)
     found: dict[str, Any] = {"counts": report.counts}
     if data is not None:

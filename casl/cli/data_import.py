@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from casl.cli.parser import installed_version
+from casl.cli.places import check_folder
 from casl.cli.plan import default_jobs
 from casl.cli.study import counter, crowds_option, say
 from casl.errors import SpecError
@@ -62,6 +63,7 @@ def data_split_command(options: argparse.Namespace) -> int:
     from casl.data.importing.native import read_set
 
     plan, out, how = _plan(options), Path(options.out), _how(options, "split")
+    check_folder(Path(options.source))
     source = read_set(Path(options.source), options.crowds_are_objects)
     if not options.protocol:
         _show(options, import_set(source, out, plan, how))

@@ -11,11 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from casl.cli.colour import coloured
 from casl.cli.doctor_checks import BROKEN, Finding, machine, offers, optional, packages, python, tracking, weights
 from casl.cli.doctor_probes import Probes
 from casl.errors import CaslError
 
 MARKS = {"ok": "ok    ", "note": "note  ", BROKEN: "BROKEN"}
+COLOURS = {"ok": "green", "note": "yellow", BROKEN: "red"}
 LEAST_FREE_GB, FREE_GB = 1.0, 10.0
 
 
@@ -78,12 +80,13 @@ def _open_store(root: Path) -> Finding:
     if not (root / "store.json").exists() and any(root.iterdir()):
         return Finding("store", BROKEN, f"{root} is a folder of something else", "name another one with --store")
     try:
-        store = Store(root)
+        store = Store(root, make=False)
         store.check_writable()
         names = store.names()
     except (CaslError, OSError) as error:
         return Finding("store", BROKEN, str(error).splitlines()[0], "see that the folder is whole and yours to write")
-    worked_on = sorted(p.name for p in store.leases.root.iterdir() if store.leases.is_held(p.name))
+    leased = store.leases.root.iterdir() if store.leases.root.exists() else ()
+    worked_on = sorted(p.name for p in leased if store.leases.is_held(p.name))
     said = f"{root}: {len(names)} finished stages"
     if worked_on:
         said += f", {len(worked_on)} being worked on ({', '.join(worked_on[:3])}{' ...' if worked_on[3:] else ''})"
@@ -109,4 +112,5 @@ def data_finding(path: str) -> Finding:
 
 def _line(finding: Finding) -> str:
     advice = f"\n{'':22}{finding.todo}" if finding.todo else ""
-    return f"{MARKS[finding.state]}  {finding.what:12}  {finding.said}{advice}"
+    mark = coloured(MARKS[finding.state], COLOURS[finding.state])
+    return f"{mark}  {finding.what:12}  {finding.said}{advice}"

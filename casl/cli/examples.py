@@ -27,6 +27,7 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl run table7 --seeds 3 --data path/to/set", "your data, three repetitions of every training"),
         ("casl run all --gpus 0,1 --per-gpu 2", "two stages at once on each of two GPUs"),
         ('casl run table4 --cell "F 3x" "W 5x"', "only what one cell needs"),
+        ("casl run table4 --set warmup.threshold=0.4", "with another value in every chain that has it"),
         ("casl run table10 --provider detectron2", "its RetinaNet, R-CNNs and PanopticFPN: docs/detectron2.md"),
         (
             "casl run claims --until decided --budget 3h",
@@ -39,12 +40,13 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl sync all --mlflow http://127.0.0.1:5000", "to a server"),
     ),
     "casl report": (
-        ("casl report table4", "reports/mini/table4.md, .csv, .json, .tex, .html, .png"),
+        ("casl report table4", "reports/mini/table4.html, .md, .csv, .json, .tex, .png, .svg"),
         ("casl report all --seeds 3", "all ten tables; index.html and claims follow any that is written"),
         ("casl report all --seeds 3 --as-measured", "tables that lack a seed with those that are complete"),
         ("casl report table4 --data path/to/set --reports mine", "into another folder"),
         ("casl report table2 --data path/to/set --paper", "your data, with the paper's numbers beside yours"),
         ("casl report table2 --per-class", "also classes-table2.*: AP of each class, with a heat map"),
+        ("casl report table4 --curves", "also curves-table4.*: the loss of every training behind the table"),
         ("casl report all --seeds 3 --publish", "for maintainers: reports/published/mini, without links to runs"),
     ),
     "casl costs": (
@@ -54,16 +56,27 @@ EXAMPLES: dict[str, Sequence[Example]] = {
     ),
     "casl reproduce": (
         ('casl reproduce reports/published/mini/table4.json "F 1x" "W 1x"', "one chain of stages, then both numbers"),
-        ('casl reproduce reports/published/mini/table2.json "Entities (P, A)" "AP^det" --seed 1', "another repetition"),
+        (
+            "casl reproduce reports/published/mini/rivals.json CA-SSL 'AP^det' --seed 1",
+            "of the rivals, this repetition",
+        ),
     ),
     "casl show": (
         ("casl show warmup-48a4", "by the beginning of its name"),
         ("casl show 48a4", "or of its key"),
+        ("casl show 48a4 --json", "all that is known, for scripts"),
+    ),
+    "casl label": (
+        ("casl label photos/ --model labeler-48a4", "labels.json, COCO's format with scores"),
+        ("casl label photos/ --model models:/casl-mini-scenes-labeler@default --format yolo --out set", "for YOLO"),
+        ("casl label photos/ --model labeler-48a4 --format voc --threshold 0.5 --out voc", "Pascal VOC, another delta"),
     ),
     "casl convert": (
         ("casl convert warmup-48a4 --to detectron2 --into mask_rcnn", "what a stock Mask R-CNN can start from"),
         ("casl convert finetune-48a4 --to torchvision -o fcos.pth", "a whole FCOS of torchvision's"),
         ("casl convert model_final.pth --from detectron2 --backbone resnet50", "and what it lacks for us"),
+        ("casl convert finetune-48a4 --to onnx -o fcos.onnx", "a detector that onnxruntime runs, compared with torch"),
+        ("casl convert pseudolabel-48a4 --to coco", "the labels of a stage, with their scores"),
         ("casl convert swin_t.pth --from timm --backbone swin_t -o weights/swin_t.safetensors", "a backbone"),
     ),
     "casl data": (("casl data check path/to/set", "before anything is trained"),),
@@ -98,7 +111,11 @@ EXAMPLES: dict[str, Sequence[Example]] = {
     ),
     "casl store explain": (("casl store explain warmup-48a4", "fields, relatives, files, and whether it would run"),),
     "casl store verify": (("casl store verify --quarantine", "move what is damaged aside, to be computed again"),),
-    "casl store gc": (("casl store gc", "list only"), ("casl store gc --leftovers --yes", "remove")),
+    "casl store gc": (
+        ("casl store gc", "list only, with the studies that results are kept for"),
+        ("casl store gc --forget table4-smoke-scenes-1", "what would go if nothing were kept for that study"),
+        ("casl store gc --leftovers --yes", "remove"),
+    ),
     "casl store export": (("casl store export finetune-48a4 -o best.tar", "with all that it was made from"),),
     "casl store import": (("casl store import best.tar --store other", "checksums are verified"),),
     "casl doctor": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.util
 import re
@@ -18,9 +19,11 @@ from casl.errors import SpecError, unknown
 from casl.spec.ablation import Ablation, Cell, Origin
 from casl.spec.profile import Profile
 
+MOST = 12  # files that a message lists
 DEFAULT = "ABLATION"  # attribute that a path alone means
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*")
-_RESERVED = ("all", "claims", "index", "labels")  # a word of the command line; reports that are no tables
+# words of the command line; reports, no tables
+_RESERVED = ("all", "claims", "dissertation", "index", "labels", "story")
 
 
 def is_path(word: str) -> bool:
@@ -100,8 +103,15 @@ def _from_path(typed: str) -> Ablation:
 
 
 def _missing(path: Path) -> str:
-    there = sorted(p.name for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-    return unknown("file", str(path), [str(path.with_name(name)) for name in there])
+    if path.is_dir():
+        return f"{path} is a folder; a table is a file of Python, such as {path / 'mine.py'}."
+    if not path.parent.is_dir():
+        return f"no such file: {path}; the folder {path.parent} does not exist."
+    there = sorted(p.stem for p in path.parent.glob("*.py"))
+    near = difflib.get_close_matches(path.stem, there, n=1)
+    meant = f"\n  did you mean '{path.parent}/{near[0]}.py'?" if near else ""
+    listed = ", ".join(f"{stem}.py" for stem in there[:MOST]) + ", ..." * (len(there) > MOST)
+    return f"no such file: {path}; files of Python in its folder: {listed or 'none'}.{meant}"
 
 
 def _imported(path: Path) -> ModuleType:

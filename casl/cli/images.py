@@ -1,4 +1,4 @@
-"""The images that `casl predict` is to look at: files as they are named, and of folders what a person put there."""
+"""The images that `casl predict` and `casl label` look at: files as named, and of folders what a person put there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from casl.errors import DataError, SpecError
+from casl.errors import DataError
 
 RECORDS = ("results.json", "images.json")  # what predict leaves beside its pictures
 UNDECODED = ("MPEG",)  # Pillow knows these by their first bytes only
@@ -29,23 +29,20 @@ class Images:
         return f"left out of the folders: {', '.join(parts)}" if parts else ""
 
 
-def find_images(names: Sequence[str], out: Path) -> Images:
+def find_images(names: Sequence[str], out: Path | None) -> Images:
     """The images behind file and folder names.
 
     Args:
-        out: folder that the pictures will go to.
+        out: folder that pictures will go to; None where none are drawn.
 
     Raises:
         DataError: a name stands for no file, or no images are in a folder.
-        SpecError: out is a file.
     """
-    if out.exists() and not out.is_dir():
-        raise SpecError(f"--out {out} is a file; name a folder, which is made if it is missing.")
     found, suffixes = Images(), _suffixes()
     for name in names:
         path = Path(name)
         if path.is_dir():
-            _add_folder(found, path, out.resolve(), suffixes)
+            _add_folder(found, path, out and out.resolve(), suffixes)
         elif path.exists():
             found.files.append(path)
         else:
@@ -53,7 +50,7 @@ def find_images(names: Sequence[str], out: Path) -> Images:
     return found
 
 
-def _add_folder(found: Images, folder: Path, out: Path, suffixes: frozenset[str]) -> None:
+def _add_folder(found: Images, folder: Path, out: Path | None, suffixes: frozenset[str]) -> None:
     before = len(found.files)
     for path in sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file()):
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
@@ -67,10 +64,10 @@ def _add_folder(found: Images, folder: Path, out: Path, suffixes: frozenset[str]
         raise DataError(f"{folder} holds no images; looked for {', '.join(sorted(suffixes))}{left}")
 
 
-def _is_drawn(path: Path, folder: Path, out: Path) -> bool:
+def _is_drawn(path: Path, folder: Path, out: Path | None) -> bool:
     """Whether a picture is the result of predict: in `out`, or beside the records of an earlier call."""
     whole, root = path.resolve(), folder.resolve()
-    inside = whole.is_relative_to(out) and not (root != out and root.is_relative_to(out))
+    inside = out is not None and whole.is_relative_to(out) and not (root != out and root.is_relative_to(out))
     places = (whole.parent, whole.parent.parent) if whole.parent.name == "panoptic" else (whole.parent,)
     return inside or any(place == out or all((place / name).is_file() for name in RECORDS) for place in places)
 

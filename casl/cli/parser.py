@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any, NoReturn
 
+from casl import catalog
 from casl.cli.examples import examples_of
 from casl.errors import unknown
 
@@ -23,6 +24,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("allow_abbrev", False)  # the beginning of an option may be that of another one later
         super().__init__(*args, **kwargs)
         self.epilog = self.epilog or examples_of(self.prog)
 
@@ -42,7 +44,9 @@ class Parser(argparse.ArgumentParser):
         given = list(sys.argv[1:] if args is None else args)
         verb = next((a for a in given if not a.startswith("-")), None)
         if self.verbs and verb is not None and verb not in self.verbs:
-            self.error(unknown("verb", verb, self.verbs))
+            self.error(self._no_verb(verb))
+        if not self.verbs and (wrong := self._unknown_options(given)):
+            self.error("\n".join(map(self._too_much, wrong)))  # before what is missing, which may be what was meant
         known, rest = super().parse_known_args(given, namespace)
         if rest:
             options = [word for word in rest if word.startswith("-")]
@@ -54,11 +58,26 @@ class Parser(argparse.ArgumentParser):
         known = f"  verbs: {', '.join(self.verbs)}.\n" if self.verbs and "known:" not in message else ""
         self.exit(WRONG, f"{self.prog}: {message}\n{known}  `{self.prog} --help` says more, with examples.\n")
 
+    def _no_verb(self, word: str) -> str:
+        """What is wrong with a word that is no verb; the name of a table, or nearly so, stands for `casl run` of it."""
+        tables = catalog.names("ablation") if "run" in self.verbs else ()
+        near = difflib.get_close_matches(word, [*self.verbs, *tables], n=1, cutoff=0.5)
+        if not near or near[0] in self.verbs:
+            return unknown("verb", word, self.verbs)
+        verbs = ", ".join(sorted(self.verbs))
+        return f"unknown verb {word!r}; known: {verbs}.\n  did you mean `{self.prog} run {near[0]}`?"
+
+    def _unknown_options(self, given: Sequence[str]) -> list[str]:
+        """Long options that it does not know; after -- all words are arguments, and one with a blank is always one."""
+        before = given[: given.index("--")] if "--" in given else given
+        return [w for w in before if w.startswith("--") and " " not in w and w.partition("=")[0] not in self.options]
+
     def _too_much(self, word: str) -> str:
         if not word.startswith("-"):
             return f"unexpected argument {word!r}."
         name = word.partition("=")[0]
-        near = difflib.get_close_matches(name, self.options, n=1, cutoff=0.5)
+        longer = [option for option in self.options if option.startswith(name)]
+        near = difflib.get_close_matches(name, longer or self.options, n=1, cutoff=0.0 if longer else 0.5)
         return f"unknown option {name!r}." + (f"\n  did you mean {near[0]!r}?" if near else "")
 
 

@@ -33,6 +33,16 @@ class Placed:
     said: tuple[str, ...] = ()
 
 
+def check_folder(path: Path) -> None:
+    """Check what a data set is said to be in.
+
+    Raises:
+        DataError: it is a file. A path at which nothing is, is told of where the folder is read.
+    """
+    if path.is_file():
+        raise DataError(f"{path} is a file; a data set is a folder with annotations/ and images in it.")
+
+
 def content(data: FolderData) -> str:
     """Digest of all splits and labels of a set."""
     lines = sorted(f"{split} {kind} {folder.digest}" for (split, kind), folder in data.folders.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 from casl.cli.study import Study, open_study, part_options
 from casl.errors import SpecError
-from casl.runner.cost import Estimate, Spent, estimate
+from casl.runner.cost import Estimate, Spent, duration, estimate
 from casl.runner.moved import by_kind, moved, plan_without_moved, unrecorded
 from casl.runner.plan import Plan
 
@@ -27,7 +28,6 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     plan.add_argument(
         "--rate",
         type=float,
-        default=0.0,
         metavar="IT/S",
         help="a device's iterations a second, where none was measured",
     )
@@ -47,9 +47,11 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
 
 def plan_command(options: argparse.Namespace) -> int:
     """Print what a run would do; changes nothing."""
-    if options.rate < 0 or options.jobs < 0:
-        raise SpecError(f"--rate and --jobs must not be negative, got {options.rate:g} and {options.jobs}")
-    study = open_study(options)
+    if options.rate is not None and not 0.0 < options.rate < math.inf:
+        raise SpecError(f"--rate is a number of iterations a second above 0, got {options.rate:g}")
+    if options.jobs < 0:
+        raise SpecError(f"--jobs must not be negative, got {options.jobs}")
+    study = open_study(options, make=False)
     plan = study.plan()
     gone: dict[str, list[str]] = {}
     if options.rerun_moved:
@@ -58,12 +60,12 @@ def plan_command(options: argparse.Namespace) -> int:
         from casl.cli.probing import probe
 
         probe(plan, study.store, options.probe or None)
-    expected = estimate(plan, study.store, options.rate)
+    expected = estimate(plan, study.store, options.rate or 0.0)
     jobs = options.jobs or default_jobs()
     if options.json:
         print(json.dumps(_everything(plan, study, expected, jobs, gone), indent=1))
         return 0
-    print_counts(plan_counts(plan, study))
+    print_counts(plan_counts(plan, study), study.heading)
     print_estimate(expected, jobs)
     if gone:
         print(
@@ -169,13 +171,6 @@ def print_spent(cost: Spent) -> None:
         )
 
 
-def duration(seconds: float) -> str:
-    """A length of time for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
-
-
 def plan_counts(plan: Plan, study: Study) -> dict[str, Any]:
     """Counts of a plan as JSON values; epochs are the paper's, 12 to 1x."""
     counts = plan.counts
@@ -202,10 +197,10 @@ def plan_counts(plan: Plan, study: Study) -> dict[str, Any]:
     }
 
 
-def print_counts(counts: dict[str, Any]) -> None:
-    """Print counts of a plan for people."""
+def print_counts(counts: dict[str, Any], heading: str) -> None:
+    """Print counts of a plan for people. heading: what its tables are called together."""
     stages, iterations, epochs = counts["stages"], counts["iterations"], counts["epochs"]
-    print(f"{', '.join(counts['tables'])}: {counts['cells']} cells, profile {counts['profile']}, data {counts['data']}")
+    print(f"{heading}: {counts['cells']} cells, profile {counts['profile']}, data {counts['data']}")
     print(f"  naive    {stages['naive']:5} stages  {iterations['naive']:10,} iterations  {epochs['naive']:8,g} epochs")
     print(
         f"  unique   {stages['unique']:5} stages  {iterations['unique']:10,} iterations  {epochs['unique']:8,g} epochs"

@@ -9,14 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from casl.cli.images import find_images
-from casl.errors import DataError, SpecError
-from casl.files import read_json
-from casl.runner.results import find_stage
-from casl.runner.store import Store
-from casl.spec.freeze import freeze, thaw, trainings_for_people
-from casl.spec.kinds import Predict, Train
+from casl.errors import SpecError
 
-WEIGHTS = "model.safetensors"
 EPILOG = """examples:
   casl predict photo.jpg --model finetune-48a4 --out found
   casl predict photos/ --model models:/casl-mini-scenes-table4@best --threshold 0.5
@@ -25,6 +19,8 @@ EPILOG = """examples:
 In the folder: one picture an image, results.json (COCO results), images.json (what their ids mean).
 Of a folder every format that Pillow reads is taken, but no picture that predict drew, and nothing whose name begins
 with a dot."""
+
+MODEL = "a stage's name or the beginning of its key, models:/NAME@ALIAS, or a file"
 
 
 def add(verbs: Any, store: argparse.ArgumentParser) -> None:
@@ -37,12 +33,10 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verb.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
-    verb.add_argument(
-        "--model", required=True, help="a stage's name or the beginning of its key, models:/NAME@ALIAS, or a file"
-    )
+    verb.add_argument("--model", required=True, help=MODEL)
     verb.add_argument("--out", default="predictions", metavar="FOLDER", help="default predictions")
     verb.add_argument("--threshold", type=float, default=0.3, help="lowest score to show (default 0.3)")
-    verb.add_argument("--size", type=int, default=0, metavar="PX", help="short side the detector sees")
+    verb.add_argument("--size", type=int, metavar="PX", help="short side the detector sees, 32 to 4096")
     verb.add_argument("--device", default="auto", help="auto, cpu, cuda (default auto)")
     verb.add_argument("--json", action="store_true", help="print what was found as JSON")
     verb.set_defaults(command=predict_command)
@@ -53,6 +47,8 @@ def predict_command(options: argparse.Namespace) -> int:
     if not 0.0 <= options.threshold < 1.0:
         raise SpecError(f"--threshold is a score in [0, 1), got {options.threshold:g}")
     out = Path(options.out)
+    if out.exists() and not out.is_dir():
+        raise SpecError(f"--out {out} is a file; name a folder, which is made if it is missing.")
     images = find_images(options.images, out)
     report, bad = _write(options, images.files, out)
     report["left_out"] = {"drawn": images.drawn, "hidden": images.hidden}
@@ -69,46 +65,10 @@ def predict_command(options: argparse.Namespace) -> int:
 
 
 def _write(options: argparse.Namespace, images: list[Path], out: Path) -> tuple[dict[str, Any], list[str]]:
+    from casl.api.opened import open_detector
     from casl.stages.predict_files import write
 
-    return write(_open(options), images, out, options.threshold)
-
-
-def _open(options: argparse.Namespace) -> Any:
-    """The casl.stages.predict.Detector that is meant."""
-    from casl.runner.job import pick_device
-    from casl.stages.predict import CARD, open_folder
-
-    device = pick_device(options.device)
-    if options.model.startswith("models:/"):
-        from casl.tracking.models import fetch
-
-        with fetch(Path(options.store), options.mlflow or None, options.model) as folder:
-            return open_folder(folder, device)
-    path = Path(options.model)
-    folder = path if path.is_dir() else path.parent
-    if path.exists() and (folder / CARD).exists():
-        return open_folder(folder, device)
-    if path.exists():
-        return _open_result(folder.resolve(), device, options.size)
-    store = Store(Path(options.store))
-    return _open_result(store.folder(find_stage(store.names(), options.model)), device, options.size)
-
-
-def _open_result(folder: Path, device: str, size: int) -> Any:
-    """The detector of a committed stage: its own, or the one it measured or labelled with."""
-    from casl.stages.predict import open_record, taught_by
-
-    if not (folder / "result.json").exists():
-        raise DataError(f"{folder} is no finished stage and no model: it lacks result.json and detector.json.")
-    stage = thaw(read_json(folder / "result.json")["stage"])
-    sides = (size, 0)
-    if isinstance(stage, Predict):
-        sides = sides if size else stage.sides
-        folder, stage = folder.with_name(stage.trained.name), stage.trained
-    if not isinstance(stage, Train):
-        raise SpecError(f"{stage.name} is {stage.kind}, not a training: name {trainings_for_people()}.")
-    data = taught_by(stage)[0].name
-    known = folder.with_name(data) / "result.json"
-    facts = {data: read_json(known).get("facts", {})} if known.exists() else {}
-    return open_record(freeze(stage), folder / WEIGHTS, facts, device, sides)
+    detector = open_detector(
+        options.model, Path(options.store), options.mlflow or None, options.device, size=options.size
+    )
+    return write(detector, images, out, options.threshold)

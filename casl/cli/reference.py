@@ -18,7 +18,7 @@ Exit codes, of every verb:
 | code | means |
 |---|---|
 | 0 | all is well |
-| 1 | the work was done and something in it is wrong: failed stages or trials, errors in data, a damaged store |
+| 1 | done, and something is wrong: failed stages or trials, errors in data, a damaged store, no number to report |
 | 2 | the command, a spec, the data, the store or this machine is wrong, and the work was not begun or not finished |
 | 130 | stopped with Ctrl-C or SIGTERM; the same command goes on from there |
 | 141 | stopped, since nothing read the output any more, as `head` does not; the same command goes on from there |

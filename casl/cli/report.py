@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from casl import catalog
 from casl.cli.further import Further
-from casl.cli.reports import folder_of, pages_of, place_of, reports_options
+from casl.cli.reports import folder_of, pages_of, place_of, reports_options, where_of
+from casl.cli.story import Storyteller
 from casl.cli.study import Study, open_study
+from casl.cli.workers import next_command
 from casl.errors import StoreError
 from casl.runner.gc import remember_roots
 from casl.runner.plan import outcomes
@@ -22,6 +24,7 @@ from casl.spec.ablation import Cell
 from casl.spec.run import Run
 
 if TYPE_CHECKING:
+    from casl.report.setting import Setting
     from casl.report.table import Table
     from casl.report.written import Write
     from casl.tracking.mirror import Mirror
@@ -43,6 +46,9 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     report.add_argument(
         "--per-class", action="store_true", help="also write classes-TABLE.*: AP of each class in every cell of AP"
     )
+    report.add_argument(
+        "--curves", action="store_true", help="also write curves-TABLE.*: the loss of every training behind a table"
+    )
     report.add_argument("--json", action="store_true", help="print what was written, and counts of cells, as JSON")
     report.set_defaults(command=report_command)
 
@@ -50,9 +56,11 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
 def report_command(options: argparse.Namespace) -> int:
     """Write tables from the store, and the index and claims of their folder; cells without a result say why.
 
-    Pages that are there as they would be written stay, and are named like the others.
+    Pages that are there as they would be written stay, and are named like the others. 1 where nothing is measured.
     """
     from casl.report.labels import write_labels
+    from casl.report.setting import Setting
+    from casl.report.today import Today
     from casl.report.written import anew, renew
 
     study = open_study(options)
@@ -67,31 +75,63 @@ def report_command(options: argparse.Namespace) -> int:
     write = anew if options.publish else renew  # what is shipped holds pages and nothing about them
     tables = _tables(options, study, runs, mirror)
     further = Further(study.store, runs, study.roots)
-    pages_of_table = partial(_write, study=study, further=further, folder=folder, pages=pages, write=write)
-    written = [path for table in tables for path in pages_of_table(table, classes=options.per_class)]
+    setting = Setting(where_of(options))  # what is written from the store now is none of other code
+    pages_of_table = partial(
+        _write, study=study, further=further, folder=folder, pages=pages, write=write, setting=setting
+    )
+    asked = {"classes": options.per_class, "curves": options.curves}
+    written = [path for table in tables for path in pages_of_table(table, **asked)]
     if "all" in options.tables:
         written += write_labels(runs, folder, study.profile.small, write)
-    written += _refresh(folder, study, mirror, pages, write)
+    tell = Storyteller(study, folder, write, for_everyone=options.publish)
+    today = Today(None if options.set else study.profile)  # one value of many cells is no other profile
+    written += _refresh(folder, study, mirror, pages, write, tell, replace(setting, today=today))
     if options.json:
         counts = {t.name: {"measured": t.measured, "measurable": t.measurable} for t in tables}
         print(json.dumps({"files": [str(path) for path in written], "cells": counts}, indent=1))
+    else:
+        print("\n".join(map(str, written)))
+    return _unmeasured(tables, options)
+
+
+def _unmeasured(tables: Sequence[Table], options: argparse.Namespace) -> int:
+    """1, after a sentence with the command that measures, where no cell that is to be measured is; else 0."""
+    from casl.report.index import states
+
+    cells = [cell for table in tables for cell in table.cells]
+    if any(cell.status in ("done", "partial") for cell in cells) or not any(table.measurable for table in tables):
         return 0
-    print("\n".join(map(str, written)))
-    return 0
+    names = ", ".join(table.name for table in tables)
+    said = f"nothing of {names} is measured: {states(cells)}. The pages say why; this runs what is missing:"
+    print(f"{said}\n  {next_command('run', options)}", file=sys.stderr)
+    return 1
 
 
 def _write(
-    table: Table, *, study: Study, further: Further, folder: Path, classes: bool, pages: str, write: Write
+    table: Table,
+    *,
+    study: Study,
+    further: Further,
+    folder: Path,
+    classes: bool,
+    curves: bool,
+    pages: str,
+    write: Write,
+    setting: Setting,
 ) -> list[Path]:
-    """A table with the recall of its labelers and warmups; if asked for, AP of each class."""
+    """A table with the recall of its labelers and warmups; if asked for, AP of each class and curves of trainings."""
+    from casl.report.curves_page import write_curves
     from casl.report.per_class import write_classes
     from casl.report.recall import recall_lines
     from casl.report.render import write_table
 
     measured = {c.stage.name: c for cells in study.cells[table.name] for c in cells if c.stage}
     recall = recall_lines(table, lambda name: further.recall(measured[name]))
-    written = write_table(table, folder, pages, recall, write)
-    return written + (write_classes(table, lambda name: further.by_class(measured[name]), folder) if classes else [])
+    by_class = write_classes(table, lambda name: further.by_class(measured[name]), folder) if classes else []
+    stages = {name: cell.measurement for name, cell in measured.items()}
+    drawn = write_curves(table, stages, further.runs, folder, write) if curves else []
+    pages_of_table = write_table(table, folder, pages, recall, write, setting)
+    return pages_of_table + by_class + drawn  # last, since it links what is there
 
 
 def _mirror(options: argparse.Namespace, study: Study) -> Mirror:
@@ -113,8 +153,10 @@ def _tables(options: argparse.Namespace, study: Study, runs: Mapping[str, Run], 
     return found
 
 
-def _refresh(folder: Path, study: Study, mirror: Mirror, pages: str, write: Write) -> list[Path]:
-    """Index and claims from all tables of the folder, so that they say what these say; what is unreadable is said."""
+def _refresh(
+    folder: Path, study: Study, mirror: Mirror, pages: str, write: Write, tell: Storyteller, setting: Setting
+) -> list[Path]:
+    """Story, index and claims from all tables of the folder, so that all say the same; what is unreadable is said."""
     from casl.report.index import refresh_index
     from casl.report.stored import stored_tables
 
@@ -126,7 +168,7 @@ def _refresh(folder: Path, study: Study, mirror: Mirror, pages: str, write: Writ
         return tables
 
     claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
-    written = refresh_index(claims, folder, read, pages, write)
+    written = refresh_index(claims, folder, read, pages, write, tell, setting)
     print(*(f"note: {line}\n" for line in said), sep="", end="", file=sys.stderr)
     return written
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from casl.cli.places import claim_reports
 from casl.errors import SpecError
 from casl.runner.store import Store
 from casl.spec.profile import Profile
+
+if TYPE_CHECKING:
+    from casl.report.commands import Where
 
 PUBLISHED = "published"
 
@@ -46,6 +50,13 @@ def folder_of(options: argparse.Namespace, profile: Profile, store: Store) -> Pa
 def place_of(options: argparse.Namespace, profile: Profile) -> str:
     """The same folder within that of all reports."""
     return f"{PUBLISHED}/{profile.folder}" if options.publish else profile.folder
+
+
+def where_of(options: argparse.Namespace) -> Where:
+    """The folders that commands on a page name; what is shipped is made again in the usual ones."""
+    from casl.report.commands import USUAL, Where
+
+    return USUAL if options.publish else Where(options.store, options.reports)
 
 
 def pages_of(options: argparse.Namespace) -> str:

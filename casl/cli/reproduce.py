@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -122,16 +123,41 @@ def _read(path: Path) -> dict[str, Any]:
             **{field: str(table[field]) for field in ("name", "profile", "data")},
             "typed": str(origin.get("typed", table["name"])),
             "sha256": str(origin.get("sha256", "")),
-            "cells": list(table["cells"]),
+            "cells": [_sound(cell) for cell in table["cells"]],
             "options": [(str(option), str(value)) for option, value in table["options"]],
         }
     except FileNotFoundError as error:
         near = ", ".join(sorted(p.name for p in path.parent.glob("table*.json"))) or "none"
         raise SpecError(f"{path} does not exist; reports in that folder: {near}.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise SpecError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SpecError(
-            f"{path} is not a report of this casl: {error}\n  wanted: a table's JSON, as `casl report` writes it now."
+            f"{path} is not a report of this casl: {_why(error)}.\n"
+            f"  wanted: a table's JSON, as `casl report` writes it now; in that folder: {_reports_beside(path)}."
         ) from error
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not text"
+    if isinstance(error, json.JSONDecodeError):
+        return f"it is not JSON, from line {error.lineno} on"
+    return str(error) if isinstance(error, ValueError) else "it is JSON, but not that of a table"
+
+
+def _reports_beside(path: Path) -> str:
+    return ", ".join(sorted(p.name for p in path.parent.glob("table*.json") if p != path)) or "no others"
+
+
+def _sound(cell: dict[str, Any]) -> dict[str, Any]:
+    """A cell that has what is read of it. Raises KeyError or TypeError."""
+    for field in ("row", "column", "metric", "figure", "status"):
+        cell[field]
+    for repetition in cell["repetitions"]:
+        for field in ("name", "seed", "value"):
+            repetition[field]
+    return cell
 
 
 def _cell(table: dict[str, Any], row: str, column: str, metric: str) -> dict[str, Any]:

@@ -10,12 +10,15 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
 from casl.cli.decide import decide, options_of
+from casl.cli.ending import print_ending
 from casl.cli.plan import plan_counts, print_counts, print_estimate, print_spent
-from casl.cli.study import Study, bits_option, known_names, need_packages, open_study, part_options, worker_variables
+from casl.cli.study import Study, check_ready, open_study, part_options, worker_variables
+from casl.cli.workers import check_placement, worker_options
 from casl.errors import SpecError, StoreError, TrackingError
 from casl.runner.cost import estimate, spent
 from casl.runner.gc import remember_roots
@@ -24,6 +27,7 @@ from casl.runner.moved import moved, set_aside
 from casl.runner.plan import Plan
 from casl.runner.schedule import Launcher, Summary, execute, hand_over
 from casl.runner.snapshot import environment, take
+from casl.runner.store import need_store
 
 if TYPE_CHECKING:
     from casl.tracking.mirror import Mirror
@@ -36,17 +40,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     """Verbs `run` and `sync`."""
     run = verbs.add_parser("run", parents=[study], help="run what is missing")
     part_options(run)
-    known_names(run.add_argument("--launcher", default="local", help="%(known)s (default local)"), "launcher")
-    run.add_argument(
-        "--jobs", type=int, default=0, metavar="N", help="stages at once; default one a GPU, or one a core"
-    )
-    run.add_argument("--gpus", default="", metavar="0,1", help="GPUs to use (default all that are there)")
-    run.add_argument("--per-gpu", type=int, default=1, metavar="N", help="stages that share a GPU (default 1)")
-    run.add_argument("--gpus-per-stage", type=int, default=1, metavar="N", help="ranks that do a stage together")
-    run.add_argument("--nodes", type=int, default=1, metavar="N", help="machines of that many ranks each (slurm)")
-    run.add_argument(
-        "--option", action="append", default=[], metavar="NAME=VALUE", help="of the launcher, as slurm.partition=gpu"
-    )
+    worker_options(run)
     run.add_argument("--detach", action="store_true", help="hand everything over and leave (slurm)")
     run.add_argument(
         "--keep-going",
@@ -58,13 +52,6 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--rerun-moved", action="store_true", help="compute again what another version of the code made, and from it"
     )
-    run.add_argument("--time-limit", type=float, default=0.0, metavar="MIN", help="of one stage; 0 for none")
-    run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
-    run.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
-    run.add_argument(
-        "--weights", default="", help="folder of pretrained <backbone>.safetensors (default STORE/weights)"
-    )
-    bits_option(run)
     options_of(run)
     run.add_argument("--json", action="store_true", help="how it ended as JSON on stdout, everything else on stderr")
     run.set_defaults(command=run_command)
@@ -76,7 +63,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
 def run_command(options: argparse.Namespace) -> int:
     """Run the stages that are missing, then send results to MLflow."""
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
-        ended = decide(options, _run) if options.until else _run(options)
+        ended = run_study(options)
     if options.json:
         print(json.dumps(ended, indent=1))
     if ended["stopped"]:
@@ -84,10 +71,15 @@ def run_command(options: argparse.Namespace) -> int:
     return 1 if ended["failed"] else 0
 
 
-def _run(options: argparse.Namespace) -> dict[str, list[str]]:
+def run_study(options: argparse.Namespace) -> dict[str, list[str]]:
     """Names of stages: those to run, and by how they ended."""
+    return decide(options, _run) if options.until else _run(options)
+
+
+def _run(options: argparse.Namespace) -> dict[str, list[str]]:
     from casl.tracking.mirror import Mirror
 
+    check_placement(options)
     study = open_study(options)
     if _only_planned(study):
         raise SpecError(
@@ -95,24 +87,26 @@ def _run(options: argparse.Namespace) -> dict[str, list[str]]:
             "  pass the data set with DATA=path; `casl plan` works without."
         )
     if options.dry_run:
-        print_counts(plan_counts(plan := study.plan(), study))
+        print_counts(plan_counts(plan := study.plan(), study), study.heading)
         print("\n".join(f"  would run {name}" for name in plan.todo))
         return {"to_run": plan.todo, **vars(Summary())}
     study.store.check_writable()
-    _quarantine_damaged(study)
     plan = study.plan()
+    if _quarantine_damaged(study, plan):
+        plan = study.plan()
     while options.rerun_moved and (found := moved(plan, study.store)):
         print(f"set aside {len(set_aside(found, study.store))} results of another version of the code")
         plan = study.plan()
-    need_packages(plan, study.store, options.weights)
+    check_ready(plan, study.store, options.weights)
     remember_roots(study.store, study.name, plan)
-    print_counts(plan_counts(plan, study))
+    print_counts(plan_counts(plan, study), study.heading)
     if options.detach:
         detach(plan, study, options)
         return {"to_run": plan.todo, **vars(Summary())}
     mirror = Mirror(study.store.root, options.mlflow or None, study.experiment)
     summary = carry_out(plan, study, mirror, options) if plan.todo else Summary()
     send(mirror, study, plan)
+    print_ending(study, options, summary)
     return {"to_run": plan.todo, **vars(summary)}
 
 
@@ -129,9 +123,8 @@ def carry_out(plan: Plan, study: Study, mirror: Mirror, options: argparse.Namesp
     try:
         expected = estimate(plan, study.store)
         print_estimate(expected, min(launcher.slots, len(plan.todo)))
-        seconds = expected.seconds if "unknown" not in expected.counts else None
         with (
-            View(plan, study.store, seconds) as view,
+            View(plan, study.store, expected) as view,
             interruptible(LEAVING if launcher.ahead else SAVING) as stopping,
             follow(mirror, study.store.run, plan.uses) as tell,
         ):
@@ -222,36 +215,41 @@ def _only_planned(study: Study) -> bool:
     return isinstance(study.profile.data, PlannedData)
 
 
-def _quarantine_damaged(study: Study) -> None:
-    """Move results aside whose files are missing or cut short, so that this run computes them again."""
-    for name in study.plan().nodes:
+def _quarantine_damaged(study: Study, plan: Plan) -> bool:
+    """Move results aside whose files are missing or cut short, so that this run makes them again; whether any was."""
+    moved_aside = False
+    for name in plan.nodes:
         try:
             study.store.check(name, content=False)
         except StoreError as error:
             print(f"{error}\n  moved to {study.store.quarantine(name)}; it will be computed again", file=sys.stderr)
+            moved_aside = True
+    return moved_aside
 
 
 def send(mirror: Mirror, study: Study, plan: Plan, *, always: bool = False) -> int | None:
-    """Send a plan's stages to MLflow; returns how many were new there, None if it did not answer.
+    """Send a plan's stages to MLflow; returns how many this command sent in all, None if it did not answer.
 
-    always: ask whether it answers even if there is nothing to send.
+    always: ask whether it answers, and look at every run, even if there is nothing to send.
     """
     runs = [study.store.run(name) for name in plan.nodes]
     try:
         if always:
             mirror.reach()
-        logged = mirror.sync(runs, plan.uses, None)
+        mirror.sync(runs, plan.uses, thorough=always)
     except TrackingError as error:
         print(f"MLflow: {error}", file=sys.stderr)
         return None
-    print(f"MLflow: {logged} new runs in experiment {mirror.place!r}; `make ui` or `casl ui` shows them")
-    return int(logged)
+    count = len(mirror.sent)  # most of them while the stages ran
+    print(f"MLflow: {count} new runs in experiment {mirror.place!r}; `make ui` or `casl ui` shows them")
+    return count
 
 
 def sync_command(options: argparse.Namespace) -> int:
     """Send finished stages to MLflow that are not there yet; 1 if MLflow did not take them."""
     from casl.tracking.mirror import Mirror
 
+    need_store(Path(options.store))
     study = open_study(options)
     mirror = Mirror(study.store.root, options.mlflow or None, study.experiment)
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():

@@ -33,6 +33,8 @@ def score_command(options: argparse.Namespace) -> int:
     row: Metric = catalog.row("metric", options.metric)
     if row.form == FEATURES:
         raise SpecError(f"metric {options.metric!r} judges features of a backbone, and a result file holds none")
+    if row.form == "semantic":
+        raise SpecError(f"metric {options.metric!r} judges maps of stuff, and a result file holds none; pq reads PNGs")
     truth, found = Path(options.gt), Path(options.dt)
     if row.form == "panoptic":
         pngs = [Path(p) if p else None for p in (options.gt_pngs, options.dt_pngs)]

@@ -24,7 +24,7 @@ from casl.runner.results import (
     stage_of,
     users,
 )
-from casl.runner.store import Store
+from casl.runner.store import Store, need_store
 from casl.runner.why import comparable, describe, differences, flat, shortened
 from casl.spec.run import STATUSES, Run
 from casl.spec.stage import Stage
@@ -62,6 +62,7 @@ def ls_command(options: argparse.Namespace) -> int:
     for status in options.status:
         if status not in STATUSES:
             raise SpecError(unknown("status", status, STATUSES))
+    need_store(Path(options.store))
     store = Store(Path(options.store))
     tables = tables_of(store)
     rows = [_row(run, tables) for run in map(store.run, _all_names(store))]
@@ -71,6 +72,9 @@ def ls_command(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(rows, indent=1))
         return 0
+    if rows:
+        heads = (f"{'stage':28}", f"{'status':8}", f"{'time':>11}", f"{'size':>9}", f"{'begun':19}", f"{'commit':8}")
+        print(*heads, "tables", sep="  ")
     for row in rows:
         commit = row["commit"][:7] + ("+" if row["dirty"] else "")
         columns = (f"{row['name']:28}", f"{row['status']:8}", f"{row['seconds']:9.1f} s", f"{human(row['size']):>9}")
@@ -101,9 +105,10 @@ def _row(run: Run, tables: Mapping[str, Sequence[str]]) -> dict[str, Any]:
 
 def explain_command(options: argparse.Namespace) -> int:
     """Fields, relatives and history of a stage, and why it would or would not run again."""
+    need_store(Path(options.store))
     store = Store(Path(options.store))
     tables = tables_of(store)
-    name = find_stage([*_all_names(store), *tables], options.key)
+    name = find_stage([*_all_names(store), *tables], options.key, store.root)
     run = store.run(name)
     facts = _facts(store, run, tables.get(name, []))
     facts["again"] = _again(store, run, options)

@@ -11,9 +11,9 @@ from casl.cli.study import counter
 from casl.errors import SpecError, StoreError
 from casl.runner.archive import outside_git, read_archive, write_archive
 from casl.runner.foreign import TOTAL_BYTES
-from casl.runner.gc import Garbage, find, remove
+from casl.runner.gc import Garbage, find, forget_roots, remove, roots
 from casl.runner.results import find_stage
-from casl.runner.store import Store
+from casl.runner.store import Store, need_store
 
 GB = 10**9
 
@@ -27,6 +27,13 @@ def add(what: Any, store: argparse.ArgumentParser) -> None:
     gc = what.add_parser("gc", parents=[store], help="list what no study needs; with --yes, remove it")
     gc.add_argument("--segments", action="store_true", help="also shared beginnings that no table asks for")
     gc.add_argument("--leftovers", action="store_true", help="also abandoned work, quarantine/ and superseded/")
+    gc.add_argument(
+        "--forget",
+        action="append",
+        default=[],
+        metavar="STUDY",
+        help="keep nothing for a study, as its names are listed",
+    )
     how = gc.add_mutually_exclusive_group()
     how.add_argument("--yes", action="store_true", help="remove; without it nothing is touched")
     how.add_argument("--dry-run", action="store_true", help="list only (the default)")
@@ -47,6 +54,7 @@ def add(what: Any, store: argparse.ArgumentParser) -> None:
 
 def verify_command(options: argparse.Namespace) -> int:
     """Check every finished stage; exit code 1 if one is damaged."""
+    need_store(Path(options.store))
     store = Store(Path(options.store))
     names, damaged = store.names(), {}
     show = counter("checking stages")
@@ -69,16 +77,25 @@ def verify_command(options: argparse.Namespace) -> int:
 
 def gc_command(options: argparse.Namespace) -> int:
     """List what no study needs, or remove it."""
+    need_store(Path(options.store))
     store = Store(Path(options.store))
-    found = find(store, segments=options.segments, leftovers=options.leftovers)
+    found = find(store, segments=options.segments, leftovers=options.leftovers, forgotten=options.forget)
+    for study in options.forget if options.yes else ():
+        forget_roots(store, study)
     gone = remove(store, found, segments=options.segments) if options.yes else []
     listed = gone if options.yes else found
+    studies = [root.study for root in roots(store) if root.study not in options.forget]
     if options.json:
-        print(json.dumps({"removed": options.yes, "garbage": [_values(item) for item in listed]}, indent=1))
+        print(
+            json.dumps(
+                {"removed": options.yes, "kept_for": studies, "garbage": [_values(item) for item in listed]}, indent=1
+            )
+        )
         return 0
     for item in listed:
         print(f"{item.name:28}  {item.why:11}  {human(item.bytes):>9}  {item.path}")
     size = human(sum(item.bytes for item in listed))
+    print(f"kept for the studies {', '.join(studies)}")
     print(f"{len(listed)} things, {size} " + ("freed" if options.yes else "would be freed; --yes removes them"))
     return 0
 
@@ -89,8 +106,9 @@ def _values(item: Garbage) -> dict[str, Any]:
 
 def export_command(options: argparse.Namespace) -> int:
     """Write an archive."""
+    need_store(Path(options.store))
     store, target = Store(Path(options.store)), Path(options.output)
-    names = [find_stage(store.names(), key) for key in options.keys]
+    names = [find_stage(store.names(), key, store.root) for key in options.keys]
     inside = write_archive(store, names, target, counter("writing stages"))
     size, extra = target.stat().st_size, outside_git(store, inside)
     if options.json:

@@ -6,13 +6,16 @@ import argparse
 import hashlib
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from casl import catalog
 from casl.cli.from_path import load_tables
-from casl.cli.places import placed
+from casl.cli.places import check_folder, placed
 from casl.errors import SpecError, need_detectron2, unknown
 from casl.pretrained import FOLDER
 from casl.runner import bits
@@ -21,8 +24,11 @@ from casl.runner.store import Store
 from casl.spec.ablation import Ablation, Cell
 from casl.spec.kinds import Train
 from casl.spec.profile import PROVIDERS, Profile
+from casl.spec.varied import resolve, varied
 
-OF_THE_PAPER = [f"table{n}" for n in range(1, 11)]
+STORE = "store"  # folder of all results, unless another is named
+# words that stand for several tables
+GROUPS = {"all": [*catalog.OF_THE_PAPER], "dissertation": [*catalog.DISSERTATION]}
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,22 @@ class Study:
     @property
     def name(self) -> str:
         """Name of the study, under which the store remembers it."""
-        tables = "all" if [*self.tables] == OF_THE_PAPER else "+".join(map(_distinct, self.tables.values()))
+        group = next((word for word, names in GROUPS.items() if [*self.tables] == names), "")
+        tables = group or "+".join(map(_distinct, self.tables.values()))
         part = [hashlib.sha256(self.part.encode()).hexdigest()[:8]] if self.part else []
         data, seeds = self.profile.data.name, str(self.profile.seeds)
         changed = [words.replace(" ", "") for words in self.profile.variant]
         return "-".join([tables, self.profile.name, data, seeds, *changed, *part])
+
+    @property
+    def heading(self) -> str:
+        """Its tables for people: words that stand for several instead of their names."""
+        left, words = [*self.tables], []
+        for word, names in GROUPS.items():
+            if set(names) <= set(left):
+                words.append(f"{word} ({len(names)} tables)")
+                left = [name for name in left if name not in names]
+        return ", ".join([*words, *left])
 
     @property
     def experiment(self) -> str:
@@ -59,20 +76,25 @@ class Study:
         return " ".join(["casl", self.profile.name, self.profile.data.name, *self.profile.variant])
 
 
-def open_study(options: argparse.Namespace) -> Study:
-    """Resolve names, open the store, check the data; every error of the user's surfaces here, before any work."""
-    tables = load_tables(n for word in options.tables for n in (OF_THE_PAPER if word == "all" else [word]))
+def open_study(options: argparse.Namespace, *, make: bool = True) -> Study:
+    """Resolve names, open the store, check the data; every error of the user's surfaces here, before any work.
+
+    make: as of Store.
+    """
+    tables = load_tables(n for word in options.tables for n in GROUPS.get(word, [word]))
     profile: Profile = catalog.load("profile", options.profile).with_provider(options.provider)
     if options.seeds < 1:
         raise SpecError(f"SEEDS must be at least 1, got {options.seeds}")
-    store = Store(Path(options.store))
+    store = Store(Path(options.store), make=make)
     roots: dict[str, str] = {}
     if options.data:
         from casl.stages.dataset import open_data
 
+        check_folder(Path(options.data))
         crowds_are_objects = options.crowds_are_objects
-        opened = open_data(Path(options.data), store.root, counter("checking images"), crowds_are_objects)
-        here = placed(opened.data, Path(options.data), store.root)
+        with _memory(store.root, make) as memory:
+            opened = open_data(Path(options.data), memory, counter("checking images"), crowds_are_objects)
+            here = placed(opened.data, Path(options.data), memory)
         profile, roots = profile.with_data(here.data, crowds_are_objects).warned(opened.warnings), opened.roots
         say(options, *opened.said, *here.said)
         print(*(f"warning: {line}\n" for line in opened.warnings), sep="", end="", file=sys.stderr)
@@ -85,14 +107,62 @@ def open_study(options: argparse.Namespace) -> Study:
         profile = profile.with_rule(options.rule)
     if options.batch_size is not None:
         profile = profile.with_batch(options.batch_size)
+    if options.set:
+        profile = profile.with_value(*_pair(options.set))
     only, place = getattr(options, "only_seed", None), getattr(options, "only_cell", None)
     if only is not None and only not in range(options.seeds):
         raise SpecError(f"--only-seed {only} is none of the {options.seeds} seeds, which count from 0")
     seeds = range(options.seeds) if only is None else [only]
     cells = {n: [t.build(profile.with_seed(s)) for s in seeds] for n, t in tables.items()}
+    if options.set:
+        cells = _with_value(cells, profile, *_pair(options.set))
     if place:
         cells = {n: [_at(n, repetition, *place) for repetition in repetitions] for n, repetitions in cells.items()}
     return Study(profile, tables, cells, roots, store, "" if place is only is None else f"{place} {only}")
+
+
+Cells = dict[str, list[tuple[Cell, ...]]]
+
+
+@contextmanager
+def _memory(root: Path, make: bool) -> Iterator[Path]:
+    """The folder in which hashes of data sets are remembered: the store, unless it is not there and is not to be."""
+    if make or root.exists():
+        yield root
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    path, sign, value = text.partition("=")
+    if not sign:
+        raise SpecError(f"--set takes PATH=VALUE, such as warmup.threshold=0.4; got {text!r}, without a value")
+    return path, value
+
+
+def _with_value(cells: Cells, profile: Profile, path: str, text: str) -> Cells:
+    """The cells with another value in every chain that has such a field; the others stay.
+
+    Raises:
+        SpecError: no cell has it, or a stage refuses the value.
+    """
+    from casl.tune.space import parse
+
+    refused: list[SpecError] = []
+
+    def changed(cell: Cell) -> Cell:
+        try:
+            argument = resolve(path, cell.measurement, profile)
+        except SpecError as error:
+            refused.append(error)
+            return cell
+        return varied(cell, path, parse(argument, text), profile)
+
+    found = {n: [tuple(map(changed, seed)) for seed in seeds] for n, seeds in cells.items()}
+    if len(refused) == sum(len(seed) for seeds in cells.values() for seed in seeds):
+        raise refused[0]
+    return found
 
 
 def _distinct(table: Ablation) -> str:
@@ -115,10 +185,19 @@ def _at(table: str, cells: tuple[Cell, ...], row: str, column: str) -> tuple[Cel
 
 def part_options(parser: argparse.ArgumentParser) -> None:
     """Options for a part of the tables: one cell, one repetition."""
-    parser.add_argument(
-        "--cell", dest="only_cell", nargs=2, metavar=("ROW", "COLUMN"), help="only what one cell of each table needs"
-    )
+    cell_option(parser, "only what one cell of each table needs", dest="only_cell")
     parser.add_argument("--only-seed", type=int, metavar="N", help="only one of the repetitions, counted from 0")
+
+
+def cell_option(parser: argparse.ArgumentParser, said: str, dest: str = "cell") -> None:
+    """One cell of a table, by its headings: two words, since a heading may hold any letter."""
+    parser.add_argument("--cell", dest=dest, nargs=2, metavar=("ROW", "COLUMN"), help=said)
+
+
+def check_ready(plan: Plan, store: Store, weights: str) -> None:
+    """Everything that can be known to be wrong before any stage runs; raises as `need_packages` and `check_options`."""
+    need_packages(plan, store, weights)
+    check_options(plan)
 
 
 def need_packages(plan: Plan, store: Store, weights: str) -> None:
@@ -132,9 +211,7 @@ def need_packages(plan: Plan, store: Store, weights: str) -> None:
         DataError: weights that a stage starts from are not there, damaged or of another architecture.
     """
     trainings = {name: plan.nodes[name].stage for name in plan.todo}
-    starts = {
-        (s.model.backbone, s.model.weights) for s in trainings.values() if isinstance(s, Train) and s.reads_weights
-    }
+    starts = {found for stage in trainings.values() if (found := stage.weights_read)}
     if starts:
         from casl.stages.detectors import check_weights
 
@@ -145,9 +222,24 @@ def need_packages(plan: Plan, store: Store, weights: str) -> None:
             need_detectron2(f"detector {stage.model.detector!r} of {name}")
 
 
+def check_options(plan: Plan) -> None:
+    """Check the values that stages to run set of their detectors, which only the detectors' own code knows.
+
+    Raises:
+        SpecError: a detector does not have what is set, or does not allow the value.
+    """
+    stages = [plan.nodes[name].stage for name in plan.todo]
+    if models := {s.model for s in stages if isinstance(s, Train) and s.model.options}:
+        from casl.stages.detectors import check_settings
+
+        for model in models:
+            check_settings(model)
+
+
 def study_options() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    tables = "%(known)s; all: the paper's ten; or a file with an ablation, ./mine.py or ./mine.py:NAME"
+    groups = "all: the paper's ten; dissertation: those of its chapters"
+    tables = f"%(known)s; {groups}; or a file with an ablation, ./mine.py or ./mine.py:NAME"
     known_names(shared.add_argument("tables", nargs="+", metavar="TABLE", help=tables), "ablation")
     known_names(shared.add_argument("--profile", default="mini", help="%(known)s (default mini)"), "profile")
     shared.add_argument("--data", default="", help="data set on disk instead of the profile's own")
@@ -184,6 +276,9 @@ def recipe_options(parser: argparse.ArgumentParser) -> None:
         help=f"whose RetinaNet, R-CNNs and PanopticFPN: {', '.join(PROVIDERS)} (default {Profile.provider})",
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="images an iteration; rates and lengths follow")
+    parser.add_argument(
+        "--set", default="", metavar="PATH=VALUE", help="one value in every chain, such as warmup.threshold=0.4"
+    )
     parser.add_argument("--size", type=int, metavar="PX", help="short side of images on disk; objects' sizes follow")
     crowds_option(parser)
 
@@ -217,7 +312,7 @@ def crowds_option(parser: argparse.ArgumentParser) -> None:
 
 
 def store_option(shared: argparse.ArgumentParser) -> None:
-    shared.add_argument("--store", default="store", help="folder of all results (default store)")
+    shared.add_argument("--store", default=STORE, help=f"folder of all results (default {STORE})")
     shared.add_argument(
         "--mlflow",
         default=os.environ.get("MLFLOW_TRACKING_URI", ""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,9 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from casl import catalog
 from casl.cli.reports import folder_of, pages_of, reports_options
-from casl.cli.study import Study, bits_option, known_names, need_packages, open_study, recipe_options, worker_variables
+from casl.cli.study import (
+    Study,
+    bits_option,
+    cell_option,
+    check_ready,
+    known_names,
+    open_study,
+    recipe_options,
+    worker_variables,
+)
+from casl.cli.workers import check_placement, next_command
 from casl.errors import SpecError
-from casl.spec.search import Search
+from casl.spec.search import Search, spoken
 from casl.tune.asked import Asked
 
 if TYPE_CHECKING:
@@ -28,7 +39,7 @@ EPILOG = """examples:
   casl tune delta --objective proxy                          from scored labels alone, without any training
   casl tune finetune.lr --low 3e-4 --high 3e-3 --log --sampler tpe
   casl tune warmup.schedule --low 1 --high 5                 lengths in x
-  casl tune finetune.parts --choices backbone,backbone+neck --table 9 --cell ...
+  casl tune finetune.parts --choices backbone,backbone+neck --table 9 --cell ROW COLUMN
 Stop it whenever you like; the same command goes on from there. A second process with the same command helps."""
 
 
@@ -47,7 +58,10 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     recipe_options(tune)
     tune.add_argument("--seeds", type=int, default=1, help="repetitions of every trial, averaged (default 1)")
     for option in dataclasses.fields(Asked)[1:]:
-        _add_option(tune, option)
+        if option.name == "cell":
+            cell_option(tune, option.metadata["help"])
+        else:
+            _add_option(tune, option)
     _where(tune)
     tune.set_defaults(command=tune_command)
 
@@ -92,21 +106,35 @@ def _tune(options: argparse.Namespace) -> Search:
     table = f"table{options.table}" if options.table.isdigit() else options.table
     study = _study(options, table)
     (name,) = study.tables  # that of a file is not what was typed
-    asked = Asked(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Asked)} | {"table": name})
+    chosen = {f.name: getattr(options, f.name) for f in dataclasses.fields(Asked)}
+    asked = Asked(**chosen | {"table": name, "cell": tuple(options.cell or ())})
     profiles = [study.profile.with_seed(seed) for seed in range(study.profile.seeds)]
     tuning = Tuning(asked, profiles, study.cells[asked.table], study.store)
     reports = folder_of(options, study.profile, study.store)
     publisher = Publisher(tuning, reports, options.mlflow or None, study.experiment, pages_of(options))
     with _worker(options, study) as work:
         tuning.run(Tools(study.store, _labels(study), work, publisher.send, _say))
-    return publisher.finish()
+    found = publisher.finish()
+    _say_next(found, options, tuning.storage)
+    return found
+
+
+def _say_next(found: Search, options: argparse.Namespace, storage: str) -> None:
+    """The best value as a command, and the one that shows the study in a browser."""
+    from casl.report.search import verdict
+    from casl.tracking.server import spoken as address
+
+    if best := verdict(found):
+        value = best.best.value if isinstance(best.best.value, str) else spoken(best.best.value)
+        print(f"its table: {next_command('run', options)} --set {shlex.quote(f'{found.target}={value}')}")
+    print(f"all trials: optuna-dashboard {shlex.quote(address(storage))}   (pip install optuna-dashboard)")
 
 
 def _study(options: argparse.Namespace, table: str) -> Study:
     """The table under the profile, with what its data and the machine lack said before any work."""
     from casl.spec.data_sets import PlannedData
 
-    catalog.check_name("launcher", options.launcher)
+    check_placement(options)
     if options.workers < 0:
         raise SpecError(f"--workers must be at least 0, got {options.workers}")
     options.tables = [table]
@@ -142,7 +170,7 @@ def _worker(options: argparse.Namespace, study: Study) -> Iterator[Callable[[Pla
     launchers: list[Any] = []
 
     def work(plan: Plan) -> None:
-        need_packages(plan, study.store, options.weights)
+        check_ready(plan, study.store, options.weights)
         if not launchers:
             resources = Resources(options.workers, environment=worker_variables(study, options.bits))
             launchers.append(catalog.load("launcher", options.launcher)(study.store, resources))

@@ -22,7 +22,7 @@ from PIL import Image
 
 from casl.data.augment import Sample, weak
 from casl.data.augment_strong import paint
-from casl.data.colours import recolour
+from casl.data.colours import colour, recolour
 
 TRIES = 10  # to draw a rectangle that fits into the image
 
@@ -76,6 +76,16 @@ def ut(sample: Sample, rng: np.random.Generator, sizes: Sequence[int], max_size:
     Returns:
         The augmented sample; boxes are those of `weak`. With masks, an instance that noise covers is dropped.
     """
+    return erase(ut_blur(sample, rng, sizes, max_size), rng)
+
+
+def ut_blur(sample: Sample, rng: np.random.Generator, sizes: Sequence[int], max_size: int) -> Sample:
+    """`ut` without its noise: colours and blur; arguments as in `weak`."""
     sample = weak(sample, rng, sizes, max_size)
-    image = np.array(recolour(Image.fromarray(sample.image), rng))
-    return erase(replace(sample, image=image), rng)
+    return replace(sample, image=np.array(recolour(Image.fromarray(sample.image), rng)))
+
+
+def ut_colour(sample: Sample, rng: np.random.Generator, sizes: Sequence[int], max_size: int) -> Sample:
+    """`ut` without its blur and its noise; arguments as in `weak`."""
+    sample = weak(sample, rng, sizes, max_size)
+    return replace(sample, image=np.array(colour(Image.fromarray(sample.image), rng)))

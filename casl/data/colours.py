@@ -32,12 +32,18 @@ def jitter(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image
 
 
-def recolour(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Jitter, grey and blur of an RGB image, each by chance, in this order."""
+def colour(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Jitter and grey of an RGB image, each by chance, in this order."""
     if rng.random() < JITTER:
         image = jitter(image, rng)
     if rng.random() < GREY:
         image = functional.rgb_to_grayscale(image, num_output_channels=3)
+    return image
+
+
+def recolour(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Jitter, grey and blur of an RGB image, each by chance, in this order."""
+    image = colour(image, rng)
     if rng.random() < BLUR:
         image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(*SIGMA))))
     return image

@@ -96,6 +96,7 @@ class Scene:
         categories: class of segment k at position k - 1: thing classes are 1..len(classes), stuff follows.
         keypoints: by segment, (K, 3) int: x, y (pixel indices) and COCO visibility; things with keypoints only.
         classes: the thing classes of the plan.
+        full_areas: pixels that each thing would have in the image if nothing hid it; things are the first segments.
     """
 
     image: NDArray[np.uint8]
@@ -103,6 +104,7 @@ class Scene:
     categories: tuple[int, ...]
     keypoints: dict[int, NDArray[np.int64]]
     classes: tuple[ThingClass, ...]
+    full_areas: tuple[int, ...]
 
 
 def plan_scene(
@@ -231,7 +233,8 @@ def paint_scene(plan: Plan, rng: np.random.Generator, size: int, difficulty: Dif
         for number, stamp in enumerate(stamps, start=1)
         if stamp.thing.drawing.keypoints is not None
     }
-    return Scene(_expose(image, plan, rng), segments, kept, keypoints, plan.classes)
+    full_areas = tuple(int(stamp.solid.sum()) for stamp in stamps)
+    return Scene(_expose(image, plan, rng), segments, kept, keypoints, plan.classes, full_areas)
 
 
 def _blend(image: NDArray[np.float32], stamp: _Stamp, size: int) -> None:

@@ -33,8 +33,11 @@ class Records:
     keypoints: tuple[Json, ...]
 
 
-def collect(scene: Scene, image_id: int, file_name: str) -> Records:
-    """Puts the truth of a scene into COCO's words."""
+def collect(scene: Scene, image_id: int, file_name: str, hidden: bool = False) -> Records:
+    """Puts the truth of a scene into COCO's words.
+
+    hidden: instances also say "full_area", the pixels that they would have if nothing hid them.
+    """
     height, width, things = *scene.segments.shape, len(scene.classes)
     numbers = np.arange(1, len(scene.categories) + 1)
     masks = np.asfortranarray(scene.segments[..., None] == numbers, dtype=np.uint8)
@@ -50,9 +53,10 @@ def collect(scene: Scene, image_id: int, file_name: str) -> Records:
         }
         for category, rle in zip(scene.categories, rles, strict=True)
     ]
+    whole = [{"full_area": area} if hidden else {} for area in scene.full_areas]
     return Records(
         image={"id": image_id, "file_name": file_name, "width": width, "height": height},
-        instances=tuple(segment for segment in segments if segment["category_id"] <= things),
+        instances=tuple(segment | own for segment, own in zip(segments, whole, strict=False)),
         entities=tuple(_entity(segment, things) for segment in segments),
         panoptic=_panoptic(segments, image_id, file_name),
         keypoints=tuple(segments[number - 1] | _keypoints(points) for number, points in scene.keypoints.items()),

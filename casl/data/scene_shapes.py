@@ -5,7 +5,9 @@ classes share a silhouette on purpose (disc and ring, square and pillow, triangl
 and hard to tell apart, which is what makes labels worth something.
 
 THINGS are what detectors learn. OTHERS are in scenes that no detector sees: the classifier of crops that stands for
-ImageNet learns them, so that no start has been taught the classes that a finetune is about.
+ImageNet learns them, so that no start has been taught the classes that a finetune is about. LOOKALIKES take the place
+of THINGS where classes are to be hard to tell apart: pairs of one outline and one hue, with a small hole that is high
+in one and low in the other, so that boxes, areas and colours say nothing about which of the two a thing is.
 """
 
 from __future__ import annotations
@@ -80,7 +82,11 @@ def pentagon(rng: np.random.Generator) -> Drawing:
 
 def cross(rng: np.random.Generator) -> Drawing:
     """A plus sign with arms 56 to 72 % of the radius wide."""
-    half = rng.uniform(0.28, 0.36)
+    return _cross(rng.uniform(0.28, 0.36))
+
+
+def _cross(half: float) -> Drawing:
+    """A plus sign with arms twice `half` wide."""
     quarter = np.array([[half, -1.0], [half, -half], [1.0, -half]])
     turns = [np.array([[c, -s], [s, c]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
     return Drawing(((np.concatenate([quarter @ turn.T for turn in turns]), True),))
@@ -194,5 +200,50 @@ OTHERS = (
     ThingClass("arrow", 0.76, arrow),
     ThingClass("star", 0.36, star),
 )
-SHAPES: Mapping[str, tuple[ThingClass, ...]] = {"things": THINGS, "others": OTHERS}
+
+
+HOLE = 0.12  # radius of the hole of a lookalike, in that of the thing
+
+
+@dataclass(frozen=True)
+class Pierced:
+    """Draws an outline with a small round hole, and uses up the random numbers of the class in whose place it stands.
+
+    So scenes of either are alike in all but outlines and hues: in ground, places, sizes, poses, light and noise.
+
+    Attributes:
+        outline: without the hole.
+        height: Y of the hole's centre; its X is 0.
+        instead_of: the class that has this rank in THINGS.
+    """
+
+    outline: Drawing
+    height: float
+    instead_of: ThingClass
+
+    def __call__(self, rng: np.random.Generator) -> Drawing:
+        self.instead_of.draw(rng)
+        hole = _polygon(16, HOLE) + np.array([0.0, self.height])
+        return Drawing((*self.outline.parts, (hole, False)))
+
+
+def _lookalikes() -> tuple[ThingClass, ...]:
+    """As many as THINGS, rank for rank. Both of a pair have the hue of the first's rank."""
+    nothing = np.random.default_rng(0)  # the outlines draw no number from it
+    pairs = (  # outline, height of the hole in the first and in the second, ranks
+        ("disc", disc(nothing), (-0.5, 0.5), (0, 4)),
+        ("square", square(nothing), (-0.5, 0.5), (1, 5)),
+        ("cross", _cross(0.32), (-0.5, 0.5), (2, 6)),
+        ("triangle", triangle(nothing), (-0.1, 0.4), (3, 7)),
+    )
+    found: dict[int, ThingClass] = {}
+    for name, outline, heights, ranks in pairs:
+        for word, height, rank in zip(("high", "low"), heights, ranks, strict=True):
+            draw = Pierced(outline, height, THINGS[rank])
+            found[rank] = ThingClass(f"{name} {word}", THINGS[ranks[0]].hue, draw)
+    return tuple(found[rank] for rank in sorted(found))
+
+
+LOOKALIKES = _lookalikes()
+SHAPES: Mapping[str, tuple[ThingClass, ...]] = {"things": THINGS, "others": OTHERS, "lookalikes": LOOKALIKES}
 FIGURE = next(index for index, thing in enumerate(THINGS) if thing.name == "figure")

@@ -5,7 +5,7 @@ beginning of a larger one, and two machines with the same Pillow and NumPy write
 
 The layout is the one `casl data check` reads: images/, splits.json and annotations/ with `instances_*`, `entity_*`,
 `panoptic_*` and `person_keypoints_*` for each of labeled, unlabeled_gt and val, and `unlabeled.json` without any
-annotation; no keypoints in a set of OTHERS. Boxes in every file are COCO's [x, y, width, height] with width = last
+annotation; keypoints in a set of THINGS alone. Boxes in every file are COCO's [x, y, width, height] with width = last
 column - first + 1, areas are mask areas (also in the entity files, unlike the Entity data sets, whose boxes are one
 pixel short and whose areas are box areas). Things or stuff with fewer than 12 visible pixels (at 64 px, more in
 proportion for larger images) are left out: things are not painted either, stuff becomes void.
@@ -37,10 +37,11 @@ _VERSION = "1"
 
 @dataclass(frozen=True)
 class _Look:
-    """What scenes are like, whatever their number and size."""
+    """What scenes are like, whatever their number and size. hidden: records say how much of a thing others hide."""
 
     difficulty: Difficulty = DIFFICULTY
     classes: tuple[ThingClass, ...] = THINGS
+    hidden: bool = False
 
 
 def unlabeled_counts(tiny: int) -> dict[str, int]:
@@ -65,6 +66,7 @@ def write_scenes(
     seed: int,
     difficulty: Difficulty = DIFFICULTY,
     shapes: str = "things",
+    hidden: bool = False,
 ) -> None:
     """Writes one split. Files of the same name are replaced, others are left alone; splits.json keeps other splits.
 
@@ -75,7 +77,9 @@ def write_scenes(
         size: side of the square images in pixels, >= 32.
         seed: >= 0.
         difficulty: how hard the scenes are.
-        shapes: a key of SHAPES: "things", or "others" for what stands for ImageNet.
+        shapes: a key of SHAPES: "things", "others" for what stands for ImageNet, or "lookalikes".
+        hidden: annotations of instances also say "full_area", the pixels that an object would have in the image if
+            nothing hid it. Nothing else changes.
 
     Raises:
         SpecError: unknown split or shapes, or impossible number.
@@ -83,7 +87,7 @@ def write_scenes(
     _check({split: count}, size, seed)
     if shapes not in SHAPES:
         raise SpecError(unknown("shapes of scenes", shapes, SHAPES))
-    _write(root, split, {split: count}, size, seed, _Look(difficulty, SHAPES[shapes]))
+    _write(root, split, {split: count}, size, seed, _Look(difficulty, SHAPES[shapes], hidden))
 
 
 def write_scene_set(
@@ -141,7 +145,7 @@ def _one_image(root: Path, split: str, index: int, size: int, seed: int, look: _
     truth = "unlabeled_gt" if split == "unlabeled" else split
     _write_png(root / "images" / name, scene.image)
     _write_png(root / "annotations" / f"panoptic_{truth}" / name, panoptic_colours(scene))
-    return collect(scene, _FIRST_ID * SPLITS.index(split) + index + 1, name)
+    return collect(scene, _FIRST_ID * SPLITS.index(split) + index + 1, name, look.hidden)
 
 
 def _write_png(path: Path, pixels: NDArray[np.uint8]) -> None:

@@ -2,3 +2,8 @@
 
 Answers are pictures (PIL images, which notebooks show by themselves), Markdown, or plain numbers.
 """
+
+import warnings
+
+# tqdm, which timm imports, warns in Jupyter without ipywidgets that its bars are plain text; casl draws none of them
+warnings.filterwarnings("ignore", message="IProgress not found")

@@ -10,6 +10,7 @@ from casl.data.coco import CocoSplit
 from casl.errors import StageError
 from casl.report.paper import joined
 from casl.report.table import Table
+from casl.runner.devices import check_device
 from casl.runner.job import Placement
 from casl.runner.launch.inline import Inline
 from casl.runner.live import View
@@ -132,6 +133,7 @@ def read(results: Results, table: Ablation, profile: Profile, mlflow: str | None
 def _carry_out(results: Results, plan: Plan, device: str) -> None:
     if not plan.todo:
         return
+    check_device(device)
     store = results.store
     launcher = Inline(store)
     placement = Placement(roots=results.roots, device=device)

@@ -1,10 +1,10 @@
 """Average precision of boxes, masks and entities, equal to pycocotools' (see casl.metrics.tables).
 
-Every metric here is `f(gt, dt) -> {"AP", "AP50", "AP75", "APs", "APm", "APl"}`: gt a COCO ground truth, dt a list of
-COCO results, values in percent, -1.0 where nothing of that size is there to be found. AP is the mean over IoU
-.50:.05:.95 and over classes; AP50 and AP75 are at one IoU; s, m and l count objects up to 32², up to 96² and above 96²
-pixels. 101 recall points, at most 100 predictions an image and class, predictions on crowds neither right nor wrong.
-Inputs are never changed, nothing is printed, and bad input is a DataError (see casl.metrics.results).
+Every metric here is `f(gt, dt) -> {"AP", "AP50", "AP70", "AP75", "APs", "APm", "APl"}`: gt a COCO ground truth, dt a
+list of COCO results, values in percent, -1.0 where nothing of that size is there to be found. AP is the mean over IoU
+.50:.05:.95 and over classes; AP50, AP70 and AP75 are at one IoU; s, m and l count objects up to 32², up to 96² and
+above 96² pixels. 101 recall points, at most 100 predictions an image and class, predictions on crowds neither right nor
+wrong. Inputs are never changed, nothing is printed, and bad input is a DataError (see casl.metrics.results).
 
 What is an area? It decides which of s, m and l an object belongs to, and nothing else.
     ground truth   the `area` field, as written; where absent the mask's, without mask the box's
@@ -15,7 +15,7 @@ Entity reference drop the box before they score masks; ap_e_mask does so too, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from casl.metrics.matching import checked_sides
 from casl.metrics.results import GroundTruth, Result
@@ -24,9 +24,9 @@ from casl.metrics.tables import precision_table, summary
 SIZES = ("s", "m", "l")
 
 
-def ap_det(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
-    """AP^det: boxes, mean over classes. Source: pycocotools `bbox`."""
-    return _average_precision(gt, dt, masks=False, agnostic=False)
+def ap_det(gt: GroundTruth, dt: Sequence[Result], classes: Collection[int] | None = None) -> dict[str, float]:
+    """AP^det: boxes, mean over classes, or over those with these category ids. Source: pycocotools `bbox`."""
+    return _average_precision(gt, dt, masks=False, agnostic=False, classes=classes)
 
 
 def ap_det_a(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
@@ -55,7 +55,7 @@ def ap_e(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
         dt: COCO results; their category_id is ignored.
 
     Returns:
-        The six values of this module, percent.
+        The values of this module, percent.
 
     Matching, thresholds, limits and size ranges are plain COCO's; the reference changes only this:
         - ground truth has one category {id 1}, and every prediction gets category 1;
@@ -82,7 +82,16 @@ def ap_e_mask(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
 
 
 def _average_precision(
-    gt: GroundTruth, dt: Sequence[Result], masks: bool, agnostic: bool, mask_area: bool = False
+    gt: GroundTruth,
+    dt: Sequence[Result],
+    masks: bool,
+    agnostic: bool,
+    mask_area: bool = False,
+    classes: Collection[int] | None = None,
 ) -> dict[str, float]:
     truth, found = checked_sides(gt, dt, masks, agnostic, mask_area)
-    return summary(precision_table(truth, found, "segm" if masks else "bbox"), SIZES)
+    known = sorted(category["id"] for category in truth["categories"])  # before they are numbered anew
+    table = precision_table(truth, found, "segm" if masks else "bbox")
+    if classes is not None:
+        table = table[:, :, [place for place, number in enumerate(known) if number in classes]]
+    return summary(table, SIZES)

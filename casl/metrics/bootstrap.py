@@ -47,6 +47,7 @@ def ap_of_draws(
     masks: bool = False,
     agnostic: bool = False,
     mask_area: bool = False,
+    classes: Collection[int] | None = None,
 ) -> NDArray[np.float64]:
     """AP of every draw.
 
@@ -54,6 +55,7 @@ def ap_of_draws(
         gt, dt: as for the metrics of casl.metrics.ap.
         weights: (R, I), images in the order of the ground truth.
         masks: compare masks, not boxes. agnostic: all categories as one. mask_area: a prediction's area is its mask's.
+        classes: ids of the categories that AP is the mean over; None for all.
 
     Returns:
         (R,) percent, -1.0 for a draw without any object.
@@ -61,7 +63,10 @@ def ap_of_draws(
     Raises:
         DataError: as the metric.
     """
-    return _ap_of_draws(coco_eval(gt, dt, masks, agnostic, mask_area=mask_area), gt, weights)
+    evaluation = coco_eval(gt, dt, masks, agnostic, mask_area=mask_area)
+    if classes is not None:
+        evaluation.params.catIds = [number for number in evaluation.params.catIds if number in classes]
+    return _ap_of_draws(evaluation, gt, weights)
 
 
 def recall_of_draws(

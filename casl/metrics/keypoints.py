@@ -37,9 +37,9 @@ def ap_point(gt: GroundTruth, dt: Sequence[Result], sigma: float = 0.05) -> dict
             of 17 keypoints should bring its `sigmas`. 0.05 is between COCO's wrist (.062) and ear (.035).
 
     Returns:
-        {"AP", "AP50", "AP75", "APm", "APl"}, percent, -1.0 where there is nothing to be found. The size of an object is
-        `area` as written, that of a prediction its box's, without box its mask's, without both the extent of all its
-        keypoints, as `COCO.loadRes` has it; entry by entry, not as the first one.
+        {"AP", "AP50", "AP70", "AP75", "APm", "APl"}, percent, -1.0 where there is nothing to be found. The size of an
+        object is `area` as written, that of a prediction its box's, without box its mask's, without both the extent of
+        all its keypoints, as `COCO.loadRes` has it; entry by entry, not as the first one.
 
     Raises:
         DataError: see casl.metrics.results; and illegal keypoints, a prediction without any, or a category of which

@@ -18,6 +18,7 @@ from casl.metrics.matching import coco_eval, silence
 from casl.metrics.results import GroundTruth, Result
 
 FIGURES = ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+PREDICTIONS = (1, 10, 100)  # of an image that count
 
 
 def ar_det_a(gt: GroundTruth, dt: Sequence[Result], classes: Collection[int] | None = None) -> dict[str, float]:
@@ -40,19 +41,33 @@ def ar_e_mask(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
     return _average_recall(gt, dt, masks=True, mask_area=True)
 
 
+def ar_proposals(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
+    """Recall of boxes of objects by the best 10, 30 and 100 of an image: proposals of small images."""
+    return _average_recall(gt, dt, masks=False, most=(10, 30, 100))
+
+
+def ar_proposals_1000(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
+    """The same by the best 100, 300 and 1,000: proposals of COCO's images."""
+    return _average_recall(gt, dt, masks=False, most=(100, 300, 1000))
+
+
 def _average_recall(
     gt: GroundTruth,
     dt: Sequence[Result],
     masks: bool,
     mask_area: bool = False,
     classes: Collection[int] | None = None,
+    most: tuple[int, int, int] = PREDICTIONS,
 ) -> dict[str, float]:
+    """`FIGURES`, with other names where other numbers of predictions count; sizes are judged with the last."""
     evaluation = coco_eval(gt, dt, masks, agnostic=True, mask_area=mask_area, classes=classes)
+    evaluation.params.maxDets = list(most)
+    names = (*(f"AR{count}" for count in most), *FIGURES[3:])
     with silence():
         evaluation.evaluate()
         if not evaluation.params.imgIds:
-            return dict.fromkeys(FIGURES, -1.0)
+            return dict.fromkeys(names, -1.0)
         evaluation.accumulate()
         evaluation.summarize()
-    values = zip(FIGURES, evaluation.stats[6:12], strict=True)
+    values = zip(names, evaluation.stats[6:12], strict=True)
     return {name: 100.0 * float(value) if value > -1 else -1.0 for name, value in values}

@@ -23,7 +23,7 @@ from casl.metrics.results import GroundTruth, Result
 
 Table = NDArray[np.float64]  # (IoU .50:.05:.95, recall 0:.01:1, class by rising id, size); -1 without objects
 _AFTER_ONE = 1 / (1 + np.spacing(1))  # pycocotools' precision of one right prediction and no other
-_HALF, _THREE_QUARTERS = 0, 5  # rows of a table
+_AT = {"AP50": 0, "AP70": 4, "AP75": 5}  # figure at one IoU -> row of a table
 
 
 def precision_table(
@@ -62,8 +62,8 @@ def precision_table(
 
 
 def summary(table: Table, sizes: Sequence[str]) -> dict[str, float]:
-    """{"AP", "AP50", "AP75"} and AP of each of the sizes after the first: percent, -1.0 without objects."""
-    parts = {"AP": table[..., 0], "AP50": table[_HALF, ..., 0], "AP75": table[_THREE_QUARTERS, ..., 0]}
+    """{"AP", "AP50", "AP70", "AP75"} and AP of each of the sizes after the first: percent, -1.0 without objects."""
+    parts = {"AP": table[..., 0]} | {name: table[place, ..., 0] for name, place in _AT.items()}
     parts |= {f"AP{name}": table[..., place] for place, name in enumerate(sizes, start=1)}
     return {name: _mean(part) for name, part in parts.items()}
 

@@ -90,6 +90,7 @@ def build_backbone(
     drop_path: float = 0.0,
     frozen_stages: int = 0,
     frozen_norm: bool = False,
+    usage: float = 1.0,
 ) -> Backbone:
     """A backbone by name.
 
@@ -102,6 +103,7 @@ def build_backbone(
             reference does for ResNet. Their batch norms are fixed too.
         frozen_norm: fix the statistics and the affine part of every batch norm. For pretrained ResNets and small
             batches; never without weights.
+        usage: of a Swin: share of the halves of its third stage's blocks that policies are to let run.
 
     Raises:
         SpecError: an unknown name or a number out of range.
@@ -113,7 +115,9 @@ def build_backbone(
     is_swin = row.timm.startswith("swin_")
     if frozen_norm and is_swin:
         raise SpecError(f"frozen_norm is about batch norm, and {name} has none; freeze stages instead")
-    body, channels = (_swin if is_swin else _convolutional)(row, drop_path)
+    if usage != 1.0 and not is_swin:
+        raise SpecError(f"usage is about blocks of a Swin, and {name} has none")
+    body, channels = _swin(row, drop_path, usage) if is_swin else _convolutional(row, drop_path)
     if weights is not None:
         _load(body, row, weights)
     if frozen_norm:
@@ -132,8 +136,8 @@ def _convolutional(row: rows.Backbone, drop_path: float) -> tuple[nn.Module, tup
     return body, tuple(body.feature_info.channels())
 
 
-def _swin(row: rows.Backbone, drop_path: float) -> tuple[nn.Module, tuple[int, ...]]:
-    body = Swin(timm.create_model(row.timm, num_classes=0, drop_path_rate=drop_path, **row.arguments))
+def _swin(row: rows.Backbone, drop_path: float, usage: float) -> tuple[nn.Module, tuple[int, ...]]:
+    body = Swin(timm.create_model(row.timm, num_classes=0, drop_path_rate=drop_path, **row.arguments), usage)
     return body, body.channels
 
 
@@ -177,7 +181,7 @@ def _load(body: nn.Module, row: rows.Backbone, path: Path) -> None:
     state = own or by_timm(state, body)
     wanted = body.state_dict()
     for name in wanted:
-        added = isinstance(body, Swin) and name.startswith("norm") and name not in own
+        added = isinstance(body, Swin) and name.startswith(("norm", "policies")) and name not in own
         if added or name.endswith("num_batches_tracked"):
             continue
         if name not in state or state[name].shape != wanted[name].shape:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from casl.errors import SpecError
+from casl.errors import SpecError, unknown
 from casl.models.exact import square_root
 from casl.models.head import HeadOutput
+from casl.rows import SUPPRESSIONS
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,14 @@ class InferenceSettings:
         max_detections: kept per image over all classes; those that tie with the last one stay too.
         threshold_on_product: compare class probability times centre-ness with the threshold (CondInst's
             configuration) instead of the class probability alone (FCOS and Entity).
+        suppression: one of SUPPRESSIONS. "hard" drops a box, Soft-NMS lowers its score, see
+            casl/models/suppression.py; what `score_threshold` does not pass then, is dropped too.
+        sigma: width of the gaussian of Soft-NMS.
+        masks: False spares a detector its mask heads where boxes are all that is wanted; only htc has such a choice.
+        decayed: whether Soft-NMS returns lowered scores; False where several views are suppressed together later.
 
     Raises:
-        SpecError: a number is out of its range.
+        SpecError: a number is out of its range, or the suppression is unknown.
     """
 
     score_threshold: float = 0.05
@@ -39,12 +45,38 @@ class InferenceSettings:
     nms: float = 0.6
     max_detections: int = 100
     threshold_on_product: bool = False
+    suppression: str = "hard"
+    sigma: float = 0.5
+    masks: bool = True
+    decayed: bool = True
 
     def __post_init__(self) -> None:
+        if self.suppression not in SUPPRESSIONS:
+            raise SpecError(unknown("suppression", self.suppression, SUPPRESSIONS))
+        if not self.sigma > 0:
+            raise SpecError(f"sigma is the width of a gaussian, above 0, got {self.sigma}")
         if not (0.0 <= self.score_threshold < 1.0 and 0.0 < self.nms <= 1.0):
             raise SpecError(f"score threshold {self.score_threshold} must be in [0, 1), nms {self.nms} in (0, 1]")
         if self.topk < 1 or self.max_detections < 1:
             raise SpecError(f"topk {self.topk} and max_detections {self.max_detections} must be at least 1")
+
+    @property
+    def of_view(self) -> InferenceSettings:
+        """Of one view among several: as they are, with the scores that all views are suppressed by."""
+        return replace(self, decayed=False)
+
+
+def check_hard(settings: InferenceSettings) -> None:
+    """Of a detector that only has hard suppression.
+
+    Raises:
+        SpecError: another one is asked for.
+    """
+    if settings.suppression != "hard":
+        raise SpecError(
+            f"{settings.suppression!r} suppression was asked of a detector that has hard suppression only; "
+            "cascade_rcnn and htc have all.\n  leave the suppression out, or choose one of them."
+        )
 
 
 @dataclass
@@ -185,8 +217,12 @@ def select(
     Returns:
         One Detections an image; none found is legal.
 
+    Raises:
+        SpecError: another than hard suppression is asked for.
+
     Source: CondInst and FCOS inference, AdelaiDet adet/modeling/fcos/fcos_outputs.py.
     """
+    check_hard(settings)
     levels = _levels(output, locations, strides, settings)
     return [_join(levels, image, settings) for image in range(len(output.logits[0]))]
 

@@ -38,7 +38,8 @@ from casl.models.locations import (
     mask_centers,
     stack_assignments,
 )
-from casl.models.losses import BOX_QUALITIES, fcos_losses, normalisers
+from casl.models.losses import BOX_QUALITIES, fcos_losses, judge_points, normalisers
+from casl.models.noisy import LABELS, Rule
 from casl.models.shares import DenseShare, Peers, total
 
 
@@ -59,9 +60,12 @@ class FCOSSettings:
             frameworks that load the neck; they are never trained here.
         top_from: "p5" or "c5", the map P6 is computed from.
         inference: thresholds of `predict`.
+        clean: "off", or one of casl.models.noisy.LABELS: positives have soft targets and weights by what the head says
+            of them. No method of FCOS; for labels that are noisy.
+        clean_alpha, clean_gamma: as of casl.models.noisy.Rule.
 
     Raises:
-        SpecError: a name is unknown, or strides and ranges do not fit together.
+        SpecError: a name is unknown, a number is out of its range, or strides and ranges do not fit together.
     """
 
     channels: int = 256
@@ -75,12 +79,23 @@ class FCOSSettings:
     lowest: int = 2
     top_from: str = "p5"
     inference: InferenceSettings = field(default_factory=InferenceSettings)
+    clean: str = "off"
+    clean_alpha: float = 0.75
+    clean_gamma: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.clean not in ("off", *LABELS):
+            raise SpecError(unknown("label of locations", self.clean, ("off", *LABELS)))
+        Rule(self.clean_alpha, self.clean_gamma)  # refuses what is out of range
         if self.box_quality not in BOX_QUALITIES:
             raise SpecError(unknown("box quality", self.box_quality, BOX_QUALITIES))
         if len(self.strides) != 5 or len(self.ranges) != 4 or list(self.ranges) != sorted(self.ranges):
             raise SpecError(f"strides {self.strides} must be five, P3..P7, and ranges {self.ranges} four, ascending")
+
+    @property
+    def rule(self) -> Rule | None:
+        """How positives are judged; None if they are not."""
+        return None if self.clean == "off" else Rule(self.clean_alpha, self.clean_gamma, self.clean)
 
 
 class FCOS(nn.Module):
@@ -202,7 +217,10 @@ class FCOS(nn.Module):
         """
         del grid, targets  # the assignment says all that FCOS needs
         whole = (share.positives, share.quality) if share else None
-        return fcos_losses(output, assignment, self.settings.box_quality, whole)
+        soft = None
+        if rule := self.settings.rule:
+            assignment, soft = judge_points(output, assignment, rule)
+        return fcos_losses(output, assignment, self.settings.box_quality, whole, soft)
 
     def forward(self, images: Sequence[Tensor], targets: Sequence[Target]) -> dict[str, Tensor]:
         """The same as `losses`; data-parallel wrappers only see calls of the module itself."""

@@ -7,6 +7,8 @@ centre-ness target.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -15,30 +17,62 @@ from torchvision.ops import sigmoid_focal_loss
 from casl.models.exact import square_root
 from casl.models.head import HeadOutput, flatten_levels
 from casl.models.locations import Assignment
+from casl.models.noisy import Rule, paired_iou, soft_focal
 
 BOX_QUALITIES = ("ctrness", "iou")
+FOCAL_ALPHA = 0.25  # share of the class loss that is about objects
 
 
-def focal_sum(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Sigmoid focal loss (alpha 0.25, gamma 2), summed over locations or anchors and classes.
+def focal_sum(logits: Tensor, targets: Tensor, weights: Tensor | None = None, alpha: float = FOCAL_ALPHA) -> Tensor:
+    """Sigmoid focal loss (gamma 2), summed over locations or anchors and classes.
 
     Args:
         logits: (M, C) float.
         targets: (M, C), 1 for the class of the object, 0 otherwise; rows of zeros are background.
         weights: (M,), None for 1.
+        alpha: share of the terms of objects.
     """
     if weights is None:
-        loss: Tensor = sigmoid_focal_loss(logits, targets, reduction="sum")
+        loss: Tensor = sigmoid_focal_loss(logits, targets, alpha, reduction="sum")
         return loss
-    terms: Tensor = sigmoid_focal_loss(logits, targets, reduction="none")
+    terms: Tensor = sigmoid_focal_loss(logits, targets, alpha, reduction="none")
     return (terms * weights[:, None]).sum()
 
 
-def class_sum(logits: Tensor, assignment: Assignment) -> Tensor:
-    """`focal_sum` of (B, L, C) logits of a batch."""
+def class_sum(logits: Tensor, assignment: Assignment, soft: Tensor | None = None) -> Tensor:
+    """`focal_sum` of (B, L, C) logits of a batch; of soft targets (B, L), where there are any, the sum of `soft_focal`
+    at the same alpha."""
     flat = logits.flatten(0, 1)
     targets = functional.one_hot(assignment.labels.flatten(), flat.shape[1] + 1)[:, :-1].to(flat.dtype)
-    return focal_sum(flat, targets, None if assignment.weights is None else assignment.weights.flatten())
+    weights = None if assignment.weights is None else assignment.weights.flatten()
+    if soft is None:
+        return focal_sum(flat, targets, weights)
+    terms = soft_focal(flat, targets * soft.flatten()[:, None], FOCAL_ALPHA)
+    return (terms if weights is None else terms * weights[:, None]).sum()
+
+
+@torch.no_grad()
+def judge_points(output: HeadOutput, assignment: Assignment, rule: Rule) -> tuple[Assignment, Tensor]:
+    """Positives judged by what the head says of them, image by image: NoisyAnchor's scores at FCOS' locations.
+
+    Args:
+        output: of the head.
+        assignment: (B, L), of the same grid.
+        rule: how.
+
+    Returns:
+        The assignment with the weights of positives in its weights, and (B, L) soft targets, 0 on background.
+    """
+    logits, ltrb = flatten_levels(output.logits), flatten_levels(output.ltrb)
+    side = ltrb.new_tensor([-1.0, -1.0, 1.0, 1.0])  # boxes around a location of their own
+    soft = torch.zeros_like(ltrb[..., 0])
+    weights = torch.ones_like(soft) if assignment.weights is None else assignment.weights.clone()
+    for image, positive in enumerate(assignment.positive):
+        loc = paired_iou(ltrb[image, positive] * side, assignment.ltrb[image, positive] * side)
+        cls = logits[image, positive, assignment.labels[image, positive]].sigmoid()
+        soft[image, positive], factors = rule.judge(loc, cls)
+        weights[image, positive] *= factors
+    return replace(assignment, weights=weights), soft
 
 
 def centerness(ltrb: Tensor) -> Tensor:
@@ -99,10 +133,9 @@ def fcos_losses(
     assignment: Assignment,
     box_quality: str = "ctrness",
     whole: tuple[float, float] | None = None,
+    soft: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Class, box and centre-ness loss of a batch.
-
-    Without any positive location the box and centre-ness losses are zero and still have a gradient of zeros.
+    """Class, box and centre-ness loss of a batch. Without any positive the last two are zero, with a gradient of zeros.
 
     Args:
         output: of the head.
@@ -112,6 +145,7 @@ def fcos_losses(
             weights nothing and trains `center` to predict the IoU of the predicted box.
         whole: `normalisers` of the batch that this is a part of; losses of all parts then add up to those of the
             batch. None if this is all of it.
+        soft: (B, L) what positives learn of their class instead of 1, None for 1.
 
     Returns:
         Scalars "loss_cls", "loss_box", "loss_center", all with weight one.
@@ -133,4 +167,4 @@ def fcos_losses(
         loss_box = giou_sum(predicted, target, weights) / count
     center = flatten_levels(output.center)[positive].squeeze(1)
     loss_center = functional.binary_cross_entropy_with_logits(center, quality, weights, reduction="sum") / count
-    return {"loss_cls": class_sum(logits, assignment) / count, "loss_box": loss_box, "loss_center": loss_center}
+    return {"loss_cls": class_sum(logits, assignment, soft) / count, "loss_box": loss_box, "loss_center": loss_center}

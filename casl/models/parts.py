@@ -24,6 +24,7 @@ PARTS = ENTIRE
 CLASSIFIERS = ("replicate", "random", "scaled")
 RARE, SURE = 0.01, 0.9  # probabilities of the one class between which `scaled` shares it out: the prior, and a find
 
+POLICIES = "backbone.body.policies."  # of a Swin that skips blocks
 _FRAMEWORK = "framework."  # some tensor of every framework begins so, and none of FCOS or CondInst
 _P2 = ("fpn.lateral2.", "fpn.output2.")
 _P6 = "fpn.p6."
@@ -138,8 +139,12 @@ def _check_complete(wanted: set[str], taken: Sequence[str], source: Mapping[str,
     for part in sorted({part_of(key) for key in wanted} - {part_of(key) for key in taken}):
         example = next(iter(source), "nothing")
         raise SpecError(f"the source has nothing of part {part!r}; its first tensor is {example!r}")
-    # a frozen batch norm has the same tensors as a trainable one but for its counter
-    missing = [key for key in wanted.difference(taken) if part_of(key) == "backbone" and not key.endswith("_tracked")]
+    # a frozen batch norm has the same tensors as a trainable one but for its counter; policies are first learned here
+    missing = [
+        key
+        for key in wanted.difference(taken)
+        if part_of(key) == "backbone" and not key.endswith("_tracked") and not key.startswith(POLICIES)
+    ]
     if missing:
         raise SpecError(f"the source's backbone is another one: it lacks {min(missing)!r} and {len(missing) - 1} more")
 

@@ -10,12 +10,17 @@ Source: Swin Transformer (ICCV 2021) and its object detection code, backbone wit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from casl.models.adaptive import BlockPolicies, Half, add_where
+
+ADAPTIVE = 2  # stage whose blocks may be skipped: three quarters of Swin-L's multiply-adds
 BLOCKED = -100.0  # added to the attention between pixels that are no neighbours in the image; Swin's own value
 
 
@@ -68,14 +73,29 @@ def _attend(block: Any, x: Tensor, mask: Tensor | None, window: int) -> Tensor:
     return x[:, :height, :width]
 
 
+def _attention(block: Any, mask: Tensor | None, window: int, x: Tensor) -> Tensor:
+    branch: Tensor = block.drop_path1(_attend(block, block.norm1(x), mask, window))
+    return branch
+
+
+def _mlp(block: Any, x: Tensor) -> Tensor:
+    branch: Tensor = block.drop_path2(block.mlp(block.norm2(x)))
+    return branch
+
+
 class Swin(nn.Module):
     """The four stages of a timm Swin Transformer.
 
     Args:
         model: a timm SwinTransformer with square windows of one size; its layers are taken over, its head is not.
+        usage: share of the halves of the third stage's blocks that are to run, in (0, 1]; below 1 policies decide, for
+            each image, which do (casl.models.adaptive).
+
+    Attributes:
+        decisions: (B, blocks, 2) of the last images, 0 or 1 for attention and MLP; None before, and without policies.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, usage: float = 1.0) -> None:
         super().__init__()
         self.patch_embed = model.patch_embed
         self.layers = model.layers
@@ -83,6 +103,10 @@ class Swin(nn.Module):
         self.channels = tuple(int(info["num_chs"]) for info in model.feature_info)
         for stage, channels in enumerate(self.channels):
             self.add_module(f"norm{stage}", nn.LayerNorm(channels))
+        self.usage = usage
+        self.decisions: Tensor | None = None
+        if usage < 1.0:
+            self.policies = BlockPolicies(self.channels[ADAPTIVE], len(self.layers[ADAPTIVE].blocks))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W), any H and W -> C2..C5, each (B, channels, ceil(H / stride), ceil(W / stride))."""
@@ -91,15 +115,32 @@ class Swin(nn.Module):
         x = self.patch_embed.norm(x.permute(0, 2, 3, 1))
         maps = []
         for stage, layer in enumerate(self.layers):
-            x = self._stage(layer, layer.downsample(x))
+            x = layer.downsample(x)
+            x = self._adaptive(layer, x) if stage == ADAPTIVE and self.usage < 1.0 else self._stage(layer, x)
             maps.append(self.get_submodule(f"norm{stage}")(x).permute(0, 3, 1, 2).contiguous())
         return maps
 
     def _stage(self, layer: Any, x: Tensor) -> Tensor:
-        height, width = (-(-size // self.window) * self.window for size in x.shape[1:3])
+        for attention, mlp in self._halves(layer, x):
+            x = x + attention(x)
+            x = x + mlp(x)
+        return x
+
+    def _adaptive(self, layer: Any, x: Tensor) -> Tensor:
+        """A stage whose policies see the input of each block."""
+        taken = []
+        for index, halves in enumerate(self._halves(layer, x)):
+            taken.append(self.policies(index, x))
+            for half, chosen in zip(halves, taken[-1].unbind(1), strict=True):
+                x = add_where(x, chosen, half, self.training)
+        self.decisions = torch.stack(taken, dim=1)
+        return x
+
+    def _halves(self, layer: Any, x: Tensor) -> Iterator[tuple[Half, Half]]:
+        """The two residual branches of every block, for maps of one size."""
+        # rounded up without a negative number, which ONNX divides towards zero
+        height, width = ((size + self.window - 1) // self.window * self.window for size in x.shape[1:3])
         mask = shift_mask(height, width, self.window, self.window // 2, x.device)
         for index, block in enumerate(layer.blocks):
-            attended = _attend(block, block.norm1(x), mask if index % 2 else None, self.window)
-            x = x + block.drop_path1(attended)
-            x = x + block.drop_path2(block.mlp(block.norm2(x)))
-        return x
+            shifted = mask if index % 2 else None
+            yield partial(_attention, block, shifted, self.window), partial(_mlp, block)

@@ -99,11 +99,39 @@ class Rows:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG: the name of a file beside the page, or its content, which HTML alone shows. link: the page it leads to."""
+    """An image: the name of a file beside the page, or content of PNG or SVG, which HTML alone shows.
+
+    link: the page it leads to.
+    """
 
     alt: str
-    png: str | bytes
+    image: str | bytes
     link: str = ""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A small picture with its caption. file: beside the page, "" where there is no picture; size: in pixels."""
+
+    title: str
+    text: Text = ""
+    file: str = ""
+    alt: str = ""
+    size: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Tiles of which each leads to the next. HTML alone shows them."""
+
+    tiles: Sequence[Tile]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Rows of tiles under a line each, as many rows beside each other as fit. HTML alone shows it."""
+
+    rows: Sequence[tuple[str, Sequence[Tile]]]
 
 
 @dataclass(frozen=True)
@@ -143,15 +171,19 @@ class Group:
     one_line: bool = False
 
 
-Block = Heading | Caution | Paragraph | Lines | Bullets | Rows | Picture | Preformatted | Grid | Group
+Block = Heading | Caution | Paragraph | Lines | Bullets | Rows | Picture | Steps | Gallery | Preformatted | Grid | Group
+
+
+ALL_TABLES = Link("All tables", "index.html")
 
 
 @dataclass(frozen=True)
 class Page:
-    """The content of one file."""
+    """The content of one file. above: pages that it belongs to, which HTML links at its top."""
 
     title: str
     blocks: Sequence[Block]
+    above: Sequence[Link] = ()
 
 
 def caution(warning: str) -> list[Block]:

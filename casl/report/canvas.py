@@ -9,27 +9,55 @@ import io
 import math
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from casl.report.blocks import typeset
+from casl.report.figure_theme import themed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Paint = Callable[["Figure"], None]
+
 RED = "#b3261e"
 DPI = 140
 
 
-def headed(
-    title: str, warning: str, lines: Sequence[str], size: tuple[float, float], paint: Callable[[Figure], None]
-) -> bytes:
+@dataclass(frozen=True)
+class Drawing:
+    """One picture in two formats. svg: light or dark as where it is shown; letters are outlines, as wide everywhere."""
+
+    png: bytes
+    svg: bytes
+
+
+def drawn(title: str, warning: str, lines: Sequence[str], size: tuple[float, float], paint: Paint) -> Drawing:
+    """A picture with a head, as PNG and as SVG; arguments as of `headed`."""
+    figure = _figure(*_below_head(title, warning, lines, size, paint))
+    return Drawing(_png(figure), _svg(figure))
+
+
+def headed(title: str, warning: str, lines: Sequence[str], size: tuple[float, float], paint: Paint) -> bytes:
     """PNG with a head from the top left corner down: the title, the warning in red, the lines.
 
     Args:
         title, lines: mathtext.
         size: inches of what is painted below the head.
     """
+    return _png(_figure(*_below_head(title, warning, lines, size, paint)))
+
+
+def painted(size: tuple[float, float], paint: Paint, *, dpi: int = DPI) -> bytes:
+    """PNG of what a function paints into a figure. size: inches."""
+    return _png(_figure(size, paint, dpi=dpi))
+
+
+def _below_head(
+    title: str, warning: str, lines: Sequence[str], size: tuple[float, float], paint: Paint
+) -> tuple[tuple[float, float], Paint, float]:
+    """Size of the whole, what paints it, and the inches of its head."""
     lines = [warning, *lines] if warning else lines
     head = 0.24 * len(lines) + 0.6
     whole = size[1] + head
@@ -42,16 +70,11 @@ def headed(
             figure.text(0.02, place, line, fontsize=9, va="top", color=colour, fontweight=weight)
         paint(figure)
 
-    return painted((size[0], whole), with_head, head=head)
+    return (size[0], whole), with_head, head
 
 
-def painted(size: tuple[float, float], paint: Callable[[Figure], None], *, dpi: int = DPI, head: float = 0.0) -> bytes:
-    """PNG of what a function paints into a figure.
-
-    Args:
-        size: inches.
-        head: inches at the top that axes leave free.
-    """
+def _figure(size: tuple[float, float], paint: Paint, head: float = 0.0, dpi: int = DPI) -> Figure:
+    """head: inches at the top that axes leave free."""
     from matplotlib import style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -64,9 +87,25 @@ def painted(size: tuple[float, float], paint: Callable[[Figure], None], *, dpi: 
         figure = Figure(figsize=size, dpi=dpi, layout=layout)
         FigureCanvasAgg(figure)
         paint(figure)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", metadata={"Software": None})
-        return file.getvalue()
+        return figure
+
+
+def _png(figure: Figure) -> bytes:
+    return _saved(figure, "png", {"Software": None})
+
+
+def _svg(figure: Figure) -> bytes:
+    """No date in it, and names of its parts that follow from what they are."""
+    return themed(_saved(figure, "svg", {"Date": None, "Creator": None}))
+
+
+def _saved(figure: Figure, form: str, metadata: dict[str, None]) -> bytes:
+    from matplotlib import rc_context, style
+
+    file = io.BytesIO()
+    with style.context("default"), rc_context({"svg.hashsalt": "casl", "svg.fonttype": "path"}):
+        figure.savefig(file, format=form, metadata=metadata)
+    return file.getvalue()
 
 
 def panels(figure: Figure, count: int, across: int) -> list[Axes]:

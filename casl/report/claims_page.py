@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from casl.report.additive import Estimate
 from casl.report.blocks import (
+    ALL_TABLES,
     Block,
     Group,
     Heading,
@@ -27,7 +28,7 @@ from casl.report.claims import VERDICTS, Verdict
 from casl.report.evidence import Evidence
 from casl.report.significance import TEST
 from casl.report.table import SMALL
-from casl.report.wording import chance, legend, number, spread
+from casl.report.wording import chance, legend, number, sentence, spread
 from casl.spec.claim import MARGIN, Place, Term
 
 _HEADS = ("ours", "difference", "p", "paper's difference")
@@ -44,13 +45,18 @@ def to_json(verdicts: Sequence[Verdict]) -> str:
     return json.dumps({**head, "claims": [record(v) for v in verdicts]}, indent=1, allow_nan=False) + "\n"
 
 
-def page(verdicts: Sequence[Verdict]) -> Page:
-    """Counts and the test, an overview, then each claim with its comparisons."""
+def page(verdicts: Sequence[Verdict], older: str = "", there: Collection[str] = ()) -> Page:
+    """Counts and the test, an overview, then each claim with its comparisons.
+
+    Args:
+        older: as of the index's page.
+        there: names of tables that have a page beside this one, to be linked.
+    """
     warning = "" if _of_the_papers_size(verdicts) else f"{SMALL}. Verdicts below are about this profile only."
-    top = Group([Paragraph(Link("All tables", "index.html"))], "html")
-    sections = [block for n, v in enumerate(verdicts, start=1) for block in _section(n, v)]
+    sections = [block for n, v in enumerate(verdicts, start=1) for block in _section(n, v, there)]
     overviewed = Group([overview(verdicts)], "html")
-    return Page("The paper's claims", [top, *caution(warning), *_preface(verdicts), overviewed, *sections])
+    parts = [*caution(warning), *caution(older), *_preface(verdicts), overviewed, *sections]
+    return Page("The paper's claims", parts, above=(ALL_TABLES,))
 
 
 def overview(verdicts: Sequence[Verdict], file: str = "") -> Rows:
@@ -62,16 +68,16 @@ def overview(verdicts: Sequence[Verdict], file: str = "") -> Rows:
     return Rows(("", "claim", "verdict", "source"), lines, breaks=True)
 
 
-def _section(n: int, v: Verdict) -> list[Block]:
+def _section(n: int, v: Verdict, there: Collection[str]) -> list[Block]:
     """A claim: the sentence, the verdict, the comparisons."""
-    source: Text = Marked("small", f"{v.claim.source}.")
+    source: Text = Marked("small", sentence(v.claim.source))
     found = Marked("strong", f"{verdict_words(v)}: {v.reason}")
     return [
         Group([Heading(f"{n}. {v.claim.text}", f"claim{n}"), Paragraph((_badge(v), f" {v.reason}. ", source))], "html"),
-        Group([Heading(v.claim.text), Paragraph((f"{v.claim.source}. ", found))], "markdown"),
-        *_trends(v),
+        Group([Heading(v.claim.text), Paragraph((f"{sentence(v.claim.source)} ", found))], "markdown"),
+        *_trends(v, there),
         *_set(v),
-        *_comparisons(v),
+        *_comparisons(v, there),
     ]
 
 
@@ -127,24 +133,25 @@ def _images(verdicts: Sequence[Verdict]) -> bool:
     return any(e.of_images is not None for e in found)
 
 
-def _comparisons(v: Verdict) -> list[Block]:
+def _comparisons(v: Verdict, there: Collection[str]) -> list[Block]:
     within = v.claim.within
     sides = ("said to be higher", "than") if within is None else (f"said to be within {within}", "of")
-    return [Rows((*sides, *_HEADS), [_line(e) for e in v.evidence], words=2, breaks=True)]
+    return [Rows((*sides, *_HEADS), [_line(e, there) for e in v.evidence], words=2, breaks=True)]
 
 
-def _trends(v: Verdict) -> list[Block]:
+def _trends(v: Verdict, there: Collection[str]) -> list[Block]:
     """The trends that a verdict rests on."""
     lines = [
-        [_span(t.levels), *(Marked("unbroken", text) for text in measured(t.rise)), number(t.paper, signed=True)]
+        [_span(t.levels, there), *(Marked("unbroken", text) for text in measured(t.rise)), number(t.paper, signed=True)]
         for t in v.trends
     ]
     heads = ("straight line over", "rise from first to last", "p", "paper's rise")
     return [Rows(heads, lines, words=1, breaks=True)] if lines else []
 
 
-def _span(levels: Sequence[Term]) -> Text:
-    return (_term(levels[0]), " ", Marked("word", "to"), " ", _term(levels[-1]), f", {len(levels)} levels")
+def _span(levels: Sequence[Term], there: Collection[str]) -> Text:
+    first, last = _term(levels[0], there), _term(levels[-1], there)
+    return (first, " ", Marked("word", "to"), " ", last, f", {len(levels)} levels")
 
 
 def _set(v: Verdict) -> list[Block]:
@@ -161,22 +168,23 @@ def measured(found: Estimate | None) -> tuple[str, str]:
     return f"{spread(found)}, {seeds}", p
 
 
-def _line(evidence: Evidence) -> list[Text]:
+def _line(evidence: Evidence, there: Collection[str]) -> list[Text]:
     paper = number(evidence.paper, signed=True)
-    sides = [_term(evidence.better), _term(evidence.worse)]
+    sides = [_term(evidence.better, there), _term(evidence.worse, there)]
     if evidence.difference is None:
         return [*sides, Raised(f"– ({evidence.missing})"), "–", "–", paper]
     values = f"{number(evidence.better_value)} against {number(evidence.worse_value)}"
     return [*sides, *(Marked("unbroken", text) for text in (values, *measured(evidence.difference))), paper]
 
 
-def _term(term: Term) -> Text:
+def _term(term: Term, there: Collection[str]) -> Text:
     minus = (" ", Marked("word", "minus"), " ")
-    return between([_place(place) for place in term.places], minus)
+    return between([_place(place, there) for place in term.places], minus)
 
 
-def _place(place: Place) -> Text:
-    return (Link(Raised(place.table), f"{place.table}.html"), ": ", Raised(place.cell))
+def _place(place: Place, there: Collection[str]) -> Text:
+    table = Raised(place.table)
+    return (Link(table, f"{place.table}.html") if place.table in there else table, ": ", Raised(place.cell))
 
 
 def record(verdict: Verdict) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from casl.report import figure_bars, figure_curves, figure_map, figure_scatter
-from casl.report.canvas import as_it_is, headed, wrapped
+from casl.report.canvas import Drawing, Paint, as_it_is, drawn, headed, wrapped
 from casl.report.table import Table
 from casl.report.wording import headline
 
@@ -21,7 +21,17 @@ def picture(table: Table) -> bytes:
     Raises:
         SpecError: a scatter of a table that has neither two rows nor two columns.
     """
+    return headed(*_parts(table))
+
+
+def drawing(table: Table) -> Drawing:
+    """The same as PNG and as SVG."""
+    return drawn(*_parts(table))
+
+
+def _parts(table: Table) -> tuple[str, str, list[str], tuple[float, float], Paint]:
+    """Title, warning, lines, inches, and what paints below them."""
     size, paint = PAINTERS[table.figure]
     inches = size(table)
     lines = [as_it_is(line) for line in wrapped(headline(table), inches[0])]
-    return headed(as_it_is(table.title), table.warning, lines, inches, lambda figure: paint(figure, table))
+    return as_it_is(table.title), table.warning, lines, inches, lambda figure: paint(figure, table)

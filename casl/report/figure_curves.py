@@ -63,7 +63,15 @@ def _panel(axes: Axes, table: Table, panel: Panel) -> None:
     if len(panel.series) > 1:
         axes.legend(fontsize=8)
     if all(math.isnan(_ours(c)) for c in cells):
-        axes.text(0.5, 0.5, "ours: not run", transform=axes.transAxes, ha="center", color="#777777", fontsize=10)
+        axes.text(
+            0.5, 0.5, f"ours: {unmeasured(cells)}", transform=axes.transAxes, ha="center", color="#777777", fontsize=10
+        )
+
+
+def unmeasured(cells: Sequence[TableCell | None]) -> str:
+    """Why no cell of a panel has a number: "not run", "undefined", several of these."""
+    states = ["undefined" if c.status in ("done", "partial") else c.status for c in cells if c]
+    return ", ".join(dict.fromkeys(states))
 
 
 def _scale(axes: Axes, values: Sequence[float], label: str, colour: str, room: float) -> None:

@@ -7,6 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from casl.report.canvas import RED, as_it_is, in_picture
+from casl.report.figure_theme import FIXED
 from casl.report.layout import positions, quantity
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.wording import best, has_paper, number, ours
@@ -56,7 +57,8 @@ def _map(axes: Axes, table: Table, layer: int, *, paper: bool) -> None:
     known = [v for line in values for v in line if not math.isnan(v)]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
-    colours = colormaps["viridis"].with_extremes(bad=GAP)
+    colours = colormaps["viridis"].with_extremes(bad=(0, 0, 0, 0))
+    axes.set_facecolor(GAP)  # seen where there is no number
     image = axes.imshow(values, cmap=colours, vmin=low, vmax=high, aspect="auto")
     if known:
         axes.figure.colorbar(image, ax=axes, pad=0.02, fraction=0.06).ax.tick_params(labelsize=8)
@@ -118,7 +120,11 @@ def _annotate(axes: Axes, place: tuple[int, int], text: str, shade: float, *, be
     colour = "#777777" if quotes else "#555555" if gap else "black" if shade > 0.55 else "white"
     points, weight = 8 if gap or "\n" in text else 10, "bold" if best else "normal"
     slant = "italic" if quotes else "normal"
-    axes.text(*place, text, ha="center", va="center", color=colour, fontsize=points, fontweight=weight, fontstyle=slant)
+    shown = axes.text(
+        *place, text, ha="center", va="center", color=colour, fontsize=points, fontweight=weight, fontstyle=slant
+    )
+    if not gap:
+        shown.set_gid(f"{FIXED}-{axes.figure.axes.index(axes)}-{place[0]}-{place[1]}")
     if best:
         corner = (place[0] - 0.46, place[1] - 0.46)
         axes.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor=RED, linewidth=2.2))

@@ -1,42 +1,20 @@
-"""Blocks as an HTML page: one file, no script, nothing loaded from elsewhere but pictures that lie beside it."""
+"""Blocks as an HTML page: one file, nothing loaded from elsewhere but pictures that lie beside it.
+
+Pages are light or dark as the reader's system is, fit a telephone, and need no script: the one they have sorts lists.
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape as escaped
 from typing import assert_never
 
 from casl.report import blocks
 from casl.report.claims import VERDICTS
+from casl.report.style import SCRIPT, STYLE
 
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #1c1c1c; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: .4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-p { margin: .2rem 0; } .warning { background: #b3261e; color: #fff; font-weight: 600; padding: .5rem .8rem;
-border-radius: .3rem; margin: .6rem 0; display: inline-block; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; margin: .6rem 0; }
-th { font-weight: 600; padding: .3rem .7rem; text-align: left; } thead th { text-align: center; }
-sup, sub { font-size: .7em; line-height: 0; } .grid tbody th { white-space: nowrap; }
-.grid td { padding: .45rem .8rem; text-align: center; border: 2px solid #fff; min-width: 6.5rem; }
-.grid small { display: block; font-size: .75rem; opacity: .85; } .grid td.gap { background: #eee; color: #666; }
-.grid th.group { border-bottom: 2px solid #555; } .quoted, .grid td.quoted { color: #777; font-style: italic; }
-.grid td.quoted { background: repeating-linear-gradient(135deg, #fff, #fff 6px, #f4f4f4 6px, #f4f4f4 12px); }
-.grid b { font-size: 1.1rem; font-weight: 500; white-space: nowrap; }
-.grid td.quoted b { font-size: 1rem; font-weight: 400; }
-.grid .best { font-weight: 800; border: 2px solid; border-radius: .3rem; padding: 0 .35rem; }
-.grid a { color: inherit; text-decoration: none; } .grid a:hover { text-decoration: underline; }
-.list td, .list th { border-bottom: 1px solid #ddd; padding: .2rem .6rem; font-size: .85rem; text-align: left; }
-.list td:not(:last-child) { white-space: nowrap; } .list.words td { white-space: normal; vertical-align: top; }
-code { font-size: .8rem; } img { max-width: 100%; } td.n, th.n { text-align: right !important; }
-.verdict { display: inline-block; border-radius: .3rem; padding: .05rem .55rem; font-weight: 600; white-space: nowrap; }
-.v-supported { background: #d9efdd; color: #14532d; } .v-contradicted { background: #f8d7d3; color: #7f1d1d; }
-.v-equivalent { background: #d8e6f6; color: #123a63; } .v-too-imprecise { background: #fdf0cf; color: #713f12; }
-.v-not-run { background: #e8e8e8; color: #444; }
-summary { cursor: pointer; margin: .5rem 0; }
-"""
-
-
+_SCROLLED = '<div class="scroll {0}" tabindex="0" role="region" aria-label="{0}">'  # reached and moved by keys too
 _MARKS = {
     "code": ("<code>", "</code>"),
     "strong": ("<b>", "</b>"),
@@ -55,8 +33,14 @@ def escape(text: str) -> str:
 def write(page: blocks.Page) -> str:
     """A page as the text of an HTML file."""
     title = escape(page.title)
-    head = f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style></head><body>'
-    parts = ["<!DOCTYPE html>", head, f"<h1>{title}</h1>", _blocks(page.blocks), "</body></html>\n"]
+    view = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = (
+        f'<html lang="en"><head><meta charset="utf-8">{view}<title>{title}</title><style>{STYLE}</style></head><body>'
+    )
+    links = "".join(_text(link) for link in page.above)
+    top = f'<nav aria-label="pages above">{links}</nav>' if links else ""
+    main = ["<main>", f"<h1>{title}</h1>", _blocks(page.blocks), "</main>"]
+    parts = ["<!DOCTYPE html>", head, top, *main, f"<script>{SCRIPT}</script></body></html>\n"]
     return "\n".join(part for part in parts if part)
 
 
@@ -82,6 +66,11 @@ def _block(block: blocks.Block) -> str:
             return _rows(block)
         case blocks.Picture():
             return _picture(block)
+        case blocks.Steps():
+            return f'<ol class="tiles steps">{"".join(f"<li>{_tile(tile)}</li>" for tile in block.tiles)}</ol>'
+        case blocks.Gallery():
+            wide = " wide" if any(len(tiles) > 2 for _, tiles in block.rows) else ""
+            return f'<div class="gallery{wide}">{"".join(map(_gallery_row, block.rows))}</div>'
         case blocks.Preformatted():
             return f"<pre>{escape(block.text)}</pre>"
         case blocks.Grid():
@@ -101,23 +90,40 @@ def _group(group: blocks.Group) -> str:
 
 def _picture(picture: blocks.Picture) -> str:
     """An image of a file, loaded when scrolled to, or of bytes embedded in the page."""
-    if isinstance(picture.png, str):
-        source = f'{escape(picture.png)}" loading="lazy'
+    if isinstance(picture.image, str):
+        source = f'{escape(picture.image)}" loading="lazy'
     else:
-        source = f"data:image/png;base64,{base64.b64encode(picture.png).decode()}"
+        kind = "svg+xml" if picture.image.startswith(b"<?xml") else "png"
+        source = f"data:image/{kind};base64,{base64.b64encode(picture.image).decode()}"
     image = f'<img alt="{escape(picture.alt)}" src="{source}">'
-    return f'<a href="{escape(picture.link)}">{image}</a>' if picture.link else image
+    shown = f'<a href="{escape(picture.link)}">{image}</a>' if picture.link else image
+    return f"{_SCROLLED.format('picture')}{shown}</div>"
+
+
+def _gallery_row(row: tuple[str, Sequence[blocks.Tile]]) -> str:
+    heading, tiles = row
+    return f'<section><p>{escape(heading)}</p><div class="tiles row">{"".join(map(_tile, tiles))}</div></section>'
+
+
+def _tile(tile: blocks.Tile) -> str:
+    """A picture that leads to its file, where it may be larger, and its caption."""
+    file, (width, height) = escape(tile.file), tile.size
+    image = f'<img alt="{escape(tile.alt)}" src="{file}" width="{width}" height="{height}" loading="lazy">'
+    shown = f'<a href="{file}">{image}</a>' if tile.file else ""
+    caption = f"<b>{escape(tile.title)}</b>" + (f"<span>{_text(tile.text)}</span>" if tile.text else "")
+    opened = "<figure>" if tile.file else '<figure class="bare">'
+    return f"{opened}{shown}<figcaption>{caption}</figcaption></figure>"
 
 
 def _rows(rows: blocks.Rows) -> str:
     heads = [blocks.Cell(head, "th") for head in rows.heads]
     lines = [heads, *([blocks.Cell(entry) for entry in line] for line in rows.lines)]
-    opened = f'<div class="scroll"><table class="{"list words" if rows.breaks else "list"}">'
+    opened = f'{_SCROLLED.format("table")}<table class="{"list words" if rows.breaks else "list"}">'
     return "\n".join([opened, *map(_line, lines), "</table></div>"])
 
 
 def _grid(grid: blocks.Grid) -> str:
-    opened, middle = '<div class="scroll"><table class="grid"><thead>', "</thead><tbody>"
+    opened, middle = f'{_SCROLLED.format("table")}<table class="grid"><thead>', "</thead><tbody>"
     return "\n".join([opened, *map(_line, grid.heads), middle, *map(_line, grid.lines), "</tbody></table></div>"])
 
 

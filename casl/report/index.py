@@ -1,4 +1,4 @@
-"""The first page of a report: every table with its picture, state and files, and the paper's claims."""
+"""The first page of a report: its story, then every table with its picture, state and files, and the paper's claims."""
 
 from __future__ import annotations
 
@@ -6,47 +6,68 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from casl.report import blocks, claims_page, html, labels, markdown
+from casl.report import blocks, claims_page, html, labels, latex, markdown
 from casl.report.claims import Verdict, judge
+from casl.report.commands import USUAL, Where
+from casl.report.curves import curves_name
 from casl.report.per_class import classes_name
+from casl.report.setting import PLAIN, Setting
 from casl.report.stored import CLAIMS, fingerprint
+from casl.report.story import Story, read_story
+from casl.report.story_page import opening
 from casl.report.table import PUBLISHED, Table, TableCell
-from casl.report.table_page import MLFLOW, measurements
-from casl.report.wording import REASONS, headline, measured, missing, quoted
+from casl.report.table_page import FILES, MLFLOW, folded, measurements
+from casl.report.wording import REASONS, headline, measured, missing, quoted, warned
 from casl.report.written import Contents, Write, anew
 from casl.spec.claim import Claim
 
 INDEX = "index.html"
 CLAIM_PAGES = ("claims.html", "claims.md", CLAIMS)
-FORMATS = ("html", "md", "csv", "json", "tex", "png")
+FORMATS = ("html", *FILES)
 
 
 def write_index(
-    tables: Sequence[Table], claims: Sequence[Claim], folder: Path, mlflow: str = MLFLOW, write: Write = anew
+    tables: Sequence[Table],
+    claims: Sequence[Claim],
+    folder: Path,
+    mlflow: str = MLFLOW,
+    write: Write = anew,
+    setting: Setting = PLAIN,
+    apart: Sequence[Table] = (),
 ) -> list[Path]:
-    """Write <folder>/index.html, and of claims claims.html, .md, .json; each file is whole or as it was.
+    """Write <folder>/index.html, tables.tex, and of claims claims.html, .md, .json; each file is whole or as it was.
 
     Args:
-        tables: all of one profile, in the order to show them. Write them before: only files that are there are linked.
+        tables: all of one profile, in the order to show them. Write them before, and the story: only files that are
+            there are linked and shown.
         claims: judged by these tables.
         mlflow: address that links to runs start with.
         write: whether always, or only where a page is another.
+        setting: what the code asks for now, so that what has other results is named; folders for commands.
+        apart: tables of the folder that have no section here, and may be named all the same.
 
     Raises:
         StoreError: the folder cannot be written.
+        DataError: the story there cannot be read.
     """
+    story = read_story(folder)
 
     def make() -> Contents:
-        verdicts = judge(claims, tables)
-        contents = {INDEX: html.write(page(tables, verdicts, folder, mlflow))}
+        verdicts, older = judge(claims, tables), setting.today.over([*tables, *apart], folder)
+        contents = {INDEX: html.write(page(tables, verdicts, folder, mlflow, story, older, setting.where))}
+        contents[latex.DOCUMENT] = latex.document(t.name for t in tables if (folder / f"{t.name}.tex").is_file())
         if verdicts:
-            judged = claims_page.page(verdicts)
+            there = [t.name for t in tables if (folder / f"{t.name}.html").is_file()]
+            judged = claims_page.page(verdicts, older, there)
             contents |= {"claims.html": html.write(judged), "claims.md": markdown.write(judged)}
             contents[CLAIMS] = claims_page.to_json(verdicts)
         return contents
 
-    linked = sorted(path.name for path in folder.glob("[!.]*") if path.name not in (INDEX, *CLAIM_PAGES))
-    return write(folder, INDEX, (tables, claims, mlflow, linked), make)
+    linked = sorted(
+        path.name for path in folder.glob("[!.]*") if path.name not in (INDEX, latex.DOCUMENT, *CLAIM_PAGES)
+    )
+    inputs = tables, claims, mlflow, linked, story, setting, apart, fingerprint(folder)
+    return write(folder, INDEX, inputs, make)
 
 
 def refresh_index(
@@ -55,6 +76,8 @@ def refresh_index(
     read: Callable[[], Sequence[Table]],
     mlflow: str,
     write: Write = anew,
+    tell: Callable[[Sequence[Table]], list[Path]] = lambda tables: [],
+    setting: Setting = PLAIN,
 ) -> list[Path]:
     """Write the same files from the tables that are in the folder now, claims if one of them has to do with one.
 
@@ -63,15 +86,20 @@ def refresh_index(
     Args:
         read: gives the tables of the folder.
         write: whether always, or only where a page is another.
+        tell: writes the story of the tables into the folder; by default the one that is there stays.
+        setting: as of `write_index`.
 
     Raises:
         StoreError: the folder cannot be written.
+        DataError: the story there cannot be read.
     """
     while True:
         seen = fingerprint(folder)
-        tables = [table for table in read() if table.name != REASONS]  # those have a heading of their own
+        every = read()
+        tables = [table for table in every if table.name != REASONS]  # those have a heading of their own
+        apart = [table for table in every if table.name == REASONS]
         judged = claims if {t.name for t in tables} & _judged_by(claims) else ()
-        written = write_index(tables, judged, folder, mlflow, write)
+        written = [*tell(tables), *write_index(tables, judged, folder, mlflow, write, setting, apart)]
         if fingerprint(folder) == seen:
             return written
 
@@ -81,24 +109,44 @@ def _judged_by(claims: Sequence[Claim]) -> set[str]:
     return {place.table for c in claims for term in (*c.better, *c.worse) for place in term.places}
 
 
-def page(tables: Sequence[Table], verdicts: Sequence[Verdict], folder: Path, mlflow: str) -> blocks.Page:
-    """The page; `folder` is looked at only to link files that exist."""
+def page(
+    tables: Sequence[Table],
+    verdicts: Sequence[Verdict],
+    folder: Path,
+    mlflow: str,
+    story: Story | None = None,
+    older: str = "",
+    where: Where = USUAL,
+) -> blocks.Page:
+    """The page; `folder` is looked at only to link files that exist. older: sentences over what is of other code."""
     profiles = list(dict.fromkeys(f"{t.profile} ({t.profile_title}), data {t.data}" for t in tables))
     parts = blocks.caution(next((t.warning for t in tables if t.warning), ""))
+    parts += blocks.caution(older)
     parts += [blocks.Paragraph(f"Profile {words}, {_seeds(tables)}.") for words in profiles]
-    parts.append(_links(tables, folder))
+    parts += opening(story, tables, verdicts, where)
+    parts += [blocks.Heading("All tables", "tables"), _links(tables, folder), blocks.Paragraph(_further(folder))]
     if verdicts:
         evidence = (blocks.Link("With the evidence", "claims.html"), f": {claims_page.counted(verdicts)}.")
         every = blocks.Group([claims_page.overview(verdicts, "claims.html")], summary=f"{len(verdicts)} claims")
         parts += [blocks.Heading(blocks.Verbatim("The paper's claims"), "claims"), blocks.Paragraph(evidence), every]
     if (folder / f"{labels.NAME}.png").is_file():
         parts.append(blocks.Heading(blocks.Link("How good the pseudo labels are", "labels.md"), "labels"))
-        parts.append(blocks.Picture("precision against recall of pseudo labels", "labels.png"))
+        parts.append(blocks.Picture("precision, recall and F1 of pseudo labels", "labels.png"))
     if (folder / "reasons.html").is_file():
         words = "Where it differs from the paper, and what was suspected"
         parts.append(blocks.Heading(blocks.Link(words, "reasons.html"), "reasons"))
     sections = [block for table in tables for block in _section(table, folder, mlflow)]
-    return blocks.Page("casl: all tables", [*parts, *sections])
+    return blocks.Page("casl: results", [*parts, *sections])
+
+
+def _further(folder: Path) -> blocks.Text:
+    """Links to what is about all tables, or about none."""
+    searches = [
+        blocks.Link(f"search over {path.stem.removeprefix('search-')}", path.name)
+        for path in sorted(folder.glob("search-*.html"))
+    ]
+    document = blocks.Link("one LaTeX document", latex.DOCUMENT)
+    return ("Also here: all tables as ", document, *(part for link in searches for part in (", ", link)), ".")
 
 
 def _seeds(tables: Sequence[Table]) -> str:
@@ -121,7 +169,7 @@ def _links(tables: Sequence[Table], folder: Path) -> blocks.Rows:
         )
         for t in tables
     ]
-    return blocks.Rows(heads, lines)
+    return blocks.Rows(heads, lines, breaks=True)
 
 
 def states(cells: Sequence[TableCell]) -> str:
@@ -137,16 +185,17 @@ def _commits(table: Table) -> blocks.Text:
 def _files(table: Table, folder: Path) -> blocks.Text:
     there = [suffix for suffix in FORMATS if (folder / f"{table.name}.{suffix}").is_file()]
     links = [blocks.Link(suffix, f"{table.name}.{suffix}") for suffix in there]
-    if (folder / f"{classes_name(table)}.html").is_file():
-        links.append(blocks.Link("classes", f"{classes_name(table)}.html"))
-    return blocks.between(links, " ") or "not written yet"
+    further = {"classes": f"{classes_name(table)}.html", "curves": f"{curves_name(table)}.html"}
+    links += [blocks.Link(word, page) for word, page in further.items() if (folder / page).is_file()]
+    return blocks.between(links, "\N{NO-BREAK SPACE}") or "not written yet"
 
 
 def _section(table: Table, folder: Path, mlflow: str) -> list[blocks.Block]:
-    title, file = f"{table.title} ({table.name})", f"{table.name}.png"
+    title, file = f"{table.title} ({table.name})", f"{table.name}.svg"
     parts: list[blocks.Block] = [
         blocks.Heading(blocks.Link(title, f"{table.name}.html"), table.name),
         blocks.Lines([line for line in headline(table) if line]),
+        *folded(warned(table)),
         blocks.Paragraph(("Files: ", _files(table, folder), ". Commit: ", _commits(table), ".")),
     ]
     if (folder / file).is_file():

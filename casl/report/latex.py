@@ -1,9 +1,12 @@
-"""A Table as a LaTeX table environment; the document that inputs it needs \\usepackage{booktabs} and nothing else."""
+"""Tables for LaTeX: each as a table environment, which needs booktabs and graphicx, and a document that has all.
+
+LaTeX itself measures a table, which is made smaller only where it is wider than the text around it.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from casl.report.blocks import typeset
 from casl.report.layout import Gain, column_groups, gains, positions
@@ -24,9 +27,16 @@ from casl.report.wording import (
     together,
 )
 
+DOCUMENT = "tables.tex"
+PACKAGES = (r"\usepackage{booktabs}", r"\usepackage{graphicx}")
+_LONG_WORD = re.compile(r"(\S{60})\S+")
+_FITTED = (  # box 0, no wider than the text around it and no taller than a page beside its caption
+    r"\ifdim\wd0>\linewidth\sbox0{\resizebox{\linewidth}{!}{\usebox0}}\fi",
+    r"\ifdim\dimexpr\ht0+\dp0\relax>.7\textheight\sbox0{\resizebox*{!}{.7\textheight}{\usebox0}}\fi",
+    r"\usebox0",
+)
 _GAP = 4  # points on each side of a column
-_WIDTH_PT = 345  # of the text of LaTeX's article class
-_TYPES = ((r"\small", 4.7), (r"\footnotesize", 4.3), (r"\scriptsize", 3.9))  # and points a letter takes, roughly
+_PLAIN = re.compile(r"[\w.+-]+", re.ASCII)  # names of files that \input takes as they are
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -66,24 +76,39 @@ def to_latex(table: Table) -> str:
 
     Gains over a baseline column stand in brackets as in the paper, those over a baseline row in blocks of their own.
     """
-    body = [*_heads(table), *_blocks(table)]
     return "\n".join(
         [
+            f"% Needs {' and '.join(PACKAGES)}.",
             *(f"% {text}" for text in _comments(table)),
             r"\begin{table}",
-            r"\centering",
+            r"\centering\emergencystretch=3em",
             rf"\caption{{{_caption(table)}}}",
             rf"\label{{tab:{_label(table.name)}}}",
-            rf"\setlength{{\tabcolsep}}{{{_GAP}pt}}{_size(body)}",
+            rf"\setlength{{\tabcolsep}}{{{_GAP}pt}}\small",
+            r"\sbox0{%",
             rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
             r"\toprule",
-            *body,
+            *_heads(table),
+            *_blocks(table),
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}%",
+            *_FITTED,
             r"\end{table}",
             "",
         ]
     )
+
+
+def document(names: Iterable[str]) -> str:
+    """A document of its own with the tables of these names, whose files lie beside it: `pdflatex tables.tex`.
+
+    A table whose name is not of plain letters, which LaTeX would not find, is named in a comment.
+    """
+    lines = []
+    for name in names:
+        lines += [rf"\input{{{name}}}", r"\clearpage"] if _PLAIN.fullmatch(name) else [f"% left out: {name!a}"]
+    begin = ["% All tables of this folder: pdflatex tables.tex", r"\documentclass{article}", *PACKAGES]
+    return "\n".join([*begin, r"\begin{document}", *lines, r"\end{document}", ""])
 
 
 def _blocks(table: Table) -> list[str]:
@@ -108,16 +133,6 @@ def _blocks(table: Table) -> list[str]:
 
 def _rows_of(table: Table, found: Mapping[int, Gain]) -> list[str]:
     return [row for row in table.rows if any(table.cells[i].row == row for i in found)]
-
-
-def _size(lines: Sequence[str]) -> str:
-    """The largest type in which the table is likely to fit a page of LaTeX's article."""
-    rows = [line.split(" & ") for line in lines if " & " in line]
-    widest = max(len(row) for row in rows)
-    columns = zip(*(row for row in rows if len(row) == widest), strict=True)
-    letters = sum(max(len(re.sub(r"\\[a-z]+|[{}$\\]", "", text)) for text in column) for column in columns)
-    room = _WIDTH_PT - 2 * _GAP * widest
-    return next((size for size, wide in _TYPES if letters * wide <= room), _TYPES[-1][0])
 
 
 def escape(text: str) -> str:
@@ -225,9 +240,13 @@ def _caption(table: Table) -> str:
     if table.measurable < len(table.cells):
         axes += " In italics: published figures, only quoted."
     warning = rf"\textbf{{{escape(table.warning)}.}}" if table.warning else ""
-    return " ".join(
-        part for part in (warning, escape(f"{table.title}."), escape(axes), *map(escape, headline(table))) if part
-    )
+    texts = [escape(_with_short_words(text)) for text in (f"{table.title}.", axes, *headline(table))]
+    return " ".join(part for part in (warning, *texts) if part)
+
+
+def _with_short_words(text: str) -> str:
+    """LaTeX measures a caption as one line, of at most 5.7 m: names of hundreds of letters would not fit."""
+    return _LONG_WORD.sub(r"\1...", text)
 
 
 def _label(name: str) -> str:

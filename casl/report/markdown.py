@@ -81,13 +81,13 @@ def _block(block: blocks.Block, dialect: Dialect) -> str | None:
         case blocks.Rows():
             return _rows(block, dialect)
         case blocks.Picture():
-            return f"![{text(block.alt)}]({block.png})" if isinstance(block.png, str) else None
+            return f"![{text(block.alt)}]({block.image})" if isinstance(block.image, str) else None
         case blocks.Preformatted():
             fence = "`" * max(3, _longest(block.text) + 1)
             return f"{fence}\n{blocks.visible(block.text)}\n{fence}"
         case blocks.Group():
             return None if block.only == "html" else write_blocks(block.blocks, dialect)
-        case blocks.Grid():
+        case blocks.Grid() | blocks.Steps() | blocks.Gallery():
             return None
     assert_never(block)
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from casl import catalog
 from casl.report import blocks, html, markdown
-from casl.report.canvas import as_it_is, headed, in_picture, wrapped
+from casl.report.canvas import Drawing, as_it_is, drawn, in_picture, wrapped
+from casl.report.figure_map import GAP
+from casl.report.figure_theme import FIXED
 from casl.report.layout import quantity
 from casl.report.recall import by_note, notes_of_seeds
 from casl.report.table import Table, TableCell
@@ -113,19 +115,20 @@ def _column(cell: TableCell, counted: Mapping[str, Any]) -> ClassColumn:
 
 
 def write_classes(table: Table, figures: Figures, folder: Path) -> list[Path]:
-    """Write <folder>/classes-<table>.md, .html, .json and .png; nothing for a table without a metric over classes.
+    """Write <folder>/classes-<table>.md, .html, .json, .png, .svg; nothing for a table without a metric over classes.
 
     Raises:
         StoreError: the folder cannot be written.
     """
     if (found := per_class(table, figures)) is None:
         return []
-    png = picture(found)
+    made = drawing(found)
     contents: dict[str, str | bytes] = {
         "md": markdown.write(page(found, f"{found.name}.png")),
-        "html": html.write(page(found, png)),
+        "html": html.write(page(found, made.svg)),
         "json": to_json(found),
-        "png": png,
+        "png": made.png,
+        "svg": made.svg,
     }
     return write_files(folder, {f"{found.name}.{suffix}": content for suffix, content in contents.items()})
 
@@ -146,8 +149,8 @@ def to_json(found: PerClass) -> str:
     return json.dumps(record, indent=1, allow_nan=False) + "\n"
 
 
-def page(found: PerClass, png: str | bytes) -> blocks.Page:
-    """The page: one line a class. png: as in blocks.Picture."""
+def page(found: PerClass, image: str | bytes) -> blocks.Page:
+    """The page: one line a class. image: as in blocks.Picture."""
     table = found.table
     heads: list[blocks.Text] = ["class", "objects", *(blocks.Raised(column.place) for column in found.columns)]
     lines = [[name, f"{n:,}", *(c.text(name) for c in found.columns)] for name, n in found.objects.items()]
@@ -156,17 +159,19 @@ def page(found: PerClass, png: str | bytes) -> blocks.Page:
     if lines:
         parts.append(blocks.Rows(heads, lines))
         parts.append(blocks.Paragraph(MEAN_AND_SPREAD))
-        parts.append(blocks.Picture(found.title, png))
-    return blocks.Page(found.title, [*parts, *blocks.section("Missing", found.notes)])
+        parts.append(blocks.Picture(found.title, image))
+    whole = blocks.Link(table.title, f"{table.name}.html")
+    parts += blocks.section("Missing", found.notes)
+    return blocks.Page(found.title, parts, above=(blocks.ALL_TABLES, whole))
 
 
-def picture(found: PerClass) -> bytes:
-    """PNG of classes against cells."""
+def drawing(found: PerClass) -> Drawing:
+    """Classes against cells as a picture."""
     wide = 0.085 * max(map(len, found.objects), default=0)
     high = 0.055 * max(len(column.place) for column in found.columns)
     size = max(5.0, 0.62 * len(found.columns) + wide + 1.6), max(1.7, 0.3 * len(found.objects) + high + 0.9)
     lines = [as_it_is(line) for line in wrapped([HOW], size[0])]
-    return headed(as_it_is(found.title), found.table.warning, lines, size, lambda figure: _paint(figure, found))
+    return drawn(as_it_is(found.title), found.table.warning, lines, size, lambda figure: _paint(figure, found))
 
 
 def _paint(figure: Figure, found: PerClass) -> None:
@@ -178,7 +183,8 @@ def _paint(figure: Figure, found: PerClass) -> None:
     if not names:
         axes.set_axis_off()
         return
-    colours = colormaps["viridis"].with_extremes(bad="#e6e6e6")
+    colours = colormaps["viridis"].with_extremes(bad=(0, 0, 0, 0))
+    axes.set_facecolor(GAP)  # seen where there is no number
     image = axes.imshow(values, cmap=colours, vmin=0, vmax=100, aspect="auto")
     axes.figure.colorbar(image, ax=axes, pad=0.02, fraction=0.06).ax.tick_params(labelsize=8)
     axes.set_xticks(range(len(found.columns)), [in_picture(c.place) for c in found.columns], fontsize=7, rotation=90)
@@ -188,7 +194,9 @@ def _paint(figure: Figure, found: PerClass) -> None:
         for x, value in enumerate(line):
             colour = "black" if value > 55 or math.isnan(value) else "white"
             text = number(None if math.isnan(value) else value)
-            axes.annotate(text, (x, y), ha="center", va="center", fontsize=6.5, color=colour)
+            shown = axes.annotate(text, (x, y), ha="center", va="center", fontsize=6.5, color=colour)
+            if not math.isnan(value):
+                shown.set_gid(f"{FIXED}-{x}-{y}")
 
 
 def _or_nan(value: float | None) -> float:

@@ -9,14 +9,19 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from casl.report.figure import picture
+from casl.report.blocks import Link
+from casl.report.curves import curves_name
+from casl.report.figure import drawing
 from casl.report.latex import to_latex
 from casl.report.layout import Gain, gains
+from casl.report.per_class import classes_name
 from casl.report.recall import RecallLine
+from casl.report.setting import PLAIN, Setting
 from casl.report.table import Table, TableCell
 from casl.report.table_page import MLFLOW, to_html, to_markdown
 from casl.report.written import Contents, Write, anew
@@ -32,36 +37,51 @@ _TABLE_FIELDS = (
     *("folder", "row_axis", "column_axis", "rows", "columns", "figure", "baseline"),
 )
 
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
 _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # the last four are the wide forms of the others
 
 
 def write_table(
-    table: Table, folder: Path, mlflow: str = MLFLOW, recall: Sequence[RecallLine] = (), write: Write = anew
+    table: Table,
+    folder: Path,
+    mlflow: str = MLFLOW,
+    recall: Sequence[RecallLine] = (),
+    write: Write = anew,
+    setting: Setting = PLAIN,
 ) -> list[Path]:
-    """Write <folder>/<name>.json, .csv, .md, .tex, .png and .html; each file is whole or as it was.
+    """Write <folder>/<name>.json, .csv, .md, .tex, .png, .svg and .html; each file is whole or as it was.
 
     Args:
         mlflow: address that links to runs start with.
-        recall: of its labelers and warmups, for the pages and JSON.
+        recall: of its labelers and warmups, for the pages and JSON. Pages on classes and curves are linked if there.
         write: whether always, or only what is another.
+        setting: of the folder; a table that was just made from the store is none of other code.
 
     Raises:
         StoreError: the folder cannot be written.
     """
 
     def make() -> Contents:
-        png = picture(table)
+        picture = drawing(table)
         contents: dict[str, str | bytes] = {
             "json": to_json(table, recall),
             "csv": to_csv(table),
-            "md": to_markdown(table, recall),
+            "md": to_markdown(table, recall, setting),
             "tex": to_latex(table),
-            "png": png,
-            "html": to_html(table, png, mlflow, recall),
+            "png": picture.png,
+            "svg": picture.svg,
+            "html": to_html(table, picture.svg, mlflow, recall, others, setting),
         }
         return {f"{table.name}.{suffix}": content for suffix, content in contents.items()}
 
-    return write(folder, table.name, (table, mlflow, recall), make)
+    others = others_of(table, folder)
+    return write(folder, table.name, (table, mlflow, recall, others, setting), make)
+
+
+def others_of(table: Table, folder: Path) -> list[Link]:
+    """Links to further pages about a table that are in its folder."""
+    pages = {"AP of each class": f"{classes_name(table)}.html", "training curves": f"{curves_name(table)}.html"}
+    return [Link(words, page) for words, page in pages.items() if (folder / page).is_file()]
 
 
 def to_json(table: Table, recall: Sequence[RecallLine] = ()) -> str:
@@ -108,21 +128,19 @@ def to_csv(table: Table) -> str:
     fields = [*_CELL_FIELDS, *_GAIN_FIELDS]
     writer.writerow([*fields, "warning"])
     for record in _records(table):
-        record["values"] = " ".join(str(v) for v in record["values"])
-        record |= {name: " ".join(str(v) for v in record[name] or ()) for name in _INTERVALS}
-        writer.writerow([*(_csv_field(record[n]) for n in fields), table.warning])
+        several = {name: " ".join(str(v) for v in record[name] or ()) for name in ("values", *_INTERVALS)}
+        writer.writerow([several.get(n, csv_field(record[n])) for n in fields] + [csv_field(table.warning)])
     return text.getvalue()
 
 
-def _csv_field(value: Any) -> Any:
-    """A value as a spreadsheet shows it: text that it would compute as a formula stands behind an apostrophe."""
+def csv_field(value: object) -> object:
+    """A value that a spreadsheet shows: text that it would compute, or take for another field, gets an apostrophe.
+
+    Numbers stay as they are, and so does text that is one number, such as "-1.2".
+
+    Source: OWASP, CSV Injection: a field is not to begin with = + - @ (or a wide form of them), tab or line break.
+    """
     if not isinstance(value, str):
         return "" if value is None else value
-    return f"'{value}" if value.lstrip()[:1] in _FORMULA and not _is_numbers(value) else value
-
-
-def _is_numbers(text: str) -> bool:
-    try:
-        return bool([float(part) for part in text.split()])
-    except ValueError:
-        return False
+    begins = value[:1] in ("\t", "\r", "\n") or value.lstrip()[:1] in _FORMULA
+    return f"'{value}" if value and begins and not _NUMBER.fullmatch(value) else value

@@ -171,7 +171,7 @@ def trust_line(search: Search, trust: Trust) -> str:
     )
     return (
         f"Does {a} rank values as {b} does? {trust.word.capitalize()}: Spearman {rank.rho:.2f}{between}, "
-        f"p {rank.p:.3f}, {rank.n} values; {lost}."
+        f"two-sided p {rank.p:.3f}, {rank.n} values; {lost}."
     )
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from casl.report.canvas import RED, headed, in_picture, panels, wrapped
+from casl.report.canvas import RED, Drawing, drawn, in_picture, panels, wrapped
 from casl.report.search import headlines, measured, objectives, shown, verdict
 from casl.spec.search import PROXY, Search, Trial, spoken
 
@@ -18,17 +18,17 @@ COLOURS = {"final": "#185b9e", "warmup": "#3f9e8c", "proxy": "#c8641b"}
 WIDE, HIGH = 4.6, 3.4
 
 
-def search_picture(search: Search, warning: str = "") -> bytes:
-    """PNG. One panel an objective with a dot a seed, one for counts, one for precision and recall."""
-    drawn = objectives(search)
+def search_picture(search: Search, warning: str = "") -> Drawing:
+    """One panel an objective with a dot a seed, one for counts, one for precision and recall."""
+    named = objectives(search)
     has_labels = bool(measured(search, "labels"))
-    count = max(1, len(drawn) + 2 * has_labels)
+    count = max(1, len(named) + 2 * has_labels)
     across = min(3, count)
     down = math.ceil(count / across)
 
     def paint(figure: Figure) -> None:
         grid = panels(figure, count, across)
-        for axes, name in zip(grid, drawn, strict=False):
+        for axes, name in zip(grid, named, strict=False):
             _objective(axes, search, name)
         if has_labels:
             _counts(grid[-2], search)
@@ -36,7 +36,7 @@ def search_picture(search: Search, warning: str = "") -> bytes:
 
     title = f"Search over {search.argument}: {search.cell}, profile {search.profile}"
     lines = [in_picture(line) for line in wrapped(headlines(search), WIDE * across)]
-    return headed(title, warning, lines, (WIDE * across, HIGH * down), paint)
+    return drawn(title, warning, lines, (WIDE * across, HIGH * down), paint)
 
 
 def _places(axes: Axes, search: Search, trials: Sequence[Trial]) -> list[float]:

@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from casl.report import blocks, html, markdown
+from casl.report.canvas import Drawing
 from casl.report.search import headlines, line_to_paste, notes, objectives, shown, trusts, verdict
 from casl.report.search_figure import search_picture
 from casl.report.table_page import MLFLOW, run_link
@@ -24,7 +25,7 @@ _COLUMNS = {"labels": "labels left", "images": "images left", "precision": "prec
 def write_search(
     search: Search, folder: Path, runs: Mapping[int, str] | None = None, mlflow: str = MLFLOW
 ) -> list[Path]:
-    """Write <folder>/search-<argument>.json, .md, .html and .png; each file is whole or as it was.
+    """Write <folder>/search-<argument>.json, .md, .html, .png and .svg; each file is whole or as it was.
 
     Args:
         runs: number of a trial -> id of its run in MLflow. mlflow: address that links to runs start with.
@@ -32,17 +33,37 @@ def write_search(
     Raises:
         StoreError: the folder cannot be written.
     """
-    png = search_picture(search, _warning(search))
-    made = page(search, png, runs or {}, mlflow)
-    return write_files(
-        folder,
-        {
-            f"{search.slug}.json": search_json(search),
-            f"{search.slug}.md": markdown.write(made, markdown.SEARCH),
-            f"{search.slug}.png": png,
-            f"{search.slug}.html": html.write(made),
-        },
-    )
+    picture = drawing(search)
+    pictures = {f"{search.slug}.png": picture.png, f"{search.slug}.svg": picture.svg}
+    return write_files(folder, {**texts(search, picture.svg, runs or {}, mlflow), **pictures})
+
+
+def drawing(search: Search) -> Drawing:
+    """The picture of a search."""
+    return search_picture(search, _warning(search))
+
+
+def texts(search: Search, image: bytes, runs: Mapping[int, str], mlflow: str, older: str = "") -> dict[str, str]:
+    """JSON, Markdown and HTML by file name. older: what stands above a search of other code than today's."""
+    made = page(search, image, runs, mlflow, older)
+    return {
+        f"{search.slug}.json": search_json(search),
+        f"{search.slug}.md": markdown.write(made, markdown.SEARCH),
+        f"{search.slug}.html": html.write(made),
+    }
+
+
+def read_search(record: Mapping[str, Any]) -> Search:
+    """A search from its JSON. Raises KeyError or TypeError for another version's."""
+    known = {f.name: record[f.name] for f in dataclasses.fields(Search) if f.name != "trials"}
+    return Search(**known, trials=tuple(map(_trial, record["trials"])))
+
+
+def _trial(record: Mapping[str, Any]) -> Trial:
+    known = {f.name: record[f.name] for f in dataclasses.fields(Trial)}
+    figures = {name: tuple(values) for name, values in record["figures"].items()}
+    rungs = {int(length): tuple(values) for length, values in record["rungs"].items()}
+    return Trial(**{**known, "figures": figures, "rungs": rungs})
 
 
 def search_json(search: Search) -> str:
@@ -72,7 +93,7 @@ def _title(search: Search) -> str:
     return f"Search over {search.argument} ({search.cell}, profile {search.profile}, data {search.data})"
 
 
-def page(search: Search, png: bytes, runs: Mapping[int, str], mlflow: str) -> blocks.Page:
+def page(search: Search, image: bytes, runs: Mapping[int, str], mlflow: str, older: str = "") -> blocks.Page:
     """The answer, how to use it, the picture, every value, what is to be noted, the settings."""
     lines = [blocks.Raised(line) for line in headlines(search)]
     alt = f"Objectives and labels against {search.argument}"
@@ -80,10 +101,11 @@ def page(search: Search, png: bytes, runs: Mapping[int, str], mlflow: str) -> bl
         _title(search),
         [
             *blocks.caution(_warning(search)),
+            *blocks.caution(older),
             blocks.Lines(lines, bullets=True),
             *_to_paste(search),
             blocks.Group([blocks.Picture(alt, f"{search.slug}.png")], "markdown"),
-            blocks.Group([blocks.Picture(_title(search), png), blocks.Heading("Every value")], "html"),
+            blocks.Group([blocks.Picture(_title(search), image), blocks.Heading("Every value")], "html"),
             *_values(search, runs, mlflow),
             *([blocks.Paragraph(MEAN_AND_SPREAD)] if search.seeds > 1 else []),
             *blocks.section("To be noted", notes(search)),

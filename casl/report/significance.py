@@ -78,8 +78,8 @@ def _beta_share(x: float, a: float, b: float) -> float:
 
 @dataclass(frozen=True)
 class Rank:
-    """rho in [-1, 1]; low, high: 95 % interval, None where n is small or the orders are equal; p: one-sided, how often
-    a random order agrees at least as well."""
+    """rho in [-1, 1]; low, high: 95 % interval, None where n is small or the orders are equal; p: two-sided, how often
+    a random order gives a rho at least as far from 0."""
 
     rho: float
     n: int
@@ -128,15 +128,15 @@ def _correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
 
 
 def _p(x: Sequence[float], y: Sequence[float], rho: float) -> float:
-    """Share of orders of y that agree with x at least as well."""
-    reached = rho - 1e-9
+    """Share of orders of y whose correlation with x is at least as far from 0."""
+    reached = abs(rho) - 1e-9
     if len(x) <= EXACT:
         results = [_correlation(x, order) or 0.0 for order in permutations(y)]
-        return sum(r >= reached for r in results) / len(results)
+        return sum(abs(r) >= reached for r in results) / len(results)
     generator, order, hits = random.Random(0), list(y), 0
     for _ in range(SHUFFLES):
         generator.shuffle(order)
-        hits += (_correlation(x, order) or 0.0) >= reached
+        hits += abs(_correlation(x, order) or 0.0) >= reached
     return (hits + 1) / (SHUFFLES + 1)
 
 

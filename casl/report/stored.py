@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from casl import catalog
 from casl.errors import CaslError, DataError, StoreError
 from casl.files import read_json_object
+from casl.report.story import RECORD
 from casl.report.table import Repetition, Table, TableCell, read_draws
 from casl.spec.ablation import Origin
 
-CLAIMS = "claims.json"  # which follows from the tables
+CLAIMS = "claims.json"
+FOLLOW = (CLAIMS, RECORD)  # from the tables
 _JOINED = ("cells", "origin")  # fields of Table that are objects of their own
 
 
@@ -42,8 +44,7 @@ def stored_tables(folder: Path, stage_folder: Callable[[str], Path], run_id: Run
         except (CaslError, KeyError, TypeError, ValueError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             unread.append(f"{path} cannot be read ({reason}); `casl report` of that table writes it anew")
-    known = {name: n for n, name in enumerate(catalog.ABLATIONS)}
-    return sorted(tables, key=lambda t: (known.get(t.name, len(known)), t.name)), unread
+    return _in_order(tables), unread
 
 
 def read_table(path: Path) -> Table:
@@ -60,15 +61,20 @@ def read_table(path: Path) -> Table:
 
 
 def read_tables(folder: Path) -> list[Table]:
-    """The paper's tables in a folder of reports, by number.
+    """Every table in a folder of reports, those of casl first and in order, without draws over images.
 
     Raises:
         DataError: there are none, or one cannot be read.
     """
-    paths = sorted(folder.glob("table*.json"), key=lambda path: (len(path.stem), path.stem))
+    paths = [path for path in folder.glob("*.json") if "cells" in read_report(path)]
     if not paths:
-        raise DataError(f"{folder} has no table*.json; `casl report all` writes them")
-    return [read_table(path) for path in paths]
+        raise DataError(f"{folder} has no table; `casl report all` writes them")
+    return _in_order(read_table(path) for path in paths)
+
+
+def _in_order(tables: Iterable[Table]) -> list[Table]:
+    known = {name: n for n, name in enumerate(catalog.ABLATIONS)}
+    return sorted(tables, key=lambda t: (known.get(t.name, len(known)), t.name))
 
 
 def read_report(path: Path) -> dict[str, Any]:
@@ -86,7 +92,7 @@ def read_report(path: Path) -> dict[str, Any]:
 def fingerprint(folder: Path) -> str:
     """What changes whenever a table of a folder does."""
     found = hashlib.sha256()
-    for path in sorted(set(folder.glob("*.json")) - {folder / CLAIMS}):
+    for path in sorted(set(folder.glob("*.json")) - {folder / name for name in FOLLOW}):
         found.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return found.hexdigest()
 

@@ -1,4 +1,4 @@
-"""Tables of results for README and docs, written from the shipped JSON reports and from nothing else.
+"""The tables of results in docs/results.md, written from the shipped JSON reports and from nothing else.
 
 `make docs` puts them between two marks, and a test compares: a document cannot say what its reports do not. Claims are
 judged and gains tested here anew, by the numbers of the tables' cells.
@@ -28,23 +28,6 @@ from casl.report.wording import legend, number, plus_minus, spread, tested
 from casl.spec.claim import MARGIN, Term
 
 BEGIN, END = "<!-- results: made by `make docs` from {folder} -->", "<!-- end of results -->"
-# the claims that a first screen shows, by their ids
-MAIN = (
-    "warmup-helps",
-    "agnostic-beats-specific",
-    "longer-warmup-helps",
-    "better-labeler-helps",
-    "scale-helps-warmup",
-    "scale-helps-finetune",
-    "backbone-gains-most",
-    "helps-every-framework",
-)
-
-
-def short(folder: Path) -> str:
-    """The main claims in one table, for a README."""
-    found = {v.claim.id: v for v in judged(folder)}
-    return _prose([_claims([_of(found, name) for name in MAIN]), _legend(read_tables(folder))])
 
 
 def _legend(tables: Sequence[Table]) -> Paragraph:
@@ -127,7 +110,7 @@ def _claims(verdicts: Sequence[Verdict]) -> Rows:
         papers = [e.paper for e in (v.trends or v.evidence) if e.paper is not None]
         seeds = str(min((e.seeds for e in found), default="–"))
         lines.append([v.claim.text, v.verdict, seeds, _way(v, found), _differences(found), _range(papers)])
-    heads = ["the paper says", "here", "seeds", "comparisons its way", "differences", "in the paper"]
+    heads = ["the paper says", "here", "seeds", "comparisons that agree", "differences", "in the paper"]
     return Rows(heads, lines)
 
 
@@ -234,10 +217,9 @@ def _labels(labels: Sequence[Mapping[str, Any]]) -> Rows:
 
 
 def main() -> None:
-    """Write two documents anew: `python -m casl.report.summary reports/published/mini README.md docs/results.md`."""
-    folder, readme, results = map(Path, sys.argv[1:])
-    for document, text in ((readme, short(folder)), (results, long(folder))):
-        document.write_text(placed(document.read_text(), str(folder), text))
+    """Write a document anew: `python -m casl.report.summary reports/published/mini docs/results.md`."""
+    folder, document = map(Path, sys.argv[1:])
+    document.write_text(placed(document.read_text(), str(folder), long(folder)))
 
 
 if __name__ == "__main__":

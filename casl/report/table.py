@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from casl.catalog import row
 from casl.errors import SpecError, unknown
 from casl.files import json_value
 from casl.report.images import Covariance, covariance
@@ -284,7 +285,9 @@ def _note(repetitions: Sequence[Repetition]) -> str:
 def _repetition(cell: Cell, stage: Evaluate | Probe, runs: Mapping[str, Run], run_ids: Mapping[str, str]) -> Repetition:
     run = runs.get(stage.name)
     value, note, status = None, "", "done"
-    if run and run.status == "done":
+    if run and run.status == "done" and _is_older(cell, run):
+        status, note = "not run", f"measured before {cell.figure} was counted; run it with --rerun-moved"
+    elif run and run.status == "done":
         value = _figure(cell, run)
         of_run = str(run.facts.get("note", ""))
         note = of_run if value is not None else "undefined (-1): there is nothing to measure it on"
@@ -312,6 +315,11 @@ def read_draws(folder: Path) -> tuple[float, ...]:
         return tuple(float(value) for value in values)
     except (OSError, ValueError, TypeError):  # absent, or damaged, which `casl store verify` names
         return ()
+
+
+def _is_older(cell: Cell, run: Run) -> bool:
+    """Whether a run lacks a figure because an earlier version of casl made it."""
+    return cell.figure not in run.metrics and cell.figure in row("metric", cell.metric).later
 
 
 def _figure(cell: Cell, run: Run) -> float | None:

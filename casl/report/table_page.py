@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from casl.report import blocks, html, markdown
+from casl.report.effect import effect
 from casl.report.layout import Gain, column_groups, comparable, gains, positions, quantity
 from casl.report.recall import RecallLine, section
+from casl.report.setting import PLAIN, Setting, again
 from casl.report.table import PUBLISHED, Repetition, Table, TableCell
 from casl.report.wording import (
     best,
-    commands,
     compared_rows,
     difference_label,
     gain_label,
@@ -24,52 +25,88 @@ from casl.report.wording import (
     quoted,
     tested,
     together,
+    warned,
 )
 
 PALE, DEEP = (237, 244, 252), (24, 91, 158)  # ends of the colour scale
+FILES = ("csv", "json", "tex", "md", "png", "svg")  # of a table, beside its page
 MLFLOW = "http://127.0.0.1:5000"  # where `make ui` serves its pages
 
 
-def to_markdown(table: Table, recall: Sequence[RecallLine] = ()) -> str:
+def to_markdown(table: Table, recall: Sequence[RecallLine] = (), setting: Setting = PLAIN) -> str:
     """Grids: ours with the paper's number in brackets, the gains over the baseline, the difference to the paper; then
     the recall of labelers and warmups."""
-    return markdown.write(_page(table, [*_plain_grids(table), *section(table, recall)], []))
+    found = gains(table)
+    return markdown.write(_page(table, found, [*_plain_grids(table, found), *section(table, recall)], [], setting))
 
 
-def to_html(table: Table, picture: bytes, mlflow: str, recall: Sequence[RecallLine] = ()) -> str:
+def to_html(
+    table: Table,
+    picture: bytes,
+    mlflow: str,
+    recall: Sequence[RecallLine] = (),
+    others: Sequence[blocks.Link] = (),
+    setting: Setting = PLAIN,
+) -> str:
     """The page of a table, in one file.
 
     Args:
-        picture: the table's PNG, embedded.
+        picture: of the table, PNG or SVG, embedded.
         mlflow: address of MLflow's pages; links to runs start with it.
         recall: of its labelers and warmups.
+        others: further pages about the table, to be linked beside its files.
     """
     view = _View(table, best(table)[0], comparable(table), gains(table), mlflow)
     grid: list[blocks.Block] = [_grid(view), blocks.Paragraph(blocks.Marked("small", _legend(table)))]
-    grid += section(table, recall)
-    shown = blocks.Group([blocks.Heading("Picture"), blocks.Picture(_title(table), picture)], one_line=True)
+    grid += [blocks.Paragraph(downloads(table, others)), *section(table, recall)]
+    image = blocks.Picture(f"{_title(table)} as a picture", picture, link=f"{table.name}.svg")
+    shown = blocks.Group([blocks.Heading("Picture"), image], one_line=True)
     origin = [blocks.Heading("Where each number comes from"), measurements(table, mlflow)]
-    return html.write(_page(table, grid, [shown, *origin]))
+    return html.write(_page(table, view.gains, grid, [shown, *origin], setting))
 
 
-def _page(table: Table, grids: Sequence[blocks.Block], end: Sequence[blocks.Block]) -> blocks.Page:
+def _page(
+    table: Table,
+    found: Mapping[int, Gain],
+    grids: Sequence[blocks.Block],
+    end: Sequence[blocks.Block],
+    setting: Setting,
+) -> blocks.Page:
     """Headline, the numbers, what is missing, what is only quoted, how to make the table again, and the end."""
-    unmeasured = quoted(table)
-    again = [(f"{what}: ", blocks.Marked("code", command)) for what, command in commands(table)]
+    unmeasured, data = quoted(table), warned(table)
     return blocks.Page(
         _title(table),
         [
             *blocks.caution(table.warning),
+            *blocks.caution(setting.today.of_table(table)),
             blocks.Lines([line for line in headline(table) if line]),
+            *folded(data),
             *grids,
+            *blocks.section("Is what was published seen here", effect(table, found)),
             *blocks.section("Missing or to be noted", missing(table)),
+            *blocks.section("What the check of the data warned of", data, "markdown"),
             *blocks.section("Quoted, not measured (in italics)", unmeasured, "markdown"),
             *blocks.section("Quoted, not measured", unmeasured, "html"),
             blocks.Heading("Again"),
-            blocks.Lines(again, bullets=True),
+            blocks.Lines(again(table, setting), bullets=True),
             *end,
         ],
+        above=(blocks.ALL_TABLES,),
     )
+
+
+def folded(data: Sequence[str]) -> list[blocks.Block]:
+    """Warnings about the data behind a click, for HTML."""
+    summary = f"{len(data)} {'warning' if len(data) == 1 else 'warnings'} about the data"
+    listed = blocks.Group([blocks.Bullets(data)], summary=summary)
+    return [blocks.Group([listed], "html")] if data else []
+
+
+def downloads(table: Table, others: Sequence[blocks.Link]) -> blocks.Text:
+    """Links to a table's other files, which lie beside its page, and to further pages about it."""
+    files = [blocks.Link(suffix.upper(), f"{table.name}.{suffix}") for suffix in FILES]
+    also = (". Also: ", *blocks.between(others, ", ")) if others else ()
+    return ("Download: ", *blocks.between(files, " "), *also, ".")
 
 
 def measurements(table: Table, mlflow: str) -> blocks.Block:
@@ -103,8 +140,8 @@ def _together(texts: Sequence[blocks.Text]) -> blocks.Text:
     return ("(", *blocks.between(texts, ", "), ")") if len(texts) > 1 else tuple(texts)
 
 
-def _plain_grids(table: Table) -> list[blocks.Block]:
-    top, found = best(table)[0], gains(table)
+def _plain_grids(table: Table, found: Mapping[int, Gain]) -> list[blocks.Block]:
+    top = best(table)[0]
 
     def grid(rows: Sequence[str], columns: Sequence[str], text: Callable[[list[int]], blocks.Text]) -> blocks.Rows:
         """text: what stands at a place, given the positions of its numbers in table.cells."""
@@ -150,7 +187,7 @@ def _entry(table: Table, at: list[int], top: set[int], gained: Mapping[int, Gain
     return (text, f", paper {paper}" if len(at) > 1 else f" ({paper})")
 
 
-def _gains(table: Table, at: list[int], found: dict[int, Gain]) -> blocks.Text:
+def _gains(table: Table, at: list[int], found: Mapping[int, Gain]) -> blocks.Text:
     """The gains of one place over the baseline."""
 
     def text(i: int) -> blocks.Text:
@@ -173,8 +210,8 @@ class _View:
 
 
 def _legend(table: Table) -> str:
-    linked = ", linked to its run in MLflow (start the pages with: make ui)" if is_linked(table) else ""
-    words = [f"Large: ours{linked}.", "Framed: best."]
+    linked = " and leads to its run in MLflow (start the pages with: make ui)" if is_linked(table) else ""
+    words = [f"The large number of a cell is measured here{linked}.", "A frame marks the best."]
     if has_paper(table):
         words.append(f"In brackets after the paper's number: {difference_label(table).lower()}.")
     if table.baseline:
@@ -274,8 +311,18 @@ def _look(view: _View, i: int) -> dict[str, str]:
     same = [c.value for c, group in pairs if group == view.groups[i] and c.value is not None]
     low, high = min(same), max(same)
     share = (cell.value - low) / (high - low) if high > low else 0.5
-    shade = ", ".join(str(round(a + (b - a) * share)) for a, b in zip(PALE, DEEP, strict=True))
-    return {"style": f"background: rgb({shade}); color: {'#fff' if share > 0.55 else '#111'}"}
+    shade = [round(a + (b - a) * share) for a, b in zip(PALE, DEEP, strict=True)]
+    return {"style": f"background: rgb({', '.join(map(str, shade))}); color: {readable(shade)}"}
+
+
+def readable(ground: Sequence[int]) -> str:
+    """Black or white letters, whichever contrast more with a ground of red, green and blue from 0 to 255.
+
+    The contrast is at least 4.58, where success criterion 1.4.3 asks for 4.5. Source: WCAG 2.2, relative luminance.
+    """
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (value / 255 for value in ground)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#fff" if 1.05 / (luminance + 0.05) > (luminance + 0.05) / 0.05 else "#000"
 
 
 def _measurement(cell: TableCell, one: Repetition, mlflow: str, *, links: bool) -> tuple[blocks.Text, ...]:

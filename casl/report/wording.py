@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Callable, Sequence
 
 from casl.report.additive import Estimate
 from casl.report.layout import Gain, comparable, positions, quantity
 from casl.report.table import PUBLISHED, Table, TableCell
-from casl.spec.profile import typed
 
 MEAN_AND_SPREAD = "Behind a mean, ± is the sample standard deviation over seeds."
 REASONS = "reasons"  # has a heading of its own
-MADE = (
-    REASONS,
-    "strength",
-    "fractions",
-    "held_out",
-    "rivals",
-    "ladder",
-    "thresholds",
-)  # targets of the Makefile that are no table of the paper
-_BUILT_IN = "scenes"  # data that a profile has by itself
-# of the Makefile
-_VARIABLES = {
-    "rule": "RULE",
-    "batch-size": "BATCH",
-    "size": "SIZE",
-    "provider": "PROVIDER",
-    "crowds-are-objects": "CROWDS",
-}
+_CHECKED = re.compile(r"\S+\.json: ")  # how a warning of the check of a data set begins
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
@@ -136,43 +118,22 @@ def headline(table: Table) -> list[str]:
     seeds = f"{table.seeds} seeds (mean ± sample standard deviation)" if table.seeds > 1 else "1 seed"
     spreads = table.seeds > 1 and table.baseline
     return [
-        f"{table.source}." if table.source else "",
+        sentence(table.source),
         f"Profile {table.profile} ({table.profile_title}), data {table.data}, {seeds}.",
         f"{quantities(table)}, in percent; {measured(table)}.",
         legend(bool(table.image_covariance)) if spreads else "",
-        *table.notes,
+        *(note for note in table.notes if not _CHECKED.match(note)),
     ]
 
 
-def commands(table: Table) -> list[tuple[str, str]]:
-    """Commands that make these numbers again: (what it makes, command). The one number is the best of the table."""
-    name, seeds = table.name, f" SEEDS={table.seeds}" if table.seeds > 1 else ""
-    data = "" if table.data == _BUILT_IN else f"path/to/{table.data}"
-    found = []
-    if table.origin:
-        found.append(("the whole table", _typed(table, data)))
-    elif name in MADE or name.startswith("table"):
-        changed = "".join(f" {_VARIABLES[option]}={value}" for option, value in table.options)
-        made = f"make {name} PROFILE={table.profile}{seeds}" + (f" DATA={shlex.quote(data)}" if data else "") + changed
-        found.append(("the whole table", made))
-    shown = sorted(best(table)[0]) or [i for i, c in enumerate(table.cells) if c.value is not None]
-    if shown:
-        cell = table.cells[shown[0]]
-        where = shlex.join([f"reports/{table.folder}/{name}.json", cell.row, cell.column])
-        casl = "casl" if table.origin else ".venv/bin/casl"
-        one = f"{casl} reproduce {where}" + (f" --data {shlex.quote(data)}" if data else "")
-        found.append(("any one number, and whether it is the same bit for bit", one))
-    return found
+def warned(table: Table) -> list[str]:
+    """What the check of its data warned of, which is no headline: pages fold it, pictures leave it out."""
+    return [note for note in table.notes if _CHECKED.match(note)]
 
 
-def _typed(table: Table, data: str) -> str:
-    """The commands behind a table that no target of the Makefile makes."""
-    assert table.origin is not None
-    words = [table.origin.typed, "--profile", table.profile]
-    words += ["--seeds", str(table.seeds)] if table.seeds > 1 else []
-    words += ["--data", data] if data else []
-    words += typed(table.options)
-    return " && ".join(f"casl {verb} {shlex.join(words)}" for verb in ("run", "report"))
+def sentence(text: str) -> str:
+    """A text as a sentence of its own; "" stays."""
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def missing(table: Table) -> list[str]:

@@ -9,7 +9,6 @@ writing, and no page counts as what it is not.
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import version
@@ -17,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
-from casl.files import recalled, sha256, write_atomic, write_json
+from casl.files import own_code, recalled, sha256, write_atomic, write_json
 
 RECORDS = ".written"
-PACKAGE = Path(__file__).resolve().parents[1]
 DRAWING = ("matplotlib", "numpy", "pillow")
 
 Contents = Mapping[str, str | bytes]  # by file name
@@ -81,10 +79,7 @@ def _as_kept(folder: Path, files: Any) -> list[Path]:
 @cache
 def code() -> str:
     """What tells this version of casl and of what draws from any other."""
-    found = hashlib.sha256(f"{sys.version} {[version(package) for package in DRAWING]}".encode())
-    for path in sorted(PACKAGE.rglob("*.py")):
-        found.update(f"{path.relative_to(PACKAGE)} {sha256(path)}\n".encode())
-    return found.hexdigest()
+    return f"{own_code()} {[version(package) for package in DRAWING]}"
 
 
 def _bytes(content: str | bytes) -> bytes:

@@ -198,3 +198,10 @@ def _by_table(
                     members[table].add(n)
                     waiting += beginnings_of(n, known[n], store)
     return {table: sum(stages[n] for n in names) for table, names in members.items()}
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"

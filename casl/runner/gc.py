@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from casl.errors import StoreError
+from casl.errors import StoreError, unknown
 from casl.files import disk_errors, read_json, write_json
 from casl.runner.moved import SUPERSEDED, in_progress
 from casl.runner.plan import Plan
@@ -84,11 +84,15 @@ def forget_roots(store: Store, study: str) -> None:
     Raises:
         StoreError: no such study; the message lists them.
     """
-    path = _root_path(store, study)
-    if not path.exists():
-        known = "; ".join(root.study for root in roots(store)) or "none"
-        raise StoreError(f"{store.root} remembers no study {study!r}; it remembers: {known}.")
-    path.unlink()
+    _check_remembered(store, study)
+    _root_path(store, study).unlink()
+
+
+def _check_remembered(store: Store, study: str) -> None:
+    if study not in (known := [root.study for root in roots(store)]):
+        raise StoreError(
+            unknown("study", study, known, f"{store.root} remembers the studies that were run or reported.")
+        )
 
 
 def roots(store: Store) -> list[Root]:
@@ -134,18 +138,23 @@ def tables_of(store: Store) -> dict[str, list[str]]:
     return {name: sorted(tables) for name, tables in found.items()}
 
 
-def find(store: Store, *, segments: bool = False, leftovers: bool = False) -> list[Garbage]:
+def find(
+    store: Store, *, segments: bool = False, leftovers: bool = False, forgotten: Sequence[str] = ()
+) -> list[Garbage]:
     """What could be removed.
 
     Args:
         segments: also finished beginnings that no table asks for and no unfinished training of a study waits for.
             Longer trainings that come later start at their first iteration then.
         leftovers: also unfinished work that no process holds and no study asks for, quarantine and superseded results.
+        forgotten: studies for which nothing is kept, as if they were forgotten.
 
     Raises:
-        StoreError: no study is remembered, so everything would go.
+        StoreError: no study is remembered, so everything would go, or not one of `forgotten`.
     """
-    if not (known := roots(store)):
+    for study in forgotten:
+        _check_remembered(store, study)
+    if not (known := [root for root in roots(store) if root.study not in forgotten]):
         raise StoreError(
             f"{store.root} remembers no study, so nothing in it could be kept.\n"
             "  run or report the tables whose results you need first: casl report TABLE --store ..."

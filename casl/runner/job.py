@@ -16,6 +16,7 @@ from casl.errors import CaslError, DeviceMemoryError, PeerLostError, StageError,
 from casl.files import FULL, is_full, read_json, write_json
 from casl.pretrained import FOLDER
 from casl.runner.bits import arithmetic
+from casl.runner.devices import pick_device
 from casl.runner.lease import Lease
 from casl.runner.provenance import origin, provenance
 from casl.runner.store import Store
@@ -257,15 +258,6 @@ def placed(stage: Stage, placement: Placement) -> Placement:
     count = stage.ranks(wanted)
     nodes = placement.nodes if count == wanted else 1
     return replace(placement, ranks=min(count, placement.ranks), nodes=nodes)
-
-
-def pick_device(name: str, rank: int = 0) -> str:
-    """ "auto" becomes "cuda" where there is one, else "cpu"; of several ranks on GPUs each gets its own."""
-    if name == "auto":
-        import torch
-
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return f"cuda:{rank}" if name == "cuda" and rank else name
 
 
 def _quiet(text: str) -> None:

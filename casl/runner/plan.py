@@ -208,7 +208,7 @@ class _Done:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.present = {p.name for p in store.stages.iterdir()}
+        self.present = store.folders()
 
     def __call__(self, name: str) -> bool:
         return name in self.present and self.store.is_done(name)

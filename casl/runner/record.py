@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -34,12 +35,16 @@ def read_record(path: Path) -> Mapping[str, Any]:
 @lru_cache(maxsize=1 << 13)  # some ten kilobytes each
 def _parsed(path: Path, changed_ns: int, size: int) -> Mapping[str, Any]:
     del changed_ns, size  # tell one content from another
-    record = read_json(path)
+    store = shlex.quote(str(path.parent.parent.parent))
+    advice = (
+        f"  `casl store verify --quarantine --store {store}` moves it out of the way; `casl run` computes it again."
+    )
+    try:
+        record = read_json(path)
+    except StoreError as error:
+        raise StoreError(f"{error}\n{advice}") from error
     if problem := problem_of(record):
-        raise StoreError(
-            f"{path} is damaged: {problem}.\n"
-            "  `casl store verify --quarantine` moves it out of the way; `casl run` computes it again."
-        )
+        raise StoreError(f"{path} is damaged: {problem}.\n{advice}")
     return dict(record)
 
 

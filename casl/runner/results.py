@@ -6,6 +6,7 @@ Results of earlier versions recorded none of these; what can be found from their
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -116,8 +117,11 @@ def closure(names: Iterable[str], links: Mapping[str, Iterable[str]]) -> list[st
     return list(found)
 
 
-def find_stage(known: Iterable[str], asked: str) -> str:
+def find_stage(known: Iterable[str], asked: str, store: Path) -> str:
     """The one stage whose name or key begins so.
+
+    Args:
+        store: folder that the known ones are of, for the message.
 
     Raises:
         SpecError: none or several; the message names them, or those that look like it.
@@ -132,7 +136,8 @@ def find_stage(known: Iterable[str], asked: str) -> str:
     by_key = {split_name(n).key[: len(asked)]: n for n in every}
     near = [by_key.get(n, n) for n in difflib.get_close_matches(asked, [*every, *by_key], n=3, cutoff=0.5)]
     meant = f"  did you mean {' or '.join(dict.fromkeys(near))}?\n" if near else ""
-    raise SpecError(f"no stage {asked!r} among {len(every)}.\n{meant}  `casl store ls` lists them all.")
+    listed = f"`casl store ls --store {shlex.quote(str(store))}` lists them all"
+    raise SpecError(f"no stage {asked!r} among the {len(every)} of {store}.\n{meant}  {listed}.")
 
 
 def iterations_of(record: Mapping[str, Any], total: int) -> int:

@@ -28,11 +28,13 @@ class Launcher(Protocol):
     start, since a stage before it did not end well).
 
     slots: how many jobs it takes at once. ahead: it takes a stage before those it needs are done, keeps the order, and
-    goes on without the runner; its `farewell` says how to watch and cancel what it has.
+    goes on without the runner; its `farewell` says how to watch and cancel what it has. here: stages run on this
+    machine and have its devices; asked of the class, before one is made.
     """
 
     slots: int
     ahead: bool
+    here: bool
 
     def submit(self, job: Job) -> None: ...
 

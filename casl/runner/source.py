@@ -25,7 +25,8 @@ from casl.spec.stage import Record, Stage
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that holds PACKAGES: a checkout, a snapshot, site-packages
 PACKAGES = ("casl", "ablations")
-ROWS = ("casl.catalog", "casl.rows")  # only the rows a stage uses belong to it, not the whole list of names
+# What names everything and computes nothing: only the rows that a stage uses belong to it.
+LISTS = ("casl", "casl.catalog", "casl.rows")
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _source(stage: tuple[str, str], names: tuple[tuple[str, str], ...]) -> Sourc
     files = dict(sorted(files.items()))
     for (kind, name), row in rows.items():
         offer = catalog.offer_of(kind, name)
-        files[f"{offer.file if offer else 'casl/catalog.py'} {kind} {name}"] = hashlib.sha256(
+        files[f"{offer.file if offer else 'casl/catalog'} {kind} {name}"] = hashlib.sha256(
             repr(row).encode()
         ).hexdigest()
     return Source(digest_of(files), files)
@@ -170,7 +171,7 @@ def _closure(module: str, beside: str) -> frozenset[_File]:
     """
     modules, found, waiting = _modules(beside), set[str](), [module]
     while waiting:
-        if (name := waiting.pop()) in found or name not in modules or name in ROWS:
+        if (name := waiting.pop()) in found or name not in modules or name in LISTS:
             continue
         found.add(name)
         waiting += _content(modules[name])[1]

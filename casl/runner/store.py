@@ -14,6 +14,7 @@ one that died goes on in that one's folder under its own number, so that an owne
 
 from __future__ import annotations
 
+import difflib
 import json
 import shutil
 import uuid
@@ -52,27 +53,32 @@ class Store:
     """Results of stages, by name.
 
     Args:
-        root: its folder, made if missing.
+        root: its folder.
+        make: make the folder if it is missing; without, a store that is not there is empty, and nothing is written.
         stale_s: an owner of a stage without a heartbeat for so long is taken for dead.
 
     Raises:
         StoreError: the folder cannot be made, is damaged, or was written by a newer version.
     """
 
-    def __init__(self, root: Path, stale_s: float = STALE_S) -> None:
+    def __init__(self, root: Path, stale_s: float = STALE_S, *, make: bool = True) -> None:
         self.root = root
         self.stages = root / "stages"
         self.working = root / "work"
         self.leases = Leases(root / "leases", stale_s)
-        with disk_errors("make the store", root):
-            for folder in (self.stages, self.working, self.leases.root, root / "families"):
-                folder.mkdir(parents=True, exist_ok=True)
-        self._check_schema()
+        if make:
+            with disk_errors("make the store", root):
+                for folder in (self.stages, self.working, self.leases.root, root / "families"):
+                    folder.mkdir(parents=True, exist_ok=True)
+        elif root.exists() and not root.is_dir():
+            raise StoreError(f"{root} is a file; a store is a folder: name another one with STORE=... or --store.")
+        self._check_schema(make)
 
-    def _check_schema(self) -> None:
+    def _check_schema(self, make: bool) -> None:
         marker = self.root / "store.json"
         if not marker.exists():
-            write_json(marker, {"schema": SCHEMA})
+            if make:
+                write_json(marker, {"schema": SCHEMA})
             return
         try:
             found = read_json(marker)["schema"]
@@ -148,7 +154,11 @@ class Store:
 
     def names(self) -> list[str]:
         """Every committed stage, sorted; also those whose record is damaged."""
-        return sorted(p.name for p in self.stages.iterdir() if (p / RESULT).exists())
+        return sorted(name for name in self.folders() if (self.stages / name / RESULT).exists())
+
+    def folders(self) -> set[str]:
+        """Names of the folders of results, unread: of every committed stage, and of what else lies there."""
+        return {p.name for p in self.stages.iterdir()} if self.stages.exists() else set()
 
     def check(self, name: str, *, content: bool = True) -> None:
         """Compare a committed stage's files with what was committed.
@@ -234,6 +244,28 @@ class Store:
     def _recorded_schedule(self, name: str) -> Schedule:
         """From the record of the training, where the file of its family is damaged."""
         return _as_schedule(read_record(self.folder(name) / RESULT)["stage"].get("schedule"))
+
+
+def need_store(root: Path) -> None:
+    """Nothing, if there is a store, also one without any result; for commands that only look at one.
+
+    Raises:
+        StoreError: the folder is missing or no store; stores beside it whose names are alike are named.
+    """
+    Store(root, make=False)
+    if _is_store(root):
+        return
+    beside = [p.name for p in root.parent.iterdir() if _is_store(p)] if root.parent.is_dir() else []
+    near = difflib.get_close_matches(root.name, beside, n=1, cutoff=0.5)
+    meant = f"  did you mean {str(root.with_name(near[0]))!r}?\n" if near else ""
+    found = "that folder holds none" if root.exists() else "that folder does not exist"
+    raise StoreError(
+        f"there is no store at {root}: {found}.\n{meant}  `casl run` makes one; --store names another folder."
+    )
+
+
+def _is_store(folder: Path) -> bool:
+    return (folder / "store.json").is_file() or (folder / "stages").is_dir()
 
 
 def _schedule(path: Path) -> Schedule:

@@ -1,6 +1,7 @@
 """What to compute: stages, cells, ablations and profiles. Standard library only."""
 
 from casl.spec.ablation import Ablation, Cell, quoted
+from casl.spec.adaptive_recipe import adaptive
 from casl.spec.data_kinds import Folder, Pretrain, Scenes, Start
 from casl.spec.data_sets import FolderData, PlannedData, SceneData
 from casl.spec.joint_kind import Joint
@@ -16,9 +17,9 @@ from casl.spec.kinds import (
 )
 from casl.spec.profile import Profile
 from casl.spec.recipe import evaluate, finetune, labeler, pseudo_label, warmup, warmup_on_truth
-from casl.spec.records import Model, Recipe
+from casl.spec.records import Applied, Model, Recipe
 from casl.spec.stage import Record, Stage, ancestors
-from casl.spec.start_recipe import contrast, probe
+from casl.spec.start_recipe import contrast, crop_classifier, probe
 from casl.spec.starts import Contrast, ContrastRecipe, Probe
 from casl.spec.varied import varied
 
@@ -26,6 +27,7 @@ __all__ = [
     "METHODS",
     "PARTS",
     "Ablation",
+    "Applied",
     "Cell",
     "Contrast",
     "ContrastRecipe",
@@ -49,8 +51,10 @@ __all__ = [
     "Start",
     "Train",
     "Warmup",
+    "adaptive",
     "ancestors",
     "contrast",
+    "crop_classifier",
     "evaluate",
     "finetune",
     "joint",

@@ -12,7 +12,8 @@ from casl.spec.stage import DataUse, Stage, Work, check_choice, check_least
 
 DIGEST_LENGTH = 32  # of a data set in MLflow, which takes 36
 SPLITS = ("labeled", "unlabeled", "val")
-SHAPES = ("things", "others")
+SHAPES = ("things", "others", "lookalikes")
+STEEPEST = 5.0  # tail of scenes: one object in 34 thousand is then of the last class
 BOXES = ("exact", "inclusive")  # of entities: the edges of their pixels, or the first and last of their pixels' indices
 LABELS = ("objects", "entities", "images", "keypoints", "panoptic")
 
@@ -82,8 +83,10 @@ class Scenes(DataSet):
     """One split of the built-in synthetic data set; its bytes depend on these fields only.
 
     split: "labeled", "unlabeled" or "val". count: images. size: side in pixels. seed: of the whole set.
-    shapes: "things", which detectors learn, or "others", as many classes that no detector learns. without: as of
-    DataSet.
+    shapes: "things", which detectors learn; "others", as many classes that no detector learns; or "lookalikes", as many
+    in pairs that differ in a small detail only, in the same places. without: as of DataSet. hidden: whether records say
+    how much of each object others hide; the images are the same. tail: class k (from 1) is drawn with probability in
+    proportion to k ** -tail; from 2 on the last ones are rare.
     """
 
     classes: ClassVar[int] = 8  # facts of the generator, not choices
@@ -95,6 +98,8 @@ class Scenes(DataSet):
     seed: int = 0
     shapes: str = "things"
     without: tuple[int, ...] = ()
+    hidden: bool = False
+    tail: float = 0.8
 
     def __post_init__(self) -> None:
         check_choice("split", self.split, SPLITS)
@@ -102,10 +107,14 @@ class Scenes(DataSet):
         self._check_without(self.classes)
         check_least("number of scenes", self.count, 1)
         check_least("scene size in pixels", self.size, 32)
+        if not 0.0 <= self.tail <= STEEPEST:
+            raise SpecError(f"tail is an exponent from 0, classes alike, to {STEEPEST:g}, got {self.tail}")
 
     @property
     def title(self) -> str:
-        other = " · other shapes" if self.shapes == "others" else ""
+        other = {"others": " · other shapes", "lookalikes": " · lookalikes"}.get(self.shapes, "")
+        other += " · with hidden shares" if self.hidden else ""
+        other += f" · tail {self.tail:g}" if self.tail != Scenes.tail else ""
         return f"scenes {self.split}{other}{self.left_out} · {self.count} images · {self.size} px · seed {self.seed}"
 
     @property
@@ -184,9 +193,11 @@ class Start(Stage, ABC):
 
 @dataclass(frozen=True)
 class Pretrain(Start):
-    """Stage 0: a backbone that classifies crops of objects, where ImageNet's weights cannot be had.
+    """Stage 0: a backbone that classifies crops of objects: where ImageNet's weights cannot be had, and where a table
+    asks what classes without boxes teach.
 
-    data: scenes with objects of other classes than any detector learns. size: side of a crop in pixels.
+    data: what is cropped; in ImageNet's place scenes with objects of other classes than any detector learns. size: side
+    of a crop in pixels. before: the start that this one goes on from. weights, frozen_stages: as in Model.
     """
 
     of_method: ClassVar[bool] = False
@@ -196,14 +207,31 @@ class Pretrain(Start):
     batch: int
     iters: int
     lr: float
+    before: Start | None = None
+    weights: str = "random"
+    frozen_stages: int = 0
 
     def __post_init__(self) -> None:
         check_name("backbone", self.backbone)
         check_least("iterations", self.iters, 1)
+        if self.before is not None and self.weights != "random":
+            raise SpecError(f"a backbone starts from {self.before.name} or from {self.weights!r} weights, not both")
+        if self.before is not None and self.before.backbone != self.backbone:
+            raise SpecError(f"the start before is a {self.before.backbone}, this one a {self.backbone}")
 
     @property
     def stands_for(self) -> str:
-        return f"classifier of crops of other shapes, {self.iters} iterations"
+        return f"classifier of crops of {self._cropped}, {self.iters} iterations"
+
+    @property
+    def weights_read(self) -> tuple[str, str] | None:
+        return None if self.weights == "random" else (self.backbone, self.weights)
+
+    @property
+    def _cropped(self) -> str:
+        if isinstance(self.data, Scenes) and self.data.shapes == "others":
+            return "other shapes"
+        return f"{self.data.images} images" if isinstance(self.data, DataSet) else "objects"
 
     def work(self, iters: int) -> Work:
         return Work(self.iters, ((self.kind, self.backbone, self.size, self.batch), (self.kind,)))

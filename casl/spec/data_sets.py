@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from casl.errors import SpecError, unknown
+from casl.rows import Detector
 from casl.spec.data_kinds import Folder, Scenes
 from casl.spec.stage import Stage
 
@@ -13,6 +14,8 @@ SCALES = ("tiny", "small", "base", "large")
 # A data set on disk has one unlabeled split. Its scales are an eighth, a quarter, half and all of it, drawn by chance
 # and each part of the next: the paper's ratios, 1 to 30, would leave a dozen images of a small set.
 FOLDER_SHARES = {"tiny": 8, "small": 4, "base": 2, "large": 1}
+SILHOUETTES = {"disc, ring": (0, 4), "square, pillow": (1, 5), "triangle, pentagon": (3, 7)}  # of the scenes' things
+LOOKALIKES = {"discs": (0, 4), "squares": (1, 5), "crosses": (2, 6), "triangles": (3, 7)}  # of scenes of that name
 TRUTH = "unlabeled_gt"  # the split of a set on disk that holds the hidden truth of its unlabeled images
 
 
@@ -29,7 +32,11 @@ def share_of(count: int, percent: float) -> int:
 
 @dataclass(frozen=True)
 class SceneData:
-    """The built-in scenes at a given size. unlabeled: images of each scale; smaller scales are prefixes of larger."""
+    """The built-in scenes at a given size. unlabeled: images of each scale; smaller scales are prefixes of larger.
+    groups: classes that belong together, as positions by rising category id; of scenes those that share a silhouette.
+    tail: of the images to learn from, as of Scenes; those of val have the usual one, so that rare classes can be
+    measured too. shapes: as of Scenes.
+    """
 
     labeled: int
     unlabeled: Mapping[str, int]
@@ -43,6 +50,10 @@ class SceneData:
     has_masks: bool = True
     has_entities: bool = True
     has_objects: bool = True
+    knows_hidden: bool = True
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: SILHOUETTES)
+    tail: float = Scenes.tail
+    shapes: str = Scenes.shapes
 
     def knows(self, labels: str) -> bool:
         """Whether the true labels of unlabeled images are known, for measuring and for oracles."""
@@ -62,14 +73,21 @@ class SceneData:
         if split == "unlabeled" and scale not in self.unlabeled:
             raise SpecError(unknown("unlabeled scale", scale, self.unlabeled))
         count = self.unlabeled[scale] if split == "unlabeled" else {"labeled": self.labeled, "val": self.val}[split]
-        return Scenes(split=split, count=count, size=self.size, seed=self.seed)
+        tail = Scenes.tail if split == "val" else self.tail
+        return Scenes(split=split, count=count, size=self.size, seed=self.seed, tail=tail, shapes=self.shapes)
+
+    def lookalikes(self) -> SceneData:
+        """The same scenes with classes in pairs that differ in a small detail only; none of them has keypoints."""
+        return replace(self, shapes="lookalikes", keypoints=0, groups=LOOKALIKES)
 
 
 @dataclass(frozen=True)
 class FolderData:
     """A data set on disk, as found by the checker. folders: (split, label kind) -> Folder stage.
 
-    stuff, keypoints: number of stuff classes and of points of a pose, 0 where the set has no such labels.
+    stuff, keypoints: number of stuff classes and of points of a pose, 0 where the set has no such labels. groups: as
+    of SceneData; which classes belong together is not read. names: of the classes by rising category id; () where they
+    were not read.
     """
 
     name: str
@@ -80,6 +98,27 @@ class FolderData:
     stuff: int = 0
     keypoints: int = 0
     has_objects: bool = True
+    knows_hidden: bool = False
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+    def places_of(self, *names: str) -> tuple[int, ...]:
+        """Positions of classes by rising category id, as Evaluate.classes and DataSet.without take them; they rise.
+
+        names: as the annotation files write them.
+
+        Raises:
+            SpecError: the set has no such class, or two of that name.
+        """
+        for name in names:
+            if name not in self.names:
+                raise SpecError(unknown(f"class of data set {self.name!r}", name, self.names))
+            if self.names.count(name) > 1:
+                raise SpecError(
+                    f"data set {self.name!r} has {self.names.count(name)} classes {name!r}, so a name does not tell "
+                    "which is meant\n  give each category of its annotation files a name of its own."
+                )
+        return tuple(sorted({self.names.index(name) for name in names}))
 
     def knows(self, labels: str) -> bool:
         """Whether the true labels of unlabeled images are known, for measuring and for oracles."""
@@ -119,7 +158,10 @@ class FolderData:
 
 @dataclass(frozen=True)
 class PlannedData:
-    """A data set that is only planned with: sizes are known, files are not at hand (COCO in profile `paper`)."""
+    """A data set that is only planned with: sizes are known, files are not at hand (COCO in profile `paper`).
+
+    groups: as of SceneData.
+    """
 
     name: str
     counts: Mapping[str, int]
@@ -129,6 +171,8 @@ class PlannedData:
     has_masks: bool = True
     has_entities: bool = True
     has_objects: bool = True
+    knows_hidden: bool = False
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def knows(self, labels: str) -> bool:
         """Whether the true labels of unlabeled images are known; those of COCO's are not."""
@@ -161,5 +205,28 @@ NEEDS: dict[str, tuple[Callable[[Data], bool], str]] = {
     "entities": (lambda data: data.has_entities, "entity or panoptic annotations"),
     "keypoints": (lambda data: data.keypoints > 0, "keypoints"),
     "masks": (lambda data: data.has_masks, "masks"),
+    "occlusion": (lambda data: data.knows_hidden, "record of how much of an object others hide"),
     "stuff": (lambda data: data.stuff > 0, "panoptic annotations with stuff"),
 }
+
+
+def check_learns(data: Data, detector: str, known: Detector, labels: str) -> None:
+    """Whether a data set has what a detector learns from, before anything is trained.
+
+    Args:
+        detector, known: its name and its row. labels: kind of labels that it is to learn.
+
+    Raises:
+        SpecError: the set has boxes only and the detector learns masks, or stuff is to be learned and there is none.
+    """
+    if "masks" in known.outputs and not data.has_masks:
+        raise SpecError(
+            f"detector {detector!r} learns masks, and data set {data.name!r} has boxes only\n"
+            "  choose a detector of boxes, such as cascade_rcnn or fcos."
+        )
+    if labels == "panoptic" and not data.stuff:
+        without = "" if "semantic" in known.outputs else ", or labels='objects', which leaves its semantic branch out"
+        raise SpecError(
+            f"detector {detector!r} learns stuff, and data set {data.name!r} has none\n"
+            f"  choose a detector of objects, such as mask_rcnn{without}."
+        )

@@ -1,6 +1,7 @@
 """The stage kind of methods that learn from labeled and unlabeled images in one batch, with a teacher.
 
-STAC, self-training, Soft Teacher and Unbiased Teacher are rows of data over its fields: joint_methods.py.
+STAC, self-training, certainty-aware pseudo labels, Soft Teacher and Unbiased Teacher are rows of data over its fields:
+joint_methods.py.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from typing import ClassVar
 from casl.catalog import check_name, row
 from casl.errors import SpecError
 from casl.rows import Detector
+from casl.spec.data_kinds import DataSet
 from casl.spec.kinds import PseudoLabel, Train
 from casl.spec.stage import DataUse, Stage, Work, check_choice, check_least
 
 TEACHERS = ("fixed", "ema")
 MIXES = ("sum", "mean", "share", "normalised")
 BOX_RULES = ("all", "none", "spread")
+SAMPLINGS = ("ratio", "union")
+ABSENT = ("refuse", "leave out")
 OF_EMA = ("momentum", "ramp", "score", "floor", "soft_background")  # fields that say something of an average only
 
 
@@ -31,6 +35,8 @@ class Joint(Train):
     from the end of the burn-in, so that it begins as the plain mean of all students. burn_in: first iterations, whose
     batches are labeled images alone; at their end the teacher is a copy of the student.
 
+    rise: iterations after the burn-in in which w grows from 0, in a straight line.
+
     unsup_weight: w of the losses of unlabeled images. unsup_box_weight: of their box losses, None for the same. mix:
     how losses of both kinds add up, "sum": L + w U; "mean": (L + w U) / 2; "share": (L + w U) / (1 + w); "normalised":
     (L + w r U) / (1 + w), where r is the ratio of the moving averages of L and U.
@@ -41,6 +47,14 @@ class Joint(Train):
     `floor` and whose sides the teacher is sure of, up to `spread` in units of the box's size.
     soft_background: the loss of background is weighed by how sure the teacher is of it. focal: gamma of a focal loss of
     the classes of regions, 0 for cross-entropy.
+
+    Of a fixed teacher, rules by class. They follow from what the student's p * v of foreground adds up to in each,
+    statistics that are part of the state (casl/models/class_statistics.py). threshold_range: lowest and highest
+    threshold of a class, () for one of all. threshold_power: gamma 1, 0 for `threshold` everywhere. weight_power: gamma
+    2 of the weights of foreground losses, 0 for 1. weight_range: what weights are clipped to, () for no bound.
+    least_instances: of every class, until which there is one threshold and no weight. absent: what becomes of a class
+    without any instance, "refuse" or "leave out". sampling: "ratio", or "union": both kinds are in a batch in
+    proportion to how many images there are of each, the loss is the mean over images, and `ratio` is left out.
 
     views: augmentation of unlabeled images for the teacher and for the student. view_sizes: short sides of the two to
     choose from, px; () for the recipe's. second_view: labeled images are in each batch in this one too, in the
@@ -56,6 +70,7 @@ class Joint(Train):
     momentum: float = 0.999
     ramp: bool = True
     burn_in: int = 0
+    rise: int = 0
     unsup_weight: float = 1.0
     unsup_box_weight: float | None = None
     mix: str = "sum"
@@ -70,6 +85,13 @@ class Joint(Train):
     views: tuple[str, str] = ("weak", "strong")
     view_sizes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     second_view: str = ""
+    threshold_range: tuple[float, ...] = ()
+    threshold_power: float = 0.0
+    weight_power: float = 0.0
+    weight_range: tuple[float, ...] = ()
+    least_instances: int = 10
+    absent: str = "refuse"
+    sampling: str = "ratio"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,12 +101,15 @@ class Joint(Train):
         check_choice("score of pseudo boxes", self.score, ("detection", "class"))
         for view in (*self.views, *[self.second_view] * bool(self.second_view)):
             check_name("augmentation", view)
+        check_choice("sampling of images", self.sampling, SAMPLINGS)
+        check_choice("treatment of absent classes", self.absent, ABSENT)
         self._check_numbers()
+        self._check_rules()
         self._check_data()
         self._check_teacher()
 
     def _check_numbers(self) -> None:
-        if min(self.ratio) < 1 or sum(self.ratio) != self.recipe.batch:
+        if self.sampling == "ratio" and (min(self.ratio) < 1 or sum(self.ratio) != self.recipe.batch):
             raise SpecError(
                 f"labeled and unlabeled images make up a batch of {self.recipe.batch}, at least one of each; "
                 f"got {self.ratio[0]} + {self.ratio[1]}"
@@ -98,6 +123,37 @@ class Joint(Train):
         for name, number in (("weight of unlabeled images", min(weights)), ("focal", self.focal)):
             check_least(name, number, 0.0)
         check_least("burn_in", self.burn_in, 0)
+        check_least("rise", self.rise, 0)
+
+    def _check_rules(self) -> None:
+        for name, power in (("threshold_power", self.threshold_power), ("weight_power", self.weight_power)):
+            if not 0.0 <= power <= 1.0:
+                raise SpecError(f"{name} is a power in [0, 1], 0 for none, got {power}")
+        for name, limits, middle in (
+            ("threshold_range", self.threshold_range, self.threshold),
+            ("weight_range", self.weight_range, 1.0),
+        ):
+            if limits and not (len(limits) == 2 and 0.0 <= limits[0] <= middle <= limits[1]):
+                raise SpecError(f"{name} is two numbers from 0 on around {middle:g}, or () for none, got {limits}")
+        if self.threshold_range and self.threshold_range[1] > 1.0:
+            raise SpecError(f"thresholds are probabilities in [0, 1], got {self.threshold_range}")
+        check_least("least_instances", self.least_instances, 1)
+        if self.threshold_power and not self.threshold_range:
+            raise SpecError("a threshold_power needs a threshold_range: labels are read above its lowest")
+        if self.has_rules and (self.teacher != "fixed" or self.relax or self.box_rule != "all" or self.focal):
+            raise SpecError("rules by class go with a fixed teacher, box_rule 'all', and neither relax nor focal")
+        if self.sampling == "union" and not (self.has_rules and self.ratio == (1, 1) and self.mix != "normalised"):
+            raise SpecError("sampling 'union' goes with rules by class, without a ratio or moving averages of losses")
+
+    @property
+    def lowest(self) -> float:
+        """What scores must exceed for a stored label to be read at all, whatever the image and the class."""
+        return self.threshold_range[0] if self.threshold_range else self.threshold
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether thresholds of pseudo boxes or weights of losses are by class."""
+        return bool(self.threshold_range or self.weight_power)
 
     def _check_data(self) -> None:
         if self.labels != "objects":
@@ -125,6 +181,7 @@ class Joint(Train):
         needs = {
             "score 'class'": (self.score == "class", ("dense",)),
             "a focal loss of regions": (self.focal > 0, ("regions",)),
+            "rules by class": (self.has_rules, ("dense", "regions", "intervals")),
             "soft_background": (self.soft_background, ("dense", "regions")),
             f"box_rule {self.box_rule!r}": (self.box_rule != "all", ("dense", "regions")),
             "a teacher's masks or keypoints": (self.teacher == "ema" and bool(known.outputs), ("dense",)),
@@ -140,19 +197,32 @@ class Joint(Train):
 
     @property
     def passes(self) -> tuple[int, int]:
-        """How often a labeled and an unlabeled image is seen, in images, by the end of the schedule; views of one image
-        count once."""
+        """How often labeled and unlabeled images are seen, in images, by the end of the schedule; views of one image
+        count once. Of a union, if every image has an object that teaches."""
         burnt = min(self.burn_in, self.iters)
         labeled, unlabeled = self.ratio
+        if self.sampling == "union":
+            counts = [split.images if isinstance(split, DataSet) else 1 for split in self._splits]
+            labeled = self.iters * self.recipe.batch * counts[0] // sum(counts)
+            return labeled, self.iters * self.recipe.batch - labeled
         return burnt * self.recipe.batch + (self.iters - burnt) * labeled, (self.iters - burnt) * unlabeled
 
+    @property
+    def _splits(self) -> tuple[Stage, Stage]:
+        """Labeled and unlabeled images."""
+        assert self.unlabeled is not None
+        return self.data, self.unlabeled.data if isinstance(self.unlabeled, PseudoLabel) else self.unlabeled
+
     def _label_words(self) -> list[str]:
-        return [f"{self.teacher} teacher {self.ratio[0]} + {self.ratio[1]}", f"δ {self.threshold:g}"]
+        mixed = "union" if self.sampling == "union" else f"{self.ratio[0]} + {self.ratio[1]}"
+        rules = [f"γ {self.threshold_power:g}, {self.weight_power:g}"] * self.has_rules
+        return [f"{self.teacher} teacher {mixed}", f"δ {self.threshold:g}", *rules]
 
     def work(self, iters: int) -> Work:
         shape = (self.recipe.max_size, self.recipe.batch)
         near = (self.kind, self.teacher, self.model.detector, self.model.backbone, *shape)
-        exact = (self.kind, self.teacher, self.model, self.recipe, self.ratio, self.views, self.second_view)
+        mixed = self.ratio if self.sampling == "ratio" else self.sampling
+        exact = (self.kind, self.teacher, self.model, self.recipe, mixed, self.views, self.second_view)
         return Work(iters, (exact, near, (self.kind, *shape)))
 
     def ranks(self, wanted: int) -> int:
@@ -163,7 +233,7 @@ class Joint(Train):
     def reads(self) -> tuple[DataUse, ...]:
         assert self.unlabeled is not None
         return super().reads() + self.unlabeled.read_by(
-            "training", "pseudo" if self.teacher == "fixed" else "images", self.threshold
+            "training", "pseudo" if self.teacher == "fixed" else "images", self.lowest
         )
 
 

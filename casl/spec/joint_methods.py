@@ -29,7 +29,8 @@ class Method:
 
     source: where the values are from. values: fields of Joint, as published. dense: those that are others for one-stage
     detectors. labeled: augmentation of labeled images; student: of unlabeled ones for the student; twice: labeled
-    images are seen in both. ema: whether its teacher is an average of the student.
+    images are seen in both. small: values that are others in small profiles, beside what `_scaled` changes. ema:
+    whether its teacher is an average of the student.
     """
 
     source: str
@@ -38,6 +39,7 @@ class Method:
     labeled: str = "weak"
     student: str = "strong"
     twice: bool = False
+    small: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ema(self) -> bool:
@@ -56,6 +58,19 @@ METHODS: Mapping[str, Method] = {
         source="Zoph et al. 2020; threshold and form of the loss from memory of the paper",
         values={"threshold": 0.5},
         labeled="strong_labeled",
+    ),
+    "certainty": Method(
+        source="certainty-aware pseudo labels (AAAI 2022; chapter 3 of the dissertation); nothing was released",
+        values={
+            "threshold": 0.7,
+            "threshold_range": (0.4, 0.9),
+            "threshold_power": 0.05,
+            "weight_power": 0.6,
+            "mix": "mean",  # L + U as printed, in the size of one loss over all images
+        },
+        dense={"threshold": 0.5, "threshold_range": (0.3, 0.65)},
+        student="ut",
+        small={"weight_range": (0.1, 10.0), "absent": "leave out"},
     ),
     "soft_teacher": Method(
         source="Xu et al. 2021; microsoft/SoftTeacher @0423bb2",
@@ -120,6 +135,7 @@ def joint(
     normalised: bool = False,
     student_view: str | None = None,
     labeled_view: str | None = None,
+    union: bool = False,
 ) -> Joint:
     """A joint training of the target by a published method. Any other field is one of `varied`'s: "joint.spread".
 
@@ -136,6 +152,7 @@ def joint(
         normalised: losses of unlabeled images are scaled by the moving averages of both, as in self-training.
         student_view, labeled_view: augmentations of unlabeled images for the student and of labeled ones; default the
             method's, in a small profile "weak" for labeled ones.
+        union: images of both kinds are in a batch as often as there are such, whatever the ratio.
 
     Raises:
         SpecError: unknown method, or it does not fit the detector or the data.
@@ -152,10 +169,11 @@ def joint(
     values |= {name: value for name, value in given.items() if value is not None}
     views = ("weak", student_view or chosen.student)
     teachers, students = (() if (own := _sizes(profile, view)) == base.recipe.sizes else own for view in views)
+    mixed = {"sampling": "union"} if union else {"ratio": _of_batch(ratio, base.recipe.batch)}
     return Joint(
         **{f.name: getattr(base, f.name) for f in fields(base)},
         unlabeled=pseudo or _unlabeled(profile, chosen, scale),
-        ratio=_of_batch(ratio, base.recipe.batch),
+        **mixed,
         views=views,
         view_sizes=(teachers, students),
         second_view=views[1] if chosen.twice else "",
@@ -175,10 +193,23 @@ def _scaled(profile: Profile, method: Method, detector: str) -> dict[str, Any]:
     if not profile.small:
         return values
     if not method.ema:
-        return values if values.get("relax") else {**values, "threshold": profile.threshold}
+        return {**values, **_threshold(profile, values, dense), **method.small}
     values["momentum"] = min(values["momentum"], round(max(0.0, 1 - 2 / profile.iters_1x), 4))
-    values["burn_in"] = profile.iters_1x
-    return {**values, "score": "detection", "spread": SMALL_SPREAD} if dense else values
+    values["burn_in"] = values["rise"] = profile.iters_1x
+    if not dense:
+        return values
+    return {**values, "score": "detection", "spread": SMALL_SPREAD, "threshold": profile.threshold}
+
+
+def _threshold(profile: Profile, values: Mapping[str, Any], dense: bool) -> dict[str, Any]:
+    """The profile's delta, and its range in proportion; not where images relax it, nor where classes of regions do."""
+    limits = values.get("threshold_range", ())
+    if values.get("relax") or (limits and not dense):
+        return {}
+    scale = profile.threshold / values["threshold"]
+    return {"threshold": profile.threshold} | (
+        {"threshold_range": tuple(round(limit * scale, 4) for limit in limits)} if limits else {}
+    )
 
 
 def _sizes(profile: Profile, view: str) -> tuple[int, ...]:

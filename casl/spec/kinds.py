@@ -17,12 +17,13 @@ from typing import ClassVar
 from casl.catalog import check_name, names, row
 from casl.errors import SpecError
 from casl.spec.data_kinds import BOXES, DIGEST_LENGTH, DataSet, Folder, Scenes, Start, named_classes
-from casl.spec.records import Model, Recipe
+from casl.spec.records import OWN_WAY, Applied, Model, Recipe
 from casl.spec.schedule import Schedule, check_schedule, cosine, factor_at, is_trunk, iterations
 from casl.spec.stage import DataUse, Stage, Work, check_choice, digest
 from casl.spec.starts import FEATURES
 
 PARTS = ("backbone", "neck", "head", "classifier")
+MAPS = ("panoptic", "semantic")  # forms of metrics that read a map of stuff
 
 
 def boxes_of(data: Stage) -> str:
@@ -58,6 +59,7 @@ class Train(Stage):
         if not self.shares_beginnings:
             object.__setattr__(self, "schedule", ((self.iters, 1.0),))  # one length, one key, whatever its drops were
         check_choice("label kind", self.labels, ("objects", "entities", "pseudo", "keypoints", "panoptic"))
+        self.model.check_labels(self.labels)
         check_choice("classifier initialisation", self.classifier, ("replicate", "random", "scaled"))
         for part in self.parts:
             check_choice("part", part, PARTS)
@@ -88,6 +90,10 @@ class Train(Stage):
     def reads_weights(self) -> bool:
         """Whether its backbone starts from `model.weights`: no part of `init` takes their place."""
         return self.model.weights != "random" and (self.init is None or "backbone" not in self.parts)
+
+    @property
+    def weights_read(self) -> tuple[str, str] | None:
+        return (self.model.backbone, self.model.weights) if self.reads_weights else None
 
     @property
     def boxes(self) -> str:
@@ -149,7 +155,8 @@ class Train(Stage):
         return Work(iters, (("train", model, self.recipe, self.labels == "pseudo"), near, (self.kind, *shape)))
 
     def ranks(self, wanted: int) -> int:
-        return min(wanted, self.recipe.batch) if row("detector", self.model.detector).divisible else 1
+        divisible = row("detector", self.model.detector).divisible and self.model.usage == 1.0
+        return min(wanted, self.recipe.batch) if divisible else 1
 
     def reads(self) -> tuple[DataUse, ...]:
         return self.data.read_by("training", self.labels)
@@ -181,12 +188,12 @@ class Predict(Stage, ABC):
     def sides(self) -> tuple[int, int]:
         """Short and long side of the test image in pixels."""
 
-    def _work_on(self, data: Stage, metric: str = "") -> Work:
+    def _work_on(self, data: Stage, metric: str = "", views: int = 1) -> Work:
         model, shape = self.trained.model, (self.kind, *self.sides)
         what = (*shape, metric)
         alike = ((*what, model), (*what, model.detector, model.backbone), shape)
         images = data.images if isinstance(data, DataSet) else 1
-        return Work(images, alike, float(self.trained.recipe.batch))
+        return Work(images * views, alike, float(self.trained.recipe.batch))
 
 
 @dataclass(frozen=True)
@@ -288,8 +295,8 @@ class Evaluate(Predict):
 
     Boxes of entities are counted as in `data`. classes: positions, by rising category id, of the classes whose objects
     are to be found, as DataSet.without; () for all. above: only predictions that score above this are judged, as a
-    warmup reads labels above delta; 0 for all. of: whose weights, the "student"'s, which every training has, or
-    those of the "teacher" that is an average of it.
+    warmup reads labels above delta; 0 for all. of: whose weights, the "student"'s, which every training has, or those
+    of the "teacher" that is an average of it. applied: how the detector is applied.
     """
 
     measures: ClassVar[bool] = True
@@ -303,20 +310,31 @@ class Evaluate(Predict):
     classes: tuple[int, ...] = ()
     above: float = 0.0
     of: str = "student"
+    applied: Applied = OWN_WAY
 
     def __post_init__(self) -> None:
         check_choice("weights to evaluate", self.of, ("student", "teacher"))
         if self.of == "teacher" and getattr(self.model, "teacher", "") != "ema":
             raise SpecError(f"{self.model.name} leaves no weights of a teacher: only an average of the student does")
         check_name("metric", self.metric)
+        self.applied.check(self.model.model, self.labels, self.size)
         check_choice("label kind", self.labels, ("objects", "entities", "keypoints", "panoptic"))
         if row("metric", self.metric).form == FEATURES:
             raise SpecError(f"metric {self.metric!r} judges features: casl.spec.probe() measures it")
+        if row("metric", self.metric).form in MAPS and not self.model.model.predicts("semantic"):
+            able = [name for name, known in names("detector").items() if "semantic" in known.outputs]  # type: ignore[union-attr]
+            detector = self.model.model.detector
+            raise SpecError(
+                f"metric {self.metric!r} judges maps of stuff, and {detector!r} has none; {', '.join(able)} have"
+            )
         if not 0.0 <= self.above < 1.0:
             raise SpecError(f"a score to be above is in [0, 1), got {self.above}")
         if self.classes and not row("metric", self.metric).chooses:
             able = [name for name, known in names("metric").items() if known.chooses]  # type: ignore[union-attr]
             raise SpecError(f"metric {self.metric!r} cannot be told which classes to find; {', '.join(able)} can")
+        there = getattr(self.data, "classes", None)
+        if there is not None and any(not 0 <= place < there for place in self.classes):
+            raise SpecError(f"classes to find are positions from 0 to {there - 1}, got {self.classes}")
 
     @property
     def trained(self) -> Train:
@@ -336,7 +354,7 @@ class Evaluate(Predict):
         words = [f"evaluate {self.metric}"]
         words += [f"of {named_classes(self.classes)}"] * bool(self.classes)
         words += [f"score > {self.above:g}"] * bool(self.above)
-        words += ["of the teacher"] * (self.of == "teacher")
+        words += ["of the teacher"] * (self.of == "teacher") + self.applied.words
         return " · ".join([*words, self.model.chain, f"seed {self.model.seed}"])
 
     @property
@@ -349,7 +367,7 @@ class Evaluate(Predict):
         return metric in names("metric") and name == row("metric", metric).headline
 
     def work(self, iters: int) -> Work:
-        return self._work_on(self.data, self.metric)
+        return self._work_on(self.data, self.metric, len(self.applied.views))
 
     def reads(self) -> tuple[DataUse, ...]:
         return self.data.read_by("evaluation", self.labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any
 from casl.catalog import names, row
 from casl.errors import SpecError, unknown
 from casl.spec.data_kinds import Start
-from casl.spec.data_sets import NEEDS, Data, FolderData, SceneData
+from casl.spec.data_sets import NEEDS, Data, FolderData, PlannedData, SceneData
 from casl.spec.kinds import PseudoLabel, Train
 from casl.spec.records import Model, Recipe
 from casl.spec.schedule import RULES
@@ -26,11 +27,22 @@ YES = "yes"  # value of an option that has none on the command line
 BATCH_RULES = {"adamw": ("square root", 0.5), "sgd": ("linear", 1.0)}
 TARGET = "swin_t"  # the paper's backbone of the detectors that its tables are about
 SMALLEST = 32  # short side of an image, px; all are padded to multiples of it
+LARGEST = 4096  # a square one takes 200 MB, and each of the first maps of features of a ResNet-50 1 GB
 
 
 def typed(options: Iterable[tuple[str, str]]) -> list[str]:
     """What a command changed, as words of a command line."""
     return [word for option, value in options for word in (f"--{option}", value) if word != YES]
+
+
+def check_side(short: int) -> None:
+    """Check the short side that a detector is to see images at, px.
+
+    Raises:
+        SpecError: smaller than the 32 px that every image is padded to, or larger than memory allows for.
+    """
+    if not SMALLEST <= short <= LARGEST:
+        raise SpecError(f"the short side of an image is from {SMALLEST} to {LARGEST} px, got {short}")
 
 
 def _batch_rule(optimizer: str) -> tuple[str, float]:
@@ -55,8 +67,11 @@ class Profile:
     test_size: short and long side at inference, px. photo_size: that of images on disk, where it is another.
     threshold: delta. classifier: how a finetune of many classes starts from one, as in Train. provider: a key of
     PROVIDERS. contrast, contrast_iters, contrast_grid: how and how long a backbone is pre-trained without labels, and
-    the map whose cells DenseCL compares. native: small, yet computed with the processor's own kernels unless asked
-    otherwise. options: what a command changed, (option, value).
+    the map whose cells DenseCL compares. source: labeled images of another set that detectors may be pre-trained on,
+    where neither scenes of another seed nor hidden truth can be had. certain_1x, certain_teacher: lengths in x of what
+    stands for a published 1x of certainty-aware students, and the least of their teachers; certain_tau: threshold of a
+    class of mean certainty, with its range in proportion. native: small, yet computed with the processor's own kernels
+    unless asked otherwise. options: what a command changed, (option, value).
     """
 
     name: str
@@ -83,6 +98,10 @@ class Profile:
     contrast: ContrastRecipe | None = None
     contrast_iters: int = 0
     contrast_grid: str = "c5"
+    source: PlannedData | None = None
+    certain_1x: float = 1.0
+    certain_teacher: float = 0.0
+    certain_tau: float = 0.7
     epochs_follow_scale: bool = False
     light: bool = False
     shapes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -201,6 +220,21 @@ class Profile:
         rules = {optimizer: _batch_rule(optimizer) for optimizer in used}
         return ", ".join(f"x {scale**power:g} ({rule} rule, {name})" for name, (rule, power) in rules.items())
 
+    def with_value(self, path: str, value: str) -> Profile:
+        """The same profile, whose cells have another value somewhere in their chains; the command line puts it there.
+
+        Args:
+            path: as in casl.spec.varied. value: as it was typed.
+
+        Raises:
+            SpecError: a letter that no name of a folder should have.
+        """
+        if not re.fullmatch(r"[\w.+-]+=[\w.+-]+", f"{path}={value}"):
+            raise SpecError(
+                f"--set takes PATH=VALUE, such as warmup.threshold=0.4, of letters and digits; got {path}={value}"
+            )
+        return self._changed("set", f"{path}={value}", f"{path} is {value} in every cell whose chain has it")
+
     def with_rule(self, rule: str) -> Profile:
         """The same profile with the learning rate dropping by another rule of spec.schedule.times."""
         if rule not in RULES:
@@ -222,7 +256,7 @@ class Profile:
         title = "its models and iterations, images on disk" if isinstance(self.data, SceneData) else self.title
         # Objects of a few pixels are common in small photos, and a side near zero can be lost for good behind a ReLU.
         shape = replace(self.shape, clip="projected") if self.small else self.shape
-        changed = replace(self, title=title, data=data, notes=tuple(notes), pretrain=None, shape=shape)
+        changed = replace(self, title=title, data=data, notes=tuple(notes), pretrain=None, source=None, shape=shape)
         changed = changed._at_size(*self.photo_size) if self.photo_size else changed
         note = "annotations marked as crowds are read as single objects"
         return changed._changed("crowds-are-objects", YES, note) if crowds_are_objects else changed
@@ -238,15 +272,14 @@ class Profile:
             short: short side at inference, px; sizes trained at, long sides and level ranges keep their ratio to it.
 
         Raises:
-            SpecError: smaller than the 32 px that every image is padded to, or the data are scenes.
+            SpecError: as `check_side`, or the data are scenes.
         """
         if isinstance(self.data, SceneData):
             raise SpecError(
                 f"built-in scenes are drawn at {self.data.size} px; a size is for a data set on disk.\n"
                 "  name one with --data, or edit the profile."
             )
-        if short < SMALLEST:
-            raise SpecError(f"the short side must be at least {SMALLEST} px, got {short}")
+        check_side(short)
         had, long = self.test_size
         if short == had:
             return self
@@ -287,7 +320,7 @@ class Profile:
     @property
     def variant(self) -> tuple[str, ...]:
         """What a command changed, in words: ("size 96",)."""
-        plain = {"provider": "{value}", "crowds-are-objects": "{option}"}
+        plain = {"provider": "{value}", "crowds-are-objects": "{option}", "set": "{value}"}
         return tuple(
             plain.get(option, "{option} {value}").format(option=option, value=value) for option, value in self.options
         )

@@ -13,6 +13,7 @@ from casl import catalog
 from casl.errors import SpecError
 from casl.rows import Backbone, Detector
 from casl.spec.data_kinds import Folder, Scenes, Start
+from casl.spec.data_sets import check_learns
 from casl.spec.kinds import (
     PARTS,
     Evaluate,
@@ -24,14 +25,14 @@ from casl.spec.kinds import (
 )
 from casl.spec.once import once
 from casl.spec.profile import TARGET, Profile
-from casl.spec.records import SETTINGS, Model, Recipe
+from casl.spec.records import OWN_WAY, SETTINGS, Applied, Model, Recipe
 from casl.spec.schedule import times
 from casl.spec.stage import Stage
 from casl.spec.start_recipe import probe, started
 from casl.spec.starts import Probe
 
 # augmentations of a recipe's own sizes; others take a profile's `strong_sizes`
-PLAIN_SIZES = ("weak", "lsj", "stac", "ut")
+PLAIN_SIZES = ("weak", "lsj", "stac", "ut", "ut_blur", "ut_colour")
 
 
 def label_kind(profile: Profile) -> str:
@@ -42,6 +43,13 @@ def label_kind(profile: Profile) -> str:
 def mask_detector(profile: Profile) -> str:
     """The base detector (Sec. 3.3): CondInst, or FCOS where a data set has boxes only."""
     return "condinst" if profile.data.has_masks else "fcos"
+
+
+def anchor_scale(first_range: int) -> float:
+    """The factor that keeps RetinaNet's finest anchors two strides wide: they are 32 px at COCO's ranges, whose first
+    is 64, and follow ranges, while their stride stays 8. With narrower ones a third of the objects of 64 px scenes
+    meets no anchor at IoU .5."""
+    return max(1.0, 2 * 8 / (32 * first_range / 64))
 
 
 @once
@@ -57,6 +65,8 @@ def model(profile: Profile, detector: str, backbone: str, classes: int) -> Model
     if profile.shape.weights != "random" and not profile.shape.frozen_stages:
         body: Backbone = catalog.row("backbone", profile.backbone(backbone))
         fields["frozen_stages"] = body.frozen_stages
+    if "anchor_scale" in row.settings:
+        fields["anchor_scale"] = anchor_scale(profile.shape.ranges[0])
     fields |= {**profile.shapes.get(backbone, {}), **(row.light if profile.light else {})}
     return replace(profile.shape, detector=detector, backbone=profile.backbone(backbone), classes=classes, **fields)
 
@@ -188,6 +198,7 @@ def finetune(
     *,
     schedule: int = 3,
     detector: str = "fcos",
+    backbone: str = TARGET,
     labels: str | None = None,
     parts: tuple[str, ...] | None = None,
     augmentation: str = "weak",
@@ -202,25 +213,30 @@ def finetune(
         parts: which parts of the warmup to take (Table 9); default all that the framework can take.
         classifier: how one channel becomes many, as in Train; default the profile's way.
         start: what the backbone starts from, such as a `contrast`; all of it learns. Not with that of a warmup.
+        backbone: of the detector, by its name in the paper; that of `init` too.
+
+    Raises:
+        SpecError: the data set lacks what the framework learns from.
     """
     if profile.data.classes < 1:
         raise SpecError(f"data set {profile.data.name!r} has no classes to finetune on")
     row: Detector = catalog.row("detector", profile.provided(detector))
     labels = labels or row.learns
+    check_learns(profile.data, detector, row, labels)
     classes = 1 if labels in ("entities", "keypoints") else profile.data.classes
-    chosen = _with_outputs(profile, model(profile, detector, TARGET, classes), labels)
+    chosen = _with_outputs(profile, model(profile, detector, backbone, classes), labels)
     own_backbone = init is None or "backbone" not in (parts or PARTS)
     return Finetune(
         model=started(chosen, start, own_backbone) if start else chosen,
         data=_split(profile, "labeled", labels),
         labels=labels,
-        recipe=_recipe(profile, profile.finetune_recipe, TARGET, augmentation),
+        recipe=_recipe(profile, profile.finetune_recipe, backbone, augmentation),
         schedule=times(schedule, profile.iters_1x, profile.rule),
         seed=profile.seed,
         init=init,
         parts=parts if parts is not None else row.takes,
         classifier=_classifier(profile, init, classes, classifier),
-        pretrained=(start or _pretrained(profile, TARGET)) if own_backbone else None,
+        pretrained=(start or _pretrained(profile, backbone)) if own_backbone else None,
     )
 
 
@@ -234,6 +250,7 @@ def evaluate(
     classes: tuple[int, ...] = (),
     above: float = 0.0,
     of: str = "student",
+    applied: Applied = OWN_WAY,
 ) -> Evaluate: ...
 @overload
 def evaluate(profile: Profile, trained: Start | None, metric: str) -> Probe: ...
@@ -246,13 +263,14 @@ def evaluate(
     classes: tuple[int, ...] = (),
     above: float = 0.0,
     of: str = "student",
+    applied: Applied = OWN_WAY,
 ) -> Evaluate | Probe:
     """One metric on a split, against the labels the metric is about.
 
     Args:
         trained: a detector; or a start, or None for random weights, of which only a metric of features can be had.
         split: "val", or "unlabeled" for the hidden truth of its images, where the data have it.
-        classes, above, of: as of Evaluate.
+        classes, above, of, applied: as of Evaluate.
     """
     if not isinstance(trained, Train):
         return probe(profile, trained, metric)
@@ -260,9 +278,12 @@ def evaluate(
     labels = catalog.row("metric", metric).labels
     if labels == "entities" and not profile.data.has_entities:
         labels = "objects"
+    data = _split(profile, split, labels)
+    if "occlusion" in catalog.row("metric", metric).needs and isinstance(data, Scenes):
+        data = replace(data, hidden=True)
     return Evaluate(
         model=trained,
-        data=_split(profile, split, labels),
+        data=data,
         labels=labels,
         metric=metric,
         size=size,
@@ -270,6 +291,7 @@ def evaluate(
         classes=classes,
         above=above,
         of=of,
+        applied=applied,
     )
 
 

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from casl.catalog import check_name, row
+from casl.catalog import check_name, names, row
 from casl.errors import SpecError, unknown
+from casl.rows import SUPPRESSIONS
 from casl.spec.stage import Record, check_choice, check_least
 
 # fields of Model that only some detectors have (casl.rows.Detector.settings) -> what stands for "left out"
-SETTINGS = {"entity_head": False, "head_norm": False, "keypoints": 0, "rois": 0, "stuff": 0, "towers": 4}
+SETTINGS = {
+    "anchor_scale": 1.0,
+    "entity_head": False,
+    "head_norm": False,
+    "keypoints": 0,
+    "rois": 0,
+    "stuff": 0,
+    "towers": 4,
+}
 DECAYS = ("cosine", "steps")
+MERGED = ("masks", "entities")  # outputs that several views of an image can tell together
+SMALLEST_SIDE = 32  # px, what every image is padded to multiples of
 
 
 @dataclass(frozen=True)
@@ -22,8 +33,9 @@ class Model(Record):
     the backbone kept fixed, with all batch norms, as detectron2's FREEZE_AT. entity_head: the EntitySeg controller,
     kernel bank and overlap loss. rois: regions an R-CNN draws from an image, 0 for as many as suit its size. clip: how
     FCOS keeps box distances above zero, "relu" as the reference or "projected", which differs in gradients only and
-    loses no side for good. head_norm: group norms in RetinaNet's towers. options: further settings of the detector,
-    (name, value) sorted by name.
+    loses no side for good. head_norm: group norms in RetinaNet's towers. anchor_scale: of RetinaNet's anchors, beside
+    the scale that follows from ranges. usage: of a Swin, the share of block halves of its third stage that policies are
+    to let run, in (0, 1]; 1 has no policies. options: further settings of the detector, (name, value) sorted by name.
 
     Raises:
         SpecError: a value out of range, an option the detector does not know, or a setting that it lacks.
@@ -45,6 +57,8 @@ class Model(Record):
     rois: int = 0
     clip: str = "relu"
     head_norm: bool = False
+    anchor_scale: float = 1.0
+    usage: float = 1.0
     options: tuple[tuple[str, str | int | float | bool], ...] = ()
 
     def __post_init__(self) -> None:
@@ -53,6 +67,15 @@ class Model(Record):
         check_name("backbone", self.backbone)
         check_least("number of classes", self.classes, 1)
         check_least("number of channels", self.channels, 1)
+        if self.anchor_scale <= 0:
+            raise SpecError(f"anchor_scale is a factor of sizes above 0, got {self.anchor_scale}")
+        if not 0.0 < self.usage <= 1.0:
+            raise SpecError(f"usage is a share of block halves that run, in (0, 1], got {self.usage}; 1 skips none")
+        if self.usage < 1.0 and not row("backbone", self.backbone).skips:
+            able = ", ".join(n for n in names("backbone") if row("backbone", n).skips)
+            raise SpecError(
+                f"backbone {self.backbone!r} skips no blocks, so usage {self.usage} has no meaning; {able} do"
+            )
         if len(self.ranges) != 4 or list(self.ranges) != sorted(set(self.ranges)):
             raise SpecError(f"ranges are four rising object sizes in pixels, got {self.ranges}")
 
@@ -65,13 +88,25 @@ class Model(Record):
                     f"detector {self.detector!r} has no {name}, got {getattr(self, name)!r}; it has {theirs}.\n"
                     f"  leave {name} out, or choose another detector: it would change the key and nothing else."
                 )
-        names = [name for name, _ in self.options]
-        for name in names:
+        given = [name for name, _ in self.options]
+        for name in given:
             if name in SETTINGS or name not in known:
                 options = [n for n in known if n not in SETTINGS]
                 raise SpecError(unknown(f"option of detector {self.detector!r}", name, options))
-        if names != sorted(set(names)):
-            raise SpecError(f"options are sorted by name and each is given once, got {', '.join(names)}")
+        if given != sorted(set(given)):
+            raise SpecError(f"options are sorted by name and each is given once, got {', '.join(given)}")
+
+    def check_labels(self, labels: str) -> None:
+        """Whether it has outputs for stuff where its labels have stuff, and only there.
+
+        Raises:
+            SpecError: it has not.
+        """
+        if "stuff" in row("detector", self.detector).settings and (self.stuff > 0) != (labels == "panoptic"):
+            raise SpecError(
+                f"detector {self.detector!r} with {self.stuff} stuff classes cannot learn labels {labels!r}: "
+                "'panoptic' labels have stuff, others have none"
+            )
 
     def predicts(self, output: str) -> bool:
         """Whether the detector gives "masks", "entities" (one a pixel), "keypoints" or "semantic" beside boxes."""
@@ -142,3 +177,74 @@ class Recipe(Record):
             raise SpecError(f"clip_norm is the largest norm of all gradients, or 0 for any, got {self.clip_norm}")
         if not 0.0 <= self.copy_paste <= 1.0:
             raise SpecError(f"copy_paste is a share of images, in [0, 1], got {self.copy_paste}")
+
+
+@dataclass(frozen=True)
+class Applied(Record):
+    """How a detector is applied, where not in its own way, which the defaults are.
+
+    suppression: of boxes that overlap a better one, "hard", or by Soft-NMS, "linear" or "gaussian" of width `sigma`, of
+    detectors that have it. least: score that predictions must exceed, before and after Soft-NMS; 0 for the detector's
+    own threshold. scales: sizes that it sees an image at, as factors of the test size; () for that alone. flip: also
+    mirrored. What is found at all sizes is put together and suppressed once.
+
+    Raises:
+        SpecError: a value out of range, or one without use.
+    """
+
+    suppression: str = "hard"
+    sigma: float = 0.5
+    least: float = 0.0
+    scales: tuple[float, ...] = ()
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("suppression", self.suppression, SUPPRESSIONS)
+        if self.sigma <= 0 or (self.sigma != 0.5 and self.suppression != "gaussian"):
+            raise SpecError(
+                f"sigma is the width of a gaussian suppression, above 0; got {self.sigma:g} for {self.suppression!r}"
+            )
+        if not 0.0 <= self.least < 1.0:
+            raise SpecError(f"the score that predictions must exceed is in [0, 1), got {self.least}")
+        if list(self.scales) != sorted(set(self.scales)) or not all(0.25 <= scale <= 4.0 for scale in self.scales):
+            raise SpecError(f"scales are rising factors of the test size, each from 0.25 to 4, got {self.scales}")
+        if self.scales == (1.0,):
+            raise SpecError("scales (1.0,) is the test size alone: leave them out, it would change the key only")
+
+    @property
+    def views(self) -> tuple[tuple[float, bool], ...]:
+        """Every view of an image: factor of the test size, and whether mirrored."""
+        return tuple((scale, turned) for scale in self.scales or (1.0,) for turned in (False, True)[: 1 + self.flip])
+
+    @property
+    def words(self) -> list[str]:
+        """What differs from the detector's own way, for titles."""
+        soft = [] if self.suppression == "hard" else [f"{self.suppression} Soft-NMS"]
+        least = [f"candidates > {self.least:g}"] * bool(self.least)
+        sizes = [f"at {' '.join(f'{scale:g}' for scale in self.scales)} x"] * bool(self.scales)
+        return [*soft, *least, *sizes, *["mirrored too"] * self.flip]
+
+    def check(self, model: Model, labels: str, size: int) -> None:
+        """Whether a detector can be applied so.
+
+        Raises:
+            SpecError: it has no Soft-NMS, finds what several views cannot tell together, or would see too few pixels.
+        """
+        known = row("detector", model.detector)
+        if self.suppression != "hard" and not known.softens:
+            able = ", ".join(name for name in names("detector") if row("detector", name).softens)
+            raise SpecError(f"detector {model.detector!r} has hard suppression only; {able} have Soft-NMS too")
+        if len(self.views) == 1:
+            return
+        if foreign := [output for output in known.outputs if output not in MERGED]:
+            raise SpecError(
+                f"several views of an image can tell boxes and masks together, not the {', '.join(foreign)} of "
+                f"{model.detector!r}"
+            )
+        if labels == "entities" and model.predicts("entities"):
+            raise SpecError("entities are predicted without overlap, which several views together would not keep")
+        if (smallest := round(size * self.views[0][0])) < SMALLEST_SIDE:
+            raise SpecError(f"the smallest view has a short side of {smallest} px; {SMALLEST_SIDE} are the least")
+
+
+OWN_WAY = Applied()

@@ -13,6 +13,9 @@ GRID = "grid"
 SAMPLERS = (GRID, "tpe", "gp", "random")
 PRUNERS = ("none", "median", "halving")
 
+SEARCHES = "search-"  # begins the names under which searches stand beside tables, in reports and in MLflow
+BESIDE = ": "  # between a value and the role of what is measured beside the objective
+
 Value = int | float | str
 
 
@@ -69,7 +72,19 @@ class Search:
     @property
     def slug(self) -> str:
         """Name of its report's files."""
-        return f"search-{self.argument}"
+        return f"{SEARCHES}{self.argument}"
+
+    def place(self, trial: Trial, role: str) -> str:
+        """Where the stage of a role, "warmup 1x, seed 0", stands in MLflow: "delta 0.3", beside the objective
+        "delta 0.3: warmup 1x"."""
+        name, value = role.partition(",")[0], f"{self.argument} {spoken(trial.value)}"
+        return value if name == self.objective else f"{value}{BESIDE}{name}"
+
+
+def ranks(table: str, place: str) -> bool:
+    """Whether a number at a place of a table is one by which the table's best is chosen; of a search only those of its
+    objective are."""
+    return not (table.startswith(SEARCHES) and BESIDE in place)
 
 
 def spoken(value: Value) -> str:

@@ -120,6 +120,11 @@ class Stage:
         del wanted
         return 1
 
+    @property
+    def weights_read(self) -> tuple[str, str] | None:
+        """Backbone and name of the pretrained weights that it starts from, as in Model; None where it reads none."""
+        return None
+
     def reads(self) -> tuple[DataUse, ...]:
         """The data sets that it reads itself, not those behind its other inputs."""
         return ()

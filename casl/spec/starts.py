@@ -119,8 +119,9 @@ class Probe(Stage):
     """How well a linear classifier tells crops of objects apart by the features of a backbone that stays as it is.
 
     data: the split whose crops it learns from; judged: the one whose crops it must name. start: what made the backbone,
-    a start or a detector; None is random weights. size: side of a crop, pixels. crops: at most so many of each split,
-    drawn by chance; 0 for all.
+    a start or a detector; None is `weights`, as in Model. size: side of a crop, pixels. crops: at most so many of each
+    split, drawn by chance; 0 for all. tuned: so many iterations the backbone learns too, with a linear layer on the
+    mean over C5, in batches of `batch` crops at a constant rate `lr`; 0 leaves it as it is.
     """
 
     measures: ClassVar[bool] = True
@@ -133,13 +134,25 @@ class Probe(Stage):
     start: Stage | None = None
     crops: int = 0
     seed: int = 0
+    weights: str = "random"
+    tuned: int = 0
+    lr: float = 1e-3
+    batch: int = 64
 
     def __post_init__(self) -> None:
         check_name("backbone", self.backbone)
+        check_least("iterations of tuning", self.tuned, 0)
+        check_least("crops in a batch", self.batch, 1)
+        if self.start is not None and self.weights != "random":
+            raise SpecError(f"a backbone starts from {self.start.name} or from {self.weights!r} weights, not both")
         check_least("side of a crop", self.size, 32)
         check_least("number of crops", self.crops, 0)
         if row("metric", self.metric).form != FEATURES:
             raise SpecError(f"metric {self.metric!r} judges predictions of a detector, a probe judges features")
+
+    @property
+    def weights_read(self) -> tuple[str, str] | None:
+        return None if self.weights == "random" else (self.backbone, self.weights)
 
     @property
     def trained(self) -> Stage:
@@ -148,8 +161,9 @@ class Probe(Stage):
 
     @property
     def title(self) -> str:
-        what = getattr(self.start, "chain", self.start.brief) if self.start else f"random {self.backbone}"
-        return f"probe {self.metric} · {what} · seed {self.seed}"
+        what = getattr(self.start, "chain", self.start.brief) if self.start else f"{self.weights} {self.backbone}"
+        tuned = f" · tuned {self.tuned} it" if self.tuned else ""
+        return f"probe {self.metric}{tuned} · {what} · seed {self.seed}"
 
     @property
     def figures_of(self) -> str:
@@ -161,6 +175,8 @@ class Probe(Stage):
         return metric in names("metric") and name == row("metric", metric).headline
 
     def work(self, iters: int) -> Work:
+        if self.tuned:
+            return Work(self.tuned, ((self.kind, "tuned", self.backbone, self.size, self.batch), (self.kind, "tuned")))
         images = sum(data.images for data in (self.data, self.judged) if isinstance(data, DataSet))
         return Work(images, ((self.kind, self.backbone, self.size), (self.kind,)), 64.0)
 

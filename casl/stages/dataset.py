@@ -44,12 +44,16 @@ class OpenedData:
 
 @dataclass(frozen=True)
 class _Read:
-    """What reading a split with one kind of labels showed. nothing: why nothing can be learned from it, or empty."""
+    """What reading a split with one kind of labels showed.
+
+    names: of classes by rising category id. nothing: why nothing can be learned from it, or empty.
+    """
 
     folder: Folder
     has_masks: bool
     stuff: int
     keypoints: int
+    names: tuple[str, ...]
     nothing: str
 
 
@@ -189,7 +193,8 @@ def _read(files: SplitFiles, kind: str, naming: Naming) -> _Read:
     nothing = _nothing(split, "learn" if files.name == "labeled" else "find") if learned else ""
     if not len(split):
         nothing = f"{_named(split)}: 0 images in {files.name}; list at least one"
-    return _Read(folder, split.has_masks, len(split.stuff_classes), len(split.keypoint_names), nothing)
+    names = tuple(name for _, name in sorted(zip(split.category_ids, split.classes, strict=True)))
+    return _Read(folder, split.has_masks, len(split.stuff_classes), len(split.keypoint_names), names, nothing)
 
 
 def _in_both(kind: str, read: Mapping[Place, _Read]) -> bool:
@@ -207,6 +212,7 @@ def _described(root: Path, read: Mapping[Place, _Read]) -> FolderData:
         has_entities=_in_both("entities", read),
         stuff=read["labeled", "panoptic"].stuff if _in_both("panoptic", read) else 0,
         keypoints=read["labeled", "keypoints"].keypoints if _in_both("keypoints", read) else 0,
+        names=objects.names,
     )
 
 

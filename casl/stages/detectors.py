@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from casl.errors import SpecError, StageError, StoppedError
 from casl.models import lite
 from casl.models.detect import InferenceSettings
 from casl.models.detector import Builder, check_options, known_options
+from casl.models.views import merged, mirrored
 from casl.pretrained import IMAGENET, find
 from casl.spec.context import Context, Progress
-from casl.spec.records import SETTINGS, Model
+from casl.spec.records import OWN_WAY, SETTINGS, Applied, Model
 from casl.stages.feed import image_tensor
 from casl.stages.sources import IMAGES
 from casl.train.memory import is_out_of_memory
@@ -48,10 +49,11 @@ def build_detector(
     """
     backbone = load("backbone", model.backbone)(
         model.backbone,
-        weights=_weights(model, ctx) if pretrained else None,
+        weights=weights_file(model.backbone, model.weights, ctx) if pretrained else None,
         drop_path=model.drop_path,
         frozen_stages=model.frozen_stages,
         frozen_norm=model.frozen_stages > 0,
+        **({"usage": model.usage} if model.usage < 1.0 else {}),
     )
     build = load("detector", model.detector)
     if not isinstance(build, Builder):
@@ -60,6 +62,15 @@ def build_detector(
     settings = settings_of(build, model, non_overlap=non_overlap, boxes=boxes)
     detector: nn.Module = build(backbone, model.classes, settings)
     return detector.to(ctx.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def check_settings(model: Model) -> None:
+    """Read what a model sets of its detector, without building it.
+
+    Raises:
+        SpecError: the detector does not have what is set, or does not allow the value.
+    """
+    settings_of(load("detector", model.detector), model)
 
 
 # Fields of Model that are the shape of a profile. All its detectors are given it, and leave out what they have not.
@@ -117,15 +128,21 @@ def check_weights(backbone: str, weights: str, folder: Path) -> None:
     load("backbone", backbone)(backbone, weights=_file(backbone, weights, folder))
 
 
-def _weights(model: Model, ctx: Context) -> Path | None:
-    if model.weights == "random":
+def weights_file(backbone: str, weights: str, ctx: Context) -> Path | None:
+    """The file of the weights that a backbone starts from; None for "random".
+
+    Raises:
+        SpecError: there is no folder for such.
+        DataError, MissingPackageError: as in `build_detector`.
+    """
+    if weights == "random":
         return None
     if ctx.weights is None:
         raise SpecError(
-            f"the model starts from {model.weights!r} weights of {model.backbone}, and no folder for such was given.\n"
-            f"  put {model.backbone}.safetensors (a timm checkpoint) into a folder and pass --weights FOLDER."
+            f"the model starts from {weights!r} weights of {backbone}, and no folder for such was given.\n"
+            f"  put {backbone}.safetensors (a timm checkpoint) into a folder and pass --weights FOLDER."
         )
-    return _file(model.backbone, model.weights, ctx.weights)
+    return _file(backbone, weights, ctx.weights)
 
 
 def _file(backbone: str, weights: str, folder: Path) -> Path:
@@ -136,11 +153,14 @@ def _file(backbone: str, weights: str, folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class TestSettings:
-    """How to predict: short and long side in pixels, most detections an image."""
+    """How to predict: short and long side in pixels, most detections an image, what else a spec may ask for, and
+    whether masks are wanted, for detectors that can leave them out."""
 
     size: int
     max_size: int
     detections: int = 100
+    applied: Applied = OWN_WAY
+    masks: bool = True
 
 
 def predict_split(
@@ -167,7 +187,7 @@ def predict_split(
     for first in range(within.start, within.stop, BATCH):
         indices = range(first, min(first + BATCH, within.stop))
         originals = [IMAGES.read(split.path(i)) for i in indices]
-        yield from _predict(detector, originals, settings, device)
+        yield from predict_images(detector, originals, settings, device)
         progress(indices[-1] + 1, len(split), {})
 
 
@@ -187,14 +207,56 @@ def stoppable(ctx: Context, last: int) -> Progress:
     return progress
 
 
-def _predict(
-    detector: Any, originals: list[NDArray[np.uint8]], settings: TestSettings, device: str
+def predict_images(
+    detector: Any, originals: Sequence[NDArray[np.uint8]], settings: TestSettings, device: str
 ) -> list[dict[str, torch.Tensor]]:
-    inference = replace(detector.settings.inference, max_detections=settings.detections)
-    resized = [image_tensor(resize(image, settings.size, settings.max_size)[0]) for image in originals]
+    """What a detector in evaluation mode finds in one batch of images, in their own pixels: each seen once, or in
+    several views that are put together.
+
+    Args:
+        originals: (H, W, 3) uint8 RGB each; at most BATCH, so that a batch fits a small device.
+
+    Raises:
+        StageError: the device's memory did not hold the batch.
+    """
+    applied, inference = settings.applied, inference_of(detector, settings)
+    first, *others = applied.views
+    if not others:
+        return _seen(detector, originals, settings, first, inference, device)
+    views = [_seen(detector, originals, settings, view, inference.of_view, device) for view in applied.views]
+    return [merged(of_image, inference) for of_image in zip(*views, strict=True)]
+
+
+def inference_of(detector: Any, settings: TestSettings) -> InferenceSettings:
+    """A detector's own thresholds, as far as the settings of a test leave them."""
+    applied, own = settings.applied, detector.settings.inference
+    found: InferenceSettings = replace(
+        own,
+        max_detections=settings.detections,
+        suppression=applied.suppression,
+        sigma=applied.sigma,
+        masks=settings.masks,
+        score_threshold=applied.least or own.score_threshold,
+    )
+    return found
+
+
+def _seen(
+    detector: Any,
+    originals: Sequence[NDArray[np.uint8]],
+    settings: TestSettings,
+    view: tuple[float, bool],
+    inference: InferenceSettings,
+    device: str,
+) -> list[dict[str, torch.Tensor]]:
+    """What is found in one view of each image: at a factor of the test size, and mirrored or not."""
+    scale, turned = view
+    size, max_size = round(settings.size * scale), round(settings.max_size * scale)
+    resized = [image_tensor(resize(image, size, max_size)[0]) for image in originals]
+    shown = [image.flip(-1) if turned else image for image in resized]
     sizes = [(image.shape[0], image.shape[1]) for image in originals]
     try:
-        results: list[dict[str, torch.Tensor]] = detector.predict([i.to(device) for i in resized], sizes, inference)
+        results: list[dict[str, torch.Tensor]] = detector.predict([i.to(device) for i in shown], sizes, inference)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -203,7 +265,9 @@ def _predict(
             f"out of memory: {device} does not hold {len(resized)} images of up to {height} x {width} px to predict.\n"
             "  use a device with more memory, or run fewer stages at once on this one."
         ) from error
-    return results
+    if not turned:
+        return results
+    return [mirrored(found, width) for found, (_, width) in zip(results, sizes, strict=True)]
 
 
 def to_prediction(found: dict[str, torch.Tensor]) -> Prediction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
@@ -34,9 +35,17 @@ def run(stage: Evaluate, ctx: Context) -> Outcome:
     weights = TEACHER if stage.of == "teacher" else WEIGHTS
     detector.load_state_dict(load_weights(ctx.inputs[stage.model.name] / weights))
     metric: Metric = row("metric", stage.metric)
+    if metric.raw:
+        _without_suppression(detector)
     form, dead = form_of(metric, split, stage.classes), DeadSides(detector)
     shown, rows = set(chosen(split)), []
-    settings = TestSettings(stage.size, stage.max_size)
+    settings = TestSettings(
+        stage.size,
+        stage.max_size,
+        metric.detections,
+        applied=stage.applied,
+        masks="masks" in metric.needs,
+    )
     for i, found in enumerate(predict_split(detector, split, settings, ctx.device, stoppable(ctx, len(split)))):
         found = _above(found, stage.above) if stage.above else found
         form.add(i, found)
@@ -52,6 +61,11 @@ def run(stage: Evaluate, ctx: Context) -> Outcome:
     if dead.names:
         facts["note"] = f"{' and '.join(dead.names)} of every box at its centre: box regression died in training"
     return Outcome(metrics=metrics, facts=facts)
+
+
+def _without_suppression(detector: Any) -> None:
+    """No box overlaps another by more than all of itself, so at that limit each stays."""
+    detector.settings = replace(detector.settings, inference=replace(detector.settings.inference, nms=1.0))
 
 
 def _above(found: dict[str, Tensor], score: float) -> dict[str, Tensor]:

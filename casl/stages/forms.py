@@ -1,4 +1,4 @@
-"""What becomes of a detector's raw predictions before a metric reads them: COCO results, poses, or panoptic images."""
+"""What becomes of raw predictions before a metric reads them: COCO results, poses, panoptic images, maps of stuff."""
 
 from __future__ import annotations
 
@@ -124,7 +124,29 @@ class Panoptic(Boxes):
         return pairs, truth["categories"]
 
 
-FORMS: dict[str, type[Boxes]] = {"boxes": Boxes, "masks": Masks, "keypoints": Poses, "panoptic": Panoptic}
+class Semantic(Boxes):
+    """Maps of stuff beside the true ones: 0 for any thing, k for the k-th kind of stuff."""
+
+    def __init__(self, split: CocoSplit, classes: tuple[int, ...] = ()) -> None:
+        super().__init__(split, classes)
+        self.maps: list[NDArray[np.uint8]] = []
+
+    def add(self, index: int, found: dict[str, torch.Tensor]) -> None:
+        super().add(index, found)
+        self.maps.append(found["semantic"].cpu().numpy().astype(np.uint8))
+
+    def inputs(self) -> tuple[Any, ...]:
+        pairs = ((self.split.semantic(i), found) for i, found in enumerate(self.maps))
+        return pairs, 1 + len(self.split.stuff_classes)
+
+
+FORMS: dict[str, type[Boxes]] = {
+    "boxes": Boxes,
+    "masks": Masks,
+    "keypoints": Poses,
+    "panoptic": Panoptic,
+    "semantic": Semantic,
+}
 
 
 def form_of(metric: Metric, split: CocoSplit, classes: tuple[int, ...] = ()) -> Boxes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import overload
 
@@ -18,6 +18,7 @@ from casl.spec.context import Context, Outcome
 from casl.spec.joint_kind import Joint
 from casl.spec.kinds import PseudoLabel
 from casl.stages.feed import MixedFeed, Source, View, view_of
+from casl.stages.joint_certain import CertainLearner, UnionFeed, absent_classes
 from casl.stages.joint_learner import JointLearner
 from casl.stages.sources import LABELS, facts_of, of_classes, open_split, split_files
 from casl.stages.training import TEACHER, run_learner
@@ -35,10 +36,19 @@ def run(stage: Joint, ctx: Context) -> Outcome:
         StageError: there are several processes.
     """
     labeled, unlabeled = _labeled(stage, ctx), _unlabeled(stage, ctx)
+    absent = absent_classes(stage, labeled, unlabeled, ctx.say) if stage.has_rules else ()
+
+    def learner(detector: nn.Module) -> JointLearner:
+        return (
+            CertainLearner(detector, stage, ctx.say, absent)
+            if stage.has_rules
+            else JointLearner(detector, stage, ctx.say)
+        )
+
     outcome = run_learner(
         stage,
         ctx,
-        learner_of=lambda detector: JointLearner(detector, stage, ctx.say),
+        learner_of=learner,
         feed_of=lambda detector, peers: JointFeed(stage, labeled, unlabeled, getattr(detector, "needs", ()), peers),
         keep={TEACHER: _averaged} if stage.teacher == "ema" else {},
     )
@@ -78,11 +88,13 @@ class JointFeed:
         if stage.teacher == "ema":
             second = Source(unlabeled, stage.ratio[1], (teachers, students), ("matrix",))
         else:
-            second = Source(unlabeled, stage.ratio[1], (students,), needs)
+            scored = (*needs, "scores") if stage.has_rules else needs
+            second = Source(unlabeled, stage.ratio[1], (students,), scored)
         self.burn_in = stage.burn_in
         self.first = MixedFeed([Source(labeled, recipe.batch, tuple(own), needs)], stage.seed, peers)
         self.first.tagged = True  # as all other batches of this training are
-        self.then = MixedFeed([Source(labeled, stage.ratio[0], tuple(own), needs), second], stage.seed, peers)
+        then = MixedFeed([Source(labeled, stage.ratio[0], tuple(own), needs), second], stage.seed, peers)
+        self.then: Callable[[int], Batch] = UnionFeed(then, recipe.batch) if stage.sampling == "union" else then
 
     def __call__(self, iteration: int) -> Batch:
         """Images (3, h, w) uint8, and targets tagged with source and view."""
@@ -101,12 +113,12 @@ def _unlabeled(stage: Joint, ctx: Context) -> CocoSplit:
     if not isinstance(source, PseudoLabel):
         return open_split(source, "images", ctx)
     folder, images = ctx.inputs[source.name] / LABELS, split_files(source.data, ctx).images
-    split = read_pseudo_labels(folder, images, 0.0 if stage.relax else stage.threshold)
+    split = read_pseudo_labels(folder, images, 0.0 if stage.relax else stage.lowest)
     if not len(split):
         scores = [r["score"] for records in read_pseudo_labels(folder, images, 0.0).annotations for r in records]
         best = max(scores, default=0.0)
         raise DataError(
-            f"no pseudo label of {source.name} scores above {stage.threshold:g}; the best has {best:.4g}.\n"
+            f"no pseudo label of {source.name} scores above {stage.lowest:g}; the best has {best:.4g}.\n"
             + (f"  a threshold of {below(best):g} lets some pass." if scores else "  train the labeler longer.")
         )
     if stage.relax:

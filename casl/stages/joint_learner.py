@@ -28,8 +28,11 @@ class Joined(nn.Module):
         student: is trained, and the stage's result.
         teacher: its average; None where the teacher is fixed.
         averages: of the losses of both kinds of images.
+        joint: iterations since the burn-in, of a weight that rises.
         watch: over pseudo boxes that pass.
     """
+
+    joint: Tensor
 
     def __init__(self, student: nn.Module, stage: Joint) -> None:
         super().__init__()
@@ -37,6 +40,8 @@ class Joined(nn.Module):
         self.teacher = Held(deepcopy(student)) if stage.teacher == "ema" else None
         self.averages = Averages()
         self.watch = Watch(stage.threshold)
+        if stage.rise:
+            self.register_buffer("joint", torch.zeros((), dtype=torch.int64))
 
 
 class JointLearner:
@@ -59,7 +64,7 @@ class JointLearner:
     def losses(self, images: list[Tensor], targets: Targets) -> dict[str, Tensor]:
         """Losses of labeled images under the detector's names, of unlabeled ones under "<name>_u", which are 0 in the
         burn-in; and how many pseudo boxes passed."""
-        labeled = self.teaching.supervised(self.module.student, *_of_source(images, targets, 0))
+        labeled = self.teaching.supervised(self.module.student, *of_source(images, targets, 0))
         student_view = int(self.stage.teacher == "ema")
         shown, own = of_view(images, targets, 1, student_view)
         if not shown:
@@ -79,9 +84,11 @@ class JointLearner:
 
     def after_step(self, iteration: int) -> None:
         """The teacher follows before the next iteration; until the burn-in is over it is a copy."""
+        t = iteration + 1 - self.stage.burn_in
+        if self.stage.rise:
+            self.module.joint.fill_(max(t, 0))
         if self.module.teacher is None:
             return
-        t = iteration + 1 - self.stage.burn_in
         momentum = momentum_at(t, self.stage.momentum) if t > 0 and self.stage.ramp else self.stage.momentum
         follow(self.module.teacher.module, self.module.student, momentum if t > 0 else 0.0)
 
@@ -106,10 +113,11 @@ class JointLearner:
         if self.stage.mix == "normalised":
             first, second = (torch.stack(list(losses.values())).sum() for losses in (labeled, unlabeled))
             ratio = self.module.averages.ratio(first, second)
-        return mixed(labeled, unlabeled, self.stage.mix, self.stage.weights_of, ratio)
+        share = min(1.0, (int(self.module.joint) + 1) / self.stage.rise) if self.stage.rise else 1.0
+        return mixed(labeled, unlabeled, self.stage.mix, lambda name: share * self.stage.weights_of(name), ratio)
 
 
-def _of_source(images: list[Tensor], targets: Targets, source: int) -> Batch:
+def of_source(images: list[Tensor], targets: Targets, source: int) -> Batch:
     """All views of the images of a source."""
     chosen = [i for i, target in enumerate(targets) if int(target["source"]) == source]
     return [images[i] for i in chosen], [targets[i] for i in chosen]

@@ -17,6 +17,7 @@ from casl.rows import Metric
 from casl.spec.context import Context
 from casl.spec.kinds import Evaluate
 from casl.spec.run import PREDICTIONS
+from casl.spec.stage import Stage
 from casl.stages.sources import open_split
 
 
@@ -40,11 +41,14 @@ class Finished:
         """
         known = (done.data.name, done.labels)
         if known not in self._truths:
-            folder = self.folder_of(done.data.name)
-            inputs = {done.data.name: folder}
-            ctx = Context(folder, inputs, self.roots, "cpu", lambda *_: None, lambda _: None, digests=self.digests)
-            self._truths[known] = open_split(done.data, done.labels, ctx).coco()
+            self._truths[known] = open_split(done.data, done.labels, self.context(done.data)).coco()
         return self._truths[known]
+
+    def context(self, data: Stage) -> Context:
+        """What stages get to read a data stage with."""
+        folder = self.folder_of(data.name)
+        inputs = {data.name: folder}
+        return Context(folder, inputs, self.roots, "cpu", lambda *_: None, lambda _: None, digests=self.digests)
 
 
 class KeptPredictions(Finished):

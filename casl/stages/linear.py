@@ -1,4 +1,4 @@
-"""Stage `probe`: what a linear classifier makes of the features of a backbone that stays as it is."""
+"""Stage `probe`: what a linear classifier makes of the features of a backbone that stays as it is, or learns too."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from casl.metrics.linear import Linear
 from casl.models.backbone import Backbone
 from casl.spec.context import Context, Outcome
 from casl.spec.starts import Probe
-from casl.stages.detectors import stoppable
+from casl.stages.detectors import stoppable, weights_file
 from casl.stages.feed import image_tensor
-from casl.stages.pretrain import crop_of, objects_of
+from casl.stages.pretrain import WEIGHT_DECAY, Classifier, Crops, OfBackbone, crop_of, objects_of
 from casl.stages.sources import open_split
-from casl.stages.training import WEIGHTS
-from casl.train.checkpoint import load_weights
+from casl.stages.starting import take_backbone, train_start
+from casl.train.loop import Steps
+from casl.train.optimizer import adamw
 
 BATCH = 64  # crops that go through the backbone together
-NAME = "backbone."
 
 
 def run(stage: Probe, ctx: Context) -> Outcome:
-    """Fit on the crops of one split, judge on those of another.
+    """Fit on the crops of one split, after tuning the backbone on them where that is asked, judge on those of another.
 
     Raises:
         DataError: a split has no object to crop, or they have other classes.
@@ -33,12 +33,15 @@ def run(stage: Probe, ctx: Context) -> Outcome:
     learned, judged = (open_split(data, "objects", ctx) for data in (stage.data, stage.judged))
     if learned.category_ids != judged.category_ids:
         raise DataError(f"{judged.folder}: its classes are not those of {learned.folder}, which the probe learns")
-    done, places = 0, [drawn(split, stage) for split in (learned, judged)]
-    progress, whole = stoppable(ctx, sum(map(len, places))), sum(map(len, places))
-    found: list[tuple[Tensor, Tensor]] = []
+    places = [drawn(split, stage) for split in (learned, judged)]
     for split, chosen in zip((learned, judged), places, strict=True):
         if not chosen:
             raise DataError(f"{split.folder}: the split has no object to crop, so nothing can be probed")
+    tuned = _tuned(stage, ctx, backbone, learned, places[0]) if stage.tuned else None
+    done, whole = 0, sum(map(len, places))
+    progress = stoppable(ctx, whole)
+    found: list[tuple[Tensor, Tensor]] = []
+    for split, chosen in zip((learned, judged), places, strict=True):
         features = []
         for first in range(0, len(chosen), BATCH):
             features.append(_features(backbone, split, chosen[first : first + BATCH], stage.size, ctx.device))
@@ -46,8 +49,8 @@ def run(stage: Probe, ctx: Context) -> Outcome:
             progress(done, whole, {})
         found.append((torch.cat(features), torch.tensor([int(split.labels(i).labels[n]) for i, n in chosen])))
     (seen, names), (unseen, truth) = found
-    classifier = Linear(seen, names, len(learned.classes))
-    metrics = load("metric", stage.metric)(truth.tolist(), classifier.named(unseen).tolist())
+    named = Linear(seen, names, len(learned.classes)).named(unseen) if tuned is None else tuned(unseen).argmax(1)
+    metrics = load("metric", stage.metric)(truth.tolist(), named.tolist())
     facts = {"images": len(judged), "crops": len(names), "judged": len(truth), "channels": seen.shape[1]}
     return Outcome(metrics=metrics, facts=facts)
 
@@ -61,17 +64,37 @@ def drawn(split: CocoSplit, stage: Probe) -> list[tuple[int, int]]:
     return [objects[n] for n in sorted(chosen.tolist())]
 
 
+def _tuned(
+    stage: Probe, ctx: Context, backbone: Backbone, split: CocoSplit, objects: list[tuple[int, int]]
+) -> nn.Linear:
+    """The linear layer that learned with the backbone, which is changed in place and left in evaluation mode."""
+    model = Classifier(backbone, backbone.channels[-1], len(split.classes)).to(ctx.device)
+    crops = Crops(split, stage.size, stage.batch, stage.seed, objects)
+
+    def steps_from(start: int) -> Steps:
+        device = torch.device(ctx.device)
+        return Steps(
+            crops,
+            lambda i: stage.lr,
+            start,
+            stage.tuned,
+            stage.seed,
+            device,
+            checkpoint_s=ctx.checkpoint_s,
+            stopping=ctx.stopping,
+        )
+
+    train_start(ctx, OfBackbone(model), adamw(model, stage.lr, WEIGHT_DECAY), steps_from)
+    model.eval()
+    return model.linear.cpu()
+
+
 def _backbone(stage: Probe, ctx: Context) -> Backbone:
     torch.manual_seed(stage.seed)
-    backbone: Backbone = load("backbone", stage.backbone)(stage.backbone)
+    weights = weights_file(stage.backbone, stage.weights, ctx)
+    backbone: Backbone = load("backbone", stage.backbone)(stage.backbone, weights=weights)
     if stage.start is not None:
-        weights = load_weights(ctx.inputs[stage.start.name] / WEIGHTS)
-        own = {name.removeprefix(NAME): value for name, value in weights.items() if name.startswith(NAME)}
-        if not own:
-            raise DataError(f"{stage.start.name} left no backbone: none of its tensors begins with {NAME!r}")
-        # a frozen batch norm of a detector has no counter, and none is needed in evaluation mode
-        counters = {name: v for name, v in backbone.state_dict().items() if name.endswith("num_batches_tracked")}
-        backbone.load_state_dict({**counters, **own})
+        take_backbone(backbone, ctx.inputs[stage.start.name])
     module: nn.Module = backbone.to(ctx.device).eval()
     assert isinstance(module, Backbone)
     return module

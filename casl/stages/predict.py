@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from casl.spec.context import Context
 from casl.spec.data_kinds import Scenes
 from casl.spec.freeze import thaw
 from casl.spec.kinds import PseudoLabel, Train
-from casl.stages.detectors import BATCH, TestSettings, build_detector, coco_results, predict_split, to_prediction
+from casl.stages.detectors import BATCH, TestSettings, build_detector, coco_results, predict_images, to_prediction
 from casl.stages.forms import COCO_PIXELS
 from casl.stages.pictures import CONFIDENT
 from casl.stages.sources import IMAGES
@@ -92,6 +92,31 @@ class Detector:
             raise DataError(f"{weights} does not hold the weights of {stage.name}: {reason}") from error
         self.module.eval()
 
+    @property
+    def about(self) -> str:
+        """What it is and what it learned from, for people."""
+        model, learned = self.stage.model, taught_by(self.stage)[0]
+        classes = f"{len(self.names.classes)} classes" if len(self.names.classes) > 1 else "one class"
+        source = "labels by a labeler of " * isinstance(self.stage.data, PseudoLabel)
+        return f"{self.stage.name}: {model.detector} on {model.backbone}, {classes}, from {source}{learned.title}"
+
+    @property
+    def keypoints(self) -> int:
+        """How many each object has; 0 for a detector of none."""
+        return int(getattr(self.module.settings, "keypoints", 0))
+
+    def unlike(self, sides: Iterable[tuple[int, ...]]) -> str:
+        """A sentence if images of these heights and widths cannot be what it learned from; "" if they may be."""
+        learned = taught_by(self.stage)[0]
+        others = {s for s in sides if s != (learned.size, learned.size)} if isinstance(learned, Scenes) else set()
+        if not others:
+            return ""
+        height, width = min(others)
+        return (
+            f"{self.stage.name} learned from drawn scenes of {learned.size} px and is shown an image of {width} x "
+            f"{height}: on photographs it finds little, and names it after drawn shapes."
+        )
+
     def find(self, images: Sequence[Path], threshold: float) -> Iterator[tuple[ImageInfo, Found]]:
         """What is in each image, in order; only what scores above the threshold. File names in full.
 
@@ -99,9 +124,22 @@ class Detector:
             DataError: an image cannot be read.
         """
         for first in range(0, len(images), BATCH):
-            split = self._split(images[first : first + BATCH], first)
-            for info, raw in zip(split.images, self._raw(split), strict=True):
-                yield info, _confident(raw, threshold)
+            paths = images[first : first + BATCH]
+            pixels = [IMAGES.read(path) for path in paths]
+            for number, (path, found) in enumerate(zip(paths, self.find_in(pixels, threshold), strict=True), first + 1):
+                height, width, _ = IMAGES.read(path).shape
+                yield ImageInfo(number, str(path), width, height), found
+
+    def find_in(self, images: Sequence[Pixels], threshold: float) -> Iterator[Found]:
+        """What is in each of some decoded images, in order; only what scores above the threshold.
+
+        Args:
+            images: (H, W, 3) uint8 RGB each.
+        """
+        for first in range(0, len(images), BATCH):
+            batch = images[first : first + BATCH]
+            for raw in predict_images(self.module, batch, self.settings, self.device):
+                yield _confident(raw, threshold)
 
     def results(self, info: ImageInfo, found: Found) -> list[dict[str, Any]]:
         """COCO results of one image."""
@@ -130,16 +168,6 @@ class Detector:
             _dot(drawn, found.keypoints, drawn.width / image.shape[1])
         return drawn
 
-    def _raw(self, split: CocoSplit) -> Iterator[dict[str, torch.Tensor]]:
-        return predict_split(self.module, split, self.settings, self.device, _unheard)
-
-    def _split(self, images: Sequence[Path], first: int) -> CocoSplit:
-        sizes = [IMAGES.read(path).shape for path in images]
-        infos = [
-            ImageInfo(first + i + 1, str(p), s[1], s[0]) for i, (p, s) in enumerate(zip(images, sizes, strict=True))
-        ]
-        return self._coco(infos)
-
     def _coco(self, infos: Sequence[ImageInfo]) -> CocoSplit:
         names = self.names
         return CocoSplit("images", Path(), tuple(infos), names.classes, names.category_ids, (), {}, has_masks=False)
@@ -153,7 +181,7 @@ def names_of(stage: Train, facts: Mapping[str, Any]) -> Names:
         facts: what the store knows of the data it learned from (`taught_by`); a folder's names its classes.
     """
     data, labels = taught_by(stage)
-    known = _scene_names(labels) if isinstance(data, Scenes) else _folder_names(facts)
+    known = _scene_names(data, labels) if isinstance(data, Scenes) else _folder_names(facts)
     count = stage.model.classes
     if len(known.classes) == count:
         return known
@@ -209,10 +237,10 @@ def _one_entity_a_pixel(stage: Train) -> bool:
     return stage.model.predicts("entities") and taught_by(stage)[1] == "entities" and stage.model.classes == 1
 
 
-def _scene_names(labels: str) -> Names:
+def _scene_names(data: Scenes, labels: str) -> Names:
     """The generator's own names, from one tiny scene."""
     with tempfile.TemporaryDirectory() as folder:
-        write_scenes(Path(folder), "val", 1, 64, 0)
+        write_scenes(Path(folder), "val", 1, 64, 0, shapes=data.shapes)
         split = load_split(find_splits(Path(folder))["val"], labels)
     return Names(split.classes, split.category_ids, split.stuff_classes, split.stuff_category_ids)
 
@@ -270,14 +298,15 @@ class _Served:
 
         params: threshold, 0.3 if not given.
         """
-        import pandas  # type: ignore[import-untyped]  # comes with MLflow, which is what calls this
+        import pandas  # comes with MLflow, which is what calls this
 
         threshold = float((params or {}).get("threshold", CONFIDENT))
-        with tempfile.TemporaryDirectory() as folder:
-            paths = [Path(folder) / f"{i}.png" for i in range(len(images))]
-            for path, image in zip(paths, images, strict=True):
-                Image.fromarray(np.asarray(image, np.uint8)).save(path)
-            rows = [row for info, found in self.detector.find(paths, threshold) for row in self._rows(info, found)]
+        arrays = [np.asarray(image, np.uint8) for image in images]
+        rows = [
+            row
+            for number, found in enumerate(self.detector.find_in(arrays, threshold))
+            for row in self._rows(ImageInfo(number, "", *arrays[number].shape[1::-1]), found)
+        ]
         columns = ["image", "category", "score", "x1", "y1", "x2", "y2", "segmentation"]
         return pandas.DataFrame(rows, columns=columns)
 
@@ -285,7 +314,7 @@ class _Served:
         names, p = self.detector.names, found.prediction
         masks = [r.get("segmentation") for r in self.detector.results(info, found)]
         return [
-            (info.id - 1, names.classes[label], float(score), *map(float, box), json.dumps(mask) if mask else "")
+            (info.id, names.classes[label], float(score), *map(float, box), json.dumps(mask) if mask else "")
             for box, score, label, mask in zip(p.boxes, p.scores, p.labels, masks, strict=True)
         ]
 

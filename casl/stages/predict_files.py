@@ -54,7 +54,9 @@ def write(detector: Detector, images: Sequence[Path], out: Path, threshold: floa
         said.append({"file": str(path), "picture": str(picture), "objects": named})
     _write_records(out, results, infos, categories, segments, detector)
     dim = dim_values([IMAGES.deep[path] for path in images if path in IMAGES.deep])
-    about = {"model": detector.stage.name, "threshold": threshold, "out": str(out), "warnings": [dim] * bool(dim)}
+    unlike = detector.unlike([(i["height"], i["width"]) for i in infos])
+    warned = [sentence for sentence in (dim, unlike) if sentence]
+    about = {"model": detector.stage.name, "threshold": threshold, "out": str(out), "warnings": warned}
     return {**about, "images": said}, bad
 
 

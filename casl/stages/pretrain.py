@@ -15,9 +15,10 @@ from casl.data.stream import generator_at, image_at
 from casl.models.backbone import Backbone
 from casl.spec.context import Context, Outcome
 from casl.spec.data_kinds import Pretrain
+from casl.stages.detectors import weights_file
 from casl.stages.feed import image_tensor
 from casl.stages.sources import IMAGES, facts_of, open_split
-from casl.stages.starting import last, train_start
+from casl.stages.starting import last, take_backbone, train_start
 from casl.train.learner import Batch, Plain
 from casl.train.loop import Steps
 from casl.train.optimizer import adamw
@@ -51,11 +52,17 @@ class OfBackbone(Plain):
 
 
 class Crops:
-    """Crops of a split's objects; the batch of an iteration is a function of it, as in Feed."""
+    """Crops of a split's objects; the batch of an iteration is a function of it, as in Feed.
 
-    def __init__(self, split: CocoSplit, size: int, batch: int, seed: int) -> None:
+    objects: image and number of each that is cropped; None for all, crowds too.
+    """
+
+    def __init__(
+        self, split: CocoSplit, size: int, batch: int, seed: int, objects: list[tuple[int, int]] | None = None
+    ) -> None:
         self.split, self.size, self.batch, self.seed = split, size, batch, seed
-        self.objects = [(i, n) for i in range(len(split)) for n in range(len(split.labels(i).labels))]
+        every = [(i, n) for i in range(len(split)) for n in range(len(split.labels(i).labels))]
+        self.objects = every if objects is None else objects
 
     def __call__(self, iteration: int) -> Batch:
         first = iteration * self.batch
@@ -89,7 +96,14 @@ def run(stage: Pretrain, ctx: Context) -> Outcome:
     """Train at a constant rate and keep the backbone."""
     split = open_split(stage.data, "objects", ctx)
     torch.manual_seed(stage.seed)
-    backbone = load("backbone", stage.backbone)(stage.backbone)
+    backbone = load("backbone", stage.backbone)(
+        stage.backbone,
+        weights=weights_file(stage.backbone, stage.weights, ctx),
+        frozen_stages=stage.frozen_stages,
+        frozen_norm=stage.frozen_stages > 0,
+    )
+    if stage.before is not None:
+        take_backbone(backbone, ctx.inputs[stage.before.name])
     model = Classifier(backbone, backbone.channels[-1], len(split.classes)).to(ctx.device)
     optimizer = adamw(model, stage.lr, WEIGHT_DECAY)
     crops = Crops(split, stage.size, stage.batch, stage.seed)

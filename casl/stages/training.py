@@ -19,6 +19,7 @@ from casl.models.parts import transfer
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Train
 from casl.spec.records import Recipe
+from casl.stages.adaptive import Adaptive
 from casl.stages.detectors import build_detector
 from casl.stages.feed import Feed
 from casl.stages.sources import facts_of
@@ -52,7 +53,7 @@ def run_training(stage: Train, split: CocoSplit, ctx: Context) -> Outcome:
 
     if stage.labels != "pseudo" and not stage.recipe.empty_images:  # read pseudo labels have no empty image, eq. 3
         split = with_objects(split)
-    outcome = run_learner(stage, ctx, Plain, feed)
+    outcome = run_learner(stage, ctx, Plain if stage.model.usage == 1.0 else Adaptive, feed)
     return outcome if ctx.rank else replace(outcome, facts={**facts_of(split), **outcome.facts})
 
 

@@ -34,6 +34,11 @@ def search_page(experiment: str, where: str, order: str = START, *, ascending: b
     return f"{experiment_page(experiment)}&{urlencode(wanted, quote_via=quote)}"
 
 
+def view_page(experiment: str, key: str) -> str:
+    """Address of the runs of an experiment in a view that is kept there; MLflow takes nothing else from such one."""
+    return f"{experiment_page(experiment)}&viewStateShareKey={key}"
+
+
 def list_page(experiment: str, runs: Sequence[str]) -> str:
     """Address of a list of given runs, oldest first. runs: at least one id."""
     names = ",".join(f"'{run}'" for run in runs)

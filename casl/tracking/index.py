@@ -2,6 +2,7 @@
 
 <store>/mlflow/<uri>/<stage>.json     the run of a stage
 <store>/mlflow/<uri>/pages/<id>.json  description and models of an experiment
+<store>/mlflow/<uri>/settled/<id>     what was the same after the last sync of an experiment, so that nothing is to do
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from casl.files import recalled, write_json
+from casl.files import recalled, state_of, write_json
 from casl.tracking.address import Address
 from casl.tracking.experiment import Listed
 from casl.tracking.owner import has_id, own_name
@@ -105,6 +106,22 @@ class Index:
     def write_experiment(self, known: Experiment) -> None:
         """Remember an experiment."""
         write_json(self._experiment_file(known.experiment_id), dataclasses.asdict(known))
+
+    def settle(self, experiment: str, asked: str) -> None:
+        """Remember that nothing is left to do of what was asked, as long as no file of this index changes."""
+        write_json(self._settled_file(experiment), {"asked": asked, "index": self._state()})
+
+    def is_settled(self, experiment: str, asked: str) -> bool:
+        """Whether this very thing was asked last, and nothing here has changed since."""
+        kept = recalled(self._settled_file(experiment))
+        return kept.get("asked") == asked and kept.get("index") == self._state()
+
+    def _settled_file(self, experiment: str) -> Path:
+        return self.folder / "settled" / f"{hashlib.sha256(experiment.encode()).hexdigest()[:16]}.json"
+
+    def _state(self) -> str:
+        files = [p for p in (*self.folder.glob("*.json"), *self.folder.glob("pages/*.json")) if p.name[0] != "."]
+        return f"{identity(self.uri)} {state_of(files)}"
 
     def _experiment_file(self, experiment_id: str) -> Path:
         return self.folder / "pages" / f"{experiment_id}.json"

@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from casl.errors import TrackingError
+from casl.files import SYNC_THREADS, own_code
 from casl.spec.freeze import kind_named
 from casl.spec.kinds import Train
 from casl.spec.run import Run, Use
 from casl.spec.schedule import is_beginning
 from casl.spec.stage import Stage, ancestors, split_name
 from casl.tracking.address import Address
-from casl.tracking.experiment import NOTE_TAG, description
+from casl.tracking.draft import content_of
+from casl.tracking.experiment import NOTE_TAG, description, views
 from casl.tracking.home import settle
 from casl.tracking.index import Entry, Experiment, Index, listed
 from casl.tracking.models import Registry, data_facts, has_weights, wanted
 from casl.tracking.places import data_at_places, places_kept, with_ancestors
+from casl.tracking.rows import Rows
 from casl.tracking.run import Writer
 from casl.tracking.server import (
     artifact_root,
@@ -39,6 +42,7 @@ from casl.tracking.server import (
 from casl.tracking.text import Sheet, describe, stage_of, with_places
 
 Ended = Sequence[tuple[Run, Stage | None]]
+AT_ONCE = 100  # runs that a database gets in one transaction
 
 
 class Mirror:
@@ -55,6 +59,9 @@ class Mirror:
         self.known = Index(store, uri)
         self.uri, self.index = self.known.uri, self.known.folder
         self.experiment = experiment
+        self.fresh: dict[str, Entry] = {}  # logged, and not yet remembered
+        self.sent: set[str] = set()  # names of all stages whose runs were logged through this object
+        self._read: dict[str, Entry | None] = {}  # of this sync, during which no other process changes them
 
     @property
     def place(self) -> str:
@@ -73,7 +80,7 @@ class Mirror:
         Raises:
             TrackingError: it does not.
         """
-        if self.uri.startswith(("http://", "https://")):
+        if self._is_server:
             with quiet_mlflow(), tracking_errors(self.uri, self.store):
                 open_client(self.uri, artifact_root(self.store))
 
@@ -84,6 +91,7 @@ class Mirror:
         on_run: Callable[[str], None] | None = None,
         *,
         register: bool = True,
+        thorough: bool = True,
     ) -> int:
         """Log what is not there yet, update tags and note of what is, and bring the experiment up to date.
 
@@ -95,6 +103,7 @@ class Mirror:
                 experiment, and is not named here, loses the place.
             on_run: called with the name of each stage logged.
             register: also bring the registered models up to date.
+            thorough: look at every run, also where the same was asked last and nothing here has changed since.
 
         Returns:
             How many runs were logged.
@@ -103,20 +112,42 @@ class Mirror:
             TrackingError: MLflow cannot be reached or refuses; runs logged so far stay logged, the rest wait.
         """
         settle(self.store, self.uri)
-        ended = sorted(((r, stage_of(r)) for r in runs if r.status in ("done", "failed")), key=_inputs_first)
+        over = [r for r in runs if r.status in ("done", "failed")]
+        asked = _asked(over, uses, register=register)
+        if not thorough and self.known.is_settled(self.experiment, asked):
+            return 0
+        ended = sorted(((r, stage_of(r)) for r in over), key=_inputs_first)
         kin = _families(ended)
-        sent = 0
+        sent: list[str] = []
         with self._session() as writer:
-            for run, stage in ended:
-                if self._send(run, stage, _by_table(uses.get(run.name, ())), kin, writer):
-                    sent += 1
-                    if on_run:
-                        on_run(run.name)
+            self.fresh, self._read = {}, {}  # under the lock: a thread that follows a run may be at it still
+            for number, (run, stage) in enumerate(ended, start=1):
+                self._send(run, stage, _by_table(uses.get(run.name, ())), kin, writer)
+                if len(self.fresh) >= (1 if self._is_server else AT_ONCE) or number == len(ended):
+                    sent += self._keep(writer, on_run)
             if register:
                 self._take_places(uses, writer)
             for experiment_id in self._experiments(ended):
                 self._present(experiment_id, ended if register else (), writer)
-        return sent
+            self.known.settle(self.experiment, asked)
+        return len(sent)
+
+    def _keep(self, writer: Callable[[], Writer], on_run: Callable[[str], None] | None) -> list[str]:
+        """See that the runs that were logged are in MLflow, then remember them; returns their names."""
+        if not self.fresh:
+            return []
+        opened = writer()
+        with tracking_errors(self.uri, self.store):
+            opened.flush()
+        with ThreadPoolExecutor(SYNC_THREADS) as threads:  # each file waits for the disk
+            list(threads.map(self.known.write, self.fresh, self.fresh.values()))
+        self._read |= self.fresh
+        names, self.fresh = list(self.fresh), {}
+        self.sent.update(names)
+        if on_run:
+            for name in names:
+                on_run(name)
+        return names
 
     def _take_places(self, uses: Mapping[str, Sequence[Use]], writer: Callable[[], Writer]) -> None:
         """Take the places of what is asked for from runs of other data, such as a data set before a correction.
@@ -159,13 +190,29 @@ class Mirror:
                     stack.enter_context(quiet_mlflow())
                     with tracking_errors(self.uri, self.store):
                         client = open_client(self.uri, artifact_root(self.store))
-                        opened.append(Writer(client, self.experiment, self._artifacts(), self.store))
+                        opened.append(Writer(client, self.experiment, self._artifacts(), self.store, self._rows()))
                 return opened[0]
 
             yield writer
 
     def _artifacts(self) -> str | None:
-        return None if self.uri.startswith("http") else artifact_root(self.store).as_uri()
+        return None if self._is_server else artifact_root(self.store).as_uri()
+
+    def _rows(self) -> Rows | None:
+        """What takes many runs at once; None where each is sent by itself."""
+        return None if self._is_server else Rows(self.uri)
+
+    @property
+    def _is_server(self) -> bool:
+        return self.uri.startswith(("http://", "https://"))
+
+    def _entry_of(self, name: str) -> Entry | None:
+        """What is known of a stage's run, logged in this sync or before."""
+        if name in self.fresh:
+            return self.fresh[name]
+        if name not in self._read:
+            self._read[name] = self.known.read(name)
+        return self._read[name]
 
     def _send(
         self,
@@ -174,26 +221,27 @@ class Mirror:
         uses: dict[str, list[str]],
         kin: Mapping[str, Sequence[Train]],
         writer: Callable[[], Writer],
-    ) -> bool:
-        """Bring one run up to date; returns whether it was logged anew."""
-        known, content = self.known.read(run.name), _digest(run)
+    ) -> None:
+        """Bring one run up to date."""
+        known, content = self._entry_of(run.name), content_of(run)
         places = {**(known.uses if known else {}), **uses}
         sheet = describe(run, stage, places, self._links(stage, kin))
         if known and known.content == content and known.tags == sheet.tags:
-            return False
+            return
         opened = writer()
         with tracking_errors(self.uri, self.store):
-            if known and known.content == content and opened.retag(known.run_id, sheet.tags, known.tags):
-                self.known.write(run.name, dataclasses.replace(known, uses=places, tags=sheet.tags))
-                return False
+            if known and known.content == content and opened.retag(known.run_id, sheet.tags, known.tags, sheet.params):
+                entry = dataclasses.replace(known, uses=places, tags=sheet.tags, title=sheet.title)
+                self.known.write(run.name, entry)
+                self._read[run.name] = entry
+                return
             address = self._log(opened, run, stage, sheet, content)
-            self.known.write(run.name, self._entry(address, run, stage, sheet, content, places))
-        return True
+            self.fresh[run.name] = self._entry(address, run, stage, sheet, content, places)
 
     def _log(self, writer: Writer, run: Run, stage: Stage | None, sheet: Sheet, content: str) -> Address:
         adopted = writer.adopt(run, content)
         if adopted:
-            writer.retag(adopted[1], sheet.tags, {})
+            writer.retag(adopted[1], sheet.tags, {}, sheet.params)
         return adopted or writer.log(run, sheet, content, stage.reads() if stage else ())
 
     def _entry(
@@ -226,14 +274,14 @@ class Mirror:
             beginnings = kin.get(each.family, ()) if isinstance(each, Train) else ()
             shorter = [b for b in beginnings if isinstance(each, Train) and is_beginning(b.schedule, each.schedule)]
             for name in (*(b.name for b in shorter), each.name):
-                entry = self.known.read(name) if stage and name != stage.name else None
+                entry = self._entry_of(name) if stage and name != stage.name else None
                 if entry:
                     found[name] = entry.address
         return found
 
     def _experiments(self, ended: Ended) -> list[str]:
         """Ids of the experiments that have the runs of given stages."""
-        entries = [self.known.read(run.name) for run, _ in ended]
+        entries = [self._entry_of(run.name) for run, _ in ended]
         return sorted({entry.experiment_id for entry in entries if entry})
 
     def _present(self, experiment_id: str, ended: Ended, writer: Callable[[], Writer]) -> None:
@@ -243,7 +291,8 @@ class Mirror:
         known = known or Experiment(self._name_of(experiment_id, writer), experiment_id, identity(self.uri) or "")
         before = dataclasses.asdict(known)
         self._register(known, entries, ended, writer)
-        tags = {NOTE_TAG: description(experiment_id, listed(entries), _models(known))}
+        runs = listed(entries)
+        tags = {NOTE_TAG: description(experiment_id, runs, _models(known)), **views(runs)}
         if tags != known.tags:
             opened = writer()
             with tracking_errors(self.uri, self.store):
@@ -276,6 +325,13 @@ class Mirror:
             self.known.write_experiment(known)
 
 
+def _asked(runs: Sequence[Run], uses: Mapping[str, Sequence[Use]], *, register: bool) -> str:
+    """Digest of all that a sync is asked for, with the code that would answer."""
+    contents = sorted((run.name, content_of(run)) for run in runs)
+    places = sorted((name, [tuple(use) for use in fed]) for name, fed in uses.items())
+    return hashlib.sha256(repr((own_code(), register, contents, places)).encode()).hexdigest()
+
+
 def _models(known: Experiment) -> dict[str, str]:
     """Registered name -> its aliases, for people."""
     found: dict[str, list[str]] = {}
@@ -305,9 +361,3 @@ def _by_table(uses: Sequence[Use]) -> dict[str, list[str]]:
     for use in uses:
         tables.setdefault(use.table, []).append(use.place)
     return tables
-
-
-def _digest(run: Run) -> str:
-    """Digest of all that is known of a run but its folder: it tells another result or failure from the one sent."""
-    fields = dataclasses.asdict(dataclasses.replace(run, folder=Path()))
-    return hashlib.sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()

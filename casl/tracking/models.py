@@ -26,7 +26,7 @@ from casl.spec.freeze import freeze, kinds
 from casl.spec.kinds import Train
 from casl.spec.run import Run
 from casl.spec.stage import ancestors
-from casl.tracking.experiment import Listed, best, heading, headline, main_metric, tables_of
+from casl.tracking.experiment import Listed, best, heading, main_metric, tables_of
 from casl.tracking.home import settle
 from casl.tracking.server import artifact_root, default_uri, open_client, quiet_mlflow, tracking_errors
 
@@ -59,10 +59,10 @@ def wanted(experiment: str, runs: Sequence[Listed], trained: Mapping[str, str]) 
     found: list[Wanted] = []
     for table in tables_of(runs):
         main = main_metric(table, runs)
-        for figure in sorted({f for r in runs if table in r.places for f in headline(r)}):
+        for figure in sorted({f for r in runs if table in r.places for f in r.headlines}):
             run = best(table, figure, runs)
             if run and run.name in trained:
-                what = f"{heading(table)}, {run.places[table][0]}: {figure} {run.figures[figure]:.2f}"
+                what = f"{heading(table)}, {run.ranked(table)[0]}: {figure} {run.figures[figure]:.2f}"
                 metric = figure.partition("/")[0]
                 aliases = ["best"] * (figure == main) + [f"best-{metric}"]
                 found += [Wanted(registered(experiment, table), a, trained[run.name], what) for a in aliases]

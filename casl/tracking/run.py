@@ -1,11 +1,8 @@
-"""Writing one run into MLflow, and finding what an interrupted sync left there."""
+"""Writing runs into MLflow, and finding what an interrupted sync left there."""
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,32 +11,36 @@ from urllib.parse import unquote, urlsplit
 from casl.errors import TrackingError
 from casl.spec.run import Run
 from casl.spec.stage import DataUse
+from casl.tracking.draft import CONTEXT, SOURCE, Draft, artifacts, draft_of, profile_of, source_of
 from casl.tracking.experiment import NOTE_TAG
 from casl.tracking.owner import OWNER, own_name, store_id
-from casl.tracking.text import ARTIFACTS, PICTURES, Sheet, legal
-from casl.tracking.usage import SYSTEM
+from casl.tracking.rows import Rows
+from casl.tracking.text import TITLE_TAG, Sheet
 
-CHUNK = 1000  # metric points a call, and
-PARAMS = 100  # parameters a call: MLflow's limits
+CHUNK = 1000  # values a call, of which
+PARAMS = 100  # may be parameters: MLflow's limits
 CONTENT = "casl.content"
+NO_PARAMS: Mapping[str, str] = {}
 _EXPERIMENT_TAGS = {"casl.mirror": "yes", "mlflow.experimentKind": "custom_model_development"}
-
-Point = tuple[str, float, int]
 
 
 class Writer:
-    """Writes runs through one MlflowClient.
+    """Writes runs through one MlflowClient; where MLflow is a database, many at once (casl/tracking/rows.py).
 
     experiment: where runs go. Where another store has one of that name they go to one of their own, whose name has
     the first digits of this store's id behind it. artifacts: where a new experiment keeps files; None leaves it to the
-    server. store: whose runs these are, since several stores may share a server.
+    server. store: whose runs these are, since several stores may share a server. rows: the database; None for a server,
+    which takes one request after the other.
     """
 
-    def __init__(self, client: Any, experiment: str, artifacts: str | None, store: Path) -> None:
-        self.client = client
+    def __init__(self, client: Any, experiment: str, artifacts: str | None, store: Path, rows: Rows | None) -> None:
+        self.client, self.rows = client, rows
         self.owner = store_id(store)
         mine = _experiment(client, experiment, artifacts, self.owner)
         self.experiment_id = mine or _experiment(client, own_name(experiment, store), artifacts, self.owner)
+        self.waiting: list[Draft] = []
+        self._there: set[str] | None = None
+        self._mirrors: list[str] = []
 
     def name_of(self, experiment_id: str) -> str:
         """The name of an experiment."""
@@ -52,9 +53,13 @@ class Writer:
             Experiment and run id of a complete one with this very content; None if there is none. Every other run
             of this stage, half-made or outdated, is deleted.
         """
-        experiments = self.client.search_experiments(filter_string="tags.`casl.mirror` = 'yes'")
+        if self.rows and run.name not in self._names(self.rows):
+            return None
+        if not self._mirrors:
+            of_casl = self.client.search_experiments(filter_string="tags.`casl.mirror` = 'yes'")
+            self._mirrors = [e.experiment_id for e in of_casl]
         found = self.client.search_runs(
-            [e.experiment_id for e in experiments],
+            self._mirrors,
             filter_string=f"tags.`casl.name` = '{run.name}' and tags.`{OWNER}` = '{self.owner}'",
         )
         whole = [r for r in found if r.info.status != "RUNNING" and r.data.tags.get(CONTENT) == content]
@@ -63,71 +68,88 @@ class Writer:
                 self.client.delete_run(other.info.run_id)
         return (whole[0].info.experiment_id, whole[0].info.run_id) if whole else None
 
+    def _names(self, rows: Rows) -> set[str]:
+        """Names of the stages that the database has runs of, looked up once."""
+        if self._there is None:
+            self._there = rows.names(self.owner)
+        return self._there
+
     def log(self, run: Run, sheet: Sheet, content: str, data: Sequence[DataUse] = ()) -> tuple[str, str]:
         """Write a new run; it counts as complete only by its final status, which comes last.
+
+        In a database it is there, whole, after `flush`.
 
         Returns:
             Experiment and run id.
         """
-        start = _milliseconds(run.started)
-        end = start + round(1000 * run.seconds) if start is not None else None
-        tags = {**sheet.tags, OWNER: self.owner, CONTENT: content}
-        made = self.client.create_run(self.experiment_id, start_time=start, tags=tags, run_name=sheet.title)
-        run_id: str = made.info.run_id
-        points, damage = read_curves(run.folder / "curves.csv")
-        samples, _ = read_curves(run.folder / SYSTEM)
-        last = max((step for _, _, step in points), default=0)
-        final = [(name, value, last) for name, value in sheet.metrics.items()]
-        span = (start, end) if start and end else None
-        self._log_numbers(run_id, sheet.params, [*points, *final], span)
-        self._log_numbers(run_id, {}, [(f"system/{name}", value, step) for name, value, step in samples], span)
-        self._log_data(run_id, data)
-        if damage:
-            self.client.set_tag(run_id, "casl.damage", damage)
-        self._log_files(run_id, run.folder)
-        self.client.set_terminated(run_id, "FINISHED" if run.status == "done" else "FAILED", end_time=end)
-        return self.experiment_id, run_id
+        draft = draft_of(run, sheet, {**sheet.tags, OWNER: self.owner, CONTENT: content}, data)
+        if self.rows is None:
+            return self.experiment_id, self._send(draft, run.folder)
+        self.waiting.append(draft)
+        return self.experiment_id, draft.run_id
 
-    def retag(self, run_id: str, tags: Mapping[str, str], old: Mapping[str, str]) -> bool:
-        """Set tags that changed and delete those no longer wanted; False if the run is gone from MLflow."""
+    def flush(self) -> None:
+        """Write what `log` has collected for a database, all of it or nothing."""
+        if self.rows and self.waiting:
+            root = self.client.get_experiment(self.experiment_id).artifact_location
+            self.rows.write(self.experiment_id, str(root), self.waiting)
+            self.waiting = []
+
+    def _send(self, draft: Draft, folder: Path) -> str:
+        """Through the client; returns the id that a server gave."""
+        made = self.client.create_run(
+            self.experiment_id, start_time=draft.started, tags=dict(draft.tags), run_name=draft.title
+        )
+        run_id: str = made.info.run_id
+        self._log_numbers(run_id, draft)
+        self._log_data(run_id, draft.data)
+        self._log_files(run_id, folder)
+        self.client.set_terminated(run_id, draft.status, end_time=draft.ended)
+        return run_id
+
+    def retag(
+        self, run_id: str, tags: Mapping[str, str], old: Mapping[str, str], params: Mapping[str, str] = NO_PARAMS
+    ) -> bool:
+        """Set tags that changed and delete those no longer wanted; False if the run is gone from MLflow.
+
+        params: set those that the run lacks, as one that an earlier version of casl wrote does.
+        """
+        from mlflow.entities import Param, RunTag
         from mlflow.exceptions import MlflowException
 
         try:
-            if self.client.get_run(run_id).info.lifecycle_stage != "active":
+            run = self.client.get_run(run_id)
+            if run.info.lifecycle_stage != "active":
                 return False
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return False
             raise
-        for name, value in tags.items():
-            if old.get(name) != value:
-                self.client.set_tag(run_id, name, value)
+        changed = {name: value for name, value in tags.items() if old.get(name) != value}
+        if title := changed.pop(TITLE_TAG, ""):
+            self.client.set_tag(run_id, TITLE_TAG, title)  # this alone changes the name of the run, too
+        self.client.log_batch(run_id, tags=[RunTag(name, value) for name, value in changed.items()])
+        lacking = iter([Param(name, value) for name, value in params.items() if name not in run.data.params])
+        while some := list(islice(lacking, PARAMS)):
+            self.client.log_batch(run_id, params=some)
         for name in old.keys() - tags.keys():
             self.client.delete_tag(run_id, name)
         return True
 
-    def _log_numbers(
-        self, run_id: str, params: Mapping[str, str], points: Sequence[Point], span: tuple[int, int] | None
-    ) -> None:
-        """Parameters, then points in chunks; the points' times, in ms, are spread evenly over span."""
+    def _log_numbers(self, run_id: str, draft: Draft) -> None:
         from mlflow.entities import Metric, Param
 
-        first, last = span or 2 * (_milliseconds(datetime.now(UTC).isoformat()) or 0,)
-        steps = max((step for _, _, step in points), default=0)
-        metrics = iter(Metric(n, v, first + (last - first) * s // steps if steps else last, s) for n, v, s in points)
-        items = iter(Param(name, value) for name, value in params.items())
-        while chunk := list(islice(items, PARAMS)):
-            self.client.log_batch(run_id, params=chunk)
-        while chunk := list(islice(metrics, CHUNK)):
-            self.client.log_batch(run_id, metrics=chunk)
+        metrics = iter([Metric(*point) for point in draft.points])
+        params = iter([Param(name, value) for name, value in draft.params.items()])
+        while (some := list(islice(metrics, CHUNK - PARAMS))) + (named := list(islice(params, PARAMS))):
+            self.client.log_batch(run_id, metrics=some, params=named)
 
     def _log_data(self, run_id: str, data: Sequence[DataUse]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         inputs = [
             DatasetInput(
-                Dataset(d.name, d.digest, "casl", json.dumps({"stage": d.stage}), profile=json.dumps(dict(d.profile))),
-                [InputTag("mlflow.data.context", d.context)],
+                Dataset(d.name, d.digest, SOURCE, source_of(d), profile=profile_of(d)), [InputTag(CONTEXT, d.context)]
             )
             for d in data
         ]
@@ -155,39 +177,8 @@ class Writer:
                 self.client.set_experiment_tag(experiment_id, name, value.split("\n\n")[0])
 
     def _log_files(self, run_id: str, folder: Path) -> None:
-        for file in ARTIFACTS:
-            if (folder / file).is_file():
-                self.client.log_artifact(run_id, str(folder / file))
-        if (folder / PICTURES).is_dir():
-            self.client.log_artifacts(run_id, str(folder / PICTURES), artifact_path=PICTURES)
-
-
-def read_curves(path: Path) -> tuple[list[Point], str]:
-    """Points of a curves.csv: header iteration,<name>,..., one line an iteration, empty where there is no value.
-
-    Returns:
-        (name, value, iteration) of every finite value up to the first damaged line, and what is damaged ("" if
-        nothing). A killed stage leaves half a last line, so a line without its end counts as damaged.
-    """
-    if not path.is_file():
-        return [], ""
-    points: list[Point] = []
-    header, *lines = path.read_text().splitlines(keepends=True) or [""]
-    names = [legal(name) for name in header.strip().split(",")[1:]]
-    for number, line in enumerate(lines, start=2):
-        try:
-            points += _points(names, line)
-        except ValueError:
-            return points, f"{path.name} is damaged from line {number} on"
-    return points, ""
-
-
-def _points(names: list[str], line: str) -> list[Point]:
-    if not line.endswith("\n"):
-        raise ValueError("half a line")
-    step, *texts = line.strip().split(",")
-    pairs = list(zip(names, texts, strict=True))
-    return [(name, float(text), int(step)) for name, text in pairs if text and math.isfinite(float(text))]
+        for file, within in artifacts(folder):
+            self.client.log_artifact(run_id, str(file), within or None)
 
 
 def _experiment(client: Any, name: str, artifacts: str | None, owner: str) -> str:
@@ -226,11 +217,3 @@ def _check_place(experiment: Any) -> None:
             f"MLflow keeps files of experiment {experiment.name!r} in {folder}, which is gone: was a store moved?\n"
             "  name another database with --mlflow, or delete this one: `casl sync` logs every result again."
         )
-
-
-def _milliseconds(moment: str) -> int | None:
-    """UTC ISO 8601 to ms since 1970; None if unknown."""
-    if not moment:
-        return None
-    when = datetime.fromisoformat(moment)
-    return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)

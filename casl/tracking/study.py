@@ -17,6 +17,7 @@ from typing import Any
 from casl.errors import TrackingError
 from casl.spec.search import PROXY, Search, Trial, spoken
 from casl.tracking.address import run_page
+from casl.tracking.experiment import CELL, KIND
 from casl.tracking.home import settle
 from casl.tracking.mirror import Mirror
 from casl.tracking.owner import OWNER
@@ -59,7 +60,7 @@ def sync_search(mirror: Mirror, search: Search, note: str = "") -> dict[int, str
         ):
             client = open_client(mirror.uri, artifact_root(mirror.store))
             artifacts = None if mirror.uri.startswith("http") else artifact_root(mirror.store).as_uri()
-            writer = Writer(client, mirror.experiment, artifacts, mirror.store)
+            writer = Writer(client, mirror.experiment, artifacts, mirror.store, None)
             return _Runs(writer, mirror, search).sync(note)
     except OSError as error:
         raise TrackingError(unreachable(mirror.uri, mirror.store, str(error))) from error
@@ -104,12 +105,12 @@ class _Runs:
             STUDY: self._name(),
             TRIAL: trial,
             OWNER: self.owner,
-            "casl.kind": "search" if trial == WHOLE else "trial",
+            KIND: "search" if trial == WHOLE else "trial",
         }
 
     def _parent(self, known: list[Any], note: str) -> str:
         search = self.search
-        tags = {**self._tags(WHOLE), "mlflow.note.content": note[:7500], "casl.cell": search.cell}
+        tags = {**self._tags(WHOLE), "mlflow.note.content": note[:7500], CELL: search.cell}
         if known:
             run_id = str(known[0].info.run_id)
             for name, value in tags.items():

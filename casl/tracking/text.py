@@ -15,11 +15,15 @@ from casl.spec.freeze import freeze, thaw
 from casl.spec.kinds import Train
 from casl.spec.run import Run
 from casl.spec.stage import FINAL, Record, Stage, ancestors
+from casl.spec.varied import ALIASES
 from casl.tracking.address import Address, list_page, run_page
-from casl.tracking.experiment import NOTE_TAG
+from casl.tracking.experiment import CELL, KIND, NOTE_TAG, by_number
 
 PARAM_LENGTH = 5000  # MLflow refuses longer values: 6000 characters for a parameter, 8000 for a tag
 TAG_LENGTH = 7500
+TITLE_LENGTH = 250
+TITLE_TAG = "mlflow.runName"  # MLflow shows its value as the name of the run
+NOTHING = -1.0  # what COCO's figures are where there was nothing to measure
 ARTIFACTS = ("log.txt", "result.json", "failure.json", "curves.csv")
 PICTURES = "pictures"
 MOST_LISTED = 40  # runs in one address
@@ -27,7 +31,7 @@ MOST_LISTED = 40  # runs in one address
 
 @dataclass(frozen=True)
 class Sheet:
-    """One run as MLflow shows it. tags include the note; metrics are the final figures."""
+    """One run as MLflow shows it. tags include the title and the note; metrics are the final figures."""
 
     title: str
     params: Mapping[str, str]
@@ -53,23 +57,55 @@ def describe(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], l
         uses: table -> places in it that this stage feeds.
         links: stage name -> experiment and run id, for what led to this stage and is in MLflow.
     """
-    name = stage.title if stage else run.name
-    metrics = {
-        legal(f"{stage.figures_of if stage else FINAL}/{figure}"): float(value) for figure, value in run.metrics.items()
-    }
+    figures = _measured(run, stage)
+    metrics = {legal(f"{stage.figures_of if stage else FINAL}/{figure}"): v for figure, v in figures.items()}
+    title = _title(run, stage, uses, metrics)
     metrics |= {legal(f"system/{n}"): float(v) for n, v in dict(run.facts.get("system") or {}).items()}
-    tags = {**_facts(run), **_data_tags(stage), **{legal(table): _places(places) for table, places in uses.items()}}
+    tags = {TITLE_TAG: title, **_facts(run), **_data_tags(stage), **_cells(uses)}
     tags[NOTE_TAG] = _short(_note(run, stage, uses, links), TAG_LENGTH)
-    return Sheet(name, _params(stage) if stage else {}, metrics, tags)
+    return Sheet(title, _params(stage) if stage else {}, metrics, tags)
+
+
+def _measured(run: Run, stage: Stage | None) -> dict[str, float]:
+    """Final figures, without those for which there was nothing to measure; the loss of a training may be anything."""
+    every = {figure: float(value) for figure, value in run.metrics.items()}
+    return every if isinstance(stage, Train) else {n: v for n, v in every.items() if v != NOTHING}
+
+
+def _title(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], metrics: Mapping[str, float]) -> str:
+    """What a run is called: its cell first, if it is of one cell, and the figure that stands for it there.
+
+    A stage that measures is named after the first cell it feeds, whatever else shows its number; a training that
+    several cells go through is of none of them.
+    """
+    name = stage.title if stage else run.name
+    places = _in_order(uses)
+    if stage is None or not places or (not stage.measures and len(places) > 1):
+        return _short(name, TITLE_LENGTH)
+    found = [f"{f.partition('/')[2]} {v:.1f}" for f, v in metrics.items() if stage.is_headline(f)]
+    return _short(f"{', '.join([places[0], *found])} · {name}", TITLE_LENGTH)
 
 
 def with_places(
     tags: Mapping[str, str], old: Mapping[str, Sequence[str]], new: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
     """The tags of a run, note included, that feeds other places than before."""
-    kept = {name: value for name, value in tags.items() if name not in {legal(table) for table in old}}
+    kept = {name: value for name, value in tags.items() if name not in _cells(old)}
     note = kept[NOTE_TAG].replace(_uses(old), _uses(new)).replace("\n\n\n\n", "\n\n")
-    return {**kept, **{legal(table): _places(places) for table, places in new.items()}, NOTE_TAG: note}
+    return {**kept, TITLE_TAG: _retitled(kept.get(TITLE_TAG, ""), old, new), **_cells(new), NOTE_TAG: note}
+
+
+def _retitled(title: str, old: Mapping[str, Sequence[str]], new: Mapping[str, Sequence[str]]) -> str:
+    """A title that began with the first place, with that of now, or without any."""
+    before, after = next(iter(_in_order(old)), ""), next(iter(_in_order(new)), "")
+    if not before or not title.startswith(before):
+        return title
+    return f"{after}{title[len(before) :]}" if after else title[len(before) :].partition(" · ")[2]
+
+
+def _in_order(uses: Mapping[str, Sequence[str]]) -> list[str]:
+    """The places of all tables, each once."""
+    return list(dict.fromkeys(place for table in by_number(uses) for place in uses[table]))
 
 
 def legal(name: str) -> str:
@@ -78,11 +114,31 @@ def legal(name: str) -> str:
 
 
 def _params(stage: Stage) -> dict[str, str]:
-    """Fields by dotted name; an input stands for itself by its name."""
-    flat = dict(_flatten("", stage))
-    if isinstance(stage, Train):
-        flat["iters"] = str(stage.iters)
+    """Fields of a stage by dotted name, then those of what led to it with its kind in front: "warmup.iters".
+
+    An input stands for itself by its name. Of several stages of a kind the nearest counts, as in `casl tune
+    warmup.threshold`. Data sets are left out: MLflow has a column for them.
+    """
+    flat: dict[str, str] = {}
+    for each in list(ancestors(stage))[-2::-1]:
+        if each.of_method and each.kind != stage.kind and each.kind not in flat:
+            flat |= {each.kind: each.name, **_under(each.kind, _fields(each))}
+    own = _fields(stage)
+    flat |= own
+    named = _under(stage.kind, own) | flat
+    for alias, target in ALIASES.items():  # delta, which says nothing where labels are the truth
+        if target in named and named.get(f"{target.partition('.')[0]}.labels") == "pseudo":
+            flat[alias] = named[target]
     return {legal(name): _short(value, PARAM_LENGTH) for name, value in flat.items()}
+
+
+def _under(kind: str, fields: Mapping[str, str]) -> dict[str, str]:
+    return {f"{kind}.{name}": value for name, value in fields.items()}
+
+
+def _fields(stage: Stage) -> dict[str, str]:
+    iters = {"iters": str(stage.iters)} if isinstance(stage, Train) else {}
+    return {**iters, **dict(_flatten("", stage))}
 
 
 def _flatten(prefix: str, value: Stage | Record) -> Iterable[tuple[str, str]]:
@@ -106,7 +162,7 @@ def _facts(run: Run) -> dict[str, str]:
     known = {
         "casl.name": run.name,
         "casl.key": run.key,
-        "casl.kind": run.kind,
+        KIND: run.kind,
         "casl.host": run.host,
         "casl.kernels": run.kernels,
         "casl.seconds": f"{run.seconds:.1f}" if run.status == "done" else "",
@@ -131,6 +187,12 @@ def _data_tags(stage: Stage | None) -> dict[str, str]:
     return tags
 
 
+def _cells(uses: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Tags that say which places a run feeds: one a table, and all together, each place once."""
+    every, tags = _in_order(uses), {legal(table): _places(places) for table, places in uses.items()}
+    return {**tags, CELL: _places(every)} if every else tags
+
+
 def _places(places: Sequence[str]) -> str:
     return _short("; ".join(places), TAG_LENGTH)
 
@@ -144,7 +206,7 @@ def _note(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], link
         _lineage(stage, links),
         (inspect.getdoc(type(stage)) or "").split("\n\n")[0].replace("\n", " ") if stage else "",
         _failure(run),
-        _table("Result", run.metrics),
+        _table("Result", _measured(run, stage)),
         _table("Facts", run.facts),
         _inputs(stage, links),
         _uses(uses),

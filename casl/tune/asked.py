@@ -8,7 +8,7 @@ from typing import Any
 from casl.errors import SpecError, unknown
 from casl.spec.search import FINAL, GRID, OBJECTIVES, PRUNERS, SAMPLERS
 
-DEFAULT_CELLS = {"table4": "F 3x / W 5x"}  # the paper's default setting
+DEFAULT_CELLS = {"table4": ("F 3x", "W 5x")}  # row and column: the paper's default setting
 
 
 def _option(default: Any, said: str) -> Any:
@@ -18,7 +18,7 @@ def _option(default: Any, said: str) -> Any:
 
 @dataclass(frozen=True)
 class Asked:
-    """A search. Empty texts and None stand for what is not said; lists are separated by commas.
+    """A search. What is empty or None is not said; lists are separated by commas. cell: row and column.
 
     Raises:
         SpecError: a name that does not exist, or a number that is too small.
@@ -26,7 +26,7 @@ class Asked:
 
     argument: str = "delta"
     table: str = _option("table4", "table whose cell is varied, or its file (default %(default)s)")
-    cell: str = _option("", f"'ROW / COLUMN' of it (default of table4: {DEFAULT_CELLS['table4']})")
+    cell: tuple[str, ...] = _option((), "one cell of it, by its headings (default of table4: 'F 3x' 'W 5x')")
     low: float | None = _option(None, "lowest value")
     high: float | None = _option(None, "highest value")
     step: float | None = _option(None, "distance of values; delta: 0.05")

@@ -16,7 +16,7 @@ from casl.runner.store import Store
 from casl.spec.ablation import Cell
 from casl.spec.profile import Profile
 from casl.spec.run import Use
-from casl.spec.search import FINAL, PROXY, WARMUP, Search, spoken
+from casl.spec.search import FINAL, PROXY, WARMUP, Search
 from casl.spec.stage import ancestors
 from casl.tracking.mirror import Mirror
 from casl.tracking.study import sync_search
@@ -50,8 +50,8 @@ class Tuning:
         measures = self.question.fingerprint()
         name = asked.study or self._study_name(measures, settings)
         folder = store.root / "studies" / hashlib.sha256(name.encode()).hexdigest()[:16]
-        storage = open_storage(asked.storage or default_url(store.root))
-        self.trials = Trials(storage, name, folder, asked, space, measures, settings)
+        self.storage = asked.storage or default_url(store.root)
+        self.trials = Trials(open_storage(self.storage), name, folder, asked, space, measures, settings)
 
     def run(self, tools: Tools) -> None:
         """Search until there are enough trials, or the time is over."""
@@ -121,13 +121,14 @@ def ask(asked: Asked, profiles: Sequence[Profile], cells: Sequence[Cell]) -> tup
     return question, space
 
 
-def _cell(table: str, cells: Sequence[Cell], place: str) -> Cell:
-    """The measured cell at "ROW / COLUMN", or of the table's default."""
-    measured = {f"{c.row} / {c.column}": c for c in reversed(cells) if c.stage is not None}
-    name = place or DEFAULT_CELLS.get(table, "")
-    if name not in measured:
-        raise SpecError(unknown(f"cell of {table}", name, measured, "Write --cell 'ROW / COLUMN'."))
-    return measured[name]
+def _cell(table: str, cells: Sequence[Cell], place: Sequence[str]) -> Cell:
+    """The measured cell in a row and a column, or of the table's default."""
+    measured = {(c.row, c.column): c for c in reversed(cells) if c.stage is not None}
+    chosen = tuple(place) or DEFAULT_CELLS.get(table, ("", ""))
+    if chosen not in measured:
+        advice = "Write --cell ROW COLUMN, as two words."
+        raise SpecError(unknown(f"cell of {table}", " / ".join(chosen), map(" / ".join, measured), advice))
+    return measured[chosen]
 
 
 class Publisher:
@@ -167,8 +168,8 @@ class Publisher:
         """last: bring registered models up to date too."""
         uses: dict[str, list[Use]] = {}
         for trial in found.trials:
-            for name in trial.stages.values():
-                uses.setdefault(name, []).append(Use(found.slug, f"{found.argument} {spoken(trial.value)}"))
+            for role, name in trial.stages.items():
+                uses.setdefault(name, []).append(Use(found.slug, found.place(trial, role)))
         store = self.tuning.store
         stages = [s for name in uses if (s := stage_of(store.run(name)))]
         runs = [store.run(name) for name in dict.fromkeys(a.name for s in stages for a in ancestors(s))]

@@ -81,7 +81,7 @@ def test_pycocotools_by_the_book_gives_the_numbers_of_casl(load: Load) -> None:
     gt, dt = evaluation.synthetic(20, 30, 4, seed=1)
     book = evaluation.by_pycocotools(gt, dt, "bbox")
     assert 10 < book[0] < 90
-    assert list(book[:6]) == list(ap_det(gt, dt).values())
+    assert list(book[:6]) == [value for name, value in ap_det(gt, dt).items() if name != "AP70"]
     gt, dt = evaluation.random_scene(0)
     assert any(a["iscrowd"] for a in gt["annotations"]) and len({r["score"] for r in dt}) < len(dt)
 

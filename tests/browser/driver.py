@@ -71,8 +71,20 @@ class Browser:
         self._post("url", {"url": "about:blank"})  # a change behind the # alone would load nothing
         self._post("url", {"url": address})
 
+    def show(self, width: int, theme: str, height: int = 900) -> None:
+        """From now on pages are as wide, in pixels, and as light or dark, as on such a device."""
+        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self._devtools("Emulation.setDeviceMetricsOverride", screen)
+        told = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+        self._devtools("Emulation.setEmulatedMedia", told)
+
     def run(self, script: str) -> Any:
         return self._post("execute/sync", {"script": script, "args": []})
+
+    def wait(self, script: str) -> Any:
+        """What the promise that a script returns resolves to."""
+        whole = f"const end = arguments[arguments.length - 1]; (async () => {{ {script} }})().then(end);"
+        return self._post("execute/async", {"script": whole, "args": []})
 
     def find(self, xpath: str) -> str:
         """The first visible element, waited for."""
@@ -110,6 +122,9 @@ class Browser:
 
     def close(self) -> None:
         self._ask("DELETE", self.session, None)
+
+    def _devtools(self, command: str, told: Any) -> None:
+        self._post("goog/cdp/execute", {"cmd": command, "params": told})
 
     def _post(self, what: str, body: Any) -> Any:
         return self._ask("POST", f"{self.session}/{what}", body)

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from casl.cli import main
-from casl.tracking.address import experiment_page, run_page
-from casl.tracking.index import Index
+from casl.tracking.address import run_page
+from casl.tracking.experiment import landing
+from casl.tracking.index import Index, listed
 from casl.tracking.server import ui_command
 from tests.browser.driver import Browser, answers, browser, free_port, missing
 
@@ -57,8 +58,10 @@ def window(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Br
 @pytest.fixture
 def page(window: Browser, server: str, store: Path) -> Browser:
     """Where `casl ui` sends people."""
-    (known,) = Index(store, None).experiments()
-    window.go(f"{server}/{experiment_page(known.experiment_id)}")
+    index = Index(store, None)
+    (known,) = index.experiments()
+    first = landing(listed(index.entries(known.experiment_id)))
+    window.go(f"{server}/{first.address(known.experiment_id)}")
     return window
 
 
@@ -66,6 +69,19 @@ def results(store: Path) -> dict[str, float]:
     """AP of every evaluation, from the store's own files."""
     files = (store / "stages").glob("evaluate-*/result.json")
     return {f.parent.name: float(json.loads(f.read_text())["metrics"]["AP"]) for f in files}
+
+
+def test_the_first_page_has_the_best_run_first_and_columns_that_say_what_it_is(page: Browser, store: Path) -> None:
+    best = max(results(store).items(), key=lambda item: item[1])
+    entry = Index(store, None).read(best[0])
+    assert entry is not None
+    place = entry.uses["table4"][0]
+    assert page.read(f"({RUN})[1]").startswith(f"{place}, AP {best[1]:.1f}")
+    heads = [
+        page.read(f"//div[@role='columnheader' and contains(., '{name}')]") for name in ("ap_det/AP", "kind", "cell")
+    ]
+    assert all(heads)
+    page.find(f"//div[@role='gridcell' and .='{place}']")
 
 
 def test_one_click_shows_the_cells_of_the_table_best_first(page: Browser, store: Path) -> None:
@@ -109,6 +125,24 @@ def test_one_click_opens_the_best_run(page: Browser, store: Path) -> None:
     page.find("//*[contains(., 'ap_det/AP')]")
     best = max(results(store).items(), key=lambda item: item[1])
     page.find(f"//*[contains(., '{best[0]}')]")
+
+
+def test_from_the_index_of_a_report_to_its_table_a_run_and_the_model(
+    window: Browser, server: str, store: Path, tmp_path: Path
+) -> None:
+    places = ["--store", str(store), "--reports", str(tmp_path), "--port", server.rpartition(":")[2]]
+    assert main(["report", "table4", "--profile", "smoke", *places]) == 0
+    window.go((tmp_path / "smoke" / "index.html").as_uri())
+    window.click("//a[@href='table4.html']")
+    value = window.read("(//table[@class='grid']//b[@class='best']/a)[1]")
+    window.click("(//table[@class='grid']//b[@class='best']/a)[1]")
+    window.find("//*[contains(., 'Made from')]")
+    best = max(results(store).items(), key=lambda item: item[1])
+    assert best[0] in window.text() and value == f"{best[1]:.1f}"
+    window.click("//a[starts-with(., 'finetune')]")
+    window.click("//a[contains(@href, '#/models/casl-smoke-scenes-table4/versions/')]")
+    window.find("//*[contains(., 'casl-smoke-scenes-table4')]")
+    assert "/models/casl-smoke-scenes-table4/versions/" in window.url() and "best-ap_det" in window.text()
 
 
 def test_one_click_compares_the_shortest_and_the_longest_warmup(page: Browser) -> None:

@@ -14,6 +14,7 @@ from casl.cli import main, parser
 from casl.cli.boundary import bounded
 from casl.cli.reference import verbs_of
 from casl.errors import SpecError
+from casl.runner.store import Store
 
 LONG = "x" * 600
 TABLE = ["table10", "--profile", "smoke", "--store", "S"]
@@ -29,6 +30,7 @@ TOO_LONG = {
     "casl ui": ["ui", "--store", LONG],
     "casl show": ["show", "warmup-1", "--store", LONG],
     "casl predict": ["predict", LONG, "--model", "finetune-1"],
+    "casl label": ["label", LONG, "--model", "finetune-1"],
     "casl convert": ["convert", LONG, "--to", "detectron2"],
     "casl store ls": ["store", "ls", "--store", LONG],
     "casl store explain": ["store", "explain", "warmup-1", "--store", LONG],
@@ -65,7 +67,7 @@ def test_a_path_that_is_too_long_is_a_sentence(
     monkeypatch.chdir(tmp_path)
     assert main(TOO_LONG[verb]) == 2
     said = capsys.readouterr().err
-    assert "Error: " in said and "Traceback" not in said
+    assert said.startswith("error: ") and "Traceback" not in said
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,8 @@ def test_a_path_that_is_too_long_is_a_sentence(
     [
         (["data", "scenes", "taken"], "taken/images: a part of this path is a file"),
         (["report", *TABLE, "--reports", "taken"], "taken/smoke"),
-        (["store", "ls", "--store", "taken"], "cannot make the store taken"),
+        (["store", "ls", "--store", "taken"], "taken is a file; a store is a folder"),
+        (["run", "table10", "--profile", "smoke", "--store", "taken"], "cannot make the store taken"),
         (["predict", "photo.png", "--model", "finetune-1", "--out", "taken"], "--out taken is a file"),
         (["data", "check", "taken"], "taken"),
     ],
@@ -95,7 +98,7 @@ def test_a_file_where_a_folder_is_needed_is_named(
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (SpecError("unknown thing"), "SpecError: unknown thing\n"),
+        (SpecError("unknown thing"), "error: unknown thing\n"),
         (FileNotFoundError(2, "No such file or directory", "a.json"), "a.json: No such file or directory."),
         (OSError(28, "No space left on device", "b"), "b: the disk is full"),
         (ImportError("cannot import name 'x'"), "cannot import name 'x'.\n  `casl doctor`"),
@@ -130,6 +133,7 @@ def casl(arguments: list[str], folder: Path, **around: str) -> subprocess.Popen[
 
 @pytest.mark.parametrize("arguments", [["run", *TABLE, "--dry-run"], ["store", "ls"], ["plan", *TABLE, "--json"]])
 def test_output_that_nothing_reads_is_no_success(arguments: list[str], tmp_path: Path) -> None:
+    Store(tmp_path / "store")
     process = casl(arguments, tmp_path)
     assert process.stdout and process.stderr
     process.stdout.close()

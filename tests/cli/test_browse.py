@@ -15,28 +15,34 @@ from pathlib import Path
 import pytest
 
 from casl.cli import main
+from casl.runner.store import Store
 from tests.browser.driver import free_port
 
 
-def test_a_port_in_use_is_named_before_any_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return Store(tmp_path / "store").root
+
+
+def test_a_port_in_use_is_named_before_any_address(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert main(["ui", "--port", str(port), "--store", str(tmp_path)]) == 2
+        assert main(["ui", "--port", str(port), "--store", str(store)]) == 2
     out, said = capsys.readouterr()
     assert out == "" and f"port {port} of 127.0.0.1 is in use" in said and "casl ui --port" in said
 
 
-def test_a_number_that_is_no_port_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ui", "--port", "70000", "--store", str(tmp_path)]) == 2
+def test_a_number_that_is_no_port_is_refused(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ui", "--port", "70000", "--store", str(store)]) == 2
     assert "1 to 65535, got 70000" in capsys.readouterr().err
 
 
-def test_it_answers_when_it_gives_its_address_and_sigterm_ends_all_of_it(tmp_path: Path) -> None:
+def test_it_answers_when_it_gives_its_address_and_sigterm_ends_all_of_it(store: Path) -> None:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "casl", "ui", "--port", str(port), "--store", str(tmp_path)],
+        [sys.executable, "-m", "casl", "ui", "--port", str(port), "--store", str(store)],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from casl.cli import main
+from casl.runner.store import Store
 
 
 def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -24,6 +26,43 @@ def test_plan_prints_counts_as_json(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert counts["epochs"] == {"naive": 2700, "unique": 1116, "shared": 564}
 
 
+def test_words_for_many_tables_head_a_plan_instead_of_their_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = called(capsys, "plan", "all", "rivals", "--profile", "smoke", "--store", str(tmp_path / "store"))
+    assert out.startswith("all (10 tables), rivals: ") and "table1" not in out
+    _, out, _ = called(capsys, "plan", "table4", "table2", "--profile", "smoke", "--store", str(tmp_path / "store"))
+    assert out.startswith("table4, table2: ")
+
+
+def test_one_value_is_set_in_every_chain_that_has_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def stages(*words: str) -> dict[str, Any]:
+        _, out, _ = called(capsys, "plan", "table4", "--profile", "smoke", "--store", str(tmp_path), "--json", *words)
+        return {s["name"]: s for s in json.loads(out)["stages_to_run"]}
+
+    plain, changed = stages(), stages("--set", "delta=0.4")
+    same = {kind for name in plain.keys() & changed.keys() if (kind := plain[name]["kind"])}
+    assert {"labeler", "pseudolabel"} <= same and not {"warmup", "finetune", "evaluate"} & same
+    assert stages("--set", "warmup.threshold=0.3") == plain, "the profile's own"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("delta=4", "probability in [0, 1]"),
+        ("warmup.thresold=0.4", "did you mean 'threshold'"),
+        ("delta=much", "takes a number"),
+        ("delta", "--set takes PATH=VALUE, such as warmup.threshold=0.4; got 'delta', without"),
+        ("delta=../x", "--set takes PATH=VALUE"),
+    ],
+)
+def test_a_value_that_cannot_be_set_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str, message: str
+) -> None:
+    code, _, err = called(capsys, "plan", "table4", "--store", str(tmp_path), "--set", value)
+    assert code == 2 and message in err
+
+
 def test_plan_multiplies_by_seeds_and_shares_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = called(capsys, "plan", "table4", "--seeds", "3", "--store", str(tmp_path), "--json")
     counts = json.loads(out)
@@ -36,11 +75,24 @@ def test_plan_multiplies_by_seeds_and_shares_the_data(tmp_path: Path, capsys: py
         (["plan", "tabel4"], "did you mean 'table4'"),
         (["plan", "table4", "--profile", "smoek"], "did you mean 'smoke'"),
         (["plan", "table4", "--seeds", "0"], "SEEDS must be at least 1"),
+        (["plan", "./nope.py"], "no such file: nope.py; files of Python in its folder: none"),
+        (["plan", "table4", "--data", "photo.png"], "photo.png is a file; a data set is a folder"),
+        (["data", "check", "photo.png"], "photo.png is a file"),
+        (["data", "split", "photo.png", "--out", "set"], "photo.png is a file"),
+        (["plan", "table4", "--rate", "0"], "--rate is a number of iterations a second above 0, got 0"),
+        (["plan", "table4", "--rate", "nan"], "above 0, got nan"),
+        (["plan", "table4", "--jobs", "-1"], "--jobs must not be negative"),
         (["run", "table4", "--profile", "paper"], "stands for data that is not here"),
         (["run", "table4", "--profile", "smoke", "--launcher", "lokal"], "did you mean 'local'"),
         (["score", "--gt", "g", "--dt", "d", "--metric", "ap_dat"], "did you mean 'ap_det'"),
         (["score", "--gt", "g", "--dt", "d", "--metric", "linear_probe"], "judges features of a backbone"),
-        (["show", "warmup-123"], "no stage 'warmup-123'"),
+        (["score", "--gt", "g", "--dt", "d", "--metric", "miou"], "judges maps of stuff"),
+        (["predict", ".", "--model", "m", "--size", "0"], "from 32 to 4096 px, got 0"),
+        (["label", ".", "--model", "m", "--size", "-5"], "from 32 to 4096 px, got -5"),
+        (["convert", "m", "--to", "onnx", "--size", "100000"], "from 32 to 4096 px, got 100000"),
+        (["show", "warmup-123", "--store", "there"], "no stage 'warmup-123' among the 0 of there"),
+        (["predict", ".", "--model", "photo.png"], "photo.png is no finished stage and no model: its folder lacks"),
+        (["predict", ".", "--model", "photo.jpg"], "no model photo.jpg: no such file"),
     ],
 )
 def test_a_wrong_command_is_explained_without_a_traceback(
@@ -51,9 +103,42 @@ def test_a_wrong_command_is_explained_without_a_traceback(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.png").write_text("")
+    Store(tmp_path / "there")
     code, _, err = called(capsys, *arguments)
     assert code == 2
     assert message in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ui"],
+        ["sync", "table4", "--profile", "smoke"],
+        ["show", "warmup-1"],
+        ["predict", ".", "--model", "finetune-1"],
+        ["label", ".", "--model", "finetune-1"],
+        ["convert", "finetune-1", "--to", "onnx"],
+        ["convert", "finetune-1", "--to", "detectron2"],
+        ["convert", "pseudolabel-1", "--to", "coco"],
+        ["store", "ls"],
+        ["store", "explain", "warmup-1"],
+        ["store", "verify"],
+        ["store", "gc"],
+        ["store", "export", "warmup-1", "-o", "a.tar"],
+    ],
+    ids=" ".join,
+)
+def test_what_looks_at_a_store_that_is_not_there_says_so_and_makes_none(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.png").write_text("")
+    Store(tmp_path / "results")
+    code, _, err = called(capsys, *command, "--store", "resluts")
+    assert code == 2 and "no store at resluts: that folder does not exist" in err and "did you mean 'results'" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png", "results"]
+    assert "that folder holds none" in called(capsys, *command, "--store", ".")[2]
 
 
 def test_a_data_set_that_is_not_there_is_an_error_before_any_work(
@@ -78,6 +163,7 @@ def test_a_made_data_set_passes_the_check_and_can_be_planned_with(
     code, out, err = called(capsys, "plan", "table4", "--data", folder, "--store", store, "--json")
     assert (code, json.loads(out)["data"]) == (0, "set")
     assert "5 unlabeled (images)" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["set"], "planning makes no store"
 
 
 def test_a_damaged_data_set_is_refused_and_every_problem_listed(
@@ -118,12 +204,14 @@ def test_score_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_report_before_any_run_has_25_cells_that_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     places = ["--store", str(tmp_path / "store"), "--reports", str(tmp_path / "reports")]
-    code, _, _ = called(capsys, "report", "table4", "--profile", "smoke", *places)
+    code, _, said = called(capsys, "report", "table4", "--profile", "smoke", *places)
     table = json.loads((tmp_path / "reports" / "smoke" / "table4.json").read_text())
-    assert code == 0
+    assert code == 1
+    assert "nothing of table4 is measured: 25 not run. The pages say why" in said
+    assert shlex.split(said.splitlines()[1]) == ["casl", "run", "table4", "--profile", "smoke", *places[:2]]
     assert len(table["cells"]) == 25
     assert {c["status"] for c in table["cells"]} == {"not run"}
     assert {c["value"] for c in table["cells"]} == {None}
     assert [c["paper"] for c in table["cells"]][:2] == [45.3, 46.3]
-    for suffix in ("md", "csv", "json", "tex", "html", "png"):
+    for suffix in ("md", "csv", "json", "tex", "html", "png", "svg"):
         assert (tmp_path / "reports" / "smoke" / f"table4.{suffix}").stat().st_size > 0

@@ -8,15 +8,20 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
+from pycocotools import mask as pycocotools_mask
+from pycocotools.coco import COCO
 from safetensors.torch import load_file, save_file
 
 from casl.cli import main
+from casl.data.coco import ImageInfo
+from casl.data.pseudo import Prediction, write_pseudo_labels
 from casl.models.backbone import build_backbone
 from tests.cli.test_predict import keep, training
-from tests.tracking.shelf import WARMUP
+from tests.tracking.shelf import LABELER, PSEUDO, WARMUP
 
 
 @pytest.fixture
@@ -167,3 +172,86 @@ def test_the_backbone_of_a_stage_is_read_from_its_record(tmp_path: Path, capsys:
     assert main(asked) == 0
     (found,) = torch.load(tmp_path / "out.pth", weights_only=True)["model"].values()
     torch.testing.assert_close(found, torch.full((32, 3, 3, 3), 1 / 127.5))
+
+
+def labelled(store: Path) -> str:
+    """A pseudolabel stage of two images with three labels, scores 0.2, 0.5 and 0.9."""
+    name = keep(store, PSEUDO)
+    rows = np.zeros((2, 8, 8), np.uint8, order="F")
+    rows[0, 1:4, 2:6], rows[1, 5:8, 0:2] = 1, 1
+    masks = [pycocotools_mask.encode(np.asfortranarray(row)) for row in rows]
+    boxes = np.array([[2, 1, 6, 4], [0, 5, 2, 8]], np.float32)
+    two = Prediction(boxes, np.array([0.9, 0.2], np.float32), np.zeros(2, np.int64), masks)
+    one = Prediction(boxes[:1], np.array([0.5], np.float32), np.zeros(1, np.int64), masks[:1])
+    images = [ImageInfo(7, "b.png", 8, 8), ImageInfo(9, "sub/a.png", 8, 8)]
+    write_pseudo_labels(store / "stages" / name / "labels", images, [two, one])
+    return name
+
+
+@pytest.mark.parametrize(
+    ("words", "scores"),
+    [((), [0.9, 0.5]), (("--threshold", "0.5"), [0.9]), (("--threshold", "0"), [0.9, 0.2, 0.5])],
+)
+def test_labels_of_a_stage_become_one_coco_file(
+    words: tuple[str, ...], scores: list[float], tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(store, WARMUP)  # which read them at 0.3
+    out = tmp_path / "out" / "labels.json"
+    assert main(["convert", labelled(store), "--to", "coco", "-o", str(out), "--store", str(store), *words]) == 0
+    said = capsys.readouterr().out
+    assert words or "scores above 0.3, at which the warmups of" in said
+    read = COCO(str(out))
+    annotations = read.loadAnns(read.getAnnIds())
+    assert [a["score"] for a in annotations] == pytest.approx(scores)
+    names = {image["id"]: image["file_name"] for image in read.dataset["images"]}
+    assert set(names.values()) == ({"b.png", "sub/a.png"} if 0.5 in scores else {"b.png"})
+    assert names[annotations[0]["image_id"]] == "b.png" and annotations[0]["bbox"] == [2, 1, 4, 3]
+    mask = read.annToMask(annotations[0])
+    assert mask.sum() == 12 == annotations[0]["area"] and mask[1:4, 2:6].all()
+    assert [c["name"] for c in read.dataset["categories"]] == ["object"]
+
+
+def test_a_detector_becomes_torchscript_and_says_what_it_is(
+    tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, out = keep(store, training("fcos")), tmp_path / "a.pt"
+    assert main(["convert", name[:14], "--to", "torchscript", "-o", str(out), "--store", str(store), "--json"]) == 0
+    said = capsys.readouterr()
+    about = json.loads(said.out)
+    assert about["model"] == name and about["checked"]["unpaired"] == 0 and "of any size" in said.err
+    graph = torch.jit.load(out)  # type: ignore[no-untyped-call]
+    boxes, scores, labels = graph(torch.full((3, 40, 72), 90.0))
+    assert boxes.shape == (len(scores), 4) and len(labels) == len(scores)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        (
+            "panoptic_fpn",
+            "--to torchscript",
+            "'panoptic_fpn' has no graph: none has been written for its map of stuff.",
+        ),
+        ("fcos", "--to onnx --into fcos", "--into is about weights; --to onnx writes none."),
+        ("fcos", "--to onnx --threshold 0.3", "--threshold goes with --to coco."),
+        ("fcos", "--to detectron2 --size 64", "--size goes with --to onnx or torchscript."),
+        ("fcos", "--to coco", "has no labels: name a pseudolabel stage"),
+        ("fcos", "--to coco --threshold 3", "[0, 1)"),
+        ("fcos", "--to onnxx", "did you mean 'onnx'"),
+    ],
+)
+def test_what_is_no_graph_and_no_label_is_said_before_weights_are_read(
+    kind: str, words: str, message: str, tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = keep(store, training(kind))
+    (store / "stages" / name / "model.safetensors").unlink()
+    assert main(["convert", name, *words.split(), "-o", str(tmp_path / "x"), "--store", str(store)]) == 2
+    assert message in capsys.readouterr().err and [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
+def test_onnx_without_its_packages_names_the_extra(
+    store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("casl.stages.graph_files.find_spec", lambda name: None)
+    assert main(["convert", keep(store, LABELER), "--to", "onnx", "--store", str(store)]) == 2
+    assert "needs onnx and onnxruntime: `pip install 'casl[export]'`" in capsys.readouterr().err

@@ -84,7 +84,7 @@ def test_ap_of_classes_is_a_page_of_its_own_that_is_asked_for(
     root, _, _ = store
     assert not (report(root, "table1") / "classes-table1.md").exists()
     folder = report(root, "table1", "--per-class")
-    assert sorted(p.suffix for p in folder.glob("classes-table1.*")) == [".html", ".json", ".md", ".png"]
+    assert sorted(p.suffix for p in folder.glob("classes-table1.*")) == [".html", ".json", ".md", ".png", ".svg"]
     assert report(root, "table4") == folder  # the index is made from the tables alone, whatever lies beside them
     assert "classes-table1.html" in (folder / "index.html").read_text()
 

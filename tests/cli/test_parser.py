@@ -43,8 +43,16 @@ def test_the_reference_in_docs_is_that_of_the_parser() -> None:
     ("line", "message"),
     [
         ("rnu table4", "did you mean 'run'"),
+        ("tabel4 --profile smoke", "did you mean `casl run table4`"),
+        ("table10", "did you mean `casl run table10`"),
+        ("store table4", "known: explain, export"),
         ("store sl", "did you mean 'ls'"),
         ("run table4 --profle smoke", "did you mean '--profile'"),
+        ("run table4 --seed 2", "unknown option '--seed'.\n  did you mean '--seeds'"),
+        ("plan table4 --prof smoke", "did you mean '--profile'"),
+        ("tune --low=3 --pru=none", "did you mean '--pruner'"),
+        ("predict photo.png --mod finetune-1", "unknown option '--mod'.\n  did you mean '--model'"),
+        ("store gc --left", "did you mean '--leftovers'"),
         ("data chekc x", "did you mean 'check'"),
         ("show a b", "unexpected argument 'b'"),
         ("data", "verbs: check, prepare, import, split, scenes"),
@@ -59,6 +67,10 @@ def test_a_command_that_is_not_understood_says_what_was_meant(
     captured = capsys.readouterr()
     assert ended.value.code == 2 and captured.out == ""
     assert message in captured.err and "--help" in captured.err
+
+
+def test_after_two_dashes_every_word_is_an_argument() -> None:
+    assert parser().parse_args(["show", "--", "--seeds"]).name == "--seeds"
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

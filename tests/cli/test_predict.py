@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from casl.cli import main
+from casl.data.scene_shapes import SHAPES
 from casl.files import write_json
 from casl.spec import Evaluate, Finetune, Folder, Labeler, Model, PseudoLabel, Scenes, Stage
 from casl.spec.freeze import freeze
@@ -109,6 +111,12 @@ def test_json_says_what_and_where_and_nothing_else(
     assert image["file"] == str(photo)
     assert Path(image["picture"]).exists()
     assert {o["category"] for o in image["objects"]} & set(names_of(training(), {}).classes)
+
+
+@pytest.mark.parametrize("shapes", ["things", "lookalikes"])
+def test_detectors_of_scenes_name_the_classes_of_their_shapes(shapes: str) -> None:
+    data = replace(LABELED, shapes=shapes)
+    assert names_of(training(data=data), {}).classes == tuple(c.name for c in SHAPES[shapes])
 
 
 def test_a_higher_threshold_leaves_the_higher_scores(store: Path, photo: Path) -> None:
@@ -224,7 +232,7 @@ def test_classes_of_a_data_set_on_disk_are_called_as_there(
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("finetune-0000", "no stage 'finetune-0000' among 3"),
+        ("finetune-0000", "no stage 'finetune-0000' among the 3 of"),
         ("finetun-{key}", "did you mean finetune-{key}"),
         ("scenes", "is scenes, not a training"),
         ("finetune", "2 stages begin with 'finetune'"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
+import shlex
 import shutil
 import subprocess
 from dataclasses import replace
@@ -43,7 +45,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def report(store: Path, folder: Path, *words: str) -> int:
-    return main(["report", *words, "--profile", "smoke", "--store", str(store), "--reports", str(folder)])
+    with contextlib.chdir(folder):  # as typed, the folder is one for all, since pages name it
+        return main(["report", *words, "--profile", "smoke", "--store", str(store), "--reports", "."])
 
 
 def read(path: Path) -> Any:
@@ -86,6 +89,41 @@ def test_writing_one_table_brings_index_and_claims_up_to_it(store: Path, written
                 assert evidence["better_value"] in same[0]["values"]
 
 
+def test_commands_on_pages_name_the_folders_that_were_typed(store: Path, written: Path) -> None:
+    page = (written / "smoke" / "table4.md").read_text()
+    assert f"`make table4 PROFILE=smoke SEEDS=2 STORE={shlex.quote(str(store))} REPORTS=.`" in page
+    assert "casl reproduce ./smoke/table4.json" in page
+    assert "--store" in next(line for line in page.splitlines() if "casl reproduce" in line)
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_a_table_of_other_code_is_named_on_the_pages_over_all(
+    store: Path, written: Path, tmp_path: Path, measured: bool
+) -> None:
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
+    pages = [tmp_path / "smoke" / name for name in ("index.html", "claims.html", "claims.md")]
+    assert not any("OLDER THAN THE CODE" in page.read_text() for page in pages)
+    path = tmp_path / "smoke" / "table3.json"
+    record = read(path)
+    one = next(r for cell in record["cells"] for r in cell["repetitions"] if r["value"] is not None)
+    one["name"] = f"evaluate-{'0' * 16}"
+    one["value"] = one["value"] if measured else None
+    path.write_text(json.dumps(record))
+    assert report(store, tmp_path, "table4", "--seeds", "2") == 0
+    assert all(("OLDER THAN THE CODE: table3. " in page.read_text()) == measured for page in pages)
+
+
+def test_labels_and_suspects_of_other_code_are_named_too(store: Path, written: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(written, tmp_path, dirs_exist_ok=True) / "smoke"
+    labels = read(folder / "labels.json")
+    labels["labels"][0]["stages"][0] = f"pseudolabel-{'0' * 16}"
+    (folder / "labels.json").write_text(json.dumps(labels))
+    reasons = {**read(folder / "table3.json"), "name": "reasons"}  # stages of table3, none of which it asks for
+    (folder / "reasons.json").write_text(json.dumps(reasons))
+    assert report(store, tmp_path, "table4", "--seeds", "2") == 0
+    assert "OLDER THAN THE CODE: reasons, labels. " in (folder / "index.html").read_text()
+
+
 def test_the_index_of_one_table_is_that_of_all_written_at_once(store: Path, written: Path, tmp_path: Path) -> None:
     """The draws over images are in no report; they are found again in the store."""
     shutil.copytree(written, tmp_path, dirs_exist_ok=True)
@@ -109,12 +147,29 @@ def test_pages_that_would_be_the_same_are_not_written_again(store: Path, written
     (folder / "table4.md").unlink()
     (folder / "table7.csv").write_text("edited\n")
     again = rewritten(*study)
-    assert len(again) == 12 and {name.partition(".")[0] for name in again} == {"table4", "table7"}
+    assert len(again) == 14 and {name.partition(".")[0] for name in again} == {"table4", "table7"}
     assert contents(folder) == contents(written / "smoke")
     (folder / ".written" / "table2").write_text("damaged")
     assert {name.partition(".")[0] for name in rewritten(*study)} == {"table2"}
     about_table4 = {name.partition(".")[0] for name in rewritten("table4")}  # with one seed
-    assert about_table4 == {"table4", "index", "claims"}
+    assert about_table4 == {"table4", "index", "claims", "tables"}
+
+
+def test_curves_are_asked_for_and_linked_by_the_table(store: Path, written: Path, tmp_path: Path) -> None:
+    assert not [*written.rglob("curves-*")]
+    folder = tmp_path / "smoke"
+    trained = sorted((store / "stages").glob("warmup-*"))
+    for stage in trained:
+        (stage / "curves.csv").write_text("iteration,loss,lr\n0,3.5,0.1\n1,2.5,0.1\n")
+    assert report(store, tmp_path, "table4", "--curves") == 0
+    rows = (folder / "curves-table4.csv").read_text().splitlines()
+    assert rows[0].endswith("iteration,loss,mean,lr") and {row.rpartition(",0,0,")[2] for row in rows[1::2]} == {
+        "3.5,3.5,0.1"
+    }
+    assert len(rows) == 1 + 2 * 5, "of its five warmups; nothing else has a curve"
+    assert "curves-table4.html" in (folder / "table4.html").read_text()
+    for stage in trained:
+        (stage / "curves.csv").unlink()
 
 
 def test_only_publishing_writes_among_what_is_published(
@@ -125,7 +180,8 @@ def test_only_publishing_writes_among_what_is_published(
     assert "smoke/table4.json" in published and not (tmp_path / "smoke").exists()
     assert not any(".written" in name for name in published)
     assert report(store, tmp_path, "table4", "--seeds", "2") == 0
-    assert report(store, tmp_path / "published", "table4") == 2
+    among = str(tmp_path / "published")
+    assert main(["report", "table4", "--profile", "smoke", "--store", str(store), "--reports", among]) == 2
     assert "--publish" in capsys.readouterr().err
     assert contents(tmp_path / "published") == published
     assert "casl reproduce reports/published/smoke/table4.json" in published["smoke/table4.md"].decode()
@@ -220,7 +276,7 @@ def test_an_option_brings_the_papers_numbers_back(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["data", "scenes", "coins", "--labeled", "2", "--unlabeled", "2", "--val", "2"]) == 0
-    assert main(["report", "table2", "--profile", "smoke", "--data", "coins", *more]) == 0
+    assert main(["report", "table2", "--profile", "smoke", "--data", "coins", *more]) == 1, "nothing is measured"
     table = read(tmp_path / "reports" / "smoke-coins" / "table2.json")
     assert any(c["paper"] is not None for c in table["cells"]) == shown
     page = (tmp_path / "reports" / "smoke-coins" / "table2.md").read_text()

@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-from casl.cli import main
+from casl.cli import main, parser
+from casl.cli.examples import EXAMPLES
 from casl.cli.reproduce import bits_of, expected
+from casl.report.stored import read_table
+from casl.report.today import of_folder
 from casl.runner import bits
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,8 +65,8 @@ def test_a_number_is_made_again_from_nothing_and_is_the_same(
 
 def test_what_the_command_changed_is_in_the_commands_under_the_table(reports: Path) -> None:
     text = (reports / FOLDER / "table1.md").read_text()
-    assert "`make table1 PROFILE=smoke BATCH=4`" in text
-    assert f"`.venv/bin/casl reproduce reports/{FOLDER}/table1.json " in text
+    assert f"`make table1 PROFILE=smoke BATCH=4 STORE={reports.parent / 'store'} REPORTS={reports}`" in text
+    assert f"`.venv/bin/casl reproduce {reports}/{FOLDER}/table1.json " in text
 
 
 def test_a_report_on_data_of_the_disk_asks_for_the_folder(
@@ -175,11 +178,28 @@ def test_a_number_that_is_not_there_is_named(
     assert message in err
 
 
+TABLE = {"name": "table1", "profile": "smoke", "data": "scenes", "options": []}
+WRONG = {
+    b"\x89PNG": "it is not text",
+    b"{": "it is not JSON, from line 1 on",
+    b"[]": "it is JSON, but not that of a table",
+    json.dumps(TABLE).encode(): "it is JSON, but not that of a table",
+    json.dumps(TABLE | {"cells": [1]}).encode(): "it is JSON, but not that of a table",
+    json.dumps(TABLE | {"cells": [{"row": "a"}]}).encode(): "it is JSON, but not that of a table",
+}
+
+
 def test_a_file_that_is_no_report_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / FOLDER).mkdir()
     assert "does not exist" in again(tmp_path, capsys, *CELL)[2]
-    (tmp_path / FOLDER / "table1.json").write_text("[]")
-    assert "is not a report of this casl" in again(tmp_path, capsys, *CELL)[2]
+    for content, said in WRONG.items():
+        (tmp_path / FOLDER / "table1.json").write_bytes(content)
+        err = again(tmp_path, capsys, *CELL)[2]
+        assert (
+            f"is not a report of this casl: {said}.\n" in err
+            and "in that folder: no others" in err
+            and "'cells'" not in err
+        )
 
 
 def test_a_table_can_be_written_with_the_seeds_that_all_its_cells_have(reports: Path, tmp_path: Path) -> None:
@@ -194,9 +214,24 @@ def test_a_table_can_be_written_with_the_seeds_that_all_its_cells_have(reports: 
 
 @pytest.mark.parametrize("report", sorted((ROOT / "reports" / "published").glob("*/table*.json")), ids=lambda p: p.stem)
 def test_the_command_under_a_shipped_table_is_about_a_number_in_it(report: Path) -> None:
-    line = next(s for s in report.with_suffix(".md").read_text().splitlines() if "casl reproduce" in s)
+    """A table that is older than the code has none: it says that the code refuses, and the commit of its numbers."""
+    lines = report.with_suffix(".md").read_text().splitlines()
+    line = next(s for s in lines if "casl reproduce" in s)
+    shipped = read_table(report)
+    if of_folder(report.parent.name, [shipped]).is_older(shipped):
+        assert "`casl reproduce` refuses" in line and any(f"git checkout {shipped.commits[0][:10]}" in s for s in lines)
+        return
     words = shlex.split(line.partition("`")[2].rstrip("`"))
     assert words[:3] == [".venv/bin/casl", "reproduce", str(report.relative_to(ROOT))]
     found = json.loads(report.read_bytes())
     values = [c["value"] for c in found["cells"] if [c["row"], c["column"]] == words[3:5]]
     assert values and all(value is not None for value in values)
+
+
+@pytest.mark.parametrize("example", [command for command, _ in EXAMPLES["casl reproduce"]])
+def test_the_examples_are_of_numbers_that_the_code_still_makes(example: str) -> None:
+    options = parser().parse_args(shlex.split(example)[1:])
+    shipped = read_table(ROOT / options.file)
+    measured = {(c.row, c.column): c.by_seed for c in shipped.cells}
+    assert (options.seed or 0) in measured[options.row, options.column]
+    assert not of_folder(Path(options.file).parent.name, [shipped]).is_older(shipped)

@@ -73,7 +73,8 @@ def test_ls_lists_what_is_asked_for_in_the_order_asked_for(called: Called, store
 
 def test_ls_prints_a_line_for_each_stage(called: Called, store: Store) -> None:
     code, out, _ = called("store", "ls", "--kind", "evaluate", "--store", store.root)
-    assert code == 0 and out.count("\nevaluate-") == 24 and "25 stages" in out and "table4" in out
+    assert code == 0 and out.count("\nevaluate-") == 25 and "25 stages" in out and "table4" in out
+    assert out.split()[:7] == ["stage", "status", "time", "size", "begun", "commit", "tables"]
 
 
 def test_explain_says_where_a_stage_stands(called: Called, store: Store) -> None:
@@ -149,6 +150,21 @@ def test_gc_removes_only_with_yes(called: Called, store: Store) -> None:
     code, out, _ = called("store", "gc", "--yes", "--json", "--store", store.root)
     assert [g["name"] for g in json.loads(out)["garbage"]] == [scenes(9).name]
     assert not store.is_done(scenes(9).name) and plan_of(store).todo == []
+
+
+def test_gc_keeps_nothing_for_a_study_that_is_to_be_forgotten(called: Called, store: Store) -> None:
+    profile, table = catalog.load("profile", "smoke"), catalog.load("ablation", "table3")
+    remember_roots(store, "other", plan := make_plan({"table3": table.build(profile)}, store))
+    own = next(n for n, node in plan.nodes.items() if n.startswith("evaluate") and not store.is_done(n))
+    commit(store, plan.nodes[own].stage)
+    code, out, _ = called("store", "gc", "--store", store.root)
+    assert code == 0 and own not in out and "kept for the studies other, table4 smoke" in out
+    forget = ("store", "gc", "--forget", "other", "--store", store.root)
+    for arguments, kept in (((), True), (("--yes",), False)):
+        code, out, _ = called(*forget, *arguments)
+        assert code == 0 and own in out and store.is_done(own) == kept and "kept for the studies table4 smoke" in out
+    code, _, said = called(*forget)
+    assert code == 2 and "unknown study 'other'; known: table4 smoke" in said
 
 
 def test_results_move_to_another_store(called: Called, store: Store, tmp_path: Path) -> None:

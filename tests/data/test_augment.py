@@ -16,11 +16,11 @@ from casl.data.affine import rotation, shear, translation
 from casl.data.augment import Sample, flip, resize, resize_sample, resized_shape, weak
 from casl.data.augment_stac import stac
 from casl.data.augment_strong import strong, strong_labeled, warp
-from casl.data.augment_ut import ut
+from casl.data.augment_ut import ut, ut_blur, ut_colour
 from casl.data.large_jitter import lsj
 
 Augmentation = Callable[[Sample, np.random.Generator, Sequence[int], int], Sample]
-EVERY: list[Augmentation] = [weak, strong, strong_labeled, stac, ut, lsj]
+EVERY: list[Augmentation] = [weak, strong, strong_labeled, stac, ut, ut_blur, ut_colour, lsj]
 RECTANGLES = np.array([[20, 22, 44, 40], [30, 26, 36, 38], [24, 28, 40, 42]])
 
 

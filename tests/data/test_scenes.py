@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pycocotools import mask as rle_tools
 from pycocotools.coco import COCO
 
 from casl.data.check import check
-from casl.data.scene_paint import Difficulty
+from casl.data.scene_paint import DIFFICULTY, Difficulty, paint_scene, plan_scene
 from casl.data.scene_shapes import OTHERS, THINGS
 from casl.data.scenes import UNLABELED_SCALES, unlabeled_counts, write_scene_set, write_scenes
 from casl.errors import SpecError
@@ -335,3 +336,31 @@ def test_an_impossible_set_is_refused_before_anything_is_written(tmp_path: Path)
     with pytest.raises(SpecError, match="'val' of the scenes needs count >= 1"):
         write_scene_set(tmp_path / "new", 1, 1, 0, 64, 0)
     assert not (tmp_path / "new").exists()
+
+
+def test_records_say_on_request_what_an_object_would_cover_and_nothing_else_changes(tmp_path: Path) -> None:
+    write_scenes(tmp_path / "plain", "val", 20, 64, 3)
+    write_scenes(tmp_path / "more", "val", 20, 64, 3, hidden=True)
+    plain, more = hashes(tmp_path / "plain"), hashes(tmp_path / "more")
+    assert {name for name in plain if plain[name] != more[name]} == {"annotations/instances_val.json"}
+    bare, full = read(tmp_path / "plain", "instances_val"), read(tmp_path / "more", "instances_val")
+    wholes = [a.pop("full_area") for a in full["annotations"]]
+    assert full == bare
+    shares = [1 - a["area"] / whole for a, whole in zip(full["annotations"], wholes, strict=True)]
+    assert min(shares) == 0 and max(shares) < 1
+    assert min(sum(0 < s < 0.25 for s in shares), sum(0.25 <= s < 0.5 for s in shares)) > 0
+    assert not check(tmp_path / "more").errors
+
+
+def test_a_full_area_is_that_of_the_thing_painted_alone() -> None:
+    seen = 0
+    for seed in range(12):
+        plan = plan_scene(np.random.default_rng(seed))
+        scene = paint_scene(plan, np.random.default_rng(0), 64, DIFFICULTY)
+        if len(scene.full_areas) < len(plan.things):
+            continue  # a thing that is too hidden was left out
+        for number, (thing, full) in enumerate(zip(plan.things, scene.full_areas, strict=True), start=1):
+            alone = paint_scene(replace(plan, things=(thing,)), np.random.default_rng(0), 64, DIFFICULTY)
+            assert full == (alone.segments == 1).sum() >= (scene.segments == number).sum()
+            seen += full > (scene.segments == number).sum()
+    assert seen > 3

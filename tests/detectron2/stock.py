@@ -12,6 +12,7 @@ STOCK = {
     "faster_rcnn": "COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml",
     "mask_rcnn": "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x.yaml",
     "keypoint_rcnn": "COCO-Keypoints/keypoint_rcnn_R_50_FPN_1x.yaml",
+    "cascade_rcnn": "Misc/cascade_mask_rcnn_R_50_FPN_1x.yaml",
     "panoptic_fpn": "COCO-PanopticSegmentation/panoptic_fpn_R_50_1x.yaml",
 }
 
@@ -21,6 +22,7 @@ def stock(name: str) -> Any:
     cfg = model_zoo.get_config(STOCK[name])
     cfg.MODEL.RESNETS.STRIDE_IN_1X1 = False
     cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.MASK_ON &= name != "cascade_rcnn"  # the zoo has none without masks
     return cfg
 
 

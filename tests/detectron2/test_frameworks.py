@@ -16,7 +16,8 @@ from casl.models.condinst import CondInst, CondInstSettings
 from casl.models.convert.conversion import Wish, convert_from, convert_to
 from casl.models.detect import InferenceSettings
 from casl.models.detector import to_batch
-from casl.models.frameworks import detectron2_rcnn, detectron2_retinanet
+from casl.models.frameworks import detectron2_cascade, detectron2_rcnn, detectron2_retinanet
+from casl.models.frameworks.cascade_rcnn import CascadeRCNNSettings
 from casl.models.frameworks.faster_rcnn import FasterRCNNSettings, KeypointRCNNSettings
 from casl.models.frameworks.panoptic_fpn import PanopticFPNSettings
 from casl.models.frameworks.retinanet import RetinaNetSettings
@@ -36,6 +37,7 @@ CASES: dict[str, tuple[Callable[..., Any], Any]] = {
     "retinanet": (detectron2_retinanet.build, RetinaNetSettings(**SMALL)),
     "faster_rcnn": (detectron2_rcnn.build, FasterRCNNSettings(**SMALL)),
     "mask_rcnn": (detectron2_rcnn.build_mask, FasterRCNNSettings(**SMALL, towers=2)),
+    "cascade_rcnn": (detectron2_cascade.build, CascadeRCNNSettings(**SMALL)),
     "keypoint_rcnn": (detectron2_rcnn.build_keypoint, KeypointRCNNSettings(**SMALL, towers=2, keypoints=3)),
     "panoptic_fpn": (detectron2_rcnn.build_panoptic, PanopticFPNSettings(**SMALL, towers=2, stuff=2)),
 }
@@ -160,7 +162,7 @@ def test_norms_in_retinanets_towers_are_those_of_the_stock_model() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("name", ["retinanet", "panoptic_fpn"])
+@pytest.mark.parametrize("name", ["retinanet", "panoptic_fpn", "cascade_rcnn"])
 def test_its_losses_are_those_of_the_stock_model_of_its_weights(name: str) -> None:
     ours, model = full_size(name), configured(name)
     model.load_state_dict(convert_to("detectron2", ours.state_dict(), Wish())[0], strict=False)

@@ -25,6 +25,7 @@ PROFILE = replace(
 FRAMEWORKS = [
     ("retinanet", "ap_det", "AP"),
     ("faster_rcnn", "ap_det", "AP"),
+    ("cascade_rcnn", "ap_det", "AP"),
     ("mask_rcnn", "ap_seg", "AP"),
     ("keypoint_rcnn", "ap_point", "AP"),
     ("panoptic_fpn", "pq", "PQ"),

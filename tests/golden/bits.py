@@ -72,6 +72,11 @@ _SETTINGS: dict[str, tuple[tuple[str, Any], ...]] = {
     "mask_rcnn": (*_LIGHT, ("towers", 1)),
     "faster_rcnn": _LIGHT,
     "retinanet": (("head_norm", True),),
+    "retinanet_noisy": (("head_norm", True),),
+    "faster_rcnn_interval": _LIGHT,
+    "faster_rcnn_noisy": _LIGHT,
+    "cascade_rcnn": _LIGHT,
+    "htc": (*_LIGHT, ("towers", 1), ("stuff", Scenes.stuff)),
 }
 _LEARNS = {name: getattr(row, "learns", "objects") or "objects" for name, row in catalog.DETECTORS.items()}
 OURS = [name for name in catalog.DETECTORS if not name.startswith(PROVIDERS["detectron2"])]

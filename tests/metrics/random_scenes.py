@@ -13,7 +13,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 Json = dict[str, Any]
-KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+KEYS = ("AP", "AP50", "AP70", "AP75", "APs", "APm", "APl")
+SUMMARY = tuple(key for key in KEYS if key != "AP70")  # which pycocotools has in its table, and not in its summary
 RECALLS = ("AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
@@ -40,8 +41,15 @@ def oracle(
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    values = dict(zip((*KEYS, *RECALLS), evaluation.stats, strict=True))
+    values = dict(zip((*SUMMARY, *RECALLS), evaluation.stats, strict=True)) | {"AP70": at_seventy(evaluation)}
     return {name: float(values[name]) * 100 if values[name] >= 0 else -1.0 for name in names}
+
+
+def at_seventy(evaluation: Any) -> float:
+    """As COCOeval.summarize has it of .5 and .75."""
+    at = evaluation.eval["precision"][np.isclose(evaluation.params.iouThrs, 0.7), ..., 0, -1]
+    known = at[at > -1]
+    return float(np.mean(known)) if known.size else -1.0
 
 
 def ellipse_rle(box: list[float], height: int, width: int) -> Json:

@@ -9,7 +9,7 @@ import pytest
 
 from casl.metrics.ap import ap_det, ap_det_a, ap_e, ap_e_mask, ap_seg, ap_seg_a
 from tests.data.tiny import REAL
-from tests.metrics.random_scenes import Json, jittered, oracle, random_scene
+from tests.metrics.random_scenes import KEYS, Json, jittered, oracle, random_scene
 
 Metric = Callable[[Json, list[Json]], dict[str, float]]
 
@@ -91,16 +91,14 @@ def test_real_ground_truth_scores_as_in_pycocotools(file: str, metric: Metric, i
         ),
         # IoU .62 is enough at .5, .55 and .6
         pytest.param(
-            truth([0.0, 0, 100, 100]), [found([0.0, 0, 100, 62])], {"AP": 30, "AP50": 100, "AP75": 0}, id="IoU .62"
+            truth([0.0, 0, 100, 100]), [found([0.0, 0, 100, 62])], {"AP": 30, "AP50": 100, "AP70": 0}, id="IoU .62"
         ),
         # precision 1/2 everywhere
         pytest.param(truth(A), [found(NOWHERE, 0.9), found(A, 0.8)], {"AP": 50}, id="a wrong one first"),
         pytest.param(truth(A), [found(A, 0.9), found(A, 0.8)], {"AP": 100}, id="found twice, second after full recall"),
         pytest.param(truth(A), [found(A, category=2)], {"AP": 0}, id="wrong class"),
         pytest.param(truth(A), [], {"AP": 0, "APs": 0, "APm": -1, "APl": -1}, id="no predictions"),
-        pytest.param(
-            truth(), [found(A)], dict.fromkeys(("AP", "AP50", "AP75", "APs", "APm", "APl"), -1), id="no truth"
-        ),
+        pytest.param(truth(), [found(A)], dict.fromkeys(KEYS, -1), id="no truth"),
         pytest.param(truth(A), [found(NOWHERE)] * 99 + [found(A, 0.1)], {"AP": 1}, id="hundredth prediction counts"),
         pytest.param(truth(A), [found(NOWHERE)] * 100 + [found(A, 0.1)], {"AP": 0}, id="the one after does not"),
     ],

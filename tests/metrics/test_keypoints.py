@@ -17,14 +17,15 @@ from casl.errors import DataError
 from casl.metrics.keypoints import ap_point
 from casl.metrics.score import score
 from tests.data.tiny import REAL
+from tests.metrics.random_scenes import at_seventy
 
 FILE = "coco_mini/annotations/person_keypoints_val.json"
-KEYS = ("AP", "AP50", "AP75", "APm", "APl")
+KEYS = ("AP", "AP50", "AP70", "AP75", "APm", "APl")
 Json = dict[str, Any]
 
 
 def oracle(gt: Json, dt: list[Json], sigmas: list[float] | None = None) -> dict[str, float]:
-    """The five values as COCO.loadRes and COCOeval give them."""
+    """The values as COCO.loadRes and COCOeval give them."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         truth.dataset = copy.deepcopy(gt)
@@ -35,7 +36,8 @@ def oracle(gt: Json, dt: list[Json], sigmas: list[float] | None = None) -> dict[
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return {k: float(v) * 100 if v >= 0 else -1.0 for k, v in zip(KEYS, evaluation.stats[:5], strict=True)}
+    summarized = (*evaluation.stats[:2], at_seventy(evaluation), *evaluation.stats[2:5])
+    return {k: float(v) * 100 if v >= 0 else -1.0 for k, v in zip(KEYS, summarized, strict=True)}
 
 
 def jittered(gt: Json, spread: float, seed: int, boxes: bool = False) -> list[Json]:

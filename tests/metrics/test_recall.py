@@ -12,6 +12,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 from casl.catalog import METRICS, load, load_place
 from casl.errors import DataError
 from casl.metrics.bootstrap import image_weights
+from casl.metrics.matching import coco_eval
 from casl.metrics.recall import FIGURES, ar_det_a
 from tests.metrics.random_scenes import RECALLS, Json, oracle, random_scene
 from tests.metrics.test_ap import A, B, found, truth
@@ -80,3 +81,22 @@ def test_a_draw_recalls_as_pycocotools_on_repeated_images(metric: str, iou_type:
         again: tuple[Json, list[Json]] = repeated(gt, dt, drawn)
         expected = oracle(*again, iou_type, agnostic=True, drop_box=metric == "ar_e_mask", names=RECALLS)
         assert value == pytest.approx(expected["AR100"], abs=1e-4)
+
+
+@pytest.mark.parametrize(("metric", "most"), [("ar_proposals", (10, 30, 100)), ("ar_proposals_1000", (100, 300, 1000))])
+def test_recall_of_proposals_counts_other_numbers_of_predictions(metric: str, most: tuple[int, int, int]) -> None:
+    gt, dt = random_scene(4)
+    many = [r | {"score": r["score"] / n} for n in range(1, 40) for r in dt]  # some images have hundreds
+    one = copy.deepcopy(gt)
+    one["categories"] = [{"id": 1, "name": "object"}]
+    for entry in one["annotations"]:
+        entry["category_id"] = 1
+    judge = coco_eval(one, [r | {"category_id": 1} for r in many], masks=False, agnostic=False)
+    judge.params.maxDets = list(most)
+    with contextlib.redirect_stdout(io.StringIO()):
+        judge.evaluate()
+        judge.accumulate()
+    recalls = judge.eval["recall"]  # IoU, class, size of object, at most so many predictions
+    figures = load("metric", metric)(gt, many)
+    for place, count in enumerate(most):
+        assert figures[f"AR{count}"] == pytest.approx(100 * float(recalls[:, 0, 0, place].mean()), abs=1e-9)

@@ -25,7 +25,7 @@ def test_the_answer_has_the_values_their_unit_and_the_counts(tmp_path: Path) -> 
     answer = score(gt_path, dt_path, "ap_det", ap_det)
 
     assert answer["AP"] == pytest.approx(5100 / 101)
-    del answer["AP"], answer["AP50"], answer["AP75"], answer["APs"]
+    del answer["AP"], answer["AP50"], answer["AP70"], answer["AP75"], answer["APs"]
     assert answer == {
         "metric": "ap_det",
         "unit": "percent",

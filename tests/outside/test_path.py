@@ -61,9 +61,10 @@ def cells"""
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("./mne.py", r"unknown file 'mne.py'; known: .*\n  did you mean 'mine.py'"),
+        ("./mne.py", r"no such file: mne.py; files of Python in its folder: .*\n  did you mean './mine.py'"),
         ("mine", r"unknown ablation 'mine'; known: .*\n  Your own is a file, .*For the file here write \./mine.py"),
-        ("nowhere/mine.py", "unknown file 'nowhere/mine.py'; known: none"),
+        ("nowhere/mine.py", "no such file: nowhere/mine.py; the folder nowhere does not exist"),
+        ("../", "is a folder; a table is a file of Python"),
         ("mine.py:ABLATON", r"unknown ablation in mine.py 'ABLATON'; known: ABLATION.\n  did you mean 'ABLATION'"),
         (
             "mine.py:cells",
@@ -92,7 +93,7 @@ def test_two_files_with_one_name_are_both_named(here: Path) -> None:
 
 def test_the_commands_under_a_report_name_the_file_and_parse(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = ["./mine.py", "--profile", "smoke", "--seeds", "2"]
-    assert main(["report", *study]) == 0
+    assert main(["report", *study]) == 1
     table = json.loads((here / "reports" / "smoke" / "mine.json").read_bytes())
     digest = hashlib.sha256(TABLE.encode()).hexdigest()
     assert table["origin"] == {"typed": "./mine.py", "sha256": digest, "package": ""}
@@ -109,12 +110,12 @@ def test_the_commands_under_a_report_name_the_file_and_parse(here: Path, capsys:
 def test_studies_of_two_files_with_one_name_are_remembered_both(here: Path) -> None:
     write(here / "other", {"mine.py": TABLE.replace("(1, 2)", "(1,)")})
     for path in ("./mine.py", "other/mine.py"):
-        assert main(["report", path, "--profile", "smoke"]) == 0
+        assert main(["report", path, "--profile", "smoke"]) == 1
     assert len(roots(Store(here / "store"))) == 2
 
 
 def test_a_table_of_the_paper_says_nothing_of_where_it_comes_from(here: Path) -> None:
-    assert main(["report", "table4", "--profile", "smoke"]) == 0
+    assert main(["report", "table4", "--profile", "smoke"]) == 1
     assert "origin" not in json.loads((here / "reports" / "smoke" / "table4.json").read_bytes())
 
 
@@ -145,6 +146,6 @@ def test_a_number_of_a_file_is_made_again(here: Path, nano: list[str], capsys: p
 
 
 def test_a_search_varies_a_cell_of_a_file(here: Path, nano: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    where = ["--table", "./mine.py", "--cell", "F 1x / W 1x", *nano, "--launcher", "inline", "--objective", "proxy"]
+    where = ["--table", "./mine.py", "--cell", "F 1x", "W 1x", *nano, "--launcher", "inline", "--objective", "proxy"]
     assert main(["tune", "delta", *where, "--choices", "", "--low", "0.2", "--high", "0.3", "--step", "0.1"]) == 0
     assert "mine: F 1x / W 1x" in capsys.readouterr().out

@@ -37,7 +37,7 @@ class Words(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.words, self.links = "", [""]
-        self.feed(text.partition("</h1>")[2])
+        self.feed(text.partition("</h1>")[2].partition("</main>")[0])
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.links += [value or "" for name, value in attrs if name in ("href", "src", "title", "alt")]

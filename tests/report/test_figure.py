@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 
 from casl.errors import SpecError
-from casl.report.figure import picture
+from casl.report.figure import drawing, picture
+from casl.report.figure_curves import unmeasured
 from casl.report.figure_scatter import points
+from casl.report.figure_theme import DARK, FIXED, GROUND, INK
 from casl.report.layout import panels
 from casl.report.table import Table
+from casl.report.table_page import DEEP, PALE, readable
 from casl.spec.ablation import FIGURES, Ablation
 from tests.report.sample import Numbers, Spot, tabled
 
@@ -53,8 +58,53 @@ def test_ours_and_the_papers_points_have_their_colours_and_a_gap_draws_none(figu
     assert pixels(full, ORANGE) > drawn
 
 
-def test_pictures_are_the_same_bytes_every_time() -> None:
-    assert [picture(made(f)) for f in FIGURES] == [picture(made(f)) for f in FIGURES]
+def test_pictures_are_the_same_bytes_every_time_and_an_svg_has_no_date_and_no_fonts() -> None:
+    assert drawing(made("bars")).png == picture(made("bars"))
+    for figure in FIGURES:
+        one = drawing(made(figure))
+        assert one == drawing(made(figure))
+        assert ElementTree.fromstring(one.svg).tag == "{http://www.w3.org/2000/svg}svg"
+        assert b"<dc:date>" not in one.svg and b"<text" not in one.svg
+
+
+@pytest.mark.parametrize("figure", ["bars", "curves", "scatter"])
+def test_every_colour_of_a_picture_has_another_in_the_dark(figure: str) -> None:
+    parts = drawing(made(figure)).svg.decode().partition("</style>")[2]
+    colours = set(re.findall(r"(?:fill|stroke)(?:: |=\")(#[0-9a-f]{6})", parts))
+    assert colours and colours <= DARK.keys()
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance as WCAG 2.2 defines it."""
+    shares = [value / 255 for value in bytes.fromhex(colour[1:])]
+    red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_what_is_seen_in_the_light_is_seen_in_the_dark() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast(INK, GROUND) > 7
+    pale = [light for light, dark in DARK.items() if contrast(light, "#ffffff") >= 3 and contrast(dark, GROUND) < 3]
+    assert pale == []
+
+
+def test_numbers_on_a_map_keep_their_colour_in_the_dark() -> None:
+    root = ElementTree.fromstring(drawing(made("heat map")).svg)
+    kept = [one for one in root.iter() if one.get("id", "").startswith(FIXED)]
+    assert len(kept) == 10, "ours and the paper's five each; what is said in an empty place is not among them"
+    assert len({one.get("id") for one in kept}) == 10
+
+
+def test_letters_on_every_shade_of_a_table_can_be_read() -> None:
+    for n in range(101):
+        shade = [round(a + (b - a) * n / 100) for a, b in zip(PALE, DEEP, strict=True)]
+        letters = {"#fff": "#ffffff", "#000": "#000000"}[readable(shade)]
+        assert contrast(letters, "#" + bytes(shade).hex()) >= 4.5
 
 
 def test_a_scatter_has_one_point_a_heading_with_both_numbers() -> None:
@@ -86,3 +136,11 @@ def test_panels_hold_what_shares_a_scale() -> None:
         ("F weak", c, m, "AP"): ([1.0], None) for c in ("W weak", "W strong") for m in ("ap_e", "ap_det")
     }
     assert [(p.heading, len(p.series)) for p in panels(tabled("t", twice))] == [("ap_e AP", 2), ("ap_det AP", 2)]
+
+
+def test_a_panel_without_a_number_says_why() -> None:
+    undefined = tabled("t", {("a", "b", "ap_e", "APl"): ([-1.0], 3.0)}, figure="curves").cells
+    missing = tabled("t", {("a", "b", "ap_e", "AP"): ([None], 3.0)}).cells
+    assert [unmeasured(cells) for cells in (undefined, missing, (*undefined, None, *missing))] == [
+        "undefined", "not run", "undefined, not run",
+    ]  # fmt: skip

@@ -48,12 +48,12 @@ class Page(HTMLParser):
         self.words += data
 
 
-def test_the_four_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
+def test_the_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
     write_table(full(), tmp_path)
     first = {path.name: path.read_bytes() for path in write_index([full()], CLAIMS, tmp_path)}
-    assert list(first) == ["index.html", "claims.html", "claims.md", "claims.json"]
+    assert list(first) == ["index.html", "tables.tex", "claims.html", "claims.md", "claims.json"]
     assert first == {path.name: path.read_bytes() for path in write_index([full()], CLAIMS, tmp_path)}
-    assert len(list(tmp_path.iterdir())) == 6 + 4, "nothing is left aside"
+    assert len(list(tmp_path.iterdir())) == 7 + 5, "nothing is left aside"
 
 
 def test_every_link_leads_somewhere(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_every_link_leads_somewhere(tmp_path: Path) -> None:
     write_index([full(), tabled("unwritten", {("a", "b", "ap_e", "AP"): ([1.0], 2.0)})], CLAIMS, tmp_path, "http://ui")
     pages = {name: Page((tmp_path / name).read_text()) for name in ("index.html", "claims.html")}
     assert "http://ui/#/runs/abc123" in pages["index.html"].targets
-    assert {"table4.html", "table4.png", "table4.csv", "claims.html"} <= pages["index.html"].targets
+    assert {"table4.html", "table4.svg", "table4.csv", "tables.tex", "claims.html"} <= pages["index.html"].targets
     assert "not written yet" in pages["index.html"].words
     for name, page in pages.items():
         assert page.open == []
@@ -98,3 +98,12 @@ def test_suspects_are_linked_where_they_were_tried(tmp_path: Path) -> None:
     write_table(tabled("reasons", {("a", "this", "ap_det", "AP"): ([1.0], None)}), tmp_path)
     write_index([full()], CLAIMS, tmp_path)
     assert "reasons.html" in Page((tmp_path / "index.html").read_text()).targets
+
+
+def test_claims_link_the_tables_of_the_folder_alone(tmp_path: Path) -> None:
+    write_index([full()], CLAIMS, tmp_path)
+    assert "table4.html" not in Page((tmp_path / "claims.html").read_text()).targets
+    write_table(full(), tmp_path)
+    write_index([full()], CLAIMS, tmp_path)
+    page = Page((tmp_path / "claims.html").read_text())
+    assert "table4.html" in page.targets and "table4: F 1x" in page.words

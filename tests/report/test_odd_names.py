@@ -15,6 +15,7 @@ import pytest
 
 from casl.report import blocks, html, markdown
 from casl.report.blocks import visible
+from casl.report.latex import PACKAGES, to_latex
 from casl.report.render import to_csv, to_json, write_table
 from casl.report.table_page import to_html, to_markdown
 from tests.report.odd_names import ODD, named
@@ -96,7 +97,7 @@ def test_backticks_in_code_and_in_lines_to_copy_end_neither() -> None:
 
 @odd
 def test_every_file_of_a_table_is_written(tmp_path: Path, name: str) -> None:
-    assert len(write_table(named(name), tmp_path)) == 6
+    assert len(write_table(named(name), tmp_path)) == 7
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not on this machine")
@@ -104,7 +105,7 @@ def test_latex_compiles_and_reads_no_file(tmp_path: Path) -> None:
     for i, name in enumerate(ODD.values()):
         write_table(named(name), tmp_path / str(i))
     inputs = "".join(rf"\input{{{i}/mine}}" for i in range(len(ODD)))
-    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{inputs}\end{{document}}"
+    document = rf"\documentclass{{article}}{''.join(PACKAGES)}\begin{{document}}{inputs}\end{{document}}"
     (tmp_path / "all.tex").write_text(document)
     command = ["pdflatex", "-recorder", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
@@ -114,14 +115,11 @@ def test_latex_compiles_and_reads_no_file(tmp_path: Path) -> None:
 
 @odd
 def test_latex_has_the_commands_of_a_plain_name(tmp_path: Path, name: str) -> None:
-    from casl.report.latex import to_latex
-
     text = to_latex(named(name))
     known = set(re.findall(r"\\[a-zA-Z]+", to_latex(named("plain"))))
     shown = {r"\textbackslash", r"\textasciicircum", r"\textasciitilde", r"\textless", r"\textgreater", r"\textbar"}
     commands = [line for line in text.splitlines() if not line.startswith("%")]
     more = {
-        r"\footnotesize",
         r"\scriptsize",
         r"\textsuperscript",
         r"\textsubscript",

@@ -52,7 +52,7 @@ def test_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
     found = made()
     paths = write_classes(found, figures(found).__getitem__, tmp_path)
     before = [path.read_bytes() for path in paths]
-    assert [p.name for p in paths] == [f"classes-table4.{suffix}" for suffix in ("md", "html", "json", "png")]
+    assert [p.name for p in paths] == [f"classes-table4.{suffix}" for suffix in ("md", "html", "json", "png", "svg")]
     write_classes(found, figures(found).__getitem__, tmp_path)
     assert [path.read_bytes() for path in paths] == before
     record = json.loads(before[2])

@@ -21,13 +21,14 @@ from PIL import Image
 from casl.errors import DataError, StoreError
 from casl.report.figure import picture
 from casl.report.images import covariance
-from casl.report.latex import escape, to_latex
-from casl.report.render import to_csv, to_json, write_table
+from casl.report.latex import DOCUMENT, document, escape, to_latex
+from casl.report.render import csv_field, to_csv, to_json, write_table
 from casl.report.stored import read_table
+from casl.report.style import SCRIPT
 from casl.report.table import Table
 from casl.report.table_page import to_html, to_markdown
-from casl.report.wording import best, missing, number, ours
-from tests.report.sample import cells, done, full, gappy, stage_of, table, tabled
+from casl.report.wording import best, headline, missing, number, ours
+from tests.report.sample import Numbers, Spot, cells, done, full, gappy, stage_of, table, tabled
 
 WARNING = "SMALL PROFILE: does not test the paper's claim"
 FIELDS = [
@@ -64,9 +65,9 @@ def spread() -> Table:
 
 def test_all_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
     first = {path.name: path.read_bytes() for path in write_table(full(), tmp_path / "a" / "mini")}
-    assert sorted(first) == [f"table4.{suffix}" for suffix in ("csv", "html", "json", "md", "png", "tex")]
+    assert sorted(first) == [f"table4.{suffix}" for suffix in ("csv", "html", "json", "md", "png", "svg", "tex")]
     assert first == {path.name: path.read_bytes() for path in write_table(full(), tmp_path / "b")}
-    assert len(list((tmp_path / "b").iterdir())) == 6, "nothing is left aside"
+    assert len(list((tmp_path / "b").iterdir())) == 7, "nothing is left aside"
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -271,13 +272,15 @@ def test_html_is_well_formed_self_contained_and_links_to_runs() -> None:
     found = read(to_html(full(), b"picture", "http://127.0.0.1:5000/"))
     assert found.open == []
     embedded = f"data:image/png;base64,{base64.b64encode(b'picture').decode()}"
-    assert set(found.links) == {"http://127.0.0.1:5000/#/runs/abc123", embedded}
+    files = {f"table4.{suffix}" for suffix in ("csv", "json", "tex", "md", "png", "svg")}
+    assert set(found.links) == {"http://127.0.0.1:5000/#/runs/abc123", "index.html", embedded, *files}
     assert "paper 47.0 (-17.0)" in found.words
 
 
 def test_html_shows_markup_in_messages_as_text() -> None:
-    found = read(to_html(gappy(), b"", ""))
-    assert "script" not in found.tags
+    text = to_html(gappy(), b"", "")
+    found = read(text)
+    assert text.count("<script") == 1 and text.rstrip().endswith(f"<script>{SCRIPT}</script></body></html>")
     assert any("bad & <b>worse</b> 5%_x" in words for words in found.words)
     assert any("a <small> one & 100 % made up" in words for words in found.words)
 
@@ -293,17 +296,61 @@ def test_latex_escapes_and_balances() -> None:
     assert {line.replace(r"\&", "").count("&") for line in body.splitlines() if " & " in line} == {2}
 
 
+def broad(rows: int, columns: int) -> Table:
+    """Long headings, numbers with spreads, gains in brackets: far wider, or taller, than a page."""
+    name = "a heading that is longer than most of them"
+    spots: dict[Spot, Numbers] = {
+        (f"{name} {r}", f"column {c}", "ap_det", "AP"): ([20.0 + r, 21.5 + c], 40.0)
+        for r in range(rows)
+        for c in range(columns)
+    }
+    return tabled("broad", spots, baseline="column 0")
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not on this machine")
-def test_latex_compiles(tmp_path: Path) -> None:
+def test_latex_compiles_and_no_table_is_wider_or_taller_than_a_page(tmp_path: Path) -> None:
+    """What is shipped too, which is read back from its JSON."""
     odd = 'A_b & 50% <δ> "quoted" — 図 ü ^~\\'
-    for name, made in {"a": full(title=odd), "b": gappy(), "c": pairs(), "d": spread(), "e": literature()}.items():
-        (tmp_path / f"{name}.tex").write_text(to_latex(made))
-    inputs = "".join(rf"\input{{{name}}}" for name in "abcde")
-    document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{inputs}\end{{document}}"
-    (tmp_path / "all.tex").write_text(document)
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=60)
+    made = {"a": full(title=odd), "b": gappy(), "c": pairs(), "d": spread(), "e": literature()}
+    made |= {"wide": broad(3, 14), "tall": broad(40, 2), "both_": broad(40, 14)}
+    shipped = sorted((Path(__file__).resolve().parents[2] / "reports" / "published").glob("*/*.csv"))
+    assert len(shipped) > 10
+    made |= {f"{path.parent.name}-{path.stem}": read_table(path.with_suffix(".json")) for path in shipped}
+    for name, table_of_it in made.items():
+        (tmp_path / f"{name}.tex").write_text(to_latex(table_of_it))
+    (tmp_path / DOCUMENT).write_text(document([*made, "not a file of #LaTeX"]))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", DOCUMENT]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
     assert result.returncode == 0, result.stdout[-1500:]
+    log = (tmp_path / "tables.log").read_text(errors="replace")
+    assert [line for line in log.splitlines() if "Overfull" in line or "Float too large" in line] == []
+    assert f"({len(made)} pages" in log.replace("\n", "")
+
+
+def test_a_latex_file_names_the_packages_that_it_needs() -> None:
+    first = to_latex(full()).splitlines()[0]
+    assert first == r"% Needs \usepackage{booktabs} and \usepackage{graphicx}."
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        *((text, f"'{text}") for text in ("=1+1", "+A1", "-A1", "@SUM(1)", "-1+2", "-inf", "+1_0", "-1 -2", "\uff1d1")),
+        *((text, f"'{text}") for text in ("\t1", "\r=1", "\n", "  =1", "-")),
+        *((text, text) for text in ("-1.2", "+3", "-1e-05", "0.5", "a=1", "F 1x", "")),
+        (-1.2, -1.2),
+        (None, ""),
+        (True, True),
+    ],
+)
+def test_a_csv_field_is_no_formula_and_a_number_stays_one(value: object, written: object) -> None:
+    assert csv_field(value) == written
+
+
+def test_negative_numbers_of_a_table_are_numbers_in_its_csv() -> None:
+    lines = list(csv.DictReader(io.StringIO(to_csv(literature()))))
+    assert [float(part) for part in lines[3]["gain_interval"].split()] == pytest.approx([-0.484, 4.484], abs=1e-3)
+    assert float(lines[3]["difference"]) == pytest.approx(23.0 - 50.8)
 
 
 @pytest.mark.parametrize("made", [full(), gappy(), pairs(), spread(), literature(), table([cells()], [])])
@@ -327,3 +374,12 @@ def test_what_make_can_make_again_says_how(name: str, made: bool) -> None:
     assert (f"`make {name} PROFILE=mini" in text) == made
     makefile = (Path(__file__).resolve().parents[2] / "Makefile").read_text()
     assert (f"\n{name}:" in makefile or name.startswith("table")) == made
+
+
+def test_warnings_about_the_data_are_folded_and_in_no_headline() -> None:
+    warned = "annotations/instances_val.json: 72 boxes overlap the box around their mask by less than half"
+    made = replace(full(), notes=("set has no masks", warned), source="not in the paper")
+    assert headline(made)[0] == "Not in the paper." and headline(made)[-1] == "set has no masks"
+    page, text = to_html(made, b"", ""), to_markdown(made)
+    assert f"<details><summary>1 warning about the data</summary>\n<ul><li>{warned}" in page and page.count(warned) == 1
+    assert text.count("72 boxes") == 1 and text.index("72 boxes") > text.index("## Ours")

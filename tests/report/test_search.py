@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from casl.report.search import headlines, line_to_paste, trusts, verdict
-from casl.report.search_pages import write_search
+from casl.report.search_pages import read_search, search_json, texts, write_search
 from casl.spec.search import Search, Trial
 
 VALUES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -97,7 +97,7 @@ def test_reports_hold_the_answer_and_are_the_same_bytes_every_time(tmp_path: Pat
     found = search([(10.0, 20.0), (11.0, 21.0), (12.0, 22.0), (11.5, 21.5)])
     first = {p.suffix: p.read_bytes() for p in write_search(found, tmp_path, {2: "abc"})}
     second = {p.suffix: p.read_bytes() for p in write_search(found, tmp_path, {2: "abc"})}
-    assert first == second and sorted(first) == [".html", ".json", ".md", ".png"]
+    assert first == second and sorted(first) == [".html", ".json", ".md", ".png", ".svg"]
     record = json.loads(first[".json"])
     assert record["best"]["value"] == 0.4 and record["best"]["paste"] == "threshold=0.4,"
     text = first[".md"].decode()
@@ -113,3 +113,16 @@ def test_a_search_without_a_finished_trial_can_be_reported(tmp_path: Path) -> No
     paths = write_search(empty, tmp_path)
     assert json.loads(paths[0].read_text())["best"] is None
     assert "No trial of delta is done yet" in paths[1].read_text()
+
+
+def test_a_search_is_read_as_it_was_written() -> None:
+    found = search([(10.0, 20.0), (11.0, 21.0), (12.0, 22.0)])
+    trials = [replace(t, rungs={1: (3.0, 4.0)}, stages={"final, seed 0": "evaluate-0"}) for t in found.trials]
+    found = replace(found, trials=tuple(trials))
+    assert read_search(json.loads(search_json(found))) == found
+
+
+def test_a_search_of_other_code_says_so_and_pages_call_p_two_sided() -> None:
+    found = texts(search([(v,) for v in (1.0, 2.0, 3.0, 4.0, 3.5)]), b"", {}, "", "OLDER THAN THE CODE")
+    for name in ("search-delta.md", "search-delta.html"):
+        assert "OLDER THAN THE CODE" in found[name] and "two-sided p 0.017" in found[name], name

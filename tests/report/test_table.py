@@ -48,6 +48,16 @@ def test_draws_of_the_images_belong_to_the_headline_alone(tmp_path: Path) -> Non
     assert (headline.draws, other.value, other.draws) == ({0: (19.0, 21.0)}, 40.0, {})
 
 
+def test_a_figure_that_an_older_measurement_lacks_is_not_run_and_the_note_says_how_to_have_it() -> None:
+    one = cells(figures=("AP", "AP70"))
+    older, newer = done(stage_of(one[0]), AP=20.0), done(stage_of(one[0]), AP=20.0, AP70=11.0)
+    whole, figure = table([one], [older]).cells[:2]
+    assert (whole.status, whole.value) == ("done", 20.0)
+    assert (figure.status, figure.value) == ("not run", None)
+    assert "measured before AP70 was counted; run it with --rerun-moved" in figure.note
+    assert table([one], [newer]).cells[1].value == 11.0
+
+
 def test_what_a_measurement_notes_stands_with_its_cell() -> None:
     one = cells()
     run = replace(done(stage_of(one[0]), AP=2.0), facts={"note": "bottom of every box at its centre"})

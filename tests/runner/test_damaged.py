@@ -36,8 +36,9 @@ def test_a_record_of_another_shape_does_not_count_and_is_named(tmp_path: Path, c
     (store.folder(scenes().name) / RESULT).write_text(content)
     assert not store.is_done(scenes().name) and store.names() == [scenes().name]
     for look in (store.run, store.check):
-        with pytest.raises(StoreError, match=r"result\.json is damaged"):
+        with pytest.raises(StoreError, match=r"result\.json is damaged(.|\n)*`casl store verify --quarantine") as told:
             look(scenes().name)
+        assert f"--quarantine --store {store.root}`" in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ def studied(store: Store, study: str, *cells: object) -> Plan:
     return planned(cells, store)  # type: ignore[arg-type]
 
 
-def removed(store: Store, **which: bool) -> list[Garbage]:
-    return remove(store, find(store, **which), segments=which.get("segments", False))
+def removed(store: Store, *, segments: bool = False, leftovers: bool = False) -> list[Garbage]:
+    return remove(store, find(store, segments=segments, leftovers=leftovers), segments=segments)
 
 
 def test_a_store_that_remembers_no_study_is_left_alone(tmp_path: Path) -> None:
@@ -168,10 +168,17 @@ def test_a_study_is_remembered_once_and_can_be_forgotten(tmp_path: Path) -> None
     studied(store, "table4 mini", LONG)
     assert sorted(r.study for r in roots(store)) == ["table4 mini", "table4/mini"]
     assert tables_of(store)[LONG.evaluation.name] == ["table"]
+    gone = find(store, forgotten=["table4/mini"])
+    assert SHORT.evaluation.name in {g.name for g in gone} and SHORT.evaluation.name not in {
+        g.name for g in find(store)
+    }
     forget_roots(store, "table4/mini")
-    assert SHORT.evaluation.name in {g.name for g in find(store)}
-    with pytest.raises(StoreError, match="it remembers: table4 mini"):
-        forget_roots(store, "table5")
+    assert find(store) == gone
+    for refused in (lambda: forget_roots(store, "table4/min"), lambda: find(store, forgotten=["table4/min"])):
+        with pytest.raises(StoreError, match="unknown study 'table4/min'; known: table4 mini"):
+            refused()
+    with pytest.raises(StoreError, match="remembers no study"):
+        find(store, forgotten=["table4 mini"])
 
 
 def test_a_damaged_root_stops_collection(tmp_path: Path) -> None:

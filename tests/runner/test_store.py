@@ -110,3 +110,12 @@ def test_a_store_where_a_file_is_in_the_way_says_what_is_wrong(tmp_path: Path) -
 )
 def test_a_full_disk_is_known_whichever_library_met_it(error: Exception, full: bool) -> None:
     assert files.is_full(error) == full
+
+
+def test_a_store_that_is_only_looked_at_is_not_made(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", make=False)
+    assert store.names() == [] and store.run(scenes().name).status == "not run"
+    assert not (tmp_path / "store").exists()
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(StoreError, match="is a file; a store is a folder"):
+        Store(tmp_path / "taken", make=False)

@@ -16,6 +16,7 @@ from tests.runner.stores import NANO
 
 PROFILE = replace(NANO, finetune_recipe=replace(NANO.finetune_recipe, batch=8))
 FIXED, EMA = joint(PROFILE, method="stac"), joint(PROFILE, method="soft_teacher")
+CERTAIN = joint(PROFILE, method="certainty", detector="faster_rcnn")
 SPECIFIC = pseudo_label(PROFILE, labeler(PROFILE, labels="objects"))
 
 
@@ -43,6 +44,20 @@ SPECIFIC = pseudo_label(PROFILE, labeler(PROFILE, labels="objects"))
         (FIXED, {"soft_background": True, "floor": 0.2}, "floor, soft_background must be left out"),
         (FIXED, {"box_rule": "spread"}, "box_rule='spread' must be left out"),
         (EMA, {"focal": 1.5}, "cannot take part with a focal loss of regions"),
+        (CERTAIN, {"threshold_power": -0.1}, "threshold_power is a power in \\[0, 1\\], 0 for none, got -0.1"),
+        (CERTAIN, {"weight_power": 60.0}, "weight_power is a power in \\[0, 1\\]"),
+        (CERTAIN, {"threshold_range": (0.75, 0.9)}, "threshold_range is two numbers from 0 on around 0.7"),
+        (CERTAIN, {"threshold_range": (0.0,)}, "threshold_range is two numbers"),
+        (CERTAIN, {"threshold_range": (0.0, 90.0)}, "thresholds are probabilities in"),
+        (CERTAIN, {"threshold_range": ()}, "a threshold_power needs a threshold_range"),
+        (CERTAIN, {"weight_range": (2.0, 10.0)}, "weight_range is two numbers from 0 on around 1"),
+        (CERTAIN, {"least_instances": 0}, "least_instances must be at least 1"),
+        (CERTAIN, {"absent": "leave"}, "did you mean 'leave out'"),
+        (CERTAIN, {"sampling": "unio"}, "did you mean 'union'"),
+        (CERTAIN, {"relax": True}, "rules by class go with a fixed teacher"),
+        (CERTAIN, {"sampling": "union"}, "without a ratio"),
+        (FIXED, {"sampling": "union", "ratio": (1, 1)}, "goes with rules by class"),
+        (EMA, {"weight_power": 0.5}, "rules by class go with a fixed teacher"),
     ],
 )
 def test_what_cannot_be_is_refused_with_a_sentence(stage: Joint, changes: dict[str, Any], sentence: str) -> None:

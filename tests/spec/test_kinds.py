@@ -6,7 +6,21 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from casl.spec import Evaluate, Finetune, Folder, Labeler, Model, PseudoLabel, Recipe, Scenes, Stage, Train, Warmup
+from casl.errors import SpecError
+from casl.spec import (
+    Evaluate,
+    Finetune,
+    Folder,
+    Labeler,
+    Model,
+    PseudoLabel,
+    Recipe,
+    SceneData,
+    Scenes,
+    Stage,
+    Train,
+    Warmup,
+)
 from casl.spec.data_kinds import Pretrain
 from casl.spec.freeze import kind_named, kinds, trainings_for_people
 from casl.spec.stage import split_name
@@ -127,3 +141,27 @@ def test_a_new_training_has_every_fact_without_a_line_elsewhere() -> None:
     )
     assert distilled.work(360).alike[1] == LABELER.work(1).alike[1], "as fast as another training of its detector"
     assert [use.name for use in distilled.reads()] == ["scenes labeled"]
+
+
+def test_a_metric_of_maps_needs_a_detector_that_has_them() -> None:
+    with pytest.raises(
+        SpecError, match=r"'miou' judges maps of stuff, and 'fcos' has none; d2_panoptic_fpn, panoptic_f"
+    ):
+        replace(EVALUATE, metric="miou", labels="panoptic")
+
+
+def test_scenes_with_hidden_shares_are_another_stage_and_plain_ones_the_same_as_ever() -> None:
+    plain = Scenes("val", 5, 64)
+    assert replace(plain, hidden=False).key == plain.key != replace(plain, hidden=True).key
+    assert "hidden" not in plain.payload()["fields"] and "hidden shares" in replace(plain, hidden=True).title
+
+
+def test_scenes_of_lookalikes_are_another_stage_with_the_same_splits_and_no_keypoints() -> None:
+    data = SceneData(labeled=3, unlabeled={"tiny": 4}, val=5, size=64)
+    for split in ("labeled", "unlabeled", "val"):
+        plain, alike = data.split(split, "objects"), data.lookalikes().split(split, "objects")
+        assert isinstance(plain, Scenes) and alike == replace(plain, shapes="lookalikes") and alike.key != plain.key
+        assert "shapes" not in plain.payload()["fields"] and "lookalikes" in alike.title
+    assert (data.keypoints, data.lookalikes().keypoints) == (Scenes.keypoints, 0)
+    with pytest.raises(SpecError, match="did you mean 'lookalikes'"):
+        Scenes("val", 1, 64, shapes="lookalike")

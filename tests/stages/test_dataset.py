@@ -48,6 +48,15 @@ def test_the_scenes_have_as_many_classes_as_the_spec_says(folder: Path) -> None:
     assert len(load_split(find_splits(folder)["labeled"]).classes) == Scenes.classes
 
 
+def test_classes_of_a_folder_are_named_by_rising_id_whatever_the_order_of_the_file(
+    folder: Path, tmp_path: Path
+) -> None:
+    first = [c["name"] for c in json.loads((folder / "annotations/instances_labeled.json").read_text())["categories"]]
+    for split in ("labeled", "unlabeled_gt", "val"):
+        rewrite(folder, f"instances_{split}.json", lambda data: data["categories"].reverse())
+    assert opened(folder, tmp_path).data.names == tuple(first)
+
+
 def test_the_whole_chain_runs_on_a_folder(folder: Path, tmp_path: Path) -> None:
     data = opened(folder, tmp_path)
     store = new_store(tmp_path)

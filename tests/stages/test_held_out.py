@@ -86,8 +86,10 @@ def test_what_has_no_classes_cannot_lack_some() -> None:
         labeler(NANO, labels="entities", without=HELD)
     with pytest.raises(SpecError, match="labels of objects"):
         Folder("labeled", "panoptic", "d", 8, 4, without=HELD)
-    with pytest.raises(SpecError, match=r"'ap_det' cannot be told .* ar_det_a, ar_seg_a can"):
-        evaluate(NANO, labeler(NANO, labels="objects"), "ap_det", classes=HELD)
+    with pytest.raises(SpecError, match=r"'ap_seg' cannot be told .* ap_det, ar_det_a, ar_seg_a can"):
+        evaluate(NANO, labeler(NANO, labels="objects"), "ap_seg", classes=HELD)
+    with pytest.raises(SpecError, match=r"positions from 0 to 7, got \(1, 8\)"):
+        evaluate(NANO, labeler(NANO, labels="objects"), "ap_det", classes=(1, 8))
 
 
 @pytest.mark.parametrize(("classes", "held"), [(1, ()), (2, ()), (3, (1,)), (8, (1, 5)), (9, (1, 5))])

@@ -17,6 +17,7 @@ from casl.spec import Joint
 from casl.spec.context import Context
 from casl.spec.joint_methods import METHODS, joint
 from casl.stages.detectors import build_detector
+from casl.stages.joint_certain import CertainLearner
 from casl.stages.joint_learner import PASSED, REGRESSED, JointLearner
 from casl.stages.joint_teacher import DenseTeaching, RegionTeaching, teaching_of
 from casl.train.learner import Batch
@@ -29,7 +30,7 @@ MIRROR = torch.tensor([[-1.0, 0, 64], [0, 1, 0], [0, 0, 1]], dtype=torch.float64
 
 def stage(method: str, detector: str = "fcos", **changes: Any) -> Joint:
     made = joint(PROFILE, method=method, detector=detector)
-    changes = {"burn_in": 0, **changes} if made.teacher == "ema" else changes
+    changes = {"burn_in": 0, "rise": 0, **changes} if made.teacher == "ema" else changes
     return replace(made, **changes)
 
 
@@ -43,7 +44,8 @@ def detector(of: Joint, certain: bool = True) -> Any:
         nn.init.constant_(head.cls_logits.bias, 0.0)
         nn.init.constant_(head.bbox_pred.bias, 2.0)  # boxes of four strides
     if certain and isinstance(made, FasterRCNN):
-        nn.init.normal_(made.framework.roi_heads.box_predictor.cls_score.weight, std=0.3)
+        predictor: Any = made.framework.roi_heads.box_predictor
+        nn.init.normal_(getattr(predictor, "cls_score", predictor).weight, std=0.3)
     return made
 
 
@@ -63,7 +65,8 @@ def batch(of: Joint) -> Batch:
     for image in unlabeled:
         if of.teacher == "fixed":
             shown.append(image)
-            targets.append({**target, **tags[1]})
+            scores = {"scores": torch.full((len(target["labels"]),), 0.8)} if of.has_rules else {}
+            targets.append({**target, **scores, **tags[1]})
         else:
             shown += [image, image.flip(2)]
             targets += [{"matrix": m, **t} for m, t in ((torch.eye(3).double(), tags[1]), (MIRROR, tags[2]))]
@@ -75,7 +78,8 @@ def needs(of: Joint) -> tuple[str, ...]:
 
 
 def learner(of: Joint, certain: bool = True, said: list[str] | None = None) -> JointLearner:
-    made = JointLearner(detector(of, certain), of, (said if said is not None else []).append)
+    make = CertainLearner if of.has_rules else JointLearner
+    made = make(detector(of, certain), of, (said if said is not None else []).append)
     made.module.train()
     return made
 
@@ -97,7 +101,8 @@ def losses(made: JointLearner, of: Joint) -> dict[str, Tensor]:
 def test_losses_and_gradients_are_numbers_whether_every_box_passes_or_none(
     method: str, name: str, threshold: float
 ) -> None:
-    of = stage(method, name, threshold=threshold)
+    rules = {"threshold_range": (0.0, 1.0)} if METHODS[method].values.get("threshold_range") else {}
+    of = stage(method, name, threshold=threshold, **rules)
     if of.teacher == "ema":
         of = replace(of, floor=0.0 if of.box_rule == "spread" and not threshold else of.floor)
     made = learner(of, certain=not threshold)
@@ -292,6 +297,20 @@ def test_fixed_labels_that_teach_no_boxes_still_teach_classes() -> None:
     assert float(second["loss_box_u"]) == 0.0 < float(first["loss_box_u"])
     torch.testing.assert_close(second["loss_cls_u"], first["loss_cls_u"])
     assert float(second[PASSED]) == 2.0 and float(second[REGRESSED]) == 0.0
+
+
+def test_the_weight_of_unlabeled_images_rises_from_the_end_of_the_burn_in() -> None:
+    of = stage("soft_teacher", burn_in=3, floor=0.0)
+    whole = losses(learner(of), of)
+    for iteration, share in ((2, 0.25), (3, 0.5), (4, 0.75), (5, 1.0), (9, 1.0)):
+        stopped, rising = learner(replace(of, rise=4)), learner(replace(of, rise=4))
+        stopped.after_step(iteration)
+        rising.module.load_state_dict(stopped.module.state_dict())  # as a checkpoint of it
+        found = losses(rising, of)
+        for name in ("loss_cls_u", "loss_center_u"):
+            torch.testing.assert_close(found[name], share * whole[name])
+        torch.testing.assert_close(found["loss_cls"], whole["loss_cls"])
+    assert "joint" not in learner(of).module.state_dict()
 
 
 def test_it_is_said_when_no_pseudo_box_passes() -> None:

@@ -24,7 +24,7 @@ RECIPE = Recipe(lr=2e-3, batch=8, sizes=(64,), max_size=96, ramp_iters=10, weigh
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("detector", [pytest.param("fcos", marks=pytest.mark.long), "condinst"])
+@pytest.mark.parametrize("detector", ["fcos", pytest.param("condinst", marks=pytest.mark.long)])
 def test_eight_images_are_learned_by_heart(tmp_path: Path, detector: str) -> None:
     trained = Finetune(
         model=replace(MODEL, detector=detector),

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from casl.errors import DataError
+from casl.errors import DataError, StoppedError
 from casl.spec import Pretrain, SceneData, Scenes, Stage, contrast, evaluate, finetune, probe
 from casl.stages.linear import drawn
 from casl.stages.sources import open_split
-from casl.stages.training import WEIGHTS
+from casl.stages.training import CURVES, WEIGHTS
 from casl.train.checkpoint import load_weights, save_weights
 from tests.runner.stores import NANO
 from tests.stages.ranks import carry_out, context, with_inputs
@@ -90,3 +90,17 @@ def test_of_many_crops_as_many_as_wanted_are_drawn_by_chance(root: Path) -> None
     some = drawn(split, replace(stage, crops=5))
     assert len(every) > 20 and len(some) == 5 and some == sorted(some) and set(some) < set(every)
     assert some != drawn(split, replace(stage, crops=5, seed=1)) and some != every[:5]
+
+
+def test_a_tuned_backbone_learns_the_crops_and_a_stopped_tuning_goes_on(root: Path, tmp_path: Path) -> None:
+    stage = replace(probe(PROFILE, None, tuned=10), batch=16, lr=2e-3)
+    with_inputs(stage, root)
+    whole = carry_out(stage, root).metrics
+    losses = [float(line.split(",")[1]) for line in (root / stage.name / CURVES).read_text().splitlines()[1:]]
+    assert len(losses) == 10 and losses[-1] < losses[0] - 0.2
+    calls = iter([False] * 5 + [True] * 9)
+    with pytest.raises(StoppedError):
+        carry_out(stage, root, tmp_path / "tuned", stopping=lambda: next(calls))
+    assert carry_out(stage, root, tmp_path / "tuned").metrics == whole
+    same = [load_weights(folder / WEIGHTS) for folder in (root / stage.name, tmp_path / "tuned")]
+    assert all(torch.equal(value, same[1][name]) for name, value in same[0].items())

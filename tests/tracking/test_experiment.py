@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from casl.spec.search import Search, Trial
 from casl.tracking.address import compare_page, list_page
-from casl.tracking.experiment import Listed, best, compared_pair, description, main_metric, searches, tables_of
+from casl.tracking.experiment import (
+    Listed,
+    best,
+    compared_pair,
+    description,
+    landing,
+    main_metric,
+    searches,
+    tables_of,
+    views,
+)
 from casl.tracking.models import wanted
 
 
@@ -69,14 +83,39 @@ def test_the_first_line_leads_to_the_table_its_best_run_and_a_comparison() -> No
     assert json.loads(asked(compared)["runs"]) == ["run_short", "run_long"]
     assert json.loads(asked(compared)["experiments"]) == ["7"]
     assert asked(links["all its runs"])["searchFilter"] == "tags.`table4` LIKE '%'"
-    assert asked(links["warmups"])["searchFilter"] == "tags.`casl.kind` = 'warmup'"
+    assert asked(links["warmups"])["searchFilter"] == "tags.`kind` = 'warmup'"
     assert rest[0] == "", "MLflow shows the first paragraph and folds the rest"
 
 
+def view_of(link: str, runs: Sequence[Listed]) -> dict[str, Any]:
+    """The view that an address opens, as the experiment keeps it."""
+    kept: dict[str, Any] = json.loads(views(runs)[f"mlflow.sharedViewState.{asked(link)['viewStateShareKey']}"])
+    return kept
+
+
 def test_the_link_of_a_table_filters_its_cells_and_puts_the_best_first() -> None:
-    wanted = asked(links_of(description("7", RUNS, {}))["Table 4"])
-    assert wanted["searchFilter"] == "tags.`table4` LIKE '%' AND tags.`casl.kind` = 'evaluate'"
-    assert (wanted["orderByKey"], wanted["orderByAsc"]) == ("metrics.`ap_det/AP`", "false")
+    wanted = view_of(links_of(description("7", RUNS, {}))["Table 4"], RUNS)
+    assert wanted["searchFilter"] == "tags.`table4` LIKE '%' AND tags.`kind` = 'evaluate'"
+    assert (wanted["orderByKey"], wanted["orderByAsc"]) == ("metrics.`ap_det/AP`", False)
+    columns = wanted["selectedColumns"]
+    assert columns[:2] == ["metrics.`ap_det/AP`", "metrics.`ap_e/AP`"], "the metric of most cells first"
+    assert {"tags.`cell`", "tags.`kind`", "params.`warmup.iters`"} <= set(columns)
+
+
+def test_the_first_page_has_all_runs_by_the_figure_that_most_evaluations_print() -> None:
+    first = view_of(landing(RUNS).address("7"), RUNS)
+    assert (first["searchFilter"], first["orderByKey"], first["orderByAsc"]) == ("", "metrics.`ap_det/AP`", False)
+    assert view_of(landing(RUNS[3:]).address("7"), RUNS[3:])["orderByKey"] == "attributes.start_time"
+
+
+def test_an_address_with_a_view_says_nothing_that_mlflow_would_take_instead_of_it() -> None:
+    assert set(asked(landing(RUNS).address("7"))) == {"workflowType", "viewStateShareKey"}
+
+
+def test_the_description_lists_the_best_cells_of_a_table_in_order() -> None:
+    line = next(line for line in description("7", RUNS, {}).splitlines() if line.startswith("- Table 4, ap_det/AP"))
+    assert [*links_of(line)] == ["F 3x / W 5x", "F 1x / W 1x"]
+    assert line.endswith(" 20.0")
 
 
 def test_every_address_says_the_mode_and_models_have_one() -> None:
@@ -111,3 +150,36 @@ def test_a_best_detector_for_each_metric_and_default_parts_are_registered() -> N
         ("casl-mini-scenes-table4", "best-ap_e"): "warmup-long",
         ("casl-mini-scenes-warmup", "default"): "warmup-long",
     }
+
+
+SEARCH = Search(
+    "s", "delta", "warmup.threshold", 0.3, "mini", "scenes", True, "table4: F 3x / W 5x", "final", {}, 1, {}
+)  # fmt: skip
+
+
+def searched(objective: str) -> list[Listed]:
+    """Runs of a search over two values: labels scored once, and by value a warmup's number and a final one."""
+    search = replace(SEARCH, objective=objective)
+    trials = [Trial(n, value, "done") for n, value in enumerate((0.15, 0.45))]
+    values = [[search.place(t, f"{role}, seed 0") for t in trials] for role in ("scores", "warmup", "final")]
+    scores = replace(cell("scores", "", 90.0, metric="ap_e"), places={search.slug: values[0]})
+    warm = [cell(f"warm{n}", p, 40.0 + n, search.slug, "ap_e") for n, p in enumerate(values[1])]
+    final = [cell(f"final{n}", p, 20.0 - n, search.slug) for n, p in enumerate(values[2])]
+    return [scores, *warm, *(final if objective == "final" else [])]
+
+
+def test_the_best_of_a_search_is_that_of_its_objective() -> None:
+    """Not the labeler's own number, which is one for all values, nor that of the warmups."""
+    runs = searched("final")
+    assert "delta 0.15: 20.0 ap_det/AP" in links_of(description("7", runs, {}))
+    trained = {run.name: f"finetune-{run.name}" for run in runs}
+    assert {(w.alias, w.stage) for w in wanted("x", runs, trained)} == {
+        ("best", "finetune-evaluate-final0"), ("best-ap_det", "finetune-evaluate-final0"),
+    }  # fmt: skip
+
+
+def test_a_search_by_labels_alone_has_no_best_run_and_registers_none() -> None:
+    runs = searched("proxy")
+    assert "best" not in description("7", runs, {}).splitlines()[0]
+    assert wanted("x", runs, {run.name: "labeler-x" for run in runs}) == []
+    assert "search-delta-all" in [search.name for search in searches(runs)], "they are listed all the same"

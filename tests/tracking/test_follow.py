@@ -60,6 +60,7 @@ def test_a_run_is_there_before_the_plan_ends(shelf: Shelf) -> None:
         "the last sync finds nothing to send"
     )
     assert mirror.run_id(VAL.name) == first
+    assert mirror.sent == {VAL.name, LABELED.name}, "and what was sent meanwhile counts as sent by this run"
 
 
 def test_a_database_that_is_busy_loses_nothing_and_blocks_nobody(shelf: Shelf) -> None:

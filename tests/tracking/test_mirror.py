@@ -11,16 +11,19 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from casl.errors import TrackingError
-from casl.spec.run import Use
+from casl.files import state_of
+from casl.spec.run import Run, Use
+from casl.tracking.draft import read_curves
 from casl.tracking.mirror import Mirror
-from casl.tracking.run import read_curves
 from casl.tracking.server import database, make_database, quiet_mlflow, ui_command
+from casl.tracking.text import Sheet, describe
 from tests.report.odd_names import ODD
 from tests.tracking.shelf import EVALUATE, FINETUNE, LABELED, LABELER, PSEUDO, VAL, WARMUP, Shelf
 
@@ -120,6 +123,124 @@ def test_a_run_shows_fields_figures_curves_data_note_and_files(store: Shelf, tmp
     assert f"#/experiments/{tuned.info.experiment_id}/runs/{tuned.info.run_id}" in note
     assert str(store.root.resolve()) in note
     assert "| AP | 31.5 |" in note
+
+
+class TestWhatWasJustSent:
+    """A sync that need not be thorough looks at no run while all is as after the last one, and only then."""
+
+    USES: ClassVar = {EVALUATE.name: [Use("table4", "F 3x / W 5x")]}
+
+    @pytest.fixture
+    def sent(self, store: Shelf) -> tuple[Mirror, list[Run]]:
+        mirror, runs = Mirror(store.root), [store.commit(EVALUATE, metrics={"AP": 31.5})]
+        mirror.sync(runs, self.USES)
+        return mirror, runs
+
+    @pytest.fixture(autouse=True)
+    def looked_at(self, sent: object, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Names of the runs that were looked at since."""
+        del sent
+        names: list[str] = []
+
+        def seen(run: Run, *rest: Any) -> Sheet:
+            names.append(run.name)
+            return describe(run, *rest)
+
+        monkeypatch.setattr("casl.tracking.mirror.describe", seen)
+        return names
+
+    def test_the_same_again(self, sent: tuple[Mirror, list[Run]], looked_at: list[str]) -> None:
+        mirror, runs = sent
+        assert mirror.sync(runs, self.USES, thorough=False) == 0
+        assert not looked_at
+        assert mirror.sync(runs, self.USES) == 0
+        assert looked_at == [EVALUATE.name], "`casl sync` looks at each"
+
+    def test_another_result(self, store: Shelf, sent: tuple[Mirror, list[Run]]) -> None:
+        mirror, runs = sent
+        assert mirror.sync([*runs, store.commit(VAL)], self.USES, thorough=False) == 1
+        again = [store.commit(EVALUATE, metrics={"AP": 32.5})]
+        assert mirror.sync(again, self.USES, thorough=False) == 1
+
+    @pytest.mark.parametrize("place", ["F 3x / W 6x", "F 1x / W 1x"])
+    def test_another_place(self, sent: tuple[Mirror, list[Run]], place: str) -> None:
+        mirror, runs = sent
+        mirror.sync(runs, {EVALUATE.name: [Use("table4", place)]}, thorough=False)
+        assert active(mirror)[0].data.tags["table4"] == place
+
+    def test_the_order_of_places(self, sent: tuple[Mirror, list[Run]]) -> None:
+        """A run is named after its first place."""
+        mirror, runs = sent
+        for order in ("a", "b"), ("b", "a"):
+            mirror.sync(runs, {EVALUATE.name: [Use("table4", place) for place in order]}, thorough=False)
+            assert active(mirror)[0].data.tags["cell"] == "; ".join(order)
+
+    def test_memory_or_database_that_went(self, sent: tuple[Mirror, list[Run]], looked_at: list[str]) -> None:
+        mirror, runs = sent
+        next(mirror.index.glob("evaluate-*.json")).unlink()
+        assert mirror.sync(runs, self.USES, thorough=False) == 1, "adopted"
+        assert looked_at
+        database(mirror.uri).unlink()
+        assert mirror.sync(runs, self.USES, thorough=False) == 1, "built again"
+
+    def test_a_file_that_goes_while_the_index_is_looked_at(self, tmp_path: Path) -> None:
+        """Another process may be at work in the store."""
+        there, gone = tmp_path / "a.json", tmp_path / "b.json"
+        there.write_text("{}")
+        gone.write_text("{}")
+        before = state_of([there, gone])
+        gone.unlink()
+        assert state_of([there, gone]) not in (before, state_of([there]))
+
+    def test_other_code(
+        self, sent: tuple[Mirror, list[Run]], looked_at: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mirror, runs = sent
+        monkeypatch.setattr("casl.tracking.mirror.own_code", lambda: "of tomorrow")
+        assert mirror.sync(runs, self.USES, thorough=False) == 0
+        assert looked_at == [EVALUATE.name]
+
+
+def test_a_run_is_named_after_its_cell_and_tagged_with_it(store: Shelf) -> None:
+    runs = [store.commit(s) for s in (LABELED, WARMUP, FINETUNE)]
+    runs.append(store.commit(EVALUATE, metrics={"AP": 31.46, "AP50": 50.0, "APl": -1.0}))
+    cell, other = Use("table4", "F 3x / W 5x"), Use("table10", "FCOS / AP")
+    uses = {FINETUNE.name: [cell], EVALUATE.name: [other, cell], WARMUP.name: [cell, Use("table4", "F 1x / W 5x")]}
+    mirror = Mirror(store.root)
+    mirror.sync(runs, uses)
+    named = {r.data.tags["kind"]: r for r in active(mirror)}
+    title = "F 3x / W 5x, AP 31.5 · evaluate ap_det · finetune 216 it ← warmup 360 it · seed 0"
+    assert named["evaluate"].info.run_name == title
+    assert named["finetune"].info.run_name.startswith("F 3x / W 5x · finetune 216 it")
+    assert named["warmup"].info.run_name.startswith("warmup 360 it"), "of several cells, so of none"
+    assert named["evaluate"].data.tags["cell"] == "F 3x / W 5x; FCOS / AP"
+    assert named["evaluate"].data.metrics == {"ap_det/AP": 31.46, "ap_det/AP50": 50.0}, "no -1 among them"
+    mirror.sync(runs, {EVALUATE.name: [Use("table4", "F 9x / W 9x")]})
+    again = next(r for r in active(mirror) if r.data.tags["kind"] == "evaluate")
+    assert again.info.run_id == named["evaluate"].info.run_id
+    assert again.info.run_name.startswith("F 9x / W 9x, AP 31.5")
+
+
+def test_evaluations_are_found_by_what_led_to_them(store: Shelf) -> None:
+    short = replace(WARMUP, schedule=((120, 1.0),), threshold=0.5)
+    other = replace(EVALUATE, model=replace(FINETUNE, init=short))
+    mirror = Mirror(store.root)
+    mirror.sync([store.commit(s, metrics={"AP": 1.0}) for s in (EVALUATE, other)], {})
+    flow = client(mirror)
+    places = [e.experiment_id for e in flow.search_experiments()]
+
+    def found(where: str) -> set[str]:
+        return {r.data.tags["casl.name"] for r in flow.search_runs(places, filter_string=where)}
+
+    assert found("params.`warmup.iters` = '120' and tags.kind = 'evaluate'") == {other.name}
+    assert found("params.`warmup.iters` = '360'") == {EVALUATE.name}
+    assert found("params.delta = '0.5'") == {other.name}
+    assert found(f"params.labeler = '{LABELER.name}'") == {EVALUATE.name, other.name}
+    assert found(f"params.`finetune.init` = '{short.name}' and params.`finetune.iters` = '216'") == {other.name}
+    assert found("params.`warmup.recipe.lr` = '0.001' and params.`labeler.labels` = 'entities'") == {
+        EVALUATE.name,
+        other.name,
+    }
 
 
 def test_a_failed_run_says_why_in_its_note(store: Shelf) -> None:
@@ -236,6 +357,7 @@ SYNC = """
 import sys
 from pathlib import Path
 from casl.tracking.mirror import Mirror
+from casl.tracking.text import Sheet, describe
 from tests.report.odd_names import ODD
 from tests.tracking.shelf import VAL, Shelf
 store = Shelf(Path(sys.argv[1]))
@@ -260,6 +382,12 @@ def test_half_a_last_line_of_a_killed_stage_is_left_out(tmp_path: Path) -> None:
     points, damage = read_curves(path)
     assert points == [("loss", 1.5, 0), ("lr", 0.1, 0), ("lr", 0.1, 1)]
     assert "line 4" in damage
+
+
+def test_bytes_that_are_no_text_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "curves.csv"
+    path.write_bytes(b"iteration,loss\n0,1.5\n1,\xff\xfe\n")
+    assert read_curves(path) == ([("loss", 1.5, 0)], "curves.csv is damaged from line 3 on")
 
 
 def test_a_damaged_curve_does_not_stop_the_sync(store: Shelf) -> None:

@@ -14,6 +14,7 @@ import pytest
 from casl.cli import main
 from casl.cli.doctor_checks import tracking
 from casl.errors import TrackingError
+from casl.runner.store import Store
 from casl.tracking.mirror import Mirror
 from casl.tracking.models import fetch
 from casl.tracking.server import spoken
@@ -87,7 +88,7 @@ def test_an_address_that_is_none_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_sync_that_could_not_send_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["sync", "table4", "--profile", "smoke", "--store", str(tmp_path)]
+    asked = ["sync", "table4", "--profile", "smoke", "--store", str(Store(tmp_path).root)]
     assert main([*asked, "--mlflow", f"http://127.0.0.1:{closed_port()}", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["sent"] is None
     assert main([*asked, "--mlflow", ""]) == 0

@@ -51,7 +51,7 @@ def test_every_finished_trial_is_a_run_in_the_studys_run(store: Store) -> None:
     pruned = replace(FOUND.trials[1], state="pruned", rungs={1: (4.0, 6.0), 3: (7.0, 9.0)})
     ids = sync_search(mirror, replace(FOUND, trials=(FOUND.trials[0], pruned, running)), "the note")
     runs = {r.info.run_id: r for r in runs_of(mirror)}
-    (parent,) = (r for r in runs.values() if r.data.tags["casl.kind"] == "search")
+    (parent,) = (r for r in runs.values() if r.data.tags["kind"] == "search")
     assert sorted(ids) == [0, 1] and len(runs) == 3
     assert {runs[i].data.tags["mlflow.parentRunId"] for i in ids.values()} == {parent.info.run_id}
     assert runs[ids[0]].data.metrics["objective"] == 15.0 and runs[ids[0]].data.metrics["final/seed 1"] == 20.0
@@ -67,7 +67,7 @@ def test_a_second_sync_adds_nothing_and_a_later_one_what_is_new(store: Store) ->
     more = sync_search(mirror, FOUND)
     assert first == again and {n: more[n] for n in first} == first
     assert len(runs_of(mirror)) == 4
-    (parent,) = (r for r in runs_of(mirror) if r.data.tags["casl.kind"] == "search")
+    (parent,) = (r for r in runs_of(mirror) if r.data.tags["kind"] == "search")
     assert parent.data.metrics["best objective"] == 17.0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from casl.tracking.run import read_curves
+from casl.tracking.draft import read_curves
 from casl.tracking.text import describe
 from casl.tracking.usage import usage
 from tests.tracking.shelf import VAL, Shelf

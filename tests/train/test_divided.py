@@ -83,6 +83,7 @@ def retinanet() -> nn.Module:
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "fcos": fcos,
     "fcos by iou": lambda: fcos(box_quality="iou"),
+    "fcos, judged": lambda: fcos(clean="released", clean_gamma=1.5),
     "stochastic depth": lambda: fcos(drop_path=0.5),
     "swin": swin,
     "condinst": condinst,
@@ -93,7 +94,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "best of each": lambda: condinst(max_per_image=None, topk_per_image=5, cluster_weight=0.5),
     "retinanet": retinanet,
 }
-WEIGHTED = ("fcos", "fcos by iou", "entity, few drawn", "best of each", "retinanet")
+WEIGHTED = ("fcos", "fcos by iou", "fcos, judged", "entity, few drawn", "best of each", "retinanet")
 
 
 def seed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from casl.cli import parser
+from casl.cli.study import open_study
 from casl.runner.store import Store
 from tests.tune.searches import casl_tune, result
 
@@ -74,8 +77,13 @@ def test_a_search_tries_every_value_and_a_second_one_does_no_work(
     before = {n: store.run(n).started for n in store.names()}
     capsys.readouterr()
     assert casl_tune(*RATES, *places(tmp_path), *offline, "--json") == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert outcome(printed) == outcome(first)
+    out, said = capsys.readouterr()
+    assert outcome(json.loads(out)) == outcome(first)
+    assert f"optuna-dashboard sqlite:///{tmp_path.resolve()}/store/optuna.db" in said
+    to_paste = next(line.partition("casl run ")[2] for line in said.splitlines() if line.startswith("its table: "))
+    assert f"--set finetune.recipe.lr={json.loads(out)['best']['value']:g}" in to_paste
+    understood = parser().parse_args(["run", *shlex.split(to_paste)])
+    assert open_study(understood).plan().nodes, "and it can be planned"
     assert {n: store.run(n).started for n in store.names()} == before
 
 
@@ -142,7 +150,7 @@ def test_each_trial_that_fails_gives_the_reason_of_its_own_stages(
         (["delta", "--sampler", "tpo"], "did you mean 'tpe'"),
         (["delta", "--pruner", "medain"], "did you mean 'median'"),
         (["delta", "--objective", "ap"], "known: final, proxy, warmup"),
-        (["delta", "--cell", "F 3x / W 6x"], "unknown cell of table4 'F 3x / W 6x'"),
+        (["delta", "--cell", "F 3x", "W 6x"], "unknown cell of table4 'F 3x / W 6x'"),
         (["delta", "--table", "2"], "Write --cell"),
         (["delta", "--table", "tabel4"], "did you mean 'table4'"),
         (["delta", "--launcher", "lokal"], "did you mean 'local'"),

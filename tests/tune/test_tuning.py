@@ -62,7 +62,7 @@ def test_an_objective_that_the_cell_does_not_have_is_refused(tmp_path: Path) -> 
 
     bare = Cell("a", "b", "ap_det", evaluate(NANO, finetune(NANO, None), "ap_det"))
     with pytest.raises(SpecError, match="a / b has no warmup, so there is no objective 'warmup'"):
-        tuning(tmp_path, Asked("finetune.lr", cell="a / b", low=0.1, high=0.2, objective="warmup"), cells=(bare,))
+        tuning(tmp_path, Asked("finetune.lr", cell=("a", "b"), low=0.1, high=0.2, objective="warmup"), cells=(bare,))
 
 
 def test_only_the_question_names_stage_kinds() -> None:

@@ -53,7 +53,7 @@ def format_of(path: Path) -> str | None:
     if path.name in ("classes.txt", "obj.names", "obj.data"):
         return "yolo"
     if suffix == ".txt":
-        return "yolo" if re.match(rb"\s*\d+(\s+-?[\d.]+(e-?\d+)?){4}", _ends(path)) else None
+        return "yolo" if re.match(rb"\s*\d+([ \t]+-?[\d.]+(e-?\d+)?){4}", _ends(path)) else None
     return None
 
 

@@ -71,17 +71,21 @@ def refuse_if_there(out: Path) -> None:
 def put_images(folder: Path, images: Sequence[Named], copy: bool) -> None:
     """Each image once in a folder: a hard link, or a copy where asked or on another file system."""
     for name, item in dict(images).items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source = item.picture.path.resolve()
-        if not copy:
-            try:
-                target.hardlink_to(source)
-                continue
-            except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES):
-                    raise
-        shutil.copy2(source, target)
+        put_image(item.picture.path, folder / name, copy)
+
+
+def put_image(path: Path, target: Path, copy: bool = False) -> None:
+    """One image, as `put_images`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = path.resolve()
+    if not copy:
+        try:
+            target.hardlink_to(source)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES):
+                raise
+    shutil.copy2(source, target)
 
 
 def _write_split(folder: Path, split: str, members: Sequence[Named], classes: Sequence[str]) -> None:

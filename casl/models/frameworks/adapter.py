@@ -21,7 +21,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 
 from casl.errors import SpecError
 from casl.models.backbone import Backbone
-from casl.models.detect import InferenceSettings, to_original
+from casl.models.detect import InferenceSettings, check_hard, to_original
 from casl.models.detector import Target, check_paired, check_targets, in_shapes, to_batch
 from casl.models.fpn import FPN
 from casl.models.shares import Share
@@ -79,9 +79,11 @@ class Framework(nn.Module):
 
     Attributes:
         first_label: what torchvision calls class 0.
+        softens: whether it has Soft-NMS beside hard suppression.
     """
 
     first_label: ClassVar[int] = 1
+    softens: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ()
     weighted: ClassVar[bool] = True
 
@@ -170,7 +172,10 @@ class Framework(nn.Module):
         """As in `Detector`."""
         if self.training:
             raise RuntimeError("predict needs evaluation mode: call .eval() first")
-        return in_shapes(images, original_sizes, partial(self.find, settings=settings or self.settings.inference))
+        settings = settings or self.settings.inference
+        if not self.softens:
+            check_hard(settings)
+        return in_shapes(images, original_sizes, partial(self.find, settings=settings))
 
     def find(
         self, images: Sequence[Tensor], original_sizes: Sequence[tuple[int, int]], settings: InferenceSettings

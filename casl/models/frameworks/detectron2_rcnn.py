@@ -26,6 +26,7 @@ from casl.models.frameworks.faster_rcnn import CANONICAL, FasterRCNNSettings, Ke
 from casl.models.frameworks.panoptic_fpn import IGNORE, PanopticFPNSettings
 
 POOLED = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}  # levels that objects are cropped from, and their strides
+CODE = (10.0, 10.0, 5.0, 5.0)  # what offsets of boxes are multiplied by: x, y, width, height
 GROUP = 4  # channels a group in the semantic branch: detectron2's 32 groups at its 128 channels
 
 
@@ -69,9 +70,21 @@ class Detectron2FasterRCNN(Detectron2Framework):
         """Arguments of the meta-architecture, its backbone aside."""
         return {
             "proposal_generator": _proposals(self.settings, self.levels, self.proposals),
-            "roi_heads": _heads(self.num_classes, self.settings, self.loss_beta, self._further()),
+            "roi_heads": self._heads(),
             **pixels(self.backbone),
         }
+
+    def _heads(self) -> Any:
+        """What sorts and refines the proposals."""
+        from detectron2.modeling.roi_heads import StandardROIHeads
+
+        return StandardROIHeads(
+            **regions(self.num_classes, self.settings),
+            proposal_matcher=matcher(0.5),
+            box_head=box_head(self.settings),
+            box_predictor=box_predictor(self.num_classes, self.settings, CODE, smooth_l1_beta=self.loss_beta),
+            **self._further(),
+        )
 
     def _further(self) -> dict[str, Any]:
         """Heads beside that of the boxes, as arguments of StandardROIHeads."""
@@ -180,30 +193,40 @@ def _proposals(settings: FasterRCNNSettings, levels: Mapping[str, int], kept: in
     )
 
 
-def _heads(num_classes: int, settings: FasterRCNNSettings, beta: float, further: Mapping[str, Any]) -> Any:
-    from detectron2.layers import ShapeSpec
-    from detectron2.modeling.box_regression import Box2BoxTransform
+def regions(num_classes: int, settings: FasterRCNNSettings) -> dict[str, Any]:
+    """Arguments of detectron2's heads on regions: how many are drawn, and how they are cropped for the boxes."""
+    return {
+        "num_classes": num_classes,
+        "batch_size_per_image": settings.regions,
+        "positive_fraction": 0.25,
+        "box_in_features": list(POOLED),
+        "box_pooler": _pooler(7, settings.scale),
+    }
+
+
+def matcher(iou: float) -> Any:
+    """A region is an object where it overlaps one by `iou`."""
     from detectron2.modeling.matcher import Matcher
-    from detectron2.modeling.roi_heads import FastRCNNConvFCHead, FastRCNNOutputLayers, StandardROIHeads
+
+    return Matcher([iou], [0, 1], allow_low_quality_matches=False)
+
+
+def box_head(settings: FasterRCNNSettings) -> Any:
+    """Two fully connected layers on a crop."""
+    from detectron2.modeling.roi_heads import FastRCNNConvFCHead
 
     width = 4 * settings.channels
-    predictor = FastRCNNOutputLayers(
-        ShapeSpec(channels=width),
-        box2box_transform=Box2BoxTransform(weights=(10.0, 10.0, 5.0, 5.0)),
-        num_classes=num_classes,
-        smooth_l1_beta=beta,
-    )
-    return StandardROIHeads(
-        num_classes=num_classes,
-        batch_size_per_image=settings.regions,
-        positive_fraction=0.25,
-        proposal_matcher=Matcher([0.5], [0, 1], allow_low_quality_matches=False),
-        box_in_features=list(POOLED),
-        box_pooler=_pooler(7, settings.scale),
-        box_head=FastRCNNConvFCHead(_crop(settings.channels, 7), conv_dims=[], fc_dims=[width, width]),
-        box_predictor=predictor,
-        **further,
-    )
+    return FastRCNNConvFCHead(_crop(settings.channels, 7), conv_dims=[], fc_dims=[width, width])
+
+
+def box_predictor(num_classes: int, settings: FasterRCNNSettings, code: Sequence[float], **more: Any) -> Any:
+    """Logits and offsets after them. code: what offsets are multiplied by. more: as detectron2 has them."""
+    from detectron2.layers import ShapeSpec
+    from detectron2.modeling.box_regression import Box2BoxTransform
+    from detectron2.modeling.roi_heads import FastRCNNOutputLayers
+
+    shape, transform = ShapeSpec(channels=4 * settings.channels), Box2BoxTransform(weights=tuple(code))
+    return FastRCNNOutputLayers(shape, box2box_transform=transform, num_classes=num_classes, **more)
 
 
 def _crop(channels: int, size: int) -> Any:

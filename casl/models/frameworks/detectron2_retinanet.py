@@ -78,7 +78,7 @@ def _make(maps: Any, num_classes: int, settings: RetinaNetSettings, normal: Mapp
         backbone=maps,
         head=head,
         head_in_features=list(shapes),
-        anchor_generator=anchor_generator(_OCTAVES, Detectron2RetinaNet.levels, settings.scale),
+        anchor_generator=anchor_generator(_OCTAVES, Detectron2RetinaNet.levels, settings.scale * settings.anchor_scale),
         box2box_transform=Box2BoxTransform(weights=(1.0, 1.0, 1.0, 1.0)),
         anchor_matcher=Matcher([0.4, 0.5], [0, -1, 1], allow_low_quality_matches=True),
         num_classes=num_classes,

@@ -56,16 +56,20 @@ class FasterRCNNSettings(FrameworkSettings):
         rois: regions drawn from an image to learn from, a quarter of them objects where there are as many. None for
             torchvision's 512, fewer in smaller images: in proportion to their area, that is to `ranges[0]` squared, but
             at least 16.
+        proposals: most of an image that become regions when it predicts; torchvision's are 1,000.
         inference: torchvision's; `topk` is the number of anchors a level that become proposals.
     """
 
     rois: int | None = None
     towers: int = 4
+    proposals: int = 1000
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.towers < 1:
             raise SpecError(f"mask and keypoint heads need at least one convolution, got {self.towers}")
+        if self.proposals < 1:
+            raise SpecError(f"nothing is found among {self.proposals} proposals of an image: 1 or more")
         if self.rois is not None and self.rois < 4:
             raise SpecError(f"a quarter of {self.rois} regions is no object: draw at least 4")
 
@@ -116,7 +120,7 @@ class FasterRCNN(Framework):
 
     @staticmethod
     def _make(num_classes: int, settings: Any) -> Any:
-        return detection.FasterRCNN(**_shared(num_classes, settings))
+        return detection.FasterRCNN(**shared(num_classes, settings))
 
     def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """C2..C5 -> P2..P6."""
@@ -172,6 +176,7 @@ class FasterRCNN(Framework):
         """Boxes, scores, labels from 1 on and what further heads find, selected by torchvision."""
         rpn, heads = self.framework.rpn, self.framework.roi_heads
         rpn._pre_nms_top_n["testing"] = settings.topk  # torchvision has no public way after construction
+        rpn._post_nms_top_n["testing"] = self.settings.proposals
         heads.score_thresh, heads.nms_thresh = settings.score_threshold, settings.nms
         heads.detections_per_img = settings.max_detections
         proposals, _ = rpn(batch, features)
@@ -209,8 +214,8 @@ class MaskRCNN(FasterRCNN):
     def _make(num_classes: int, settings: Any) -> Any:
         width = settings.channels
         return detection.MaskRCNN(
-            **_shared(num_classes, settings),
-            mask_roi_pool=_pool(14, settings.scale),
+            **shared(num_classes, settings),
+            mask_roi_pool=pooler(14, settings.scale),
             mask_head=MaskRCNNHeads(settings.channels, (width,) * settings.towers, 1),
             mask_predictor=MaskRCNNPredictor(width, width, num_classes + 1),
         )
@@ -248,8 +253,8 @@ class KeypointRCNN(FasterRCNN):
     def _make(num_classes: int, settings: Any) -> Any:
         width = 2 * settings.channels
         return detection.KeypointRCNN(
-            **_shared(num_classes, settings),
-            keypoint_roi_pool=_pool(14, settings.scale),
+            **shared(num_classes, settings),
+            keypoint_roi_pool=pooler(14, settings.scale),
             keypoint_head=KeypointRCNNHeads(settings.channels, (width,) * (2 * settings.towers)),
             keypoint_predictor=KeypointRCNNPredictor(width, settings.keypoints),
         )
@@ -259,10 +264,10 @@ class KeypointRCNN(FasterRCNN):
         return values | {"keypoints": values["keypoints"].float()}
 
 
-def _shared(num_classes: int, settings: FasterRCNNSettings) -> dict[str, Any]:
-    """Arguments that all three constructors of torchvision take. What is not named has torchvision's default."""
+def shared(num_classes: int, settings: FasterRCNNSettings) -> dict[str, Any]:
+    """Arguments that all constructors of torchvision's R-CNNs take. What is not named has torchvision's default."""
     width = 4 * settings.channels
-    pool = _pool(7, settings.scale)
+    pool = pooler(7, settings.scale)
     return {
         "backbone": Placeholder(settings.channels),
         "rpn_anchor_generator": anchors([(size,) for size in SIZES], settings.scale),
@@ -273,7 +278,7 @@ def _shared(num_classes: int, settings: FasterRCNNSettings) -> dict[str, Any]:
     }
 
 
-def _pool(size: int, scale: float) -> MultiScaleRoIAlign:
+def pooler(size: int, scale: float) -> MultiScaleRoIAlign:
     """Crops of `size` x `size` cells. torchvision guesses strides from the first batch it sees, unpadded, and keeps
     them; here they are what they are, so that nothing depends on which batch came first."""
     canonical = CANONICAL[0] * scale

@@ -71,9 +71,7 @@ class PanopticFPN(MaskRCNN):
             ValueError: likewise, or "semantic" has a class that is not there.
         """
         super().check(image, target)
-        known = target["semantic"][target["semantic"] != IGNORE]
-        if known.numel() and not 0 <= int(known.min()) <= int(known.max()) <= self.settings.stuff:
-            raise ValueError(f"class {int(known.max())} in semantic: 0 is things, 1..{self.settings.stuff} stuff")
+        check_semantic(target["semantic"], self.settings.stuff)
 
     def framework_losses(
         self, batch: ImageList, features: dict[str, Tensor], targets: list[dict[str, Tensor]]
@@ -128,6 +126,17 @@ class SemanticBranch(nn.Module):
         return logits.float()
 
 
+def check_semantic(semantic: Tensor, stuff: int) -> None:
+    """Whether a map has no other classes than 0, those of `stuff` from 1 on, and 255.
+
+    Raises:
+        ValueError: it has.
+    """
+    known = semantic[semantic != IGNORE]
+    if known.numel() and not 0 <= int(known.min()) <= int(known.max()) <= stuff:
+        raise ValueError(f"class {int(known.max())} in semantic: 0 is things, 1..{stuff} stuff")
+
+
 def _ascent(channels: int, width: int, doublings: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for block in range(max(1, doublings)):
@@ -142,22 +151,22 @@ def _ascent(channels: int, width: int, doublings: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def enlarged(logits: Tensor) -> Tensor:
-    """(B, C, h, w) at stride 4 -> (B, C, 4h, 4w), bilinear."""
-    return functional.interpolate(logits, scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
+def enlarged(logits: Tensor, stride: int = STRIDE) -> Tensor:
+    """(B, C, h, w) at a stride -> (B, C, stride h, stride w), bilinear."""
+    return functional.interpolate(logits, scale_factor=float(stride), mode="bilinear", align_corners=False)
 
 
-def semantic_loss(logits: Tensor, targets: Sequence[Tensor]) -> Tensor:
+def semantic_loss(logits: Tensor, targets: Sequence[Tensor], stride: int = STRIDE) -> Tensor:
     """Cross-entropy, the mean over the pixels of a batch that have a class; 0 if none has.
 
     Args:
-        logits: (B, C, H / 4, W / 4), enlarged bilinearly before they are compared.
+        logits: (B, C, H / stride, W / stride), enlarged bilinearly before they are compared.
         targets: B of (h, w) int64, h <= H, w <= W; 255 and the padding do not count.
 
     Returns:
         Scalar.
     """
-    full = enlarged(logits)
+    full = enlarged(logits, stride)
     wanted = full.new_full((len(full), *full.shape[2:]), IGNORE).long()
     for row, target in zip(wanted, targets, strict=True):
         row[: target.shape[0], : target.shape[1]] = target

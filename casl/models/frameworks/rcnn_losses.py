@@ -141,14 +141,20 @@ def region_losses(logits: Tensor, offsets: Tensor, regions: Regions) -> dict[str
         of regions.
     """
     labels, weights = torch.cat(regions.labels), _joined(regions.weights)
-    loss_cls = _cross_entropy(logits, labels, weights)
-    if weights is not None:
-        counted = torch.where(labels > 0, 1.0, weights).sum().clamp(min=1.0)
-        loss_cls = loss_cls * (len(labels) / counted)
     rows = torch.where(labels > 0)[0]
     found = offsets.reshape(len(logits), -1, 4)[rows, labels[rows]]
     box = _smooth_l1(found, torch.cat(regions.offsets)[rows], _picked(weights, rows))
-    return {"loss_cls": loss_cls, "loss_box": box / len(labels)}
+    return {"loss_cls": class_loss(logits, regions), "loss_box": box / len(labels)}
+
+
+def class_loss(logits: Tensor, regions: Regions) -> Tensor:
+    """ "loss_cls" of `region_losses`, of logits (R, C + 1)."""
+    labels, weights = torch.cat(regions.labels), _joined(regions.weights)
+    loss = _cross_entropy(logits, labels, weights)
+    if weights is None:
+        return loss
+    counted = torch.where(labels > 0, 1.0, weights).sum().clamp(min=1.0)
+    return loss * (len(labels) / counted)
 
 
 def mask_loss(logits: Tensor, objects: Regions, masks: Sequence[Tensor]) -> Tensor:

@@ -17,6 +17,7 @@ from torchvision.models import detection
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNetHead
 
+from casl.errors import SpecError
 from casl.models.backbone import Backbone
 from casl.models.detect import InferenceSettings
 from casl.models.detector import Builder, Part, Target, padded
@@ -40,16 +41,27 @@ class RetinaNetSettings(FrameworkSettings):
             CondInst.
         head_norm: a group norm behind each convolution of the towers, as in `retinanet_resnet50_fpn_v2`. Without, few
             channels lose the signal: at the head's initial weights a convolution of 64 keeps a sixth of it.
+        anchor_scale: of anchors, beside the scale that follows from `ranges`; above 0.
+        focal_alpha: share of the class loss that is about objects, in [0, 1].
         inference: torchvision's: 300 objects an image, suppressed at an IoU of 0.5.
     """
 
     top_from: str = "p5"
     head_norm: bool = False
+    anchor_scale: float = 1.0
+    focal_alpha: float = 0.25
     inference: InferenceSettings = field(default_factory=lambda: InferenceSettings(nms=0.5, max_detections=300))
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.anchor_scale <= 0:
+            raise SpecError(f"anchor_scale is a factor of sizes above 0, got {self.anchor_scale}")
+        if not 0.0 <= self.focal_alpha <= 1.0:
+            raise SpecError(f"focal_alpha is a share of the class loss, in [0, 1], got {self.focal_alpha}")
 
-class RetinaNet(Framework):
-    """Reads P3..P7. Losses are "loss_cls" (focal) and "loss_box" (L1), both a mean over images.
+
+class DenseAnchors(Framework):
+    """torchvision's RetinaNet but for what it minimises: reads P3..P7, selects detections.
 
     Args:
         backbone: C2..C5.
@@ -62,7 +74,7 @@ class RetinaNet(Framework):
 
     def __init__(self, backbone: Backbone, num_classes: int, settings: RetinaNetSettings) -> None:
         fpn = FPN(backbone.channels, settings.channels, 3, settings.top_from)
-        generator = anchors(_OCTAVES, settings.scale)
+        generator = anchors(_OCTAVES, settings.scale * settings.anchor_scale)
         head = RetinaNetHead(
             settings.channels,
             generator.num_anchors_per_location()[0],
@@ -79,6 +91,24 @@ class RetinaNet(Framework):
         """C2..C5 -> P3..P7."""
         levels: list[Tensor] = self.fpn(maps)
         return levels
+
+    def detect(
+        self, batch: ImageList, features: dict[str, Tensor], settings: InferenceSettings
+    ) -> list[dict[str, Tensor]]:
+        """Boxes, scores and labels from 0 on, selected by torchvision."""
+        framework, levels = self.framework, list(features.values())
+        framework.score_thresh, framework.nms_thresh = settings.score_threshold, settings.nms
+        framework.topk_candidates, framework.detections_per_img = settings.topk, settings.max_detections
+        cells = framework.anchor_generator.num_anchors_per_location()
+        counts = [level.shape[2] * level.shape[3] * n for level, n in zip(levels, cells, strict=True)]
+        outputs = {name: output.split(counts, dim=1) for name, output in framework.head(levels).items()}
+        boxes = [per_image.split(counts) for per_image in framework.anchor_generator(batch, levels)]
+        found: list[dict[str, Tensor]] = framework.postprocess_detections(outputs, boxes, batch.image_sizes)
+        return found
+
+
+class RetinaNet(DenseAnchors):
+    """Losses are "loss_cls" (focal) and "loss_box" (L1), both a mean over images."""
 
     def shares(self, parts: Sequence[Part], size: tuple[int, int], images: int, peers: Peers) -> Sequence[Share]:
         """As in `Divisible`, but there is nothing to ask of others: every image is divided by counts of its own."""
@@ -124,39 +154,26 @@ class RetinaNet(Framework):
         of_images = zip(outputs["cls_logits"], outputs["bbox_regression"], anchors, matches, targets, strict=True)
         classes, boxes = [], []
         for logits, offsets, places, found, target in of_images:
-            classes.append(class_loss(logits, found, target["labels"]))
+            classes.append(class_loss(logits, found, target["labels"], self.settings.focal_alpha))
             wanted = target["boxes"][found.boxes[found.positive]]
             boxes.append(box_loss(offsets, found, encode(wanted, places[found.positive])))
         return {"loss_cls": sum_in_order(classes) / len(targets), "loss_box": sum_in_order(boxes) / len(targets)}
 
-    def detect(
-        self, batch: ImageList, features: dict[str, Tensor], settings: InferenceSettings
-    ) -> list[dict[str, Tensor]]:
-        """Boxes, scores and labels from 0 on, selected by torchvision."""
-        framework, levels = self.framework, list(features.values())
-        framework.score_thresh, framework.nms_thresh = settings.score_threshold, settings.nms
-        framework.topk_candidates, framework.detections_per_img = settings.topk, settings.max_detections
-        cells = framework.anchor_generator.num_anchors_per_location()
-        counts = [level.shape[2] * level.shape[3] * n for level, n in zip(levels, cells, strict=True)]
-        outputs = {name: output.split(counts, dim=1) for name, output in framework.head(levels).items()}
-        boxes = [per_image.split(counts) for per_image in framework.anchor_generator(batch, levels)]
-        found: list[dict[str, Tensor]] = framework.postprocess_detections(outputs, boxes, batch.image_sizes)
-        return found
 
-
-def class_loss(logits: Tensor, matches: Matches, labels: Tensor) -> Tensor:
+def class_loss(logits: Tensor, matches: Matches, labels: Tensor, alpha: float = 0.25) -> Tensor:
     """Focal loss of one image, divided by its number of positives.
 
     Args:
         logits: (A, C).
         matches: of the A anchors; those that are left out have no loss.
         labels: (N,) int64 of the boxes.
+        alpha: of the focal loss.
     """
     targets = torch.zeros_like(logits)
     targets[matches.positive, labels[matches.boxes[matches.positive]]] = 1.0
     learning = matches.boxes != LEFT_OUT
     weights = None if matches.weights is None else matches.weights[learning]
-    return focal_sum(logits[learning], targets[learning], weights) / matches.positive.sum().clamp(min=1)
+    return focal_sum(logits[learning], targets[learning], weights, alpha) / matches.positive.sum().clamp(min=1)
 
 
 def box_loss(offsets: Tensor, matches: Matches, wanted: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ class Inline:
     """Carries a job out when it is polled."""
 
     ahead = False
+    here = True
 
     def __init__(self, store: Store, resources: Resources | None = None) -> None:
         take_on(resources.environment if resources else {})

@@ -37,6 +37,7 @@ class Local:
     """
 
     ahead = False
+    here = True
 
     def __init__(self, store: Store, resources: Resources | None = None) -> None:
         self.store = store

@@ -54,6 +54,7 @@ class Ray:
     """
 
     ahead = False
+    here = False
 
     def __init__(self, store: Store, resources: Resources | None = None) -> None:
         self.store = store

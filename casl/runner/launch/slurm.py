@@ -63,6 +63,7 @@ class Slurm:
     """
 
     ahead = True
+    here = False
     slots = sys.maxsize
 
     def __init__(self, store: Store, resources: Resources | None = None, gone_s: float = GONE_S) -> None:

@@ -13,6 +13,7 @@ import pytest
 from casl.data.check import check
 from casl.data.importing.assign import Plan
 from casl.data.importing.draw import Share
+from casl.data.importing.looks import format_of
 from casl.data.importing.make import How, import_set, read_source
 from tests.data.importing import exports
 from tests.data.importing.exports import Photo
@@ -173,3 +174,11 @@ def link(photo: Photo, folder: Path) -> Path:
     path = folder / photo.file
     path.symlink_to(REAL / "bccd" / "images" / photo.file)
     return path
+
+
+def test_a_list_of_numbered_images_is_no_label_file_of_yolo(tmp_path: Path) -> None:
+    listed = tmp_path / "train.txt"
+    listed.write_text("000005\n000007\n000009\n000016\n000019\n")  # as in VOC's ImageSets/Main
+    assert format_of(listed) is None
+    listed.write_text("5 0.5 0.5 0.25 0.25\n")
+    assert format_of(listed) == "yolo"

@@ -1,4 +1,4 @@
-"""The five frameworks at a size that learns in seconds, and images to learn."""
+"""The frameworks at a size that learns in seconds, and images to learn."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from casl.models.backbone import build_backbone
-from casl.models.frameworks import faster_rcnn, panoptic_fpn, retinanet
+from casl.models.frameworks import cascade_rcnn, faster_rcnn, htc, panoptic_fpn, retinanet
 from casl.models.frameworks.adapter import Framework
+from casl.models.frameworks.cascade_rcnn import CascadeRCNNSettings
 from casl.models.frameworks.faster_rcnn import FasterRCNNSettings, KeypointRCNNSettings
+from casl.models.frameworks.htc import HTCSettings
 from casl.models.frameworks.panoptic_fpn import PanopticFPNSettings
 from casl.models.frameworks.retinanet import RetinaNetSettings
 
@@ -24,9 +26,12 @@ CASES: dict[str, tuple[Callable[..., Framework], Any]] = {
     "mask_rcnn": (faster_rcnn.build_mask, FasterRCNNSettings(**SMALL, towers=2)),
     "keypoint_rcnn": (faster_rcnn.build_keypoint, KeypointRCNNSettings(**SMALL, towers=2, keypoints=3)),
     "panoptic_fpn": (panoptic_fpn.build, PanopticFPNSettings(**SMALL, towers=2, stuff=2)),
+    "cascade_rcnn": (cascade_rcnn.build, CascadeRCNNSettings(**SMALL)),
+    "htc": (htc.build, HTCSettings(**SMALL, towers=2, stuff=2)),
 }
 NAMES = list(CASES)
 R_CNNS = NAMES[1:]
+ONE_STAGE = NAMES[1:5]  # R-CNNs with one stage, whose losses are torchvision's own
 
 
 def small(name: str, num_classes: int = 2, seed: int = 0, **changes: Any) -> Framework:

@@ -42,6 +42,8 @@ def overlap(first: Tensor, second: Tensor) -> float:
         pytest.param("mask_rcnn", marks=pytest.mark.long),  # panoptic_fpn learns all that it does
         pytest.param("keypoint_rcnn", marks=pytest.mark.slow),
         pytest.param("panoptic_fpn", marks=pytest.mark.slow),
+        pytest.param("cascade_rcnn", marks=pytest.mark.long),  # htc learns all that it does
+        pytest.param("htc", marks=pytest.mark.slow),
     ],
 )
 def test_a_scene_is_learned_by_heart(name: str) -> None:

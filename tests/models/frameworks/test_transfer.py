@@ -38,6 +38,10 @@ SOURCE = state(warmup())
 BODY = len(build_backbone("resnet_micro").state_dict())
 
 
+def of_stages(*names: str) -> set[str]:
+    return {f"framework.roi_heads.{stage}.{name}" for stage in range(3) for name in names}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_tensor_has_a_part(name: str) -> None:
     parts = {key: part_of(key) for key in state(small(name))}
@@ -53,6 +57,8 @@ def test_every_tensor_has_a_part(name: str) -> None:
             "mask_rcnn": boxes | masks,
             "keypoint_rcnn": boxes,
             "panoptic_fpn": boxes | masks | {"semantic.classes"},
+            "cascade_rcnn": of_stages("box_predictor.cls_score"),
+            "htc": of_stages("box_predictor.cls_score", "mask_predictor.mask_fcn_logits") | {"semantic.classes"},
         }[name]
     )
 

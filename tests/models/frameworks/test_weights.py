@@ -20,7 +20,7 @@ from casl.models.frameworks.rcnn_losses import (
     propose,
     region_losses,
 )
-from tests.models.frameworks.cases import R_CNNS, Target, batch, scene, small, without_objects
+from tests.models.frameworks.cases import ONE_STAGE, Target, batch, scene, small, without_objects
 
 NAMES = {"classification": "loss_cls", "bbox_regression": "loss_box"}
 R_CNN_NAMES = {"loss_classifier": "loss_cls", "loss_box_reg": "loss_box", "loss_rpn_box_reg": "loss_rpn_box"}
@@ -44,7 +44,7 @@ def torchvisions(name: str, model: Framework, images: list[Tensor], targets: lis
     return {R_CNN_NAMES.get(key, key): value for key, value in (first | second).items()}
 
 
-@pytest.mark.parametrize("name", ["retinanet", *R_CNNS])
+@pytest.mark.parametrize("name", ["retinanet", *ONE_STAGE])
 def test_losses_and_gradients_are_torchvisions_bit_for_bit(name: str) -> None:
     images, targets = batch(scene(), without_objects(40, 48), scene())
     results = []

@@ -1,0 +1,71 @@
+"""Where and how `casl run` lets stages run: its options, and the command that repeats them."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+
+from casl import catalog
+from casl.cli.study import bits_option, known_names, part_options, study_options
+from casl.runner.devices import check_device
+
+
+def worker_options(run: argparse.ArgumentParser) -> None:
+    """Options of `run` that say where and how stages run; what they compute is not theirs."""
+    known_names(run.add_argument("--launcher", default="local", help="%(known)s (default local)"), "launcher")
+    run.add_argument(
+        "--jobs", type=int, default=0, metavar="N", help="stages at once; default one a GPU, or one a core"
+    )
+    run.add_argument("--gpus", default="", metavar="0,1", help="GPUs to use (default all that are there)")
+    run.add_argument("--per-gpu", type=int, default=1, metavar="N", help="stages that share a GPU (default 1)")
+    run.add_argument("--gpus-per-stage", type=int, default=1, metavar="N", help="ranks that do a stage together")
+    run.add_argument("--nodes", type=int, default=1, metavar="N", help="machines of that many ranks each (slurm)")
+    run.add_argument(
+        "--option", action="append", default=[], metavar="NAME=VALUE", help="of the launcher, as slurm.partition=gpu"
+    )
+    run.add_argument("--time-limit", type=float, default=0.0, metavar="MIN", help="of one stage; 0 for none")
+    run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
+    run.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
+    run.add_argument(
+        "--weights", default="", help="folder of pretrained <backbone>.safetensors (default STORE/weights)"
+    )
+    bits_option(run)
+
+
+def check_placement(options: argparse.Namespace) -> None:
+    """Check the launcher and the device before anything is begun.
+
+    Raises:
+        SpecError: there is no such launcher, or no such device where it runs stages.
+    """
+    launcher = catalog.load("launcher", options.launcher)
+    check_device(options.device, here=launcher.here)
+
+
+def next_command(verb: str, options: argparse.Namespace) -> str:
+    """A command for the study of this one: its tables, then its options without those that say what is the default.
+
+    Args:
+        verb: run, whose own options are repeated too as far as this command has them; or report.
+    """
+    parser = argparse.ArgumentParser(parents=[study_options()], add_help=False)
+    if verb == "run":
+        part_options(parser)
+        worker_options(parser)
+    found = [verb, *options.tables]
+    for action in parser._actions:
+        value = getattr(options, action.dest, action.default)
+        if action.option_strings and value != action.default:
+            found += _words(action, value)
+    return f"casl {shlex.join(found)}"
+
+
+def _words(action: argparse.Action, value: object) -> list[str]:
+    """An option with its value as they are typed; one that is given once for each value is repeated."""
+    name = action.option_strings[0]
+    if value is True:
+        return [name]
+    values = [str(each) for each in value] if isinstance(value, list) else [str(value)]
+    if action.nargs is None and isinstance(value, list):
+        return [word for each in values for word in (name, each)]
+    return [name, *values]

@@ -1,0 +1,130 @@
+"""What every writer of labels does: images come one by one, and the result appears when it is whole."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, ClassVar
+
+from pycocotools import mask as rle_tools
+
+from casl.errors import DataError
+from casl.files import disk_errors, sync_folder
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """An image that gets labels.
+
+    Attributes:
+        name: what files call it, relative to the folder of all images, with slashes.
+        width, height: pixels, upright as the EXIF orientation says.
+        path: its file; None where no image is to lie beside the labels.
+    """
+
+    name: str
+    width: int
+    height: int
+    path: Path | None = None
+
+
+class Writer(ABC):
+    """Writes labels into a file or folder, which is there only when a `with` block ends without an error.
+
+    Args:
+        out: the file or folder.
+        classes: names by category id, in the order of the classes.
+        about: where the labels are from, as JSON values, for formats that have a place for it.
+    """
+
+    is_folder: ClassVar[bool] = True
+    scores_in: ClassVar[str] = ""  # for people
+    without_masks: ClassVar[bool] = True
+
+    def __init__(self, out: Path, classes: Mapping[int, str], about: Json) -> None:
+        self.out, self.classes, self.about = out, dict(classes), about
+        self.aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+
+    def __enter__(self) -> Writer:
+        with disk_errors("write", self.out):
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self._begin()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                with disk_errors("write", self.out):
+                    self._finish()
+                    if self.out.is_dir():
+                        self.out.rmdir()  # empty: anything else was refused
+                    self.aside.replace(self.out)
+                    sync_folder(self.out.parent)
+        finally:
+            self._discard()
+
+    def add(self, image: Labelled, objects: Sequence[Json]) -> None:
+        """One image with its objects, none is legal.
+
+        Args:
+            image: another one than all before.
+            objects: COCO records with "category_id", "bbox" [x, y, width, height] in pixels, "score", and
+                "segmentation" as RLE where there is a mask.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        with disk_errors("write", self.out):
+            self._add(image, objects)
+
+    @abstractmethod
+    def _begin(self) -> None: ...
+
+    @abstractmethod
+    def _add(self, image: Labelled, objects: Sequence[Json]) -> None: ...
+
+    @abstractmethod
+    def _finish(self) -> None: ...
+
+    def _discard(self) -> None:
+        """Remove what lies aside, if it still does."""
+        shutil.rmtree(self.aside, ignore_errors=True)
+
+
+def useful(objects: Sequence[Json]) -> list[Json]:
+    """Those whose box has an area and whose mask, if any, has a pixel; nothing can be learned from the others."""
+    return [o for o in objects if min(o["bbox"][2:]) > 0 and ("segmentation" not in o or area(o) > 0)]
+
+
+def area(record: Json) -> float:
+    """Pixels of a record's mask, or of its box where it has none."""
+    if "segmentation" in record:
+        return float(rle_tools.area(record["segmentation"]))
+    return float(record["bbox"][2] * record["bbox"][3])
+
+
+def text_name(name: str, suffix: str) -> PurePosixPath:
+    """The file beside an image that YOLO and VOC look for: a/b.jpg -> a/b.txt."""
+    return PurePosixPath(name).with_suffix(suffix)
+
+
+def check_stems(names: Sequence[str]) -> None:
+    """Refuse images that differ in their suffix only: they would have one file of labels.
+
+    Raises:
+        DataError: names two of them.
+    """
+    seen: dict[PurePosixPath, str] = {}
+    for name in names:
+        if (other := seen.setdefault(text_name(name, ""), name)) != name:
+            raise DataError(
+                f"{other} and {name} would have one file of labels, since it is named without their suffix.\n"
+                "  rename one of them, or write --format coco."
+            )

@@ -1,0 +1,68 @@
+"""Whether photographs may be shown to everyone: what the annotations of a data set say of their licences.
+
+COCO's files have a list `licenses`, and each image names one of them by `license`. A list of one stands for all images.
+A licence counts as open where everyone may pass a picture on with boxes drawn on it, for any purpose: not where it
+excludes commerce or changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from casl.coco.reading import read_object
+from casl.data.layout import MANIFEST, SplitFiles
+
+_OPEN = re.compile(
+    r"creativecommons\.org/(licenses/by(-sa)?/|publicdomain/)|flickr\.com/commons/usage|usa\.gov/"
+    r"|^(cc-by(-sa)?-\d|cc0-|mit$|apache-2|bsd-[23]|pddl-)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What may be done with pictures of a data set. closed: why they may not be passed on, "" where they may.
+
+    credit: licences of the images, and where their text is, for the page that shows them.
+    """
+
+    closed: str = ""
+    credit: tuple[str, ...] = ()
+
+
+def terms(files: SplitFiles, kind: str, names: Collection[str]) -> Terms:
+    """What the annotations of a split say of some of its images.
+
+    Args:
+        kind: of annotations, as in SplitFiles.source.
+        names: of the files of the images, relative to the folder of the split.
+
+    Raises:
+        DataError: the split has no such annotations, or they cannot be read.
+    """
+    path = files.source(kind)
+    data = {} if path.suffix == MANIFEST else read_object(path)
+    known = _licences(data)
+    if not known:
+        return Terms(f"{path.name} names no licence")
+    alone = next(iter(known)) if len(known) == 1 else None
+    ids = {image["file_name"]: image.get("license", alone) for image in data["images"]}
+    credit: dict[str, None] = {}
+    for name in names:
+        if (licence := known.get(ids.get(name))) is None:
+            return Terms(f"{path.name} names no licence of {name}")
+        words = f"{licence.get('name', '')} {licence.get('url', '')}".strip()
+        if not any(_OPEN.search(str(licence.get(part, ""))) for part in ("url", "name")):
+            return Terms(f"the licence of {name} does not let everyone pass it on: {words}")
+        credit[words] = None
+    return Terms(credit=tuple(credit))
+
+
+def _licences(data: Mapping[str, Any]) -> dict[Any, Mapping[str, Any]]:
+    """Licences by their id; what is none of COCO's form is left out."""
+    found = data.get("licenses")
+    entries = found if isinstance(found, list) else []
+    return {entry["id"]: entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), int)}

@@ -1,0 +1,135 @@
+"""Files of labels: read again by casl's own importers, by pycocotools, and as their formats say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from pycocotools import mask as rle_tools
+from pycocotools.coco import COCO
+
+from casl.data.exporting.make import FORMATS, writer_of
+from casl.data.exporting.writer import Labelled, check_stems, useful
+from casl.data.importing.make import read_source
+from casl.errors import DataError, SpecError
+
+CLASSES = {4: "cell", 9: "cell wall & more"}
+ABOUT = {"description": "pseudo labels of labeler-48a4, score > 0.3"}
+SIZES = {"b/one.png": (40, 30), "a/one.png": (64, 48), "two.jpg": (20, 50)}
+
+
+def rle(width: int, height: int) -> dict[str, Any]:
+    mask = np.zeros((height, width), np.uint8, order="F")
+    mask[3:9, 2:7] = 1
+    found = rle_tools.encode(mask)
+    return {"size": found["size"], "counts": found["counts"].decode()}
+
+
+def objects(width: int, height: int) -> list[dict[str, Any]]:
+    first = {"category_id": 9, "bbox": [2.0, 3.0, 5.25, 6.5], "score": 0.75, "segmentation": rle(width, height)}
+    last = {"category_id": 4, "bbox": [0.0, 0.0, float(width), float(height)], "score": 1.0}
+    return [first, {**last, "segmentation": rle(width, height)}]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], Path]:
+    """Labels of three images in a format, beside or with their images."""
+
+    def write(form: str) -> Path:
+        out = tmp_path / "labels.json" if form == "coco" else tmp_path / "out"
+        with writer_of(form, out, CLASSES, ABOUT) as writer:
+            for n, (name, (width, height)) in enumerate(SIZES.items()):
+                path = tmp_path / "images" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (width, height), (n, 90, 40)).save(path)
+                writer.add(Labelled(name, width, height, path), objects(width, height) if name != "two.jpg" else [])
+        assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+        return tmp_path if form == "coco" else out
+
+    return write
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_is_written_is_what_casl_data_import_reads(form: str, written: Callable[[str], Path]) -> None:
+    source = read_source(written(form))
+    assert source.form == form
+    assert len(source.pictures) == len(SIZES)
+    for picture in source.pictures:
+        name = next(n for n in SIZES if picture.path.as_posix().endswith(f"/{n}"))
+        wanted = objects(*SIZES[name]) if name != "two.jpg" else []
+        assert [shape.name for shape in picture.shapes] == [CLASSES[o["category_id"]] for o in wanted]
+        assert picture.annotation is not None
+        for shape, entry in zip(picture.shapes, wanted, strict=True):
+            assert shape.box == pytest.approx(entry["bbox"], abs=0.01)
+            assert (shape.rle is not None) == (form == "coco")
+
+
+def test_pycocotools_reads_boxes_masks_and_scores(written: Callable[[str], Path]) -> None:
+    read = COCO(str(written("coco") / "labels.json"))
+    assert {c["name"]: c["id"] for c in read.loadCats(read.getCatIds())} == {n: i for i, n in CLASSES.items()}
+    (image,) = (i for i in read.dataset["images"] if i["file_name"] == "a/one.png")
+    first, last = read.loadAnns(read.getAnnIds(imgIds=[image["id"]]))
+    assert (first["bbox"], first["score"], first["category_id"]) == ([2.0, 3.0, 5.25, 6.5], 0.75, 9)
+    assert read.annToMask(first).sum() == first["area"] == 30 and read.annToMask(first)[3:9, 2:7].all()
+    assert last["score"] == 1.0 and last["iscrowd"] == 0
+
+
+def test_yolo_has_shares_of_sides_and_scores_in_the_order_of_its_lines(written: Callable[[str], Path]) -> None:
+    out = written("yolo")
+    assert yaml.safe_load((out / "data.yaml").read_text()) == {"train": "images", "names": {0: "cell", 1: CLASSES[9]}}
+    lines = [line.split() for line in (out / "labels/a/one.txt").read_text().splitlines()]
+    assert [line[0] for line in lines] == ["1", "0"] and {len(line) for line in lines} == {5}
+    x, y, w, h = map(float, lines[0][1:])
+    assert (x * 64, y * 48, w * 64, h * 48) == pytest.approx((2 + 5.25 / 2, 3 + 6.5 / 2, 5.25, 6.5), abs=1e-4)
+    assert (out / "scores/a/one.txt").read_text() == "0.750000\n1.000000\n"
+    assert (out / "images/a/one.png").samefile(out.parent / "images/a/one.png"), "a second name of the file, no copy"
+
+
+def test_voc_has_scores_as_attributes_and_lists_its_images(written: Callable[[str], Path]) -> None:
+    out = written("voc")
+    root = ElementTree.parse(out / "Annotations/a/one.xml").getroot()
+    assert [root.findtext(f"size/{side}") for side in ("width", "height", "depth")] == ["64", "48", "3"]
+    scores = {
+        a.findtext("value") for a in root.iterfind("object/attributes/attribute") if a.findtext("name") == "score"
+    }
+    assert scores == {"0.750000", "1.000000"}
+    box = root.find("object/bndbox")
+    assert box is not None
+    assert [box.findtext(c) for c in ("xmin", "ymin", "xmax", "ymax")] == ["2.00", "3.00", "7.25", "9.50"]
+    assert (out / "ImageSets/Main/train.txt").read_text().split() == ["b/one", "a/one", "two"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_writing_that_fails_leaves_nothing(form: str, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), writer_of(form, tmp_path / "out", CLASSES, ABOUT) as writer:
+        writer.add(Labelled("a.png", 8, 8), [{"category_id": 4, "bbox": [0, 0, 2, 2], "score": 0.5}])
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_in_the_way_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("kept")
+    for form in ("yolo", "voc"):
+        with pytest.raises(DataError, match="is there already"):
+            writer_of(form, tmp_path, CLASSES, ABOUT)
+    with pytest.raises(SpecError, match=r"labels\.json"):
+        writer_of("coco", tmp_path, CLASSES, ABOUT)
+    with pytest.raises(SpecError, match="did you mean 'yolo'"):
+        writer_of("yolov", tmp_path / "new", CLASSES, ABOUT)
+    with pytest.raises(DataError, match=r"a/x\.jpg and a/x\.png"):
+        check_stems(["a/x.jpg", "b/x.png", "a/x.png"])
+
+
+def test_labels_without_area_or_with_an_empty_mask_teach_nothing() -> None:
+    good = objects(40, 30)[0]
+    empty = {
+        **good,
+        "segmentation": {"size": [30, 40], "counts": rle_tools.encode(np.zeros((30, 40), np.uint8, "F"))["counts"]},
+    }
+    assert useful([good, empty, {**good, "bbox": [1, 1, 0, 4]}]) == [good]

@@ -1,0 +1,52 @@
+"""Chapter 4's tables in profile smoke, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from ablations.pretraining import BOXES, CLASSES, CLS, NONE
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # minutes alone, more where others compute too
+# table -> cells that are measured
+MEASURED = {"pre_4_2": 28, "pre_4_3": 9, "pre_4_4": 6, "pre_4_5": 28, "pre_budget": 12, "pre_cls": 10}
+SOME = ("pre_4_2", "pre_budget")
+
+
+@pytest.fixture(
+    scope="module", params=[SOME, pytest.param(tuple(MEASURED), marks=pytest.mark.long)], ids=["some", "all"]
+)
+def tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("pretraining")
+    words = [sys.executable, "-m", "casl"]
+    common = [*request.param, "--profile", "smoke", "--store", str(folder / "store")]
+    done = subprocess.run([*words, "run", *common], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    subprocess.run([*words, "report", *common, "--reports", str(folder / "reports")], capture_output=True, check=True)
+    return {name: json.loads((folder / "reports" / "smoke" / f"{name}.json").read_text()) for name in request.param}
+
+
+def test_every_cell_is_measured_or_quoted_with_its_reason(tables: dict[str, dict[str, Any]]) -> None:
+    for name, table in tables.items():
+        for cell in table["cells"]:
+            where = (name, cell["row"], cell["column"])
+            assert cell["status"] in ("done", "published"), where
+            assert cell["note"], where
+            if cell["status"] == "done" and cell["value"] is not None:
+                assert 0.0 <= cell["value"] <= 100.0, where
+    measured = {name: sum(c["status"] == "done" for c in table["cells"]) for name, table in tables.items()}
+    assert measured == {name: MEASURED[name] for name in tables}
+
+
+def test_starts_differ_and_are_judged_on_the_same_target(tables: dict[str, dict[str, Any]]) -> None:
+    if "pre_4_5" in tables:
+        whole = {c["row"]: c["value"] for c in tables["pre_4_5"]["cells"] if c["column"] == "mIoU"}
+        assert len({whole[row] for row in (NONE, CLS, CLASSES, BOXES)}) == 4
+    keys = {(c["row"], c["key"]) for c in tables["pre_4_2"]["cells"] if c["key"]}
+    assert len(keys) == len({row for row, _ in keys}) == 7, "one evaluation a row"
+    once = {c["key"] for c in tables["pre_budget"]["cells"] if c["row"] == CLASSES}
+    assert once == {key for row, key in keys if row == CLASSES}, "budgets share the start of Table 4.2"
