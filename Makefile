@@ -128,6 +128,9 @@ site: $(VENV)/.docs ## the pages of docs/ and the reference of Python as a web s
 	$(BIN)/sphinx-build -q -W --keep-going -E -b html -c docs . build/site
 	@echo "build/site/index.html"
 
+# Every test that starts a process would compile the sources again where the shell forbids to keep bytecode.
+test test-all check: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(READY) lint ## all checks and tests
 	$(BIN)/python -m pytest $(SPREAD)
 
