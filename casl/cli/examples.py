@@ -116,7 +116,10 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl store gc --forget table4-smoke-scenes-1", "what would go if nothing were kept for that study"),
         ("casl store gc --leftovers --yes", "remove"),
     ),
-    "casl store export": (("casl store export finetune-48a4 -o best.tar", "with all that it was made from"),),
+    "casl store export": (
+        ("casl store export finetune-48a4 -o best.tar", "with all that it was made from"),
+        ("casl store export --tables rivals --seeds 2 --numbers -o two-seeds.tar", "numbers to add a third seed to"),
+    ),
     "casl store import": (("casl store import best.tar --store other", "checksums are verified"),),
     "casl doctor": (
         ("casl doctor", "what is missing on this machine, and what to do"),

@@ -65,6 +65,11 @@ def reproduce_command(options: argparse.Namespace) -> int:
         print(f"{place}\n  not made again: this code asks for another stage than {shipped['name']}, which was shipped.")
         print("  `git checkout` the commit of the report, or make the report anew.")
         return 1
+    if Store(Path(options.store), make=False).run(shipped["name"]).left_out:
+        raise SpecError(
+            f"{options.store} has {shipped['name']} as numbers from elsewhere, which would only be compared with "
+            "themselves: name a new store with --store to make it again."
+        )
     _run(arguments)
     run = Store(Path(options.store)).run(shipped["name"])
     value = float(run.metrics[cell["figure"]])

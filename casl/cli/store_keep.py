@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from casl.cli.study import counter
+from casl.cli.study import counter, known_names, open_study, recipe_options
 from casl.errors import SpecError, StoreError
 from casl.runner.archive import outside_git, read_archive, write_archive
 from casl.runner.foreign import TOTAL_BYTES
@@ -40,7 +41,19 @@ def add(what: Any, store: argparse.ArgumentParser) -> None:
     gc.add_argument("--json", action="store_true", help="print JSON")
     gc.set_defaults(command=gc_command)
     export = what.add_parser("export", parents=[store], help="write stages and all they were made from to a tar file")
-    export.add_argument("keys", nargs="+", metavar="KEY", help="names, or beginnings of names or keys")
+    export.add_argument("keys", nargs="*", metavar="KEY", help="names, or beginnings of names or keys")
+    known_names(
+        export.add_argument("--tables", nargs="+", default=[], help="what is finished of these: %(known)s"), "ablation"
+    )
+    export.add_argument("--profile", default="mini", help="of those tables (default mini)")
+    export.add_argument("--data", default="", help="of those tables (default the profile's own)")
+    recipe_options(export)
+    export.add_argument("--seeds", type=int, default=1, help="of those tables (default 1)")
+    export.add_argument(
+        "--numbers",
+        action="store_true",
+        help="only what reports and their statistics read of evaluations, some kilobytes each: nothing to train on",
+    )
     export.add_argument("-o", "--output", required=True, metavar="FILE.tar", help="the file to write")
     export.add_argument("--json", action="store_true", help="print JSON")
     export.set_defaults(command=export_command)
@@ -107,9 +120,12 @@ def _values(item: Garbage) -> dict[str, Any]:
 def export_command(options: argparse.Namespace) -> int:
     """Write an archive."""
     need_store(Path(options.store))
+    if not options.keys and not options.tables:
+        raise SpecError("name what to export: keys of stages (`casl store ls` lists them), or --tables such as table4.")
     store, target = Store(Path(options.store)), Path(options.output)
     names = [find_stage(store.names(), key, store.root) for key in options.keys]
-    inside = write_archive(store, names, target, counter("writing stages"))
+    names += _finished(store, options) if options.tables else []
+    inside = write_archive(store, names, target, counter("writing stages"), numbers=options.numbers)
     size, extra = target.stat().st_size, outside_git(store, inside)
     if options.json:
         print(json.dumps({"archive": str(target), "stages": inside, "bytes": size, "outside_git": extra}, indent=1))
@@ -118,6 +134,25 @@ def export_command(options: argparse.Namespace) -> int:
         print(f"with the content of files that git did not know when the results were made: {', '.join(extra)}")
     print(f"{target}: {len(inside)} stages, {size:,} bytes; `casl store import {target}` takes them over elsewhere")
     return 0
+
+
+def _finished(store: Store, options: argparse.Namespace) -> list[str]:
+    """The finished evaluations of tables; says where some are not finished.
+
+    Raises:
+        StoreError: none is.
+    """
+    study = open_study(options, make=False)
+    ends = {c.stage.name: None for seeds in study.cells.values() for cells in seeds for c in cells if c.stage}
+    done = [name for name in ends if store.is_done(name)]
+    if not done:
+        raise StoreError(
+            f"{store.root} has none of the {len(ends)} results of {study.heading}; `casl run` makes them, and "
+            "--profile, --data and --seeds say of which study."
+        )
+    if len(done) < len(ends):
+        print(f"note: {len(ends) - len(done)} of {len(ends)} results are not finished and left out", file=sys.stderr)
+    return done
 
 
 def import_command(options: argparse.Namespace) -> int:

@@ -111,6 +111,8 @@ def predictions(results: Results, scored: Evaluate) -> list[dict[str, Any]]:
     """
     path: Path = results.folder(scored) / PREDICTIONS
     if not path.exists():
+        if PREDICTIONS in results.store.run(scored.name).left_out:
+            raise SpecError(f"{scored.name} was taken over without its {PREDICTIONS}; they are where it was computed.")
         raise SpecError(f"{scored.name} measured {scored.metric} and kept no {PREDICTIONS}; evaluate ap_det for boxes.")
     found: list[dict[str, Any]] = read_json(path)
     return found

@@ -4,6 +4,9 @@
     sources/<digest>.json|diff   the code the results came from
     stages/<name>/...            results as they lie in the store
 
+An archive of numbers holds evaluations alone, each with its record and its draws over images: enough for reports and
+their statistics, some kilobytes each, and nothing to train on. Their records say which files were left out.
+
 An archive is foreign until proven sound (casl/runner/foreign.py): its members are plain files at the places above, and
 each stage is compared with the checksums of its own record, and its fields with its key, before one rename makes it a
 result.
@@ -22,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from casl.errors import StoreError
+from casl.errors import SpecError, StoreError
 from casl.files import disk_errors, json_value, read_json, sha256, sync_folder, write_json
 from casl.runner.foreign import MANIFEST, TOTAL_BYTES, BoundedFile, Members, Verdict, judge
 from casl.runner.provenance import SOURCES
@@ -31,6 +34,7 @@ from casl.runner.results import inputs_of, record_of, records, stage_of
 from casl.runner.source import digest_of
 from casl.runner.store import Store
 from casl.spec.kinds import Train
+from casl.spec.run import DRAWS
 
 SCHEMA = 1
 # as casl.runner.provenance adds a file; one that git knows has a line of its index there
@@ -65,17 +69,26 @@ def with_ancestors(store: Store, names: Iterable[str]) -> list[str]:
 
 
 def write_archive(
-    store: Store, names: Iterable[str], target: Path, progress: Progress = lambda done, all_: None
+    store: Store,
+    names: Iterable[str],
+    target: Path,
+    progress: Progress = lambda done, all_: None,
+    *,
+    numbers: bool = False,
 ) -> list[str]:
     """Write stages with their ancestors to a tar file, which is whole or absent.
+
+    Args:
+        numbers: only the numbers of evaluations, without what these were made from.
 
     Returns:
         The names inside.
 
     Raises:
         StoreError: something is missing or damaged, or the file cannot be written.
+        SpecError: the numbers of a stage were asked for that is no evaluation.
     """
-    inside = with_ancestors(store, names)
+    inside = _evaluations(store, names) if numbers else with_ancestors(store, names)
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     with disk_errors("write", target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -86,13 +99,34 @@ def write_archive(
                     _add_file(tar, path, f"{SOURCES}/{path.name}")
                 for n, name in enumerate(inside, start=1):
                     store.check(name)
-                    for file in [RESULT, *store.run(name).files]:
+                    record = record_of(store, name)
+                    kept = {f: e for f, e in record["files"].items() if not numbers or f == DRAWS}
+                    if numbers:
+                        left_out = sorted({*record.get("left_out", ()), *(record["files"].keys() - kept.keys())})
+                        text = json.dumps({**record, "files": kept, "left_out": left_out}, indent=1, sort_keys=True)
+                        _add_text(tar, f"stages/{name}/{RESULT}", f"{text}\n")
+                    else:
+                        _add_file(tar, store.folder(name) / RESULT, f"stages/{name}/{RESULT}")
+                    for file in kept:
                         _add_file(tar, store.folder(name) / file, f"stages/{name}/{file}")
                     progress(n, len(inside))
             aside.replace(target)
             sync_folder(target.parent)
         finally:
             aside.unlink(missing_ok=True)
+    return inside
+
+
+def _evaluations(store: Store, names: Iterable[str]) -> list[str]:
+    """The names, each once, if all are evaluations: what others are made from is no result without its files."""
+    inside = list(dict.fromkeys(names))
+    for name in inside:
+        stage = stage_of(record_of(store, name))
+        if stage is None or not stage.measures:
+            raise SpecError(
+                f"{name} is no evaluation, and only these have numbers of their own; "
+                "without --numbers it is written with all that it was made from."
+            )
     return inside
 
 
@@ -114,7 +148,7 @@ class Imported:
 def read_archive(
     store: Store, archive: Path, progress: Progress = lambda done, all_: None, most: int = TOTAL_BYTES
 ) -> Imported:
-    """Take over every stage of an archive that the store lacks.
+    """Take over every stage of an archive that the store lacks, or has as numbers alone where the archive has all.
 
     Args:
         most: bytes that the archive may unpack to.
@@ -128,7 +162,8 @@ def read_archive(
         incoming.mkdir(parents=True)
         try:
             names = _unpack(archive, incoming, Members(archive, most))
-            verdict = judge({n: incoming / "stages" / n for n in names if not store.is_done(n)}, records(store))
+            lacking = [n for n in names if not store.is_done(n) or store.run(n).left_out]
+            verdict = judge({n: incoming / "stages" / n for n in lacking}, records(store))
             if verdict.forged:
                 listed = "".join(f"\n  {name}: {problem}" for name, problem in verdict.forged.items())
                 raise StoreError(f"{archive} holds what no export writes; nothing of it was taken over.{listed}")
@@ -141,7 +176,9 @@ def read_archive(
 def _take_over(folder: Path, names: list[str], verdict: Verdict, store: Store, progress: Progress) -> Imported:
     outcome = Imported(damaged=verdict.damaged)
     for n, name in enumerate(names, start=1):
-        if name in verdict.records and _adopt(folder / name, name, store):
+        record = verdict.records.get(name, {})
+        more = record and not (record.get("left_out") and store.is_done(name))
+        if more and _adopt(folder / name, name, store):
             outcome.added.append(name)
         elif name not in verdict.damaged:
             outcome.skipped.append(name)
@@ -151,7 +188,7 @@ def _take_over(folder: Path, names: list[str], verdict: Verdict, store: Store, p
 
 def _adopt(folder: Path, name: str, store: Store) -> bool:
     """Make an unpacked stage a result; False if another process has just made it."""
-    if store.folder(name).exists() and not store.is_done(name):
+    if store.folder(name).exists() and (not store.is_done(name) or store.run(name).left_out):
         store.quarantine(name)
     try:
         folder.rename(store.folder(name))

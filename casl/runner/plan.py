@@ -23,6 +23,7 @@ class Node:
 
     needs: names of the stages that must be done first. iters: iterations to train here, 0 for other kinds.
     asked: whether a cell's chain names this stage; otherwise it is a shared beginning of some that are.
+    spared: not done and not to run either: all it led to is there, taken over as numbers without what they came from.
     """
 
     stage: Stage
@@ -31,6 +32,7 @@ class Node:
     iters: int = 0
     asked: bool = True
     done: bool = False
+    spared: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Plan:
     """Nodes in an order in which they can run, and the counts.
 
     uses: stage -> the places of tables it feeds. repeats: stage -> the experiments that each would run it without any
-    sharing. todo: names of the nodes that are not done.
+    sharing. todo: names of the nodes that are to be run.
     """
 
     nodes: Mapping[str, Node]
@@ -67,7 +69,7 @@ class Plan:
 
     @property
     def todo(self) -> list[str]:
-        return [name for name, node in self.nodes.items() if not node.done]
+        return [name for name, node in self.nodes.items() if not (node.done or node.spared)]
 
 
 def make_plan(
@@ -94,7 +96,8 @@ def make_plan(
         groups = [g for name, cells in tables.items() for g in _experiments(cells, (units or {}).get(name, "cell"))]
         repeats = Counter(n for g in groups for n in {n for s in _measured(g) for n in chains[s.name]})
         counts = _counts(sum(map(len, groups)), repeats, stages, trees, epochs)
-        return Plan(_nodes(stages, trees, store), counts, _uses(tables, chains), repeats)
+        nodes = _nodes(stages, trees, store, _without_use(stages, chains, store))
+        return Plan(nodes, counts, _uses(tables, chains), repeats)
 
 
 @contextmanager
@@ -127,7 +130,7 @@ def outcomes(plan: Plan, store: Store) -> dict[str, Run]:
     runs: dict[str, Run] = {}
     for name, node in plan.nodes.items():
         run = store.run(name)
-        if run.status == "not run":
+        if run.status == "not run" and not node.spared:
             culprit = next((runs[n] for n in node.needs if runs[n].status in ("failed", "blocked")), None)
             if culprit:
                 cause = culprit.name if culprit.status == "failed" else culprit.error
@@ -189,7 +192,16 @@ def _alike(trainings: Iterable[Train]) -> Iterable[list[Train]]:
     return groups.values()
 
 
-def _nodes(stages: Mapping[str, Stage], trees: Mapping[str, Tree], store: Store) -> dict[str, Node]:
+def _without_use(stages: Mapping[str, Stage], chains: Mapping[str, Sequence[str]], store: Store) -> set[str]:
+    """Stages that only such evaluations were made from whose numbers were taken over without them."""
+    ends = stages.keys() - {n for chain in chains.values() for n in chain[:-1]}
+    taken = {name for name in ends & store.folders() if store.is_done(name) and store.run(name).left_out}
+    return {n for name in taken for n in chains[name]} - {n for name in ends - taken for n in chains[name]}
+
+
+def _nodes(
+    stages: Mapping[str, Stage], trees: Mapping[str, Tree], store: Store, without_use: Container[str]
+) -> dict[str, Node]:
     done = _Done(store)
     tree_of = {state.name: tree for tree in trees.values() for state in tree[0]}
     nodes: dict[str, Node] = {}
@@ -200,7 +212,7 @@ def _nodes(stages: Mapping[str, Stage], trees: Mapping[str, Tree], store: Store)
             nodes |= {node.stage.name: node for node in _tree(tree_of[name], stages, store, done)}
         else:
             nodes[name] = Node(stage, tuple(s.name for s in stage.inputs()), done=done(name))
-    return _without_idle_beginnings(nodes)
+    return _without_idle(nodes, without_use)
 
 
 class _Done:
@@ -229,12 +241,15 @@ def _tree(tree: Tree, asked: Container[str], store: Store, done: Callable[[str],
     return nodes
 
 
-def _without_idle_beginnings(nodes: dict[str, Node]) -> dict[str, Node]:
-    """Drop shared beginnings that no unfinished node continues from."""
+def _without_idle(nodes: dict[str, Node], without_use: Container[str]) -> dict[str, Node]:
+    """Drop shared beginnings that no unfinished node continues from, and spare what is without use to any."""
     kept: dict[str, Node] = {}
     wanted: set[str] = set()
     for name, node in reversed(nodes.items()):
-        if node.asked or name in wanted:
+        if name not in wanted and name in without_use and not node.done:
+            if node.asked:
+                kept[name] = replace(node, spared=True)
+        elif node.asked or name in wanted:
             kept[name] = node
             if not node.done:
                 wanted.update(node.needs)

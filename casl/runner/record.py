@@ -167,4 +167,5 @@ _OPTIONAL: Mapping[str, Callable[[Any], bool]] = {  # results of earlier version
     "begins_at": _count,
     "attempts": _list(_attempt),
     "arithmetic": _object(_text),
+    "left_out": _list(_text),
 }

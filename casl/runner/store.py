@@ -46,7 +46,7 @@ _RUN_FIELDS = (
     "stage",
     "facts",
 )
-_LATER_FIELDS = ("source", "attempts", "arithmetic")  # results of earlier versions lack them
+_LATER_FIELDS = ("source", "attempts", "arithmetic", "left_out")  # results of earlier versions lack them
 
 
 class Store:

@@ -35,6 +35,7 @@ class Run:
     source: digest of the code that made it.
     attempts: one entry for each process that worked on it: {"host", "started", "seconds"}.
     arithmetic: "bits", "processor" and "capability" of what computed it (casl/runner/bits.py).
+    left_out: files that an export of numbers alone left where it was computed.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Run:
     attempts: Sequence[Mapping[str, Any]] = ()
     error: str = ""
     arithmetic: Mapping[str, str] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
 
     @property
     def kernels(self) -> str:

@@ -63,6 +63,36 @@ def test_a_number_is_made_again_from_nothing_and_is_the_same(
     assert "equal, bit for bit" in out
 
 
+def test_numbers_from_elsewhere_are_reported_and_never_compared_with_themselves(
+    reports: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tar, store = tmp_path / "numbers.tar", tmp_path / "store"
+    whole = ["--tables", "table1", *CHANGED, "--store", str(reports.parent / "store")]
+    assert main(["store", "export", *whole, "--numbers", "-o", str(tar)]) == 0
+    assert "are not finished and left out" in capsys.readouterr().err
+    assert main(["store", "import", str(tar), "--store", str(store)]) == 0
+    own = [*CHANGED, "--store", str(store), "--mlflow", f"sqlite:///{tmp_path}/m.db"]
+    assert main(["run", "table1", "--cell", *CELL, *own, "--dry-run"]) == 0
+    assert "would run" not in capsys.readouterr().out
+    assert main(["report", "table1", *own, "--reports", str(tmp_path / "reports")]) == 0
+    written = read_table(tmp_path / "reports" / FOLDER / "table1.json")
+    shipped = read_table(reports / FOLDER / "table1.json")
+    figures = [[(c.row, c.column, c.value, c.commit) for c in one.cells] for one in (written, shipped)]
+    assert figures[0] == figures[1] and written.image_covariance == shipped.image_covariance
+    code, _, err = again(reports, capsys, *CELL, store=store)
+    assert code == 2 and "only be compared with themselves" in err
+
+
+def test_what_to_export_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = ["--store", str(tmp_path / "store"), "-o", str(tmp_path / "a.tar")]
+    assert main(["run", "table1", "--profile", "smoke", "--dry-run", "--store", str(tmp_path / "store")]) == 0
+    capsys.readouterr()
+    assert main(["store", "export", *where]) == 2
+    assert "--tables" in capsys.readouterr().err
+    assert main(["store", "export", "--tables", "table1", "--profile", "smoke", *where]) == 2
+    assert "`casl run` makes them" in capsys.readouterr().err
+
+
 def test_what_the_command_changed_is_in_the_commands_under_the_table(reports: Path) -> None:
     text = (reports / FOLDER / "table1.md").read_text()
     assert f"`make table1 PROFILE=smoke BATCH=4 STORE={reports.parent / 'store'} REPORTS={reports}`" in text
