@@ -205,7 +205,7 @@ def test_another_size_scales_all_that_is_in_pixels_and_is_named(folder: Path, tm
 def test_a_size_is_for_images_on_disk_that_are_not_tiny(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="for a data set on disk"):
         NANO.with_size(96)
-    with pytest.raises(SpecError, match="at least 32 px, got 31"):
+    with pytest.raises(SpecError, match="from 32 to 4096 px, got 31"):
         NANO.with_data(opened(folder, tmp_path).data).with_size(31)
 
 
