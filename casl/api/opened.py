@@ -82,8 +82,14 @@ def _check_result(path: Path, folder: Path) -> None:
 
 def _open_result(folder: Path, device: str, size: int | None) -> Detector:
     """The detector of a committed stage: its own, or the one it measured or labelled with."""
-    stage = thaw(read_json(folder / "result.json")["stage"])
+    record = read_json(folder / "result.json")
+    stage = thaw(record["stage"])
     sides = (size or 0, 0)
+    if record.get("left_out") and not (folder.with_name(stage.trained.name) / WEIGHTS).exists():
+        raise SpecError(
+            f"{folder.name} was taken over as numbers, without its model: import what `casl store export` writes of it "
+            "without --numbers, or train it in another store (--store NEW)."
+        )
     if isinstance(stage, Predict):
         sides = sides if size else stage.sides
         folder, stage = folder.with_name(stage.trained.name), stage.trained

@@ -59,15 +59,17 @@ class Study:
         return f"<casl.Study {' '.join(given.tables)}, profile {given.profile}, seeds {given.seeds}, in {given.store}>"
 
     def plan(self) -> pandas.DataFrame:
-        """Every stage of the tables, inputs before users: stage, kind, title, iterations to train, done. Runs nothing.
+        """Every stage of the tables, inputs before users: stage, kind, title, iterations to train, done, to_run.
+
+        Runs nothing. What is neither done nor to be run led only to numbers that were taken over without it.
 
         `attrs` of the frame has stages and iterations done naively, each stage once, and each iteration once.
         """
         import pandas
 
         plan = self._opened().plan()
-        columns = ["stage", "kind", "title", "iterations", "done"]
-        rows = [(name, n.stage.kind, n.stage.title, n.iters, n.done) for name, n in plan.nodes.items()]
+        columns, todo = ["stage", "kind", "title", "iterations", "done", "to_run"], set(plan.todo)
+        rows = [(name, n.stage.kind, n.stage.title, n.iters, n.done, name in todo) for name, n in plan.nodes.items()]
         frame = pandas.DataFrame(rows, columns=columns).set_index("stage")
         counts = plan.counts
         frame.attrs |= {

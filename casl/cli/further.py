@@ -15,6 +15,7 @@ from casl.spec.run import PREDICTIONS, Run
 
 MEMORY = "further"  # folder of the store
 GONE = "not counted: the evaluation kept no predictions"
+LEFT = "not counted: the predictions are elsewhere, where these numbers were computed"
 RULES = 1  # raise when a further figure is counted in another way
 
 
@@ -64,7 +65,7 @@ class Further:
         if not _SOUND[what](known.get(what)):
             known.pop(what, None)
         if what not in known and not (run.folder / PREDICTIONS).exists():
-            return GONE
+            return LEFT if PREDICTIONS in run.left_out else GONE
         if what not in known:
             try:
                 known[what] = count(self._predictions())

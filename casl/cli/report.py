@@ -20,6 +20,7 @@ from casl.cli.workers import next_command
 from casl.errors import StoreError
 from casl.runner.gc import remember_roots
 from casl.runner.plan import outcomes
+from casl.runner.store import need_store
 from casl.spec.ablation import Cell
 from casl.spec.run import Run
 
@@ -63,6 +64,7 @@ def report_command(options: argparse.Namespace) -> int:
     from casl.report.today import Today
     from casl.report.written import anew, renew
 
+    need_store(Path(options.store))
     study = open_study(options)
     mirror = _mirror(options, study)
     plan = study.plan()

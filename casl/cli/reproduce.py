@@ -65,10 +65,18 @@ def reproduce_command(options: argparse.Namespace) -> int:
         print(f"{place}\n  not made again: this code asks for another stage than {shipped['name']}, which was shipped.")
         print("  `git checkout` the commit of the report, or make the report anew.")
         return 1
-    if Store(Path(options.store), make=False).run(shipped["name"]).left_out:
+    there = Store(Path(options.store), make=False).run(shipped["name"])
+    if there.left_out:
         raise SpecError(
             f"{options.store} has {shipped['name']} as numbers from elsewhere, which would only be compared with "
             "themselves: name a new store with --store to make it again."
+        )
+    if there.status == "done":
+        when = f"{there.started[:16].replace('T', ' ')} UTC on {there.host}"
+        print(
+            f"note: {options.store} has it since {when}, so nothing is computed now; where the report was made from "
+            "this store, only another one tells: --store again",
+            file=sys.stderr,
         )
     _run(arguments)
     run = Store(Path(options.store)).run(shipped["name"])

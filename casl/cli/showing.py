@@ -17,7 +17,7 @@ from casl.runner.job import LOG
 from casl.runner.results import find_stage
 from casl.runner.store import Store, need_store
 from casl.spec.kinds import Predict, Train
-from casl.spec.run import Run
+from casl.spec.run import ELSEWHERE, Run
 from casl.spec.stage import Stage, ancestors
 from casl.tracking.text import NOTHING, stage_of
 
@@ -36,14 +36,20 @@ def show_command(options: argparse.Namespace) -> int:
     """What the store knows of one stage, for people or all of it as JSON."""
     need_store(Path(options.store))
     store = Store(Path(options.store), make=False)
-    run = store.run(options.name)
-    if run.status == "not run":
-        run = store.run(find_stage(store.names(), options.name, store.root))
+    found = options.name if options.name in store.folders() else ""
+    run = store.run(found) if found else _unfinished(store, options.name)
     if options.json:
         print(json.dumps({**vars(run), "folder": str(run.folder)}, indent=1, default=dict))
     else:
         print("\n".join(summary(store, run, options.store)))
     return 0
+
+
+def _unfinished(store: Store, asked: str) -> Run:
+    """A stage that is running or failed, or else the finished one whose name or key begins so."""
+    if (store.working / asked).is_dir() and "/" not in asked:
+        return store.run(asked)
+    return store.run(find_stage(store.names(), asked, store.root))
 
 
 def summary(store: Store, run: Run, where: str) -> Iterator[str]:
@@ -54,8 +60,10 @@ def summary(store: Store, run: Run, where: str) -> Iterator[str]:
     yield from _part("status", [_status(run)])
     yield from _part("result", [f"{figure:24} {_figure(value, stage)}" for figure, value in run.metrics.items()])
     yield from _part("tables", [", ".join(tables_of(store).get(run.name, []))])
-    yield from _part("made from", [_earlier(store, each) for each in _chain(stage)])
+    yield from _part("made from", [_earlier(store, each, bool(run.left_out)) for each in _chain(stage)])
     yield from _part("files", [f"{name:24} {human(int(entry['bytes'])):>9}" for name, entry in run.files.items()])
+    elsewhere = f"{', '.join(run.left_out)}: left where it was computed" if run.left_out else ""
+    yield from _part("elsewhere", [elsewhere])
     yield from _part("folder", [str(run.folder)])
     yield from _part("commands", _commands(run, stage, where))
 
@@ -84,9 +92,14 @@ def _chain(stage: Stage | None) -> list[Stage]:
     return list(ancestors(stage))[-2::-1] if stage else []
 
 
-def _earlier(store: Store, stage: Stage) -> str:
+def _earlier(store: Store, stage: Stage, elsewhere: bool) -> str:
     status = store.run(stage.name).status
+    status = ELSEWHERE if status == "not run" and elsewhere else status
     return f"{stage.name:28} {stage.title}" + (f" ({status})" if status != "done" else "")
+
+
+def _has_model(run: Run, stage: Stage | None) -> bool:
+    return isinstance(stage, Train | Predict) and not run.left_out
 
 
 def _commands(run: Run, stage: Stage | None, where: str) -> list[str]:
@@ -94,6 +107,6 @@ def _commands(run: Run, stage: Stage | None, where: str) -> list[str]:
     store = f" --store {shlex.quote(where)}" if where != STORE else ""
     if run.status != "done":
         return [f"cat {shlex.quote(str(run.folder / LOG))}" if run.status == "failed" else "", f"casl store ls{store}"]
-    found = [f"casl predict IMAGE --model {run.name}{store}"] if isinstance(stage, Train | Predict) else []
+    found = [f"casl predict IMAGE --model {run.name}{store}"] if _has_model(run, stage) else []
     explain = f"casl store explain {run.name}{store}   # every field, and whether it would run again"
     return [*found, explain, f"casl show {run.name} --json{store}"]

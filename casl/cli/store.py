@@ -27,7 +27,7 @@ from casl.runner.results import (
 from casl.runner.store import Store, need_store
 from casl.runner.why import comparable, describe, differences, flat, shortened
 from casl.spec.run import STATUSES, Run
-from casl.spec.stage import Stage
+from casl.spec.stage import Stage, ancestors
 
 UNKNOWN_INPUTS = "not recorded, and not to be told from the fields"
 ORDERS = ("name", "kind", "status", "seconds", "size", "when")
@@ -149,6 +149,8 @@ def _again(store: Store, run: Run, options: argparse.Namespace) -> list[str]:
     """Sentences on whether the stage would run again now."""
     if run.status == "running":
         return ["it is running now"]
+    if run.status != "done" and (numbers := _numbers_of(store, run.name)):
+        return [f"nothing asks for it: {numbers} is here as numbers, taken over without what it was made from"]
     if run.status != "done":
         return [f"it would run: it is {run.status}" if run.status == "failed" else "it would run: it never finished"]
     record = record_of(store, run.name)
@@ -161,6 +163,15 @@ def _again(store: Store, run: Run, options: argparse.Namespace) -> list[str]:
     if files := changed_since(store, record, stage):
         sentences.append(f"code moved since: {', '.join(files)}; `casl run --rerun-moved` computes it again")
     return [*sentences, *_compared(store, run.name, stage, options)]
+
+
+def _numbers_of(store: Store, name: str) -> str:
+    """An evaluation that was made from a stage and is here as numbers alone, "" if there is none."""
+    for user, record in records(store).items():
+        stage = stage_of(record) if record.get("left_out") else None
+        if stage is not None and name in {before.name for before in ancestors(stage)}:
+            return user
+    return ""
 
 
 def _changes(store: Store, name: str, stage: Stage) -> list[str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-from casl.cli.study import counter, known_names, open_study, recipe_options
+from casl import catalog
+from casl.cli.study import STORE, counter, known_names, open_study, recipe_options
+from casl.cli.workers import next_command
 from casl.errors import SpecError, StoreError
 from casl.runner.archive import outside_git, read_archive, write_archive
 from casl.runner.foreign import TOTAL_BYTES
@@ -40,15 +43,21 @@ def add(what: Any, store: argparse.ArgumentParser) -> None:
     how.add_argument("--dry-run", action="store_true", help="list only (the default)")
     gc.add_argument("--json", action="store_true", help="print JSON")
     gc.set_defaults(command=gc_command)
-    export = what.add_parser("export", parents=[store], help="write stages and all they were made from to a tar file")
+    export = what.add_parser("export", parents=[store], help="write stages, or their numbers alone, to a tar file")
     export.add_argument("keys", nargs="*", metavar="KEY", help="names, or beginnings of names or keys")
     known_names(
-        export.add_argument("--tables", nargs="+", default=[], help="what is finished of these: %(known)s"), "ablation"
+        export.add_argument(
+            "--tables", nargs="+", default=[], help="what is finished of these: all, dissertation, a file, or %(known)s"
+        ),
+        "ablation",
     )
-    export.add_argument("--profile", default="mini", help="of those tables (default mini)")
-    export.add_argument("--data", default="", help="of those tables (default the profile's own)")
+    known_names(
+        export.add_argument("--profile", default="mini", help="that the tables were run in: %(known)s (default mini)"),
+        "profile",
+    )
+    export.add_argument("--data", default="", help="data set on disk that they were run on")
     recipe_options(export)
-    export.add_argument("--seeds", type=int, default=1, help="of those tables (default 1)")
+    export.add_argument("--seeds", type=int, default=1, help="how many repetitions of the tables (default 1)")
     export.add_argument(
         "--numbers",
         action="store_true",
@@ -58,9 +67,9 @@ def add(what: Any, store: argparse.ArgumentParser) -> None:
     export.add_argument("--json", action="store_true", help="print JSON")
     export.set_defaults(command=export_command)
     take = what.add_parser("import", parents=[store], help="take over the stages of a tar file, checksums verified")
-    take.add_argument("archive", metavar="FILE.tar")
+    take.add_argument("archive", metavar="FILE.tar", help="what `casl store export` wrote")
     most = TOTAL_BYTES // GB
-    take.add_argument("--most-gb", type=int, default=most, metavar="N", help=f"refuse more than this (default {most})")
+    take.add_argument("--most-gb", type=int, default=most, metavar="N", help=f"refuse more, unpacked (default {most})")
     take.add_argument("--json", action="store_true", help="print JSON")
     take.set_defaults(command=import_command)
 
@@ -120,12 +129,12 @@ def _values(item: Garbage) -> dict[str, Any]:
 def export_command(options: argparse.Namespace) -> int:
     """Write an archive."""
     need_store(Path(options.store))
-    if not options.keys and not options.tables:
-        raise SpecError("name what to export: keys of stages (`casl store ls` lists them), or --tables such as table4.")
     store, target = Store(Path(options.store)), Path(options.output)
-    names = [find_stage(store.names(), key, store.root) for key in options.keys]
-    names += _finished(store, options) if options.tables else []
-    inside = write_archive(store, names, target, counter("writing stages"), numbers=options.numbers)
+    if target.is_dir() or options.output.endswith("/"):
+        raise SpecError(f"-o names a file, such as {target / 'results.tar'}, and {target} is a folder.")
+    names = _asked_for(store, options)
+    about = _study_words(options) if options.tables else []
+    inside = write_archive(store, names, target, counter("writing stages"), numbers=options.numbers, about=about)
     size, extra = target.stat().st_size, outside_git(store, inside)
     if options.json:
         print(json.dumps({"archive": str(target), "stages": inside, "bytes": size, "outside_git": extra}, indent=1))
@@ -134,6 +143,28 @@ def export_command(options: argparse.Namespace) -> int:
         print(f"with the content of files that git did not know when the results were made: {', '.join(extra)}")
     print(f"{target}: {len(inside)} stages, {size:,} bytes; `casl store import {target}` takes them over elsewhere")
     return 0
+
+
+def _asked_for(store: Store, options: argparse.Namespace) -> list[str]:
+    """The stages that a command names, by their keys or by tables."""
+    if not options.keys and not options.tables:
+        raise SpecError("name what to export: keys of stages (`casl store ls` lists them), or --tables such as table4.")
+    if not options.tables and (given := _study_words(options)):
+        raise SpecError(f"{' '.join(given)} says of which study --tables are; keys name stages by themselves.")
+    if mistaken := [word for word in options.keys if word in catalog.ABLATIONS]:
+        raise SpecError(f"{mistaken[0]} is a table: name it with --tables {mistaken[0]}. Keys go before --tables.")
+    if mistaken := [word for word in options.tables if word in store.folders()]:
+        raise SpecError(f"{mistaken[0]} is a stage: keys go before --tables.")
+    names = [find_stage(store.names(), key, store.root) for key in options.keys]
+    return names + (_finished(store, options) if options.tables else [])
+
+
+def _study_words(options: argparse.Namespace) -> list[str]:
+    """Tables and options of the study of a command as they are typed, without those that say what is the default."""
+    here = ("store", "mlflow", "data")  # places of this machine
+    told = argparse.Namespace(**{name: value for name, value in vars(options).items() if name not in here})
+    data = ["--data", f"path/to/{Path(options.data).name}"] if options.data else []
+    return shlex.split(next_command("", told))[2:] + data
 
 
 def _finished(store: Store, options: argparse.Namespace) -> list[str]:
@@ -167,6 +198,10 @@ def import_command(options: argparse.Namespace) -> int:
         print(f"{name} is damaged and was left out: {problem}")
     counts = f"{len(outcome.added)} stages added, {len(outcome.skipped)} were there, {len(outcome.damaged)} damaged"
     print(counts)
+    if outcome.about:
+        where = ["--store", options.store] if options.store != STORE else []
+        print(f"next     casl report {shlex.join([*outcome.about, *where])}")
+    print("`casl store gc` keeps what studies ask for that were run or reported: do either before it")
     return 1 if outcome.damaged else 0
 
 

@@ -45,8 +45,8 @@ class Storyteller:
         from casl.report.story_choice import choose
 
         choice = choose(tables, self._stage_of())
-        if choice is None:
-            return []
+        if choice is None or any(self.study.store.run(name).left_out for name in self._names(choice)):
+            return []  # nothing measured, or as numbers alone, whose pictures are elsewhere
         written = self.write(self.folder, RECORD, self._inputs(choice), lambda: self._told(choice))
         self._clear(written)
         return [path for path in written if path.parent == self.folder]

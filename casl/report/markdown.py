@@ -41,13 +41,12 @@ class Dialect:
     """
 
     escaped: Callable[[str], str] = spaced
-    beside: Callable[[str], str] = plain  # so "AP^e of" loses its space: reports have always been written so
+    beside: Callable[[str], str] = spaced
     begun: Callable[[str], str] = begun
     narrow: bool = False
 
 
 REPORT = Dialect()
-SEARCH = Dialect(beside=spaced)
 PROSE = Dialect(escaped=str, beside=str, begun=str, narrow=True)  # for pages whose source people read
 
 

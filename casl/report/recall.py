@@ -92,7 +92,7 @@ def section(table: Table, lines: Sequence[RecallLine]) -> list[blocks.Block]:
     """The heading, a grid and what is missing; nothing for a table without labelers and warmups."""
     if not lines:
         return []
-    heads = [table.row_axis, table.column_axis, "metric", *SHOWN.values()]
+    heads = [table.row_axis, table.column_axis, "recall", *SHOWN.values()]
     rows: list[list[blocks.Text]] = [
         [blocks.Raised(line.row), blocks.Raised(line.column), line.metric or "–", *map(line.text, SHOWN)]
         for line in lines

@@ -48,7 +48,7 @@ def texts(search: Search, image: bytes, runs: Mapping[int, str], mlflow: str, ol
     made = page(search, image, runs, mlflow, older)
     return {
         f"{search.slug}.json": search_json(search),
-        f"{search.slug}.md": markdown.write(made, markdown.SEARCH),
+        f"{search.slug}.md": markdown.write(made),
         f"{search.slug}.html": html.write(made),
     }
 

@@ -20,7 +20,7 @@ import re
 import shutil
 import tarfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,9 @@ def with_ancestors(store: Store, names: Iterable[str]) -> list[str]:
                 store.check(name)  # says what is damaged
             if not store.is_done(name):
                 because = f", which {user} was made from" if user else ""
-                raise StoreError(f"{store.root} has no finished stage {name}{because}.")
+                numbers = user and store.run(user).left_out
+                advice = f"\n  {user} is here as numbers alone, which --numbers writes." if numbers else ""
+                raise StoreError(f"{store.root} has no finished stage {name}{because}.{advice}")
             stack.append((name, user, True))
             parents = inputs_of(name, record_of(store, name)) or ()
             stack += [(parent, name, False) for parent in reversed(parents)]
@@ -75,11 +77,13 @@ def write_archive(
     progress: Progress = lambda done, all_: None,
     *,
     numbers: bool = False,
+    about: Sequence[str] = (),
 ) -> list[str]:
     """Write stages with their ancestors to a tar file, which is whole or absent.
 
     Args:
         numbers: only the numbers of evaluations, without what these were made from.
+        about: words of a command line, the study that the stages are of.
 
     Returns:
         The names inside.
@@ -89,12 +93,13 @@ def write_archive(
         SpecError: the numbers of a stage were asked for that is no evaluation.
     """
     inside = _evaluations(store, names) if numbers else with_ancestors(store, names)
+    manifest = {"schema": SCHEMA, "stages": inside, **({"about": [*about]} if about else {})}
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
     with disk_errors("write", target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with tarfile.open(aside, "w", format=tarfile.PAX_FORMAT) as tar:
-                _add_text(tar, MANIFEST, json.dumps({"schema": SCHEMA, "stages": inside}, indent=1))
+                _add_text(tar, MANIFEST, json.dumps(manifest, indent=1))
                 for path in _sources(store, inside):
                     _add_file(tar, path, f"{SOURCES}/{path.name}")
                 for n, name in enumerate(inside, start=1):
@@ -138,11 +143,12 @@ def outside_git(store: Store, names: Iterable[str]) -> list[str]:
 
 @dataclass
 class Imported:
-    """Names of an archive's stages by outcome. damaged: name -> what is wrong with it."""
+    """Names of an archive's stages by outcome. damaged: name -> what is wrong with it. about: as it was written."""
 
     added: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     damaged: dict[str, str] = field(default_factory=dict)
+    about: list[str] = field(default_factory=list)
 
 
 def read_archive(
@@ -161,14 +167,16 @@ def read_archive(
     with disk_errors("unpack into", incoming):
         incoming.mkdir(parents=True)
         try:
-            names = _unpack(archive, incoming, Members(archive, most))
+            names, about = _unpack(archive, incoming, Members(archive, most))
             lacking = [n for n in names if not store.is_done(n) or store.run(n).left_out]
             verdict = judge({n: incoming / "stages" / n for n in lacking}, records(store))
             if verdict.forged:
                 listed = "".join(f"\n  {name}: {problem}" for name, problem in verdict.forged.items())
                 raise StoreError(f"{archive} holds what no export writes; nothing of it was taken over.{listed}")
             _keep_sources(incoming / SOURCES, verdict.records.values(), store)
-            return _take_over(incoming / "stages", names, verdict, store, progress)
+            outcome = _take_over(incoming / "stages", names, verdict, store, progress)
+            outcome.about = about
+            return outcome
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
 
@@ -188,8 +196,10 @@ def _take_over(folder: Path, names: list[str], verdict: Verdict, store: Store, p
 
 def _adopt(folder: Path, name: str, store: Store) -> bool:
     """Make an unpacked stage a result; False if another process has just made it."""
-    if store.folder(name).exists() and (not store.is_done(name) or store.run(name).left_out):
+    if store.folder(name).exists() and not store.is_done(name):
         store.quarantine(name)
+    elif store.is_done(name) and store.run(name).left_out:
+        shutil.rmtree(store.quarantine(name))  # all of it is in what takes its place
     try:
         folder.rename(store.folder(name))
     except OSError:
@@ -204,12 +214,12 @@ def _adopt(folder: Path, name: str, store: Store) -> bool:
     return True
 
 
-def _unpack(archive: Path, target: Path, members: Members) -> list[str]:
-    """Every member as a file under `target`; the names of the stages."""
+def _unpack(archive: Path, target: Path, members: Members) -> tuple[list[str], list[str]]:
+    """Every member as a file under `target`; the names of the stages, and the study that they are of."""
     names: dict[str, None] = {}
     try:
         with BoundedFile(archive) as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
-            _check_manifest(tar, archive, members)
+            about = _about(tar, archive, members)
             for member in tar:
                 place = members.place(member)
                 if place.parts[0] == "stages":
@@ -221,18 +231,24 @@ def _unpack(archive: Path, target: Path, members: Members) -> list[str]:
                     shutil.copyfileobj(source, file, COPY)
     except (tarfile.TarError, EOFError, ValueError, FileExistsError, NotADirectoryError, RecursionError) as error:
         raise StoreError(f"{archive} is damaged, or no archive of `casl store export` ({error}).") from error
-    return list(names)
+    return list(names), about
 
 
-def _check_manifest(tar: tarfile.TarFile, archive: Path, members: Members) -> None:
+def _about(tar: tarfile.TarFile, archive: Path, members: Members) -> list[str]:
+    """Check the manifest; the study that it names, as words of a command line."""
     file = tar.extractfile(members.manifest(tar.next()))
     assert file is not None  # a regular file
     try:
-        schema = json_value(file.read())["schema"]
+        manifest = json_value(file.read())
+        schema = manifest["schema"]
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{archive}: {MANIFEST} is damaged ({type(error).__name__}).") from error
     if schema != SCHEMA:
         raise StoreError(f"{archive} has layout {schema!r:.40}, this version of casl knows {SCHEMA}; update casl.")
+    about = manifest.get("about", [])
+    if not (isinstance(about, list) and all(isinstance(word, str) and word.isprintable() for word in about)):
+        raise StoreError(f"{archive}: {MANIFEST} is damaged: 'about' is no list of words.")
+    return about
 
 
 def _sources(store: Store, names: Iterable[str]) -> Iterator[Path]:

@@ -197,7 +197,8 @@ def _by_table(
                 if (n := waiting.pop()) in known and n not in members[table]:
                     members[table].add(n)
                     waiting += beginnings_of(n, known[n], store)
-    return {table: sum(stages[n] for n in names) for table, names in members.items()}
+    counted = {n for n in stages if kind_named(kind_of(known[n])).of_method}
+    return {table: sum(stages[n] for n in names & counted) for table, names in members.items()}
 
 
 def duration(seconds: float) -> str:

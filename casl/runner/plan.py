@@ -12,7 +12,7 @@ from casl.runner.segments import beginnings, branch
 from casl.runner.store import Store
 from casl.spec.ablation import Cell
 from casl.spec.kinds import Train
-from casl.spec.run import Run, Use
+from casl.spec.run import ELSEWHERE, Run, Use
 from casl.spec.schedule import is_trunk
 from casl.spec.stage import Stage
 
@@ -130,7 +130,9 @@ def outcomes(plan: Plan, store: Store) -> dict[str, Run]:
     runs: dict[str, Run] = {}
     for name, node in plan.nodes.items():
         run = store.run(name)
-        if run.status == "not run" and not node.spared:
+        if node.spared:
+            run = replace(run, status=ELSEWHERE)
+        elif run.status == "not run":
             culprit = next((runs[n] for n in node.needs if runs[n].status in ("failed", "blocked")), None)
             if culprit:
                 cause = culprit.name if culprit.status == "failed" else culprit.error

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 PORTABLE = "portable"  # bits that every processor with AVX2 computes (casl/runner/bits.py)
 DRAWS = "draws.json"  # in the folder of an evaluation: its headline on each draw of the bootstrap over images, percent
 PREDICTIONS = "predictions.json"  # in the folder of an evaluation: COCO results of all its images
+ELSEWHERE = "elsewhere"  # not here and not missed: what was made from it was taken over as numbers
 STATUSES = ("done", "running", "failed", "blocked", "not run")
 
 
@@ -35,7 +36,8 @@ class Run:
     source: digest of the code that made it.
     attempts: one entry for each process that worked on it: {"host", "started", "seconds"}.
     arithmetic: "bits", "processor" and "capability" of what computed it (casl/runner/bits.py).
-    left_out: files that an export of numbers alone left where it was computed.
+    left_out: files that an export of numbers alone left where it was computed. status: one of STATUSES, or ELSEWHERE of
+    what such numbers were made from.
     """
 
     name: str

@@ -20,6 +20,7 @@ from casl.report.layout import gains
 from casl.report.paper import has_paper_beside, without_paper
 from casl.report.table import SMALL, build_table
 from casl.report.table_page import to_html, to_markdown
+from casl.runner.store import Store
 from casl.spec.data_sets import FolderData
 from casl.spec.profile import Profile
 from casl.tracking.index import Entry, Index
@@ -276,6 +277,7 @@ def test_an_option_brings_the_papers_numbers_back(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["data", "scenes", "coins", "--labeled", "2", "--unlabeled", "2", "--val", "2"]) == 0
+    Store(tmp_path / "store")
     assert main(["report", "table2", "--profile", "smoke", "--data", "coins", *more]) == 1, "nothing is measured"
     table = read(tmp_path / "reports" / "smoke-coins" / "table2.json")
     assert any(c["paper"] is not None for c in table["cells"]) == shown

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from casl.api.opened import open_detector
 from casl.cli import main, parser
 from casl.cli.examples import EXAMPLES
 from casl.cli.reproduce import bits_of, expected
+from casl.errors import SpecError
 from casl.report.stored import read_table
 from casl.report.today import of_folder
 from casl.runner import bits
@@ -71,6 +73,8 @@ def test_numbers_from_elsewhere_are_reported_and_never_compared_with_themselves(
     assert main(["store", "export", *whole, "--numbers", "-o", str(tar)]) == 0
     assert "are not finished and left out" in capsys.readouterr().err
     assert main(["store", "import", str(tar), "--store", str(store)]) == 0
+    words = " ".join(["table1", *CHANGED])
+    assert f"next     casl report {words} --store {store}" in capsys.readouterr().out
     own = [*CHANGED, "--store", str(store), "--mlflow", f"sqlite:///{tmp_path}/m.db"]
     assert main(["run", "table1", "--cell", *CELL, *own, "--dry-run"]) == 0
     assert "would run" not in capsys.readouterr().out
@@ -81,6 +85,17 @@ def test_numbers_from_elsewhere_are_reported_and_never_compared_with_themselves(
     assert figures[0] == figures[1] and written.image_covariance == shipped.image_covariance
     code, _, err = again(reports, capsys, *CELL, store=store)
     assert code == 2 and "only be compared with themselves" in err
+    name = table(reports)["cells"][[c["status"] for c in table(reports)["cells"]].index("done")]["name"]
+    seen = ["--store", str(store)]
+    assert main(["show", name, *seen]) == 0
+    shown = capsys.readouterr().out
+    assert "predictions.json: left where it was computed" in shown.replace(", system.csv", "")
+    assert "(elsewhere)" in shown and "casl predict" not in shown
+    behind = next(word for word in shown.split() if word.startswith("warmup-"))
+    assert main(["store", "explain", behind, *CHANGED, *seen]) == 0
+    assert f"{name} is here as numbers" in capsys.readouterr().out
+    with pytest.raises(SpecError, match="taken over as numbers, without its model"):
+        open_detector(name, store)
 
 
 def test_what_to_export_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +106,16 @@ def test_what_to_export_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "--tables" in capsys.readouterr().err
     assert main(["store", "export", "--tables", "table1", "--profile", "smoke", *where]) == 2
     assert "`casl run` makes them" in capsys.readouterr().err
+    for mistaken, said in {
+        ("table1",): "name it with --tables table1",
+        ("evaluate-1", "--seeds", "3"): "--seeds 3 says of which study --tables are",
+    }.items():
+        assert main(["store", "export", *mistaken, *where]) == 2
+        assert said in capsys.readouterr().err
+    assert main(["store", "export", "--tables", "table1", "-o", str(tmp_path), *where[:2]]) == 2
+    assert "-o names a file" in capsys.readouterr().err
+    assert main(["report", "table1", "--store", str(tmp_path / "nowhere")]) == 2
+    assert "no store" in capsys.readouterr().err and not (tmp_path / "nowhere").exists()
 
 
 def test_what_the_command_changed_is_in_the_commands_under_the_table(reports: Path) -> None:

@@ -74,6 +74,9 @@ RUN = {
     r"casl store explain .*": "tests/cli/test_store.py::test_explain_says_where_a_stage_stands",
     r"casl store gc": "tests/cli/test_store.py::test_gc_removes_only_with_yes",
     r"casl store (ex|im)port .*": "tests/cli/test_store.py::test_results_move_to_another_store",
+    r"casl (run|report) rivals --seeds 3": (
+        "tests/cli/test_reproduce.py::test_numbers_from_elsewhere_are_reported_and_never_compared_with_themselves"
+    ),
     r"casl run table4 --jobs 2 --device cpu": "tests/api/test_study.py::test_a_table_is_planned_run_and_read",
     r"casl sync table4": "tests/tracking/test_server.py::test_a_sync_that_could_not_send_is_no_success",
     r"casl ui .*": "tests/cli/test_browse.py::test_it_answers_when_it_gives_its_address_and_sigterm_ends_all_of_it",

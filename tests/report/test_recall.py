@@ -47,7 +47,7 @@ def test_pages_and_json_show_it_apart_from_the_table_and_say_what_is_missing() -
     found = made()
     lines = recall_lines(found, of(found).__getitem__)
     written = to_markdown(found, lines)
-    assert "| finetune | warmup | metric | AR@1 | AR@10 | AR@100 |" in written
+    assert "| finetune | warmup | recall | AR@1 | AR@10 | AR@100 |" in written
     assert r"| F 1x | W 1x | ar\_e | 10.5 ± 0.7 | 20.0 ± 0.0 | 40.0 |" in written
     assert "- F 1x, W 2x: seed 1: not counted: gone" in written
     assert written.index("## Ours") < written.index("## Recall without classes") < written.index("## Again")

@@ -11,11 +11,13 @@ import pytest
 from casl.errors import SpecError, StoreError
 from casl.runner.archive import read_archive, write_archive
 from casl.runner.gc import find, remember_roots
+from casl.runner.plan import outcomes
 from casl.runner.store import Store
 from casl.spec import Scenes, Warmup
 from casl.spec.run import DRAWS, PREDICTIONS
 from tests.runner.finished import edited, finish, planned
 from tests.runner.stores import NANO, chain, nano, new_store
+from tests.runner.test_archive import rewritten
 
 CELL, SECOND = chain(NANO, 2), chain(NANO.with_seed(1), 2)
 NAME = CELL.evaluation.name
@@ -84,8 +86,38 @@ def test_the_whole_result_takes_the_place_of_its_numbers(tmp_path: Path) -> None
     write_archive(new_store(tmp_path), [NAME], tmp_path / "whole.tar")
     assert NAME in read_archive(other, tmp_path / "whole.tar").added
     assert other.run(NAME).left_out == () and (other.folder(NAME) / PREDICTIONS).exists()
+    assert not [*(other.root / "quarantine").iterdir()]
     assert read_archive(other, tmp_path / "numbers.tar").skipped == [NAME]
     assert other.run(NAME).left_out == ()
+
+
+def test_whole_results_are_not_asked_of_numbers_without_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=f"{NAME} is here as numbers alone, which --numbers writes"):
+        write_archive(taken(tmp_path), [NAME], tmp_path / "whole.tar")
+
+
+def test_what_numbers_were_made_from_is_elsewhere_and_not_missing(tmp_path: Path) -> None:
+    other = taken(tmp_path)
+    runs = outcomes(planned([CELL], other), other)
+    assert {run.status for name, run in runs.items() if name != NAME} == {"elsewhere"}
+    longer = chain(NANO, 3)
+    runs = outcomes(planned([CELL, longer], other), other)
+    assert runs[longer.evaluation.model.name].status == "not run"
+
+
+def test_an_archive_says_of_which_study_it_is(tmp_path: Path) -> None:
+    store, words = measured(tmp_path), ["table4", "--seeds", "2"]
+    write_archive(store, [NAME], tmp_path / "numbers.tar", numbers=True, about=words)
+    assert read_archive(Store(tmp_path / "other"), tmp_path / "numbers.tar").about == words
+
+
+@pytest.mark.parametrize("words", ["table4", [1], ["a\nb"], ["\x1b[31m"], {"a": 1}, None])
+def test_an_archive_that_says_it_in_another_shape_is_refused(tmp_path: Path, words: object) -> None:
+    write_archive(measured(tmp_path), [NAME], tmp_path / "numbers.tar", numbers=True)
+    manifest = json.dumps({"schema": 1, "stages": [NAME], "about": words}).encode()
+    changed = rewritten(tmp_path / "numbers.tar", tmp_path / "b.tar", {"manifest.json": manifest}, [])
+    with pytest.raises(StoreError, match="no list of words"):
+        read_archive(Store(tmp_path / "other"), changed)
 
 
 def test_only_evaluations_have_numbers_of_their_own(tmp_path: Path) -> None:
