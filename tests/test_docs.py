@@ -218,7 +218,7 @@ def test_what_is_said_of_table_2_and_confusable_classes_is_so(verdicts: dict[str
     for name in ("warmup-helps", "warmup-helps-at-equal-length"):
         for found in verdicts[name].evidence:
             place = found.better
-            if place.table == "table2" and found.difference:
+            if isinstance(place, Place) and place.table == "table2" and found.difference:
                 assert sure(found.difference) == (place.row == specific)
                 assert not sure(found.difference) or found.difference.value > 0
     assert shipped("mini/confusable")["seeds"] == 3

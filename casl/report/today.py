@@ -92,15 +92,21 @@ class Today:
         """Whether what is no table, quality of labels and searches, is older; None where its stages are not known."""
         found: dict[str, bool | None] = {}
         for path in [*folder.glob(f"{LABELS}.json"), *sorted(folder.glob(f"{SEARCHES}*.json"))] if self.profile else []:
-            judged = self.is_older_quality if path.stem == LABELS else self.is_older_search
             try:
-                found[path.stem] = judged(read_json_object(path))
+                record = read_json_object(path)
+                if path.stem == LABELS:
+                    found[path.stem] = self.is_older_quality(record, (beside.stem for beside in folder.glob("*.json")))
+                else:
+                    found[path.stem] = self.is_older_search(record)
             except (StoreError, KeyError, TypeError, ValueError):  # of an earlier version, or damaged
                 found[path.stem] = None
         return found
 
-    def is_older_quality(self, record: Mapping[str, Any]) -> bool:
-        """Whether quality of labels is of a labelling that no table of the paper asks for now.
+    def is_older_quality(self, record: Mapping[str, Any], tables: Iterable[str] = ()) -> bool:
+        """Whether quality of labels is of a labelling that no table asks for now.
+
+        Args:
+            tables: names of tables that may have asked for it beside the paper's; others than casl's ask for none.
 
         Raises:
             KeyError: the record does not name its stages.
@@ -108,7 +114,8 @@ class Today:
         lines = record["labels"]
         named = {name for line in lines for name in line["stages"]}
         seeds = max((len(line["stages"]) for line in lines), default=0)
-        cells = [c for seed in range(seeds) for name in catalog.OF_THE_PAPER for c in self._cells(name, seed)]
+        asking = dict.fromkeys([*catalog.OF_THE_PAPER, *(name for name in tables if name in catalog.ABLATIONS)])
+        cells = [c for seed in range(seeds) for name in asking for c in self._cells(name, seed)]
         ends = {cell.stage.name: cell.stage for cell in cells if cell.stage}.values()
         return bool(named - {s.name for end in ends for s in ancestors(end) if isinstance(s, PseudoLabel)})
 

@@ -15,6 +15,8 @@ from casl.report.setting import Setting
 from casl.report.table import Table, build_table
 from casl.report.table_page import to_html, to_markdown
 from casl.report.today import NOT_KNOWN, Today, of_folder
+from casl.spec.kinds import PseudoLabel
+from casl.spec.stage import ancestors
 from casl.spec.varied import varied
 from tests.report.sample import done, stage_of
 from tests.runner.stores import NANO
@@ -63,6 +65,17 @@ def test_of_data_that_are_not_here_it_is_said_that_nothing_is_compared() -> None
     mini = replace(NOW, profile="mini", data="scenes")
     assert of_folder("mini", [mini]) == Today(catalog.load("profile", "mini"))
     assert of_folder("mini-ruleB", [mini]).why == "mini-ruleB is not the profile mini as it stands"
+
+
+def test_quality_of_labels_is_of_today_where_a_table_beside_it_asks_for_them() -> None:
+    smoke = catalog.load("profile", "smoke")
+    today, lookalikes = Today(smoke), catalog.load("ablation", "confusable").build(smoke)
+    ends = [c.stage for c in lookalikes if c.stage]
+    names = {s.name: None for end in ends for s in ancestors(end) if isinstance(s, PseudoLabel)}
+    record = {"labels": [{"labeler": "x", "stages": [name]} for name in names]}
+    assert today.is_older_quality(record)
+    assert not today.is_older_quality(record, ["confusable", "of_others"])
+    assert today.is_older_quality({"labels": [{"labeler": "x", "stages": ["pseudolabel-0"]}]}, ["confusable"])
 
 
 def search(value: float, **stages: str) -> dict[str, Any]:
