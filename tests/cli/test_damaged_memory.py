@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from casl.cli import main
+from casl.runner.store import Store
 from tests.outside.folder import TABLE, write
 
 CUT = "the first half of what is there"
@@ -26,6 +27,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         counts = ["--labeled", "3", "--unlabeled", "3", "--val", "2"]
         assert main(["data", "scenes", "coins", *counts]) == 0
+        Store(Path("store"))
         assert [main(verb) for verb in VERBS] == [0, 1]  # nothing is measured
     return folder
 

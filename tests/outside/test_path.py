@@ -21,7 +21,8 @@ from tests.outside.folder import TABLE, write
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of a user with mine.py, as the working directory."""
+    """A folder of a user with mine.py and an empty store, as the working directory."""
+    Store(tmp_path / "store")
     monkeypatch.chdir(write(tmp_path, {"mine.py": TABLE}))
     return tmp_path
 
