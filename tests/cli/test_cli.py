@@ -203,6 +203,7 @@ def test_score_prints_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_report_before_any_run_has_25_cells_that_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Store(tmp_path / "store")
     places = ["--store", str(tmp_path / "store"), "--reports", str(tmp_path / "reports")]
     code, _, said = called(capsys, "report", "table4", "--profile", "smoke", *places)
     table = json.loads((tmp_path / "reports" / "smoke" / "table4.json").read_text())
