@@ -113,6 +113,7 @@ def test_planning_and_reporting_import_neither_torch_nor_mlflow(tmp_path: Path) 
         "import sys; from casl.cli import main\n"
         f"study = ['table4', '--profile', 'smoke', '--store', {str(tmp_path / 'store')!r}]\n"
         "assert main(['plan', *study]) == 0\n"
+        "from pathlib import Path; from casl.runner.store import Store; Store(Path(study[-1]))\n"
         f"assert main(['report', *study, '--curves', '--reports', {str(tmp_path / 'reports')!r}]) == 1\n"
         "loaded = {'torch', 'mlflow', 'timm', 'optuna'} & set(sys.modules)\n"
         "assert not loaded, loaded"

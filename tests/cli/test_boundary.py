@@ -89,6 +89,7 @@ def test_a_file_where_a_folder_is_needed_is_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Store(tmp_path / "S")
     (tmp_path / "taken").write_text("")
     (tmp_path / "photo.png").write_text("")
     assert main(arguments) == 2

@@ -10,6 +10,7 @@ import pytest
 
 from casl.cli import main, parser
 from casl.cli.study import open_study
+from casl.runner.store import Store
 
 
 @pytest.fixture
@@ -32,6 +33,8 @@ def correct(root: Path, height: float) -> None:
 
 def report(root: str, *more: str) -> int:
     """The exit code: 1, since nothing is measured, or 2."""
+    if not Path("S").exists():
+        Store(Path("S"))
     asked = ["report", "table10", "--profile", "smoke", "--data", root, "--store", "S", "--reports", "R"]
     return main([*asked, *more])
 
@@ -77,6 +80,7 @@ def test_a_set_that_moved_keeps_its_name(coins: Path) -> None:
 def test_reports_of_another_store_and_set_are_not_overwritten(coins: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report("a/coins") == 1
     held = reported(coins / "R/smoke-coins")["content"]
+    Store(coins / "other")
     assert report("b/coins", "--store", "other") == 2
     said = capsys.readouterr().err
     assert held[:8] in said and "--reports" in said
