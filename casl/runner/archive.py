@@ -196,10 +196,11 @@ def _take_over(folder: Path, names: list[str], verdict: Verdict, store: Store, p
 
 def _adopt(folder: Path, name: str, store: Store) -> bool:
     """Make an unpacked stage a result; False if another process has just made it."""
+    numbers = None
     if store.folder(name).exists() and not store.is_done(name):
         store.quarantine(name)
     elif store.is_done(name) and store.run(name).left_out:
-        shutil.rmtree(store.quarantine(name))  # all of it is in what takes its place
+        numbers = store.quarantine(name)
     try:
         folder.rename(store.folder(name))
     except OSError:
@@ -207,6 +208,8 @@ def _adopt(folder: Path, name: str, store: Store) -> bool:
             return False
         raise
     sync_folder(store.stages)
+    if numbers is not None:  # all of them are in what took their place, and only now are they not needed
+        shutil.rmtree(numbers)
     stage = stage_of(record_of(store, name))
     if isinstance(stage, Train) and stage.name == name:  # so that longer trainings find it
         pieces = [list(piece) for piece in stage.schedule]
