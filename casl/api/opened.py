@@ -85,7 +85,8 @@ def _open_result(folder: Path, device: str, size: int | None) -> Detector:
     record = read_json(folder / "result.json")
     stage = thaw(record["stage"])
     sides = (size or 0, 0)
-    if record.get("left_out") and not (folder.with_name(stage.trained.name) / WEIGHTS).exists():
+    behind = isinstance(stage, Predict) and folder.with_name(stage.trained.name) / WEIGHTS
+    if record.get("left_out") and behind and not behind.exists():
         raise SpecError(
             f"{folder.name} was taken over as numbers, without its model: import what `casl store export` writes of it "
             "without --numbers, or train it in another store (--store NEW)."
