@@ -108,3 +108,10 @@ def test_an_unfinished_plan_costs_what_is_finished(tmp_path: Path) -> None:
     finish(planned([chain(NANO, 1)], store), store, lambda node: 1.0)
     cost = spent(planned([chain(NANO, 1), chain(NANO, 2)], store), store)
     assert cost.unfinished > 0 and set(cost.stages.values()) == {1.0}
+
+
+def test_a_table_that_is_all_of_a_plan_costs_what_all_of_it_costs(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    finish(planned([chain(NANO, 1)], store), store, lambda node: 1.0)
+    cost = spent(planned([chain(NANO, 1)], store), store)
+    assert cost.tables["table"] == cost.shared < sum(cost.stages.values()), "data sets count among stages only"
