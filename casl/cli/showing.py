@@ -47,7 +47,8 @@ def show_command(options: argparse.Namespace) -> int:
 
 def _unfinished(store: Store, asked: str) -> Run:
     """A stage that is running or failed, or else the finished one whose name or key begins so."""
-    if (store.working / asked).is_dir() and "/" not in asked:
+    begun = {path.name for path in store.working.iterdir()} if store.working.is_dir() else set()
+    if asked in begun:
         return store.run(asked)
     return store.run(find_stage(store.names(), asked, store.root))
 
