@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
-from casl.cli.study import STORE, counter, known_names, open_study, recipe_options
+from casl.cli.study import STORE, counter, known_names, open_study, part_options, recipe_options
 from casl.cli.workers import next_command
 from casl.errors import SpecError, StoreError
-from casl.runner.archive import outside_git, read_archive, write_archive
+from casl.runner.archive import check_target, outside_git, read_archive, write_archive
 from casl.runner.foreign import TOTAL_BYTES
 from casl.runner.gc import Garbage, find, forget_roots, remove, roots
 from casl.runner.results import find_stage
@@ -58,6 +58,7 @@ def add(what: Any, store: argparse.ArgumentParser) -> None:
     export.add_argument("--data", default="", help="data set on disk that they were run on")
     recipe_options(export)
     export.add_argument("--seeds", type=int, default=1, help="how many repetitions of the tables (default 1)")
+    part_options(export)
     export.add_argument(
         "--numbers",
         action="store_true",
@@ -130,8 +131,7 @@ def export_command(options: argparse.Namespace) -> int:
     """Write an archive."""
     need_store(Path(options.store))
     store, target = Store(Path(options.store)), Path(options.output)
-    if target.is_dir() or options.output.endswith("/"):
-        raise SpecError(f"-o names a file, such as {target / 'results.tar'}, and {target} is a folder.")
+    check_target(target, folder=options.output.endswith("/"))
     names = _asked_for(store, options)
     about = _study_words(options) if options.tables else []
     inside = write_archive(store, names, target, counter("writing stages"), numbers=options.numbers, about=about)
@@ -151,6 +151,8 @@ def _asked_for(store: Store, options: argparse.Namespace) -> list[str]:
         raise SpecError("name what to export: keys of stages (`casl store ls` lists them), or --tables such as table4.")
     if not options.tables and (given := _study_words(options)):
         raise SpecError(f"{' '.join(given)} says of which study --tables are; keys name stages by themselves.")
+    if not options.tables and (options.only_cell or options.only_seed is not None):
+        raise SpecError("--cell and --only-seed choose from --tables; keys name stages by themselves.")
     if mistaken := [word for word in options.keys if word in catalog.ABLATIONS]:
         raise SpecError(f"{mistaken[0]} is a table: name it with --tables {mistaken[0]}. Keys go before --tables.")
     if mistaken := [word for word in options.tables if word in store.folders()]:

@@ -70,6 +70,33 @@ def with_ancestors(store: Store, names: Iterable[str]) -> list[str]:
     return list(order)
 
 
+def check_target(target: Path, *, folder: bool = False) -> None:
+    """Check that an archive may be written to a place: nothing is there, or an archive to be replaced.
+
+    Args:
+        folder: whether the place was written as that of a folder, with a slash at its end.
+
+    Raises:
+        SpecError: a folder, or another file, is there.
+    """
+    if folder or target.is_dir():
+        raise SpecError(f"-o names a file, such as {target / 'results.tar'}, and {target} is a folder.")
+    if target.exists() and not _begins_as_archive(target):
+        raise SpecError(
+            f"{target} is there and is no archive of `casl store export`, so it is left as it is.\n"
+            "  name another file with -o, or remove this one."
+        )
+
+
+def _begins_as_archive(path: Path) -> bool:
+    try:
+        with tarfile.open(path, "r:") as tar:
+            first = tar.next()
+    except (tarfile.TarError, OSError):
+        return False
+    return first is not None and first.name == MANIFEST
+
+
 def write_archive(
     store: Store,
     names: Iterable[str],

@@ -177,6 +177,33 @@ def test_results_move_to_another_store(called: Called, store: Store, tmp_path: P
     assert called("store", "import", tmp_path / "nowhere.tar", "--store", other)[0] == 2
 
 
+def test_an_export_of_one_cell_holds_what_led_to_it_and_nothing_else(
+    called: Called, store: Store, tmp_path: Path
+) -> None:
+    cell = catalog.load("ablation", "table4").build(catalog.load("profile", "smoke"))[0]
+    tar = tmp_path / "cell.tar"
+    where = ("--store", store.root, "-o", tar, "--json")
+    study = ("store", "export", "--tables", "table4", "--profile", "smoke")
+    inside = json.loads(called(*study, "--cell", cell.row, cell.column, *where)[1])["stages"]
+    assert cell.stage and inside[-1] == cell.stage.name and sum(n.startswith("evaluate") for n in inside) == 1
+    assert len(inside) < len(json.loads(called(*study, *where)[1])["stages"])
+    code, _, said = called("store", "export", inside[-1], "--only-seed", "0", *where)
+    assert code == 2 and "--cell and --only-seed choose from --tables" in said
+
+
+def test_an_export_replaces_an_archive_and_nothing_else(called: Called, store: Store, tmp_path: Path) -> None:
+    name, tar, thesis = first(store, "evaluate"), tmp_path / "a.tar", tmp_path / "thesis.tar"
+    export = ("store", "export", name, "--store", store.root, "-o")
+    assert [called(*export, tar)[0] for _ in range(2)] == [0, 0]
+    for content in (b"years of work", b""):
+        thesis.write_bytes(content)
+        code, _, said = called(*export, thesis)
+        assert code == 2 and "is there and is no archive" in said and thesis.read_bytes() == content
+    for folder in (tmp_path, f"{tmp_path}/new/"):
+        code, _, said = called(*export, folder)
+        assert code == 2 and "-o names a file" in said and not (tmp_path / "new").exists()
+
+
 def smoke(*more: object) -> tuple[object, ...]:
     return ("plan", "table4", "--profile", "smoke", *more)
 
