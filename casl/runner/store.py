@@ -33,6 +33,8 @@ from casl.spec.schedule import Schedule
 from casl.spec.stage import Stage, split_name
 
 SCHEMA = 1
+# how names begin that may lie in a store before its first stage: hidden files, weights, MLflow's, data sets met there
+_BESIDE = (".", "weights", "mlflow", "mlartifacts", "sets.json", "store-id", "incoming", "leases", "families", "work")
 FAILURE = "failure.json"
 _RUN_FIELDS = (
     "metrics",
@@ -67,12 +69,25 @@ class Store:
         self.working = root / "work"
         self.leases = Leases(root / "leases", stale_s)
         if make:
+            self._check_place()
             with disk_errors("make the store", root):
                 for folder in (self.stages, self.working, self.leases.root, root / "families"):
                     folder.mkdir(parents=True, exist_ok=True)
         elif root.exists() and not root.is_dir():
             raise StoreError(f"{root} is a file; a store is a folder: name another one with STORE=... or --store.")
         self._check_schema(make)
+
+    def _check_place(self) -> None:
+        """Refuse a folder of other things: what is a store is tidied, exported and removed as a whole."""
+        if not self.root.is_dir() or (self.root / "store.json").exists() or self.stages.exists():
+            return
+        with disk_errors("read", self.root):
+            others = sorted(p.name for p in self.root.iterdir() if not p.name.startswith(_BESIDE))
+        if others:
+            raise StoreError(
+                f"{self.root} is no store and holds {', '.join(others[:3])}{' ...' if len(others) > 3 else ''}.\n"
+                "  a store is a folder of its own: name an empty or a new one with STORE=... or --store."
+            )
 
     def _check_schema(self, make: bool) -> None:
         marker = self.root / "store.json"

@@ -119,3 +119,20 @@ def test_a_store_that_is_only_looked_at_is_not_made(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(StoreError, match="is a file; a store is a folder"):
         Store(tmp_path / "taken", make=False)
+
+
+@pytest.mark.parametrize("other", ["paper.tex", "src/"])
+def test_a_folder_of_other_things_is_not_made_a_store(tmp_path: Path, other: str) -> None:
+    (tmp_path / other).mkdir() if other.endswith("/") else (tmp_path / other).write_text("")
+    with pytest.raises(StoreError, match=f"is no store and holds {Path(other).name}"):
+        Store(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [Path(other).name]
+
+
+@pytest.mark.parametrize("before", ["weights/", "mlflow.db", ".gitkeep"])
+def test_what_may_be_there_before_the_first_stage_is_no_hindrance(tmp_path: Path, before: str) -> None:
+    (tmp_path / before).mkdir() if before.endswith("/") else (tmp_path / before).write_text("")
+    Store(tmp_path)
+    (tmp_path / "store.json").unlink()
+    (tmp_path / "stray").write_text("")
+    assert Store(tmp_path).names() == []  # stages/ says whose the folder is
