@@ -46,6 +46,7 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl report table4 --data path/to/set --reports mine", "into another folder"),
         ("casl report table2 --data path/to/set --paper", "your data, with the paper's numbers beside yours"),
         ("casl report table2 --per-class", "also classes-table2.*: AP of each class, with a heat map"),
+        ("casl report table2 --errors", "also errors-table2.*: what kinds of errors cost how much AP"),
         ("casl report table4 --curves", "also curves-table4.*: the loss of every training behind the table"),
         ("casl report all --seeds 3 --publish", "for maintainers: reports/published/mini, without links to runs"),
     ),

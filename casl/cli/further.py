@@ -9,6 +9,7 @@ from typing import Any
 from casl import catalog
 from casl.errors import DataError, StoreError
 from casl.files import recalled, write_json
+from casl.metrics.error_names import KINDS
 from casl.runner.store import Store
 from casl.spec.ablation import Cell
 from casl.spec.run import PREDICTIONS, Run
@@ -27,6 +28,9 @@ def _has(value: object, words: tuple[str, ...], numbers: tuple[str, ...]) -> boo
 
 _SOUND: Mapping[str, Callable[[Any], bool]] = {  # what is remembered, if it is; anything else is counted again
     "recall": lambda value: _has(value, ("metric",), ("AR1", "AR10", "AR100")),
+    "errors": lambda value: (
+        _has(value, (), ("AP50",)) and all(_has(value.get(part), (), KINDS) for part in ("counts", "gains"))
+    ),
     "classes": lambda value: isinstance(value, list) and all(_has(one, ("name",), ("objects", "ap")) for one in value),
 }
 
@@ -46,6 +50,10 @@ class Further:
     def by_class(self, cell: Cell) -> Any:
         """AP of each class, or why there is none as text; see KeptPredictions."""
         return self._figures(cell, "classes", lambda kept: kept.by_class(cell.evaluation))
+
+    def errors(self, cell: Cell) -> Any:
+        """Kinds of errors, or why there are none as text; see KeptPredictions."""
+        return self._figures(cell, "errors", lambda kept: kept.errors(cell.evaluation))
 
     def recall(self, cell: Cell) -> Any:
         """Recall of a labeler or warmup, or why there is none as text; None for another model or metric."""

@@ -48,6 +48,11 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
         "--per-class", action="store_true", help="also write classes-TABLE.*: AP of each class in every cell of AP"
     )
     report.add_argument(
+        "--errors",
+        action="store_true",
+        help="also write errors-TABLE.*: what kinds of errors cost each cell of AP how much",
+    )
+    report.add_argument(
         "--curves", action="store_true", help="also write curves-TABLE.*: the loss of every training behind a table"
     )
     report.add_argument("--json", action="store_true", help="print what was written, and counts of cells, as JSON")
@@ -81,7 +86,7 @@ def report_command(options: argparse.Namespace) -> int:
     pages_of_table = partial(
         _write, study=study, further=further, folder=folder, pages=pages, write=write, setting=setting
     )
-    asked = {"classes": options.per_class, "curves": options.curves}
+    asked = {"classes": options.per_class, "errors": options.errors, "curves": options.curves}
     written = [path for table in tables for path in pages_of_table(table, **asked)]
     if "all" in options.tables:
         written += write_labels(runs, folder, study.profile.small, write)
@@ -116,13 +121,15 @@ def _write(
     further: Further,
     folder: Path,
     classes: bool,
+    errors: bool,
     curves: bool,
     pages: str,
     write: Write,
     setting: Setting,
 ) -> list[Path]:
-    """A table with the recall of its labelers and warmups; if asked for, AP of each class and curves of trainings."""
+    """A table with the recall of its labelers and warmups; AP of classes, errors, curves of trainings if asked for."""
     from casl.report.curves_page import write_curves
+    from casl.report.error_kinds import write_errors
     from casl.report.per_class import write_classes
     from casl.report.recall import recall_lines
     from casl.report.render import write_table
@@ -130,10 +137,11 @@ def _write(
     measured = {c.stage.name: c for cells in study.cells[table.name] for c in cells if c.stage}
     recall = recall_lines(table, lambda name: further.recall(measured[name]))
     by_class = write_classes(table, lambda name: further.by_class(measured[name]), folder) if classes else []
+    kinds = write_errors(table, lambda name: further.errors(measured[name]), folder) if errors else []
     stages = {name: cell.measurement for name, cell in measured.items()}
     drawn = write_curves(table, stages, further.runs, folder, write) if curves else []
     pages_of_table = write_table(table, folder, pages, recall, write, setting)
-    return pages_of_table + by_class + drawn  # last, since it links what is there
+    return pages_of_table + by_class + kinds + drawn  # last, since it links what is there
 
 
 def _mirror(options: argparse.Namespace, study: Study) -> Mirror:

@@ -29,10 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from casl.metrics.error_names import KINDS
 from casl.metrics.matching import coco_eval, silence
 from casl.metrics.results import GroundTruth, Result
 
-KINDS = ("classification", "localisation", "both", "duplicate", "background", "missed")
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _Box = tuple[float, float, float, float]
 
@@ -78,7 +78,13 @@ class _Found:
 
 
 def error_types(
-    gt: GroundTruth, dt: Sequence[Result], *, masks: bool = False, foreground: float = 0.5, background: float = 0.1
+    gt: GroundTruth,
+    dt: Sequence[Result],
+    *,
+    masks: bool = False,
+    agnostic: bool = False,
+    foreground: float = 0.5,
+    background: float = 0.1,
 ) -> Errors:
     """Sort a detector's errors by kind, and say what each kind costs.
 
@@ -86,6 +92,7 @@ def error_types(
         gt: COCO ground truth; not changed.
         dt: COCO results; not changed. At most 100 an image and class take part, as in COCO.
         masks: compare masks instead of boxes.
+        agnostic: all categories are one, so that nothing can be of the wrong class.
         foreground: IoU from which a prediction finds an object, 0.5 in the paper.
         background: IoU up to which a prediction lies on nothing, 0.1 in the paper.
 
@@ -99,7 +106,7 @@ def error_types(
     """
     if not 0 < background < foreground < 1:
         raise ValueError(f"thresholds must be 0 < background < foreground < 1, got {background} and {foreground}")
-    judged = _Judged(gt, dt, masks, foreground)
+    judged = _Judged(gt, dt, masks, agnostic, foreground)
     for image_id in judged.images:
         judged.sort_out(image_id, foreground, background)
     judged.mend()
@@ -114,8 +121,8 @@ def error_types(
 class _Judged:
     """pycocotools' matching at one threshold, and what becomes of the predictions that match nothing."""
 
-    def __init__(self, gt: GroundTruth, dt: Sequence[Result], masks: bool, foreground: float) -> None:
-        evaluation = coco_eval(gt, dt, masks, agnostic=False)
+    def __init__(self, gt: GroundTruth, dt: Sequence[Result], masks: bool, agnostic: bool, foreground: float) -> None:
+        evaluation = coco_eval(gt, dt, masks, agnostic)
         params = evaluation.params
         params.iouThrs = np.array([foreground])
         params.areaRng, params.areaRngLbl, params.maxDets = params.areaRng[:1], params.areaRngLbl[:1], [100]

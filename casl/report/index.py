@@ -10,6 +10,7 @@ from casl.report import blocks, claims_page, html, labels, latex, markdown
 from casl.report.claims import Verdict, judge
 from casl.report.commands import USUAL, Where
 from casl.report.curves import curves_name
+from casl.report.error_kinds import errors_name
 from casl.report.per_class import classes_name
 from casl.report.setting import PLAIN, Setting
 from casl.report.stored import CLAIMS, fingerprint
@@ -185,7 +186,8 @@ def _commits(table: Table) -> blocks.Text:
 def _files(table: Table, folder: Path) -> blocks.Text:
     there = [suffix for suffix in FORMATS if (folder / f"{table.name}.{suffix}").is_file()]
     links = [blocks.Link(suffix, f"{table.name}.{suffix}") for suffix in there]
-    further = {"classes": f"{classes_name(table)}.html", "curves": f"{curves_name(table)}.html"}
+    named = {"classes": classes_name(table), "errors": errors_name(table), "curves": curves_name(table)}
+    further = {word: f"{name}.html" for word, name in named.items()}
     links += [blocks.Link(word, page) for word, page in further.items() if (folder / page).is_file()]
     return blocks.between(links, "\N{NO-BREAK SPACE}") or "not written yet"
 

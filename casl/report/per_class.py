@@ -6,7 +6,6 @@ A mean over classes hides which of them a warmup helps. Numbers are counted from
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from casl import catalog
 from casl.report import blocks, html, markdown
 from casl.report.canvas import Drawing, as_it_is, drawn, in_picture, wrapped
-from casl.report.figure_map import GAP
-from casl.report.figure_theme import FIXED
+from casl.report.figure_grid import paint_grid
 from casl.report.layout import quantity
 from casl.report.recall import by_note, notes_of_seeds
 from casl.report.table import Table, TableCell
@@ -175,29 +173,6 @@ def drawing(found: PerClass) -> Drawing:
 
 
 def _paint(figure: Figure, found: PerClass) -> None:
-    from matplotlib import colormaps
-
-    axes = figure.subplots()
-    names = list(found.objects)
-    values = [[_or_nan(column.mean(name)) for column in found.columns] for name in names]
-    if not names:
-        axes.set_axis_off()
-        return
-    colours = colormaps["viridis"].with_extremes(bad=(0, 0, 0, 0))
-    axes.set_facecolor(GAP)  # seen where there is no number
-    image = axes.imshow(values, cmap=colours, vmin=0, vmax=100, aspect="auto")
-    axes.figure.colorbar(image, ax=axes, pad=0.02, fraction=0.06).ax.tick_params(labelsize=8)
-    axes.set_xticks(range(len(found.columns)), [in_picture(c.place) for c in found.columns], fontsize=7, rotation=90)
-    axes.set_yticks(range(len(names)), [as_it_is(f"{name} ({found.objects[name]:,})") for name in names], fontsize=8)
-    axes.tick_params(length=0)
-    for y, line in enumerate(values):
-        for x, value in enumerate(line):
-            colour = "black" if value > 55 or math.isnan(value) else "white"
-            text = number(None if math.isnan(value) else value)
-            shown = axes.annotate(text, (x, y), ha="center", va="center", fontsize=6.5, color=colour)
-            if not math.isnan(value):
-                shown.set_gid(f"{FIXED}-{x}-{y}")
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
+    names = [as_it_is(f"{name} ({n:,})") for name, n in found.objects.items()]
+    values = [[column.mean(name) for column in found.columns] for name in found.objects]
+    paint_grid(figure, names, [in_picture(column.place) for column in found.columns], values, 100.0)

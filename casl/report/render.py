@@ -16,6 +16,7 @@ from typing import Any
 
 from casl.report.blocks import Link
 from casl.report.curves import curves_name
+from casl.report.error_kinds import errors_name
 from casl.report.figure import drawing
 from casl.report.latex import to_latex
 from casl.report.layout import Gain, gains
@@ -80,7 +81,11 @@ def write_table(
 
 def others_of(table: Table, folder: Path) -> list[Link]:
     """Links to further pages about a table that are in its folder."""
-    pages = {"AP of each class": f"{classes_name(table)}.html", "training curves": f"{curves_name(table)}.html"}
+    pages = {
+        "AP of each class": f"{classes_name(table)}.html",
+        "kinds of errors": f"{errors_name(table)}.html",
+        "training curves": f"{curves_name(table)}.html",
+    }
     return [Link(words, page) for words, page in pages.items() if (folder / page).is_file()]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from casl.catalog import load, load_place, row
+from casl.metrics.error_types import error_types
 from casl.metrics.results import GroundTruth, Result, read_results
 from casl.rows import Metric
 from casl.spec.context import Context
@@ -67,6 +68,15 @@ class KeptPredictions(Finished):
         """The recall that belongs to its metric, "metric": its name, and all figures in percent; errors as by_class."""
         name = row("metric", done.metric).recall
         return {"metric": name, **load("metric", name)(*self._sides(done))}
+
+    def errors(self, done: Evaluate) -> dict[str, Any]:
+        """What is wrong, as {"AP50", "counts", "gains"} of casl.metrics.error_types; errors as by_class.
+
+        Of masks where its metric needs them, else of boxes; without classes where the metric has none.
+        """
+        metric: Metric = row("metric", done.metric)
+        found = error_types(*self._sides(done), masks="masks" in metric.needs, agnostic=not metric.by_class)
+        return {"AP50": found.ap, "counts": found.counts, "gains": found.gains}
 
     def _sides(self, done: Evaluate) -> tuple[GroundTruth, list[Result]]:
         found = read_results(self.folder_of(done.name) / PREDICTIONS)

@@ -89,6 +89,23 @@ def test_ap_of_classes_is_a_page_of_its_own_that_is_asked_for(
     assert "classes-table1.html" in (folder / "index.html").read_text()
 
 
+def test_kinds_of_errors_are_a_page_of_their_own_that_is_asked_for(
+    store: tuple[Path, Evaluate, dict[str, float]],
+) -> None:
+    root, judged, _ = store
+    folder = report(root, "table1", "--errors")
+    assert sorted(p.suffix for p in folder.glob("errors-table1.*")) == [".html", ".json", ".md", ".png", ".svg"]
+    lines = read(folder / "errors-table1.json")["cells"]
+    (counted,) = (line for line in lines if line["ap"])
+    assert counted["column"] == "class-agnostic" and counted["counts"]["classification"] == [0]
+    assert all(line["notes"] == [GONE] for line in lines if not line["ap"]) and len(lines) > 1
+    assert "errors-table1.html" in (folder / "index.html").read_text() + (folder / "table1.html").read_text()
+    for damage in ('{"rules": 1, "errors": {"AP50": 7}}', '{"rules": 1, "errors": {"AP50": 7, "counts": 0}}'):
+        (root / MEMORY / f"{judged.name}.json").write_text(damage)
+        report(root, "table1", "--errors")
+        assert read(folder / "errors-table1.json")["cells"] == lines
+
+
 def test_a_probe_of_a_backbone_has_no_recall_and_is_no_error(store: tuple[Path, Evaluate, dict[str, float]]) -> None:
     root, _, _ = store
     cell = Cell("random", "crops", "linear_probe", evaluate(SMOKE, None, "linear_probe"))

@@ -47,6 +47,9 @@ RUN = {
     r"casl report table2 --per-class": (
         "tests/cli/test_further.py::test_ap_of_classes_is_a_page_of_its_own_that_is_asked_for"
     ),
+    r"casl report table2 --errors": (
+        "tests/cli/test_further.py::test_kinds_of_errors_are_a_page_of_their_own_that_is_asked_for"
+    ),
     r"casl report table4 --curves": "tests/cli/test_report.py::test_curves_are_asked_for_and_linked_by_the_table",
     r"casl label .*": "tests/cli/test_label.py::test_every_format_makes_a_set_that_casl_checks",
     r"casl data check mine": "tests/cli/test_cli.py::test_a_made_data_set_passes_the_check_and_can_be_planned_with",

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from casl.metrics.ap import ap_det, ap_seg
-from casl.metrics.error_types import KINDS, error_types
+from casl.metrics.ap import ap_det, ap_det_a, ap_seg
+from casl.metrics.error_names import KINDS
+from casl.metrics.error_types import error_types
 from tests.metrics.random_scenes import Json, random_scene
 from tests.metrics.test_ap import NOWHERE, A, B, found, truth
 
@@ -110,3 +111,15 @@ def _tidecv(tidecv: Any, gt: Json, dt: list[Json]) -> Any:
 def test_thresholds_that_make_no_sense_are_refused(foreground: float, background: float) -> None:
     with pytest.raises(ValueError, match="0 < background < foreground < 1"):
         error_types(truth(A), [], foreground=foreground, background=background)
+
+
+def test_without_classes_nothing_is_of_the_wrong_class_and_the_ap_is_the_agnostic_one() -> None:
+    (wrong,) = error_types(truth(A), [found(A, category=2)]).mistakes
+    assert wrong.kind == "classification"
+    right = error_types(truth(A), [found(A, category=2)], agnostic=True)
+    assert right.mistakes == () and right.ap == pytest.approx(100)
+    for seed in range(3):
+        gt, dt = random_scene(seed)
+        errors = error_types(gt, dt, agnostic=True)
+        assert errors.counts["classification"] == errors.counts["both"] == 0
+        assert errors.ap == pytest.approx(ap_det_a(gt, dt)["AP50"], abs=1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from casl.data.coco import load_split
 from casl.data.layout import find_splits
 from casl.data.scenes import write_scenes
 from casl.errors import DataError
-from casl.metrics.ap import ap_det
+from casl.metrics.ap import ap_det, ap_det_a
+from casl.metrics.error_types import error_types
 from casl.spec import Evaluate, Scenes, evaluate, finetune
 from casl.spec.run import PREDICTIONS
 from casl.stages.kept import KeptPredictions
@@ -52,3 +54,13 @@ def test_predictions_that_are_gone_are_named(tmp_path: Path) -> None:
     (tmp_path / DONE.name / PREDICTIONS).unlink()
     with pytest.raises(DataError, match=PREDICTIONS):
         kept(tmp_path).by_class(DONE)
+
+
+def test_errors_are_with_classes_or_without_as_the_metric_is(tmp_path: Path) -> None:
+    gt, dt = lay(tmp_path, DONE)
+    found = kept(tmp_path).errors(DONE)
+    assert found["AP50"] == pytest.approx(ap_det(gt, dt)["AP50"], abs=1e-9)
+    assert found["counts"] == error_types(gt, dt).counts and sum(found["counts"].values()) > 0
+    agnostic = replace(DONE, metric="ap_det_a")
+    (tmp_path / DONE.name).rename(tmp_path / agnostic.name)
+    assert kept(tmp_path).errors(agnostic)["AP50"] == pytest.approx(ap_det_a(gt, dt)["AP50"], abs=1e-9)

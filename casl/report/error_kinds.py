@@ -1,0 +1,200 @@
+"""What kinds of errors cost the cells of a table their AP: a page and a heat map, one line a cell.
+
+AP says how much is wrong, and not what: a warmup on labels without classes can find more objects and name them no
+better. Numbers are counted from the predictions that evaluations kept, by casl/metrics/error_types.py.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from casl import catalog
+from casl.metrics.error_names import KINDS, MEANING
+from casl.report import blocks, html, markdown
+from casl.report.canvas import Drawing, as_it_is, drawn, in_picture, wrapped
+from casl.report.figure_grid import paint_grid
+from casl.report.layout import quantity
+from casl.report.recall import by_note, notes_of_seeds
+from casl.report.table import Table, TableCell
+from casl.report.wording import MEAN_AND_SPREAD, number, plus_minus
+from casl.report.written import write_files
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Figures = Callable[[str], Any]  # name of an evaluation -> {"AP50", "counts", "gains"}, or text that says why not
+HOW = (
+    "By how many points AP at IoU .5 would rise if all errors of one kind were mended and the others stayed; the gains "
+    "do not add up. Every prediction counts, whatever its score, so many errors can cost little."
+)
+AGNOSTIC = "Where a cell is about boxes or masks without classes, none can be of the wrong class."
+
+
+def errors_name(table: Table) -> str:
+    """Of the files with the kinds of errors of a table."""
+    return f"errors-{table.name}"
+
+
+@dataclass(frozen=True)
+class ErrorLine:
+    """One cell of a table; every tuple has a number a seed that has one, in the order of the seeds.
+
+    ap: AP50 in percent. gains: kind -> points of AP50. counts: kind -> errors. notes: why some seed has none.
+    """
+
+    row: str
+    column: str
+    metric: str
+    ap: tuple[float, ...]
+    gains: Mapping[str, tuple[float, ...]]
+    counts: Mapping[str, tuple[int, ...]]
+    notes: tuple[str, ...]
+
+    @property
+    def place(self) -> str:
+        return f"{self.row} / {self.column}"
+
+
+@dataclass(frozen=True)
+class ErrorKinds:
+    """All of a table."""
+
+    table: Table
+    lines: tuple[ErrorLine, ...]
+
+    @property
+    def title(self) -> str:
+        return f"Kinds of errors: {self.table.title} ({self.table.name})"
+
+    @property
+    def notes(self) -> list[str]:
+        """What is missing, and where."""
+        return by_note((line.place, line.notes) for line in self.lines)
+
+
+def error_kinds(table: Table, figures: Figures) -> ErrorKinds | None:
+    """Join the cells about AP of boxes or masks with the figures of each; None if there is no such cell."""
+    lines = tuple(_line(cell, {one.seed: figures(one.name) for one in cell.repetitions}) for cell in _cells(table))
+    return ErrorKinds(table, lines) if lines else None
+
+
+def _cells(table: Table) -> list[TableCell]:
+    """Those about the AP of boxes or masks, each metric of an evaluation once."""
+    found: dict[tuple[str, ...], TableCell] = {}
+    for cell in table.cells:
+        metric = catalog.row("metric", cell.metric)
+        if cell.repetitions and metric.headline == "AP" and metric.recall:
+            found.setdefault((cell.row, *(one.name for one in cell.repetitions)), cell)
+    return list(found.values())
+
+
+def _line(cell: TableCell, counted: Mapping[int, Any]) -> ErrorLine:
+    known = [found for found in counted.values() if not isinstance(found, str)]
+    return ErrorLine(
+        row=cell.row,
+        column=cell.column,
+        metric=quantity(cell),
+        ap=tuple(found["AP50"] for found in known),
+        gains={kind: tuple(found["gains"][kind] for found in known) for kind in KINDS},
+        counts={kind: tuple(found["counts"][kind] for found in known) for kind in KINDS},
+        notes=notes_of_seeds(counted),
+    )
+
+
+def write_errors(table: Table, figures: Figures, folder: Path) -> list[Path]:
+    """Write <folder>/errors-<table>.md, .html, .json, .png, .svg; nothing for a table without AP of boxes or masks.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    if (found := error_kinds(table, figures)) is None:
+        return []
+    made, name = drawing(found), errors_name(table)
+    contents: dict[str, str | bytes] = {
+        "md": markdown.write(page(found, f"{name}.png")),
+        "html": html.write(page(found, made.svg)),
+        "json": to_json(found),
+        "png": made.png,
+        "svg": made.svg,
+    }
+    return write_files(folder, {f"{name}.{suffix}": content for suffix, content in contents.items()})
+
+
+def to_json(found: ErrorKinds) -> str:
+    """One object: for every cell AP50, gains and counts of each kind, a number a seed."""
+    table = found.table
+    about = {"table": table.name, "profile": table.profile, "data": table.data, "warning": table.warning}
+    return json.dumps(about | {"cells": [vars(line) for line in found.lines]}, indent=1, allow_nan=False) + "\n"
+
+
+def page(found: ErrorKinds, image: str | bytes) -> blocks.Page:
+    """The page: one line a cell. image: as in blocks.Picture."""
+    table, anything = found.table, any(line.ap for line in found.lines)
+    about = f"Profile {table.profile} ({table.profile_title}), data {table.data}."
+    parts: list[blocks.Block] = [*blocks.caution(table.warning), blocks.Paragraph(about)]
+    if anything:
+        parts += [
+            blocks.Paragraph(f"{HOW} {MEAN_AND_SPREAD}" if table.seeds > 1 else HOW),
+            _grid(found, "AP50", lambda line: line.ap, lambda line: line.gains, _mean_and_spread),
+            blocks.Paragraph(AGNOSTIC),
+            blocks.Picture(found.title, image),
+            blocks.Heading("How many", "counts"),
+            blocks.Paragraph("Errors of each kind, the mean over seeds."),
+            _grid(found, "", lambda line: (), lambda line: line.counts, _whole),
+            blocks.Heading("What each kind is", "kinds"),
+            blocks.Bullets([f"{kind}: {meaning}" for kind, meaning in MEANING.items()]),
+        ]
+    whole = blocks.Link(table.title, f"{table.name}.html")
+    parts += blocks.section("Missing", found.notes)
+    return blocks.Page(found.title, parts, above=(blocks.ALL_TABLES, whole))
+
+
+def _grid(
+    found: ErrorKinds,
+    first: str,
+    of_first: Callable[[ErrorLine], Sequence[float]],
+    of_kinds: Callable[[ErrorLine], Mapping[str, Sequence[float]]],
+    write: Callable[[Sequence[float]], str],
+) -> blocks.Rows:
+    table = found.table
+    lines: list[list[blocks.Text]] = [
+        [
+            blocks.Raised(line.row),
+            blocks.Raised(line.column),
+            *([write(of_first(line))] if first else []),
+            *(write(of_kinds(line)[kind]) for kind in KINDS),
+        ]
+        for line in found.lines
+    ]
+    return blocks.Rows([table.row_axis, table.column_axis, *([first] if first else []), *KINDS], lines, words=2)
+
+
+def _mean_and_spread(values: Sequence[float]) -> str:
+    return number(_mean(values)) + plus_minus(statistics.stdev(values) if len(values) > 1 else None)
+
+
+def _whole(values: Sequence[float]) -> str:
+    return f"{statistics.fmean(values):,.0f}" if values else number(None)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return statistics.fmean(values) if values else None
+
+
+def drawing(found: ErrorKinds) -> Drawing:
+    """Cells against kinds as a picture."""
+    wide = 0.085 * max((len(line.place) for line in found.lines), default=0)
+    size = 0.62 * len(KINDS) + wide + 1.6, max(1.7, 0.3 * len(found.lines) + 1.9)
+    said = [as_it_is(line) for line in wrapped([HOW], size[0])]
+    return drawn(as_it_is(found.title), found.table.warning, said, size, lambda figure: _paint(figure, found))
+
+
+def _paint(figure: Figure, found: ErrorKinds) -> None:
+    values = [[_mean(line.gains[kind]) for kind in KINDS] for line in found.lines]
+    most = max((value for line in values for value in line if value is not None), default=0.0)
+    paint_grid(figure, [in_picture(line.place) for line in found.lines], KINDS, values, max(most, 1.0))
