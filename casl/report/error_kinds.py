@@ -126,10 +126,10 @@ def write_errors(table: Table, figures: Figures, folder: Path) -> list[Path]:
 
 
 def to_json(found: ErrorKinds) -> str:
-    """One object: for every cell AP50, gains and counts of each kind, a number a seed."""
+    """One object: `lines`, for every cell AP50, gains and counts of each kind, a number a seed."""
     table = found.table
     about = {"table": table.name, "profile": table.profile, "data": table.data, "warning": table.warning}
-    return json.dumps(about | {"cells": [vars(line) for line in found.lines]}, indent=1, allow_nan=False) + "\n"
+    return json.dumps(about | {"lines": [vars(line) for line in found.lines]}, indent=1, allow_nan=False) + "\n"
 
 
 def page(found: ErrorKinds, image: str | bytes) -> blocks.Page:

@@ -12,6 +12,7 @@ from casl import catalog
 from casl.cli import main
 from casl.cli.further import GONE, MEMORY, Further
 from casl.metrics.recall import ar_det_a
+from casl.report.stored import read_tables
 from casl.runner.store import Store
 from casl.spec import Cell, Evaluate, Profile, evaluate
 from casl.spec.run import PREDICTIONS
@@ -89,13 +90,21 @@ def test_ap_of_classes_is_a_page_of_its_own_that_is_asked_for(
     assert "classes-table1.html" in (folder / "index.html").read_text()
 
 
+def test_pages_beside_a_table_are_no_tables(
+    store: tuple[Path, Evaluate, dict[str, float]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = report(store[0], "table1", "--errors", "--per-class", "--curves")
+    assert report(store[0], "table1") == folder and "cannot be read" not in capsys.readouterr().err
+    assert [table.name for table in read_tables(folder)].count("table1") == 1
+
+
 def test_kinds_of_errors_are_a_page_of_their_own_that_is_asked_for(
     store: tuple[Path, Evaluate, dict[str, float]],
 ) -> None:
     root, judged, _ = store
     folder = report(root, "table1", "--errors")
     assert sorted(p.suffix for p in folder.glob("errors-table1.*")) == [".html", ".json", ".md", ".png", ".svg"]
-    lines = read(folder / "errors-table1.json")["cells"]
+    lines = read(folder / "errors-table1.json")["lines"]
     (counted,) = (line for line in lines if line["ap"])
     assert counted["column"] == "class-agnostic" and counted["counts"]["classification"] == [0]
     assert all(line["notes"] == [GONE] for line in lines if not line["ap"]) and len(lines) > 1
@@ -103,7 +112,7 @@ def test_kinds_of_errors_are_a_page_of_their_own_that_is_asked_for(
     for damage in ('{"rules": 1, "errors": {"AP50": 7}}', '{"rules": 1, "errors": {"AP50": 7, "counts": 0}}'):
         (root / MEMORY / f"{judged.name}.json").write_text(damage)
         report(root, "table1", "--errors")
-        assert read(folder / "errors-table1.json")["cells"] == lines
+        assert read(folder / "errors-table1.json")["lines"] == lines
 
 
 def test_a_probe_of_a_backbone_has_no_recall_and_is_no_error(store: tuple[Path, Evaluate, dict[str, float]]) -> None:

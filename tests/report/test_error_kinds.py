@@ -55,7 +55,7 @@ def test_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
     assert [p.name for p in paths] == [f"errors-table4.{suffix}" for suffix in ("md", "html", "json", "png", "svg")]
     write_errors(found, figures(found).__getitem__, tmp_path)
     assert [path.read_bytes() for path in paths] == before
-    cell = json.loads(before[2])["cells"][0]
+    cell = json.loads(before[2])["lines"][0]
     assert (cell["ap"], cell["gains"]["missed"], cell["counts"]["missed"]) == ([40.0, 41.0], [5.0, 6.0], [5000, 5000])
 
 
