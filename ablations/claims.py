@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ablations import confusable, rivals
+from ablations import confusable, forgetting, rivals
 from ablations.controls import LONG, STRONG_LONG
 from casl.spec.claim import Claim, Gap, Place, Term, highest, rising
 
@@ -303,5 +303,12 @@ CLAIMS = (
         "not in the paper: the table confusable",
         better=(without_classes(confusable.CONFUSABLE),),
         worse=(without_classes(confusable.STANDARD),),
+    ),
+    Claim(
+        "slow-warmup-keeps-classes",
+        "A backbone that learns at a tenth of the rate in a warmup without classes makes a better target.",
+        "not in the paper: the table forgetting",
+        better=(Place("forgetting", forgetting.row_of(forgetting.WITHOUT, forgetting.SLOW), "AP^det", "ap_det"),),
+        worse=(Place("forgetting", forgetting.WITHOUT, "AP^det", "ap_det"),),
     ),
 )

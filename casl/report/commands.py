@@ -15,6 +15,7 @@ MADE = (
     "fractions",
     "held_out",
     "confusable",
+    "forgetting",
     "rivals",
     "ladder",
     "thresholds",

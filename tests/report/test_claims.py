@@ -258,10 +258,10 @@ def test_every_claim_names_cells_that_exist_and_holds_for_the_papers_own_numbers
             assert one.paper > 0 if margin is None else abs(one.paper) <= margin + 1e-9, found.claim.id
 
 
-def test_every_table_of_the_paper_the_rivals_and_confusable_classes_have_a_claim() -> None:
+def test_every_table_of_the_paper_and_of_our_hypotheses_has_a_claim() -> None:
     terms = itertools.chain.from_iterable((*c.better, *c.worse) for c in CLAIMS)
     named = {place.table for term in terms for place in term.places}
-    assert named == {f"table{n}" for n in range(1, 11)} | {"rivals", "confusable"}
+    assert named == {f"table{n}" for n in range(1, 11)} | {"rivals", "confusable", "forgetting"}
 
 
 def drawn(seed: int, value: float, *draws: float) -> Repetition:
