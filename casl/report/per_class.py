@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,9 @@ def classes_name(table: Table) -> str:
     return f"classes-{table.name}"
 
 
+FREQUENT = 100  # objects from which on the AP of a class is a number to go by
+
+
 @dataclass(frozen=True)
 class ClassColumn:
     """One cell of a table. values: class -> percent of each seed, in the order of the seeds, of those with a value.
@@ -61,8 +64,13 @@ class ClassColumn:
 
     def text(self, name: str) -> str:
         """The same for people, with the spread over seeds."""
-        values = self.values.get(name, ())
-        return number(self.mean(name)) + plus_minus(statistics.stdev(values) if len(values) > 1 else None)
+        return _mean_and_spread(self.values.get(name, ()))
+
+    def over(self, names: Sequence[str]) -> tuple[float, ...]:
+        """The mean over classes, a number a seed."""
+        return tuple(
+            map(statistics.fmean, zip(*(self.values[name] for name in names if name in self.values), strict=True))
+        )
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,12 @@ class PerClass:
     @property
     def title(self) -> str:
         return f"AP of each class: {self.table.title} ({self.table.name})"
+
+    @property
+    def frequent(self) -> list[str]:
+        """Classes with objects enough to go by; none where that says nothing of the others, all being so or none."""
+        found = [name for name, count in self.objects.items() if count >= FREQUENT]
+        return found if len(found) < sum(count > 0 for count in self.objects.values()) else []
 
     @property
     def notes(self) -> list[str]:
@@ -132,8 +146,9 @@ def write_classes(table: Table, figures: Figures, folder: Path) -> list[Path]:
 
 
 def to_json(found: PerClass) -> str:
-    """One object: classes with their objects, and for every cell and class a number a seed, percent."""
-    record = {
+    """One object: classes with their objects, and for every cell and class a number a seed, percent; where only some
+    classes are frequent, which these are, and the mean over them of each cell."""
+    record: dict[str, Any] = {
         "table": found.table.name,
         "profile": found.table.profile,
         "data": found.table.data,
@@ -144,7 +159,14 @@ def to_json(found: PerClass) -> str:
             for c in found.columns
         ],
     }
+    if frequent := found.frequent:
+        record["frequent"] = {"classes": frequent, "means": [column.over(frequent) for column in found.columns]}
     return json.dumps(record, indent=1, allow_nan=False) + "\n"
+
+
+def _mean_and_spread(values: Sequence[float]) -> str:
+    mean = number(statistics.fmean(values) if values else None)
+    return mean + plus_minus(statistics.stdev(values) if len(values) > 1 else None)
 
 
 def page(found: PerClass, image: str | bytes) -> blocks.Page:
@@ -152,6 +174,10 @@ def page(found: PerClass, image: str | bytes) -> blocks.Page:
     table = found.table
     heads: list[blocks.Text] = ["class", "objects", *(blocks.Raised(column.place) for column in found.columns)]
     lines = [[name, f"{n:,}", *(c.text(name) for c in found.columns)] for name, n in found.objects.items()]
+    if frequent := found.frequent:
+        said = f"mean of the {len(frequent)} with {FREQUENT} objects or more"
+        means = [_mean_and_spread(column.over(frequent)) for column in found.columns]
+        lines.append([said, f"{sum(found.objects[name] for name in frequent):,}", *means])
     about = f"Profile {table.profile} ({table.profile_title}), data {table.data}."
     parts: list[blocks.Block] = [*blocks.caution(table.warning), blocks.Paragraph(about), blocks.Paragraph(HOW)]
     if lines:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from casl.report import markdown
-from casl.report.per_class import page, per_class, write_classes
+from casl.report.per_class import page, per_class, to_json, write_classes
 from casl.report.table import Table
 from tests.report.sample import cells, done, stage_of, table
 
@@ -46,6 +47,19 @@ def test_classes_stand_by_falling_number_of_objects_with_the_mean_over_seeds() -
     rows = [line for line in written.splitlines() if line.startswith(("| com", "| rare"))]
     assert rows[0].startswith(r"| com\|mon | 1,200 | 50.0 ± 0.0 |") and rows[1].startswith("| rare | 3 | 10.5 ± 0.7 |")
     assert "F 2x / W 2x: seed 1: not counted: gone" in written and "SMALL PROFILE" in written
+
+
+def test_frequent_classes_have_their_mean_where_others_are_rare() -> None:
+    found = made()
+    joined = per_class(found, figures(found).__getitem__)
+    assert joined is not None and joined.frequent == ["com|mon"]
+    last = markdown.write(page(joined, "x.png")).partition("| mean of the 1 with 100 objects or more | 1,200 |")[2]
+    assert last.startswith(" 50.0 ± 0.0 |")
+    assert joined.columns[0].over(["rare", "com|mon"]) == (30.0, 30.5)
+    assert json.loads(to_json(joined))["frequent"]["means"][-1] == [50.0]
+    every = replace(joined, objects={"rare": 100, "com|mon": 1200, "absent": 0})
+    assert every.frequent == [] == replace(joined, objects={"rare": 3}).frequent
+    assert "frequent" not in json.loads(to_json(every)) and "mean of the" not in markdown.write(page(every, "x.png"))
 
 
 def test_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
