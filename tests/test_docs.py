@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,22 @@ def test_what_is_said_of_table_2_and_confusable_classes_is_so(verdicts: dict[str
     assert standard[confusable.SPECIFIC] > standard[confusable.AGNOSTIC]
 
 
+def cost_of(kind: str, table: str, column: str = "AP^det") -> dict[str, float]:
+    """Row -> points of AP50 that errors of a kind cost a cell of a shipped table."""
+    lines = shipped(f"{table.replace('/', '/errors-')}")["lines"]
+    return {line["row"]: statistics.fmean(line["gains"][kind]) for line in lines if line["column"] == column}
+
+
+def test_what_is_said_of_kinds_of_errors_is_so() -> None:
+    names, places, missed = (cost_of(k, "mini/table2") for k in ("classification", "localisation", "missed"))
+    agnostic, others = "Objects (P, A)", ("ImageNet", LONG, "Objects (P, S)")
+    assert all(names[agnostic] > names[row] + 5 and places[agnostic] < places[row] for row in others)
+    assert all(missed[agnostic] < missed[row] + 0.1 for row in others)
+    for kind, sign in (("classification", 1), ("localisation", -1)):
+        first, second = (cost_of(kind, "mini/table4", f"W {n}x") for n in (1, 2))
+        assert len(first) == 5 and all(sign * (second[row] - first[row]) > 0 for row in first)
+
+
 FOUND = (
     "On drawn scenes the warmup ends above the same finetune without one in every framework of Table 10 (one "
     "seed); in six of eight it ends below no warmup that trains as long.",
@@ -432,3 +449,22 @@ def test_what_is_said_of_photographs_is_so() -> None:
     assert low > 0 and 2 * agnostic < gained[strength.TRUTH, "finetuned AP^det-a"][0]
     with_classes, low, high = gained[of_labels, "finetuned AP^det"]
     assert low < 0 < high and with_classes < 0 < gained[LONG, "finetuned AP^det"][0]
+
+
+def test_what_is_said_of_table_2_on_photographs_is_so() -> None:
+    table, classes = shipped("photos-voc_animals/table2"), shipped("photos-voc_animals/classes-table2")
+    assert table["seeds"] == 1
+    boxes = {c["row"]: c for c in table["cells"] if c["column"] == "AP^det"}
+    none, specific, agnostic = "ImageNet", "Objects (P, S)", "Objects (P, A)"
+    assert boxes[specific]["gain_images"][0] > 0 and boxes[specific]["value"] > boxes[LONG]["value"] + 1
+    assert abs(boxes[agnostic]["gain"]) < 0.5
+    assert len(classes["objects"]) == 20 and len(classes["frequent"]["classes"]) == 6
+    frequent = {
+        column["row"]: mean[0]
+        for column, mean in zip(classes["columns"], classes["frequent"]["means"], strict=True)
+        if column["column"] == "AP^det"
+    }
+    assert max(frequent[none], frequent[LONG]) < frequent[agnostic] < frequent[specific]
+    names, places = (cost_of(kind, "photos-voc_animals/table2") for kind in ("classification", "localisation"))
+    assert max(names, key=names.__getitem__) in (agnostic, "Entities (P, A)")  # one training, the set has no entities
+    assert places[agnostic] < min(places[none], places[LONG], places[specific])
