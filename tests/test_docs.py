@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ablations import confusable, rivals, strength
+from ablations import confusable, forgetting, rivals, strength
 from ablations.controls import LONG, STRONG, STRONG_LONG
 from casl import catalog
 from casl.errors import DataError, SpecError
@@ -258,6 +258,26 @@ def test_what_is_said_of_kinds_of_errors_is_so() -> None:
     for kind, sign in (("classification", 1), ("localisation", -1)):
         first, second = (cost_of(kind, "mini/table4", f"W {n}x") for n in (1, 2))
         assert len(first) == 5 and all(sign * (second[row] - first[row]) > 0 for row in first)
+
+
+def test_what_is_said_of_forgetting_is_so(verdicts: dict[str, Verdict]) -> None:
+    assert shipped("mini/forgetting")["seeds"] == 3
+    assert verdicts["slow-warmup-keeps-classes"].verdict == "too imprecise"
+    boxes = values_of("forgetting", "AP^det")
+    names, places = (cost_of(kind, "mini/forgetting") for kind in ("classification", "localisation"))
+    steps = {
+        labels: [
+            labels,
+            *(forgetting.row_of(labels, how) for how in (forgetting.SLOWER, forgetting.SLOW, forgetting.FIXED)),
+        ]
+        for labels in (forgetting.WITHOUT, forgetting.WITH)
+    }
+    without, having = ([boxes[row] for row in rows] for rows in steps.values())
+    assert without == sorted(without) and having == sorted(having, reverse=True)
+    assert having[0] - without[0] > 5 and abs(having[-1] - without[-1]) < 1
+    costs = [names[row] for row in steps[forgetting.WITHOUT]]
+    assert costs == sorted(costs, reverse=True) and costs[0] - costs[-1] > 5
+    assert all(places[rows[-1]] > places[rows[0]] for rows in steps.values())
 
 
 FOUND = (
