@@ -9,7 +9,6 @@ from typing import Any
 from casl import catalog
 from casl.errors import DataError, StoreError
 from casl.files import recalled, write_json
-from casl.metrics.error_names import KINDS
 from casl.runner.store import Store
 from casl.spec.ablation import Cell
 from casl.spec.run import PREDICTIONS, Run
@@ -26,10 +25,14 @@ def _has(value: object, words: tuple[str, ...], numbers: tuple[str, ...]) -> boo
     )
 
 
+def _is_numbers(value: object) -> bool:
+    return isinstance(value, dict) and bool(value) and _has(value, (), tuple(value))
+
+
 _SOUND: Mapping[str, Callable[[Any], bool]] = {  # what is remembered, if it is; anything else is counted again
     "recall": lambda value: _has(value, ("metric",), ("AR1", "AR10", "AR100")),
     "errors": lambda value: (
-        _has(value, (), ("AP50",)) and all(_has(value.get(part), (), KINDS) for part in ("counts", "gains"))
+        _has(value, (), ("AP50",)) and all(_is_numbers(value.get(part)) for part in ("counts", "gains"))
     ),
     "classes": lambda value: isinstance(value, list) and all(_has(one, ("name",), ("objects", "ap")) for one in value),
 }

@@ -15,8 +15,7 @@ from casl.data.pseudo import read_pseudo_labels
 from casl.errors import SpecError, unknown
 from casl.files import read_json
 from casl.look.results import Markdown, Results
-from casl.metrics.error_names import KINDS
-from casl.metrics.error_types import Errors, Mistake
+from casl.metrics.error_types import KINDS, Errors, Mistake
 from casl.spec.freeze import freeze
 from casl.spec.kinds import Evaluate, PseudoLabel, Train
 from casl.spec.run import PREDICTIONS

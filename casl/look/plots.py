@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from casl.look.questions import Left
-from casl.metrics.error_names import KINDS
-from casl.metrics.error_types import Errors
+from casl.metrics.error_types import KINDS, Errors
 from casl.report.canvas import painted, panels
 from casl.report.figure import picture
 from casl.report.table import Table

@@ -29,10 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from casl.metrics.error_names import KINDS
 from casl.metrics.matching import coco_eval, silence
 from casl.metrics.results import GroundTruth, Result
 
+KINDS = ("classification", "localisation", "both", "duplicate", "background", "missed")
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _Box = tuple[float, float, float, float]
 

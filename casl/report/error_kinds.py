@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
-from casl.metrics.error_names import KINDS, MEANING
 from casl.report import blocks, html, markdown
 from casl.report.canvas import Drawing, as_it_is, drawn, in_picture, wrapped
 from casl.report.figure_grid import paint_grid
@@ -28,6 +27,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Figures = Callable[[str], Any]  # name of an evaluation -> {"AP50", "counts", "gains"}, or text that says why not
+MEANING = {  # of the kinds in casl.metrics.error_types, in its order
+    "classification": "in the right place, of another class",
+    "localisation": "of the right class, at an IoU from .1 to .5",
+    "both": "of the wrong class and in the wrong place",
+    "duplicate": "on an object that a prediction of higher score has found",
+    "background": "on nothing",
+    "missed": "objects that no prediction found, nor would find with its class or place mended",
+}
+KINDS = tuple(MEANING)
 HOW = (
     "By how many points AP at IoU .5 would rise if all errors of one kind were mended and the others stayed; the gains "
     "do not add up. Every prediction counts, whatever its score, so many errors can cost little."

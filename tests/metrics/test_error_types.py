@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from casl.metrics.ap import ap_det, ap_det_a, ap_seg
-from casl.metrics.error_names import KINDS
-from casl.metrics.error_types import error_types
+from casl.metrics.error_types import KINDS, error_types
 from tests.metrics.random_scenes import Json, random_scene
 from tests.metrics.test_ap import NOWHERE, A, B, found, truth
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from casl.metrics.error_names import KINDS
+from casl.metrics import error_types
 from casl.report import markdown
-from casl.report.error_kinds import error_kinds, page, write_errors
+from casl.report.error_kinds import KINDS, error_kinds, page, write_errors
 from casl.report.table import Table
 from tests.report.sample import cells, done, stage_of, table
 
@@ -32,6 +32,10 @@ def figures(found: Table) -> dict[str, Any]:
         for n, name in enumerate(names)
     }
     return counted | {names[-1]: "not counted: gone"}
+
+
+def test_the_kinds_are_those_of_the_metric() -> None:
+    assert KINDS == error_types.KINDS
 
 
 def test_a_line_has_the_means_over_the_seeds_that_there_are() -> None:
