@@ -75,9 +75,9 @@ def store_findings(root: Path) -> Iterator[Finding]:
 
 
 def _open_store(root: Path) -> Finding:
-    from casl.runner.store import Store
+    from casl.runner.store import Store, strangers
 
-    if not (root / "store.json").exists() and any(root.iterdir()):
+    if strangers(root):
         return Finding("store", BROKEN, f"{root} is a folder of something else", "name another one with --store")
     try:
         store = Store(root, make=False)

@@ -33,8 +33,12 @@ from casl.spec.schedule import Schedule
 from casl.spec.stage import Stage, split_name
 
 SCHEMA = 1
-# how names begin that may lie in a store before its first stage: hidden files, weights, MLflow's, data sets met there
-_BESIDE = (".", "weights", "mlflow", "mlartifacts", "sets.json", "store-id", "incoming", "leases", "families", "work")
+# how names begin that may lie in a store before its first stage: hidden files, weights, MLflow's, data sets met there,
+# and what a making that was killed has left
+_BESIDE = (
+    *(".", "weights", "mlflow", "mlartifacts", "sets.json", "digests.json", "checked.json", "store-id"),
+    *("incoming", "leases", "families", "work"),
+)
 FAILURE = "failure.json"
 _RUN_FIELDS = (
     "metrics",
@@ -49,6 +53,13 @@ _RUN_FIELDS = (
     "facts",
 )
 _LATER_FIELDS = ("source", "attempts", "arithmetic", "left_out")  # results of earlier versions lack them
+
+
+def strangers(root: Path) -> list[str]:
+    """What a folder that is no store holds and a new store would not, by name; nothing of a store or of no folder."""
+    if not root.is_dir() or (root / "store.json").exists() or (root / "stages").exists():
+        return []
+    return sorted(path.name for path in root.iterdir() if not path.name.startswith(_BESIDE))
 
 
 class Store:
@@ -79,10 +90,8 @@ class Store:
 
     def _check_place(self) -> None:
         """Refuse a folder of other things: what is a store is tidied, exported and removed as a whole."""
-        if not self.root.is_dir() or (self.root / "store.json").exists() or self.stages.exists():
-            return
         with disk_errors("read", self.root):
-            others = sorted(p.name for p in self.root.iterdir() if not p.name.startswith(_BESIDE))
+            others = strangers(self.root)
         if others:
             raise StoreError(
                 f"{self.root} is no store and holds {', '.join(others[:3])}{' ...' if len(others) > 3 else ''}.\n"

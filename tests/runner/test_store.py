@@ -129,7 +129,7 @@ def test_a_folder_of_other_things_is_not_made_a_store(tmp_path: Path, other: str
     assert [p.name for p in tmp_path.iterdir()] == [Path(other).name]
 
 
-@pytest.mark.parametrize("before", ["weights/", "mlflow.db", ".gitkeep"])
+@pytest.mark.parametrize("before", ["weights/", "mlflow.db", "digests.json", ".gitkeep"])
 def test_what_may_be_there_before_the_first_stage_is_no_hindrance(tmp_path: Path, before: str) -> None:
     (tmp_path / before).mkdir() if before.endswith("/") else (tmp_path / before).write_text("")
     Store(tmp_path)
