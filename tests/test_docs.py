@@ -531,3 +531,17 @@ def test_what_is_said_of_table_2_on_photographs_is_so() -> None:
     names, places = (cost_of(kind, "photos-voc_animals/table2") for kind in ("classification", "localisation"))
     assert max(names, key=names.__getitem__) in (agnostic, "Entities (P, A)")  # one training, the set has no entities
     assert places[agnostic] < min(places[none], places[LONG], places[specific])
+
+
+def test_what_is_said_of_confusable_classes_on_photographs_is_so() -> None:
+    table = shipped("photos-voc_animals/confusable")
+    assert table["seeds"] == 1 and table["baseline"] == confusable.SPECIFIC
+    gained = {
+        (c["row"], c["column"]): (c["gain"], *c["gain_images"]) for c in table["cells"] if c["gain_images"] is not None
+    }
+    easy, hard, unnamed = (
+        gained[confusable.AGNOSTIC, column] for column in ("standard AP^det", "confusable AP^det", "AP^det-a")
+    )
+    assert easy[0] < hard[0] < 0 < hard[2] and easy[2] < 0 and unnamed[2] < 0
+    assert unnamed[0] - gained[LONG, "AP^det-a"][0] > 2
+    assert all(abs(gain[0]) <= 0.5 for (row, _), gain in gained.items() if row == confusable.RENEWED)
