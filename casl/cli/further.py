@@ -16,6 +16,7 @@ from casl.spec.run import PREDICTIONS, Run
 MEMORY = "further"  # folder of the store
 GONE = "not counted: the evaluation kept no predictions"
 LEFT = "not counted: the predictions are elsewhere, where these numbers were computed"
+OF_SOME = "not counted: the cell is about some of the classes, and kinds of errors are about all of them"
 RULES = 1  # raise when a further figure is counted in another way
 
 
@@ -56,6 +57,8 @@ class Further:
 
     def errors(self, cell: Cell) -> Any:
         """Kinds of errors, or why there are none as text; see KeptPredictions."""
+        if cell.evaluation.classes:  # a prediction of another class may be right there, and is no error
+            return OF_SOME
         return self._figures(cell, "errors", lambda kept: kept.errors(cell.evaluation))
 
     def recall(self, cell: Cell) -> Any:

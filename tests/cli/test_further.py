@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from casl import catalog
 from casl.cli import main
-from casl.cli.further import GONE, MEMORY, Further
+from casl.cli.further import GONE, MEMORY, OF_SOME, Further
 from casl.metrics.recall import ar_det_a
 from casl.report.stored import read_tables
 from casl.runner.store import Store
@@ -119,3 +120,9 @@ def test_a_probe_of_a_backbone_has_no_recall_and_is_no_error(store: tuple[Path, 
     root, _, _ = store
     cell = Cell("random", "crops", "linear_probe", evaluate(SMOKE, None, "linear_probe"))
     assert Further(Store(root), {}, {}).recall(cell) is None
+
+
+def test_a_cell_about_some_classes_has_no_errors_of_all(store: tuple[Path, Evaluate, dict[str, float]]) -> None:
+    root, judged, _ = store
+    cell = Cell("labels", "disc", judged.metric, replace(judged, classes=(0,)))
+    assert Further(Store(root), {}, {}).errors(cell) == OF_SOME
