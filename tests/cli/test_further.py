@@ -124,5 +124,5 @@ def test_a_probe_of_a_backbone_has_no_recall_and_is_no_error(store: tuple[Path, 
 
 def test_a_cell_about_some_classes_has_no_errors_of_all(store: tuple[Path, Evaluate, dict[str, float]]) -> None:
     root, judged, _ = store
-    cell = Cell("labels", "disc", judged.metric, replace(judged, classes=(0,)))
+    cell = Cell("labels", "disc", "ap_det", replace(judged, metric="ap_det", classes=(0,)))
     assert Further(Store(root), {}, {}).errors(cell) == OF_SOME
