@@ -33,12 +33,11 @@ from casl.spec.schedule import Schedule
 from casl.spec.stage import Stage, split_name
 
 SCHEMA = 1
-# how names begin that may lie in a store before its first stage: hidden files, weights, MLflow's, data sets met there,
-# and what a making that was killed has left
-_BESIDE = (
-    *(".", "weights", "mlflow", "mlartifacts", "sets.json", "digests.json", "checked.json", "store-id"),
-    *("incoming", "leases", "families", "work"),
-)
+# what may lie in a store before its first stage: weights, data sets met there, what a making that was killed has left;
+# and hidden files and MLflow's, by how their names begin
+_BESIDE = frozenset(("weights", "sets.json", "digests.json", "checked.json", "store-id"))
+_BEGUN = frozenset(("incoming", "leases", "families", "work"))
+_BEGINNINGS = (".", "mlflow", "mlartifacts")
 FAILURE = "failure.json"
 _RUN_FIELDS = (
     "metrics",
@@ -59,7 +58,8 @@ def strangers(root: Path) -> list[str]:
     """What a folder that is no store holds and a new store would not, by name; nothing of a store or of no folder."""
     if not root.is_dir() or (root / "store.json").exists() or (root / "stages").exists():
         return []
-    return sorted(path.name for path in root.iterdir() if not path.name.startswith(_BESIDE))
+    names = {path.name for path in root.iterdir()} - _BESIDE - _BEGUN
+    return sorted(name for name in names if not name.startswith(_BEGINNINGS))
 
 
 class Store:

@@ -121,7 +121,7 @@ def test_a_store_that_is_only_looked_at_is_not_made(tmp_path: Path) -> None:
         Store(tmp_path / "taken", make=False)
 
 
-@pytest.mark.parametrize("other", ["paper.tex", "src/"])
+@pytest.mark.parametrize("other", ["paper.tex", "src/", "workshop.tex"])
 def test_a_folder_of_other_things_is_not_made_a_store(tmp_path: Path, other: str) -> None:
     (tmp_path / other).mkdir() if other.endswith("/") else (tmp_path / other).write_text("")
     with pytest.raises(StoreError, match=f"is no store and holds {Path(other).name}"):
