@@ -20,7 +20,7 @@ from casl.report.figure_grid import paint_grid
 from casl.report.layout import quantity
 from casl.report.recall import by_note, notes_of_seeds
 from casl.report.table import Table, TableCell
-from casl.report.wording import MEAN_AND_SPREAD, number, plus_minus
+from casl.report.wording import MEAN_AND_SPREAD, mean_and_spread, number
 from casl.report.written import write_files
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def page(found: ErrorKinds, image: str | bytes) -> blocks.Page:
     if anything:
         parts += [
             blocks.Paragraph(f"{HOW} {MEAN_AND_SPREAD}" if table.seeds > 1 else HOW),
-            _grid(found, "AP50", lambda line: line.ap, lambda line: line.gains, _mean_and_spread),
+            _grid(found, "AP50", lambda line: line.ap, lambda line: line.gains, mean_and_spread),
             blocks.Paragraph(AGNOSTIC),
             blocks.Picture(found.title, image),
             blocks.Heading("How many", "counts"),
@@ -180,10 +180,6 @@ def _grid(
         for line in found.lines
     ]
     return blocks.Rows([table.row_axis, table.column_axis, *([first] if first else []), *KINDS], lines, words=2)
-
-
-def _mean_and_spread(values: Sequence[float]) -> str:
-    return number(_mean(values)) + plus_minus(statistics.stdev(values) if len(values) > 1 else None)
 
 
 def _whole(values: Sequence[float]) -> str:

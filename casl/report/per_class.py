@@ -19,7 +19,7 @@ from casl.report.figure_grid import paint_grid
 from casl.report.layout import quantity
 from casl.report.recall import by_note, notes_of_seeds
 from casl.report.table import Table, TableCell
-from casl.report.wording import MEAN_AND_SPREAD, number, plus_minus
+from casl.report.wording import MEAN_AND_SPREAD, mean_and_spread
 from casl.report.written import write_files
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class ClassColumn:
 
     def text(self, name: str) -> str:
         """The same for people, with the spread over seeds."""
-        return _mean_and_spread(self.values.get(name, ()))
+        return mean_and_spread(self.values.get(name, ()))
 
     def over(self, names: Sequence[str]) -> tuple[float, ...]:
         """The mean over classes, a number a seed."""
@@ -164,11 +164,6 @@ def to_json(found: PerClass) -> str:
     return json.dumps(record, indent=1, allow_nan=False) + "\n"
 
 
-def _mean_and_spread(values: Sequence[float]) -> str:
-    mean = number(statistics.fmean(values) if values else None)
-    return mean + plus_minus(statistics.stdev(values) if len(values) > 1 else None)
-
-
 def page(found: PerClass, image: str | bytes) -> blocks.Page:
     """The page: one line a class. image: as in blocks.Picture."""
     table = found.table
@@ -176,7 +171,7 @@ def page(found: PerClass, image: str | bytes) -> blocks.Page:
     lines = [[name, f"{n:,}", *(c.text(name) for c in found.columns)] for name, n in found.objects.items()]
     if frequent := found.frequent:
         said = f"mean of the {len(frequent)} with {FREQUENT} objects or more"
-        means = [_mean_and_spread(column.over(frequent)) for column in found.columns]
+        means = [mean_and_spread(column.over(frequent)) for column in found.columns]
         lines.append([said, f"{sum(found.objects[name] for name in frequent):,}", *means])
     about = f"Profile {table.profile} ({table.profile_title}), data {table.data}."
     parts: list[blocks.Block] = [*blocks.caution(table.warning), blocks.Paragraph(about), blocks.Paragraph(HOW)]

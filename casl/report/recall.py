@@ -6,14 +6,13 @@ from the paper's, which has none.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from casl.report import blocks
 from casl.report.table import Table, TableCell
-from casl.report.wording import MEAN_AND_SPREAD, number, plus_minus
+from casl.report.wording import MEAN_AND_SPREAD, mean_and_spread
 
 # By the name of an evaluation: {"metric", "AR1", "AR10", "AR100"}, text that says why not, None where none is asked for
 Figures = Callable[[str], Any]
@@ -40,9 +39,7 @@ class RecallLine:
 
     def text(self, figure: str) -> str:
         """Mean and spread over seeds, a dash where there is none."""
-        values = self.values[figure]
-        mean = statistics.fmean(values) if values else None
-        return number(mean) + plus_minus(statistics.stdev(values) if len(values) > 1 else None)
+        return mean_and_spread(self.values[figure])
 
 
 def recall_lines(table: Table, figures: Figures) -> list[RecallLine]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Callable, Sequence
 
 from casl.report.additive import Estimate
@@ -25,6 +26,12 @@ def number(value: float | None, *, signed: bool = False) -> str:
 def plus_minus(spread: float | None) -> str:
     """A spread or half an interval behind its number: " ± 0.4"; "" without one."""
     return "" if spread is None else f" ± {number(spread)}"
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """The mean of numbers of seeds and, of several, their sample standard deviation; a dash without any."""
+    mean = number(statistics.fmean(values) if values else None)
+    return mean + plus_minus(statistics.stdev(values) if len(values) > 1 else None)
 
 
 def legend(images: bool) -> str:
