@@ -36,11 +36,12 @@ MEANING = {  # of the kinds in casl.metrics.error_types, in its order
     "missed": "objects that no prediction found, nor would find with its class or place mended",
 }
 KINDS = tuple(MEANING)
+OF_CLASSES = ("classification", "both")  # none of these where a metric knows no classes
 HOW = (
     "By how many points AP at IoU .5 would rise if all errors of one kind were mended and the others stayed; the gains "
     "do not add up. Every prediction counts, whatever its score, so many errors can cost little."
 )
-AGNOSTIC = "Where a cell is about boxes or masks without classes, none can be of the wrong class."
+AGNOSTIC = "Where a cell is about boxes or masks without classes, none can be of the wrong class: no number there."
 
 
 def errors_name(table: Table) -> str:
@@ -52,7 +53,8 @@ def errors_name(table: Table) -> str:
 class ErrorLine:
     """One cell of a table; every tuple has a number a seed that has one, in the order of the seeds.
 
-    ap: AP50 in percent. gains: kind -> points of AP50. counts: kind -> errors. notes: why some seed has none.
+    ap: AP50 in percent. gains: kind -> points of AP50. counts: kind -> errors. Both have the kinds that its metric
+    can see. notes: why some seed has none.
     """
 
     row: str
@@ -103,13 +105,15 @@ def _cells(table: Table) -> list[TableCell]:
 
 def _line(cell: TableCell, counted: Mapping[int, Any]) -> ErrorLine:
     known = [found for found in counted.values() if not isinstance(found, str)]
+    classes = catalog.row("metric", cell.metric).by_class
+    kinds = [kind for kind in KINDS if classes or kind not in OF_CLASSES]
     return ErrorLine(
         row=cell.row,
         column=cell.column,
         metric=quantity(cell),
         ap=tuple(found["AP50"] for found in known),
-        gains={kind: tuple(found["gains"][kind] for found in known) for kind in KINDS},
-        counts={kind: tuple(found["counts"][kind] for found in known) for kind in KINDS},
+        gains={kind: tuple(found["gains"][kind] for found in known) for kind in kinds},
+        counts={kind: tuple(found["counts"][kind] for found in known) for kind in kinds},
         notes=notes_of_seeds(counted),
     )
 
@@ -134,7 +138,7 @@ def write_errors(table: Table, figures: Figures, folder: Path) -> list[Path]:
 
 
 def to_json(found: ErrorKinds) -> str:
-    """One object: `lines`, for every cell AP50, gains and counts of each kind, a number a seed."""
+    """One object: `lines`, for every cell AP50, gains and counts of each kind that it can have, a number a seed."""
     table = found.table
     about = {"table": table.name, "profile": table.profile, "data": table.data, "warning": table.warning}
     return json.dumps(about | {"lines": [vars(line) for line in found.lines]}, indent=1, allow_nan=False) + "\n"
@@ -175,7 +179,7 @@ def _grid(
             blocks.Raised(line.row),
             blocks.Raised(line.column),
             *([write(of_first(line))] if first else []),
-            *(write(of_kinds(line)[kind]) for kind in KINDS),
+            *(write(of_kinds(line).get(kind, ())) for kind in KINDS),
         ]
         for line in found.lines
     ]
@@ -199,6 +203,6 @@ def drawing(found: ErrorKinds) -> Drawing:
 
 
 def _paint(figure: Figure, found: ErrorKinds) -> None:
-    values = [[_mean(line.gains[kind]) for kind in KINDS] for line in found.lines]
+    values = [[_mean(line.gains.get(kind, ())) for kind in KINDS] for line in found.lines]
     most = max((value for line in values for value in line if value is not None), default=0.0)
     paint_grid(figure, [in_picture(line.place) for line in found.lines], KINDS, values, max(most, 1.0))

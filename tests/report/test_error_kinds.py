@@ -52,6 +52,18 @@ def test_a_line_has_the_means_over_the_seeds_that_there_are() -> None:
     assert "F 2x / W 2x: seed 1: not counted: gone" in written and "SMALL PROFILE" in written
 
 
+@pytest.mark.parametrize("metric", ["ap_det_a", "ap_seg_a", "ap_e"])
+def test_what_a_metric_without_classes_cannot_see_has_no_number(metric: str) -> None:
+    found = made(metric)
+    kinds = error_kinds(found, figures(found).__getitem__)
+    assert kinds is not None
+    line = kinds.lines[0]
+    assert [*line.gains] == [*line.counts] == ["localisation", "duplicate", "background", "missed"]
+    gains, counts = (li for li in markdown.write(page(kinds, "x.png")).splitlines() if li.startswith("| F 1x | W 1x |"))
+    assert gains.startswith("| F 1x | W 1x | 40.5 ± 0.7 | – | 1.5 ± 0.7 | – | 3.5 ± 0.7 |")
+    assert counts == "| F 1x | W 1x | – | 1,000 | – | 3,000 | 4,000 | 5,000 |"
+
+
 def test_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
     found = made()
     paths = write_errors(found, figures(found).__getitem__, tmp_path)
