@@ -12,6 +12,7 @@ from casl.cli.parser import Parser
 from casl.cli.run import run_study
 from casl.cli.study import Study as Opened
 from casl.cli.study import open_study
+from casl.cli.workers import words_of
 from casl.errors import SpecError, StageError, unknown
 from casl.report.paper import joined
 from casl.report.table import Table
@@ -30,7 +31,7 @@ class Study:
         tables: names of ablations, "all" for the paper's ten, or files with one ("mine.py").
         profile, data, seeds, store: as of `casl run`.
         options: every other option of `casl run`, with underscores: rule="A", size=96, jobs=2, device="cpu",
-            launcher="slurm", cell=("F 2x", "W 3x").
+            launcher="slurm", cell=("F 2x", "W 3x"), row=("CA-SSL", "STAC").
 
     Raises:
         SpecError: a table, profile or option does not exist; the message suggests the near miss.
@@ -154,9 +155,7 @@ def _words(options: dict[str, Any]) -> list[str]:
             found.append(f"--no-{word}")
         if value is None or value is False:
             continue
-        found.append(f"--{word}")
-        if value is not True:
-            found += [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]
+        found += words_of(next(a for a in run._actions if f"--{word}" in a.option_strings), value)
     return found
 
 

@@ -11,7 +11,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
-from casl.cli.study import open_study
+from casl.cli.study import PARTS, is_part, open_study
 from casl.errors import SpecError
 from casl.runner.cost import estimate
 from casl.runner.plan import outcomes
@@ -66,8 +66,8 @@ def decide(options: argparse.Namespace, run: Run) -> dict[str, Any]:
     """
     if options.until != "decided" or list(options.tables) != [WORD]:
         raise SpecError("seeds are added for all claims together: casl run claims --until decided --budget 3h")
-    if options.dry_run or options.detach or options.only_cell or options.only_seed is not None:
-        raise SpecError("--until looks at results of whole tables: not with --dry-run, --detach, --cell or --only-seed")
+    if options.dry_run or options.detach or is_part(options):
+        raise SpecError(f"--until looks at results of whole tables: not with --dry-run, --detach, {PARTS}")
     if options.most < max(options.seeds, 2):
         raise SpecError(f"--most {options.most}: seeds planned for are at least 2 and at least --seeds")
     claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]

@@ -27,6 +27,7 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl run table7 --seeds 3 --data path/to/set", "your data, three repetitions of every training"),
         ("casl run all --gpus 0,1 --per-gpu 2", "two stages at once on each of two GPUs"),
         ('casl run table4 --cell "F 3x" "W 5x"', "only what one cell needs"),
+        ('casl run rivals --row CA-SSL --row STAC --row "no warmup, as long"', "only what these rows need"),
         ("casl run table4 --set warmup.threshold=0.4", "with another value in every chain that has it"),
         ("casl run table10 --provider detectron2", "its RetinaNet, R-CNNs and PanopticFPN: docs/detectron2.md"),
         (

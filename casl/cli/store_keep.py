@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
-from casl.cli.study import STORE, counter, known_names, open_study, part_options, recipe_options
+from casl.cli.study import PARTS, STORE, counter, is_part, known_names, open_study, part_options, recipe_options
 from casl.cli.workers import next_command
 from casl.errors import SpecError, StoreError
 from casl.runner.archive import check_target, outside_git, read_archive, write_archive
@@ -151,8 +151,8 @@ def _asked_for(store: Store, options: argparse.Namespace) -> list[str]:
         raise SpecError("name what to export: keys of stages (`casl store ls` lists them), or --tables such as table4.")
     if not options.tables and (given := _study_words(options)):
         raise SpecError(f"{' '.join(given)} says of which study --tables are; keys name stages by themselves.")
-    if not options.tables and (options.only_cell or options.only_seed is not None):
-        raise SpecError("--cell and --only-seed choose from --tables; keys name stages by themselves.")
+    if not options.tables and is_part(options):
+        raise SpecError(f"{PARTS} choose from --tables; keys name stages by themselves.")
     if mistaken := [word for word in options.keys if word in catalog.ABLATIONS]:
         raise SpecError(f"{mistaken[0]} is a table: name it with --tables {mistaken[0]}. Keys go before --tables.")
     if mistaken := [word for word in options.tables if word in store.folders()]:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,6 +110,7 @@ def open_study(options: argparse.Namespace, *, make: bool = True) -> Study:
     if options.set:
         profile = profile.with_value(*_pair(options.set))
     only, place = getattr(options, "only_seed", None), getattr(options, "only_cell", None)
+    rows = getattr(options, "only_rows", None)
     if only is not None and only not in range(options.seeds):
         raise SpecError(f"--only-seed {only} is none of the {options.seeds} seeds, which count from 0")
     seeds = range(options.seeds) if only is None else [only]
@@ -118,7 +119,12 @@ def open_study(options: argparse.Namespace, *, make: bool = True) -> Study:
         cells = _with_value(cells, profile, *_pair(options.set))
     if place:
         cells = {n: [_at(n, repetition, *place) for repetition in repetitions] for n, repetitions in cells.items()}
-    return Study(profile, tables, cells, roots, store, "" if place is only is None else f"{place} {only}")
+    if rows:
+        cells = _in_rows(cells, rows)
+    if place or rows:
+        tables = {n: _of_a_part(tables[n], seeds_of[0]) for n, seeds_of in cells.items()}
+    part = [words for words in (place, only, rows) if words is not None]
+    return Study(profile, tables, cells, roots, store, f"{place} {only}{rows or ''}" if part else "")
 
 
 Cells = dict[str, list[tuple[Cell, ...]]]
@@ -183,13 +189,44 @@ def _at(table: str, cells: tuple[Cell, ...], row: str, column: str) -> tuple[Cel
     return found
 
 
+def _in_rows(cells: Cells, rows: Sequence[str]) -> Cells:
+    """The cells in the named rows of tables, of which each is a row of one table at least; tables without any go."""
+    known = {name: {c.row: None for cells in repetitions for c in cells} for name, repetitions in cells.items()}
+    for row in rows:
+        if not any(row in found for found in known.values()):
+            raise SpecError(unknown(f"row of {', '.join(known)}", row, [r for found in known.values() for r in found]))
+    chosen = {n: [tuple(c for c in cells if c.row in rows) for cells in seeds] for n, seeds in cells.items()}
+    found = {n: seeds for n, seeds in chosen.items() if any(c.stage for cells in seeds for c in cells)}
+    if not found:
+        raise SpecError(f"{', '.join(known)}: {', '.join(rows)} is only quoted from the paper; there is nothing to run")
+    return found
+
+
+def _of_a_part(table: Ablation, cells: Sequence[Cell]) -> Ablation:
+    """A table of which these cells are left: without its baseline where that is none of them."""
+    headings = {heading for cell in cells for heading in (cell.row, cell.column)}
+    return table if table.baseline in headings else replace(table, baseline="")
+
+
+PARTS = "--cell, --row and --only-seed"
+
+
 def part_options(parser: argparse.ArgumentParser) -> None:
-    """Options for a part of the tables: one cell, one repetition."""
-    cell_option(parser, "only what one cell of each table needs", dest="only_cell")
+    """Options for a part of the tables: one cell or some rows, one repetition."""
+    places = parser.add_mutually_exclusive_group()
+    cell_option(places, "only what one cell of each table needs", dest="only_cell")
+    places.add_argument(
+        "--row", dest="only_rows", action="append", metavar="ROW", help="only this row; again for each further one"
+    )
     parser.add_argument("--only-seed", type=int, metavar="N", help="only one of the repetitions, counted from 0")
 
 
-def cell_option(parser: argparse.ArgumentParser, said: str, dest: str = "cell") -> None:
+def is_part(options: argparse.Namespace) -> bool:
+    """Whether a command asks for a part of its tables."""
+    return bool(options.only_cell or options.only_rows) or options.only_seed is not None
+
+
+def cell_option(parser: argparse._ActionsContainer, said: str, dest: str = "cell") -> None:
     """One cell of a table, by its headings: two words, since a heading may hold any letter."""
     parser.add_argument("--cell", dest=dest, nargs=2, metavar=("ROW", "COLUMN"), help=said)
 

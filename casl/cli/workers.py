@@ -56,16 +56,17 @@ def next_command(verb: str, options: argparse.Namespace) -> str:
     for action in parser._actions:
         value = getattr(options, action.dest, action.default)
         if action.option_strings and value != action.default:
-            found += _words(action, value)
+            found += words_of(action, value)
     return f"casl {shlex.join(found)}"
 
 
-def _words(action: argparse.Action, value: object) -> list[str]:
+def words_of(action: argparse.Action, value: object) -> list[str]:
     """An option with its value as they are typed; one that is given once for each value is repeated."""
     name = action.option_strings[0]
     if value is True:
         return [name]
-    values = [str(each) for each in value] if isinstance(value, list) else [str(value)]
-    if action.nargs is None and isinstance(value, list):
+    several = isinstance(value, list | tuple)
+    values = [str(each) for each in value] if isinstance(value, list | tuple) else [str(value)]
+    if action.nargs is None and several:
         return [word for each in values for word in (name, each)]
     return [name, *values]

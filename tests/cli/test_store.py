@@ -188,7 +188,7 @@ def test_an_export_of_one_cell_holds_what_led_to_it_and_nothing_else(
     assert cell.stage and inside[-1] == cell.stage.name and sum(n.startswith("evaluate") for n in inside) == 1
     assert len(inside) < len(json.loads(called(*study, *where)[1])["stages"])
     code, _, said = called("store", "export", inside[-1], "--only-seed", "0", *where)
-    assert code == 2 and "--cell and --only-seed choose from --tables" in said
+    assert code == 2 and "--cell, --row and --only-seed choose from --tables" in said
 
 
 def test_an_export_replaces_an_archive_and_nothing_else(called: Called, store: Store, tmp_path: Path) -> None:
