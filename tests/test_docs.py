@@ -169,6 +169,7 @@ OF_RIVALS = {
     "beats-length-with-strong-augmentation": "contradicted",
     "beats-stac-as-long": "contradicted",
     "beats-self-training-as-long": "contradicted",
+    "adds-to-soft-teacher": "contradicted",
     "beats-unbiased-teacher-as-long": "supported",
     "is-better-when-finetuned-longer": "supported",
 }
@@ -287,9 +288,9 @@ FOUND = (
     "photographs with ImageNet weights (one seed); the paper says the opposite.",
     "Where classes are easily confused their lead is gone, as predicted before any run.",
     "A warmup without classes improves where boxes are and worsens what they are called.",
-    "With as many iterations for everyone on the same images, two seeds, strong augmentation without any "
-    "warmup ends highest; CA-SSL as the paper shares its length ends below it, STAC and self-training, and "
-    "with a shorter warmup and a longer finetune within noise of them.",
+    "With as many iterations for everyone on the same images, three seeds, strong augmentation without any "
+    "warmup ends highest; CA-SSL as the paper shares its length ends far below it, STAC and self-training, and "
+    "with a shorter warmup and a longer finetune about three points below it and within noise of them.",
     "On photographs labels without classes help the less the weaker their labeler, and only true boxes end "
     "above no warmup over all 20 classes.",
 )
@@ -301,9 +302,10 @@ def test_the_sentences_of_the_readme_are_what_the_reports_say(verdicts: dict[str
     assert " ".join(text.split()).startswith(" ".join(FOUND))
     table = shipped("mini/rivals")
     of = {c["row"]: c["value"] for c in table["cells"] if c["column"] == rivals.STUDENT and c["value"] is not None}
-    assert table["seeds"] == 2 and max(of, key=lambda row: (row != rivals.TRUTH, of[row])) == STRONG_LONG
-    for other in (STRONG_LONG, rivals.STAC, rivals.SELF):
-        assert not sure(contrast(rivals.OURS_LATE, other))
+    assert table["seeds"] == 3 and max(of, key=lambda row: (row != rivals.TRUTH, of[row])) == STRONG_LONG
+    assert 2.5 < of[STRONG_LONG] - of[rivals.OURS_LATE] < 3.5 and sure(contrast(STRONG_LONG, rivals.OURS_LATE))
+    for other in (rivals.STAC, rivals.SELF):
+        assert not sure(contrast(rivals.OURS_LATE, other)) and of[other] > of[rivals.OURS] + 5
     photos = {(c["row"], c["column"]): c["gain"] for c in shipped("photos-voc_animals/strength")["cells"]}
     assert photos[strength.TRUTH, "finetuned AP^det"] > 0 > photos["Swin-S", "finetuned AP^det"]
     assert photos["R-101", "finetuned AP^det"] < photos["Swin-S", "finetuned AP^det"]
@@ -414,14 +416,16 @@ def contrast(better: str, worse: str) -> Estimate:
 
 def test_what_is_said_of_rivals_is_so(verdicts: dict[str, Verdict]) -> None:
     table = shipped("mini/rivals")
-    assert table["seeds"] == 2 and table["baseline"] == LONG
+    assert table["seeds"] == 3 and table["baseline"] == LONG
     of = {c["row"]: c["value"] for c in table["cells"] if c["column"] == rivals.STUDENT and c["value"] is not None}
     gained = {c["row"]: (c["gain"], c["gain_p"]) for c in table["cells"] if c["gain"] is not None}
     best, *rest = sorted(of, key=lambda row: -of[row])
     assert best == rivals.TRUTH and of[best] > of[rest[0]] + 5 and rest[0] == STRONG_LONG
-    near = [rivals.STAC, rivals.SELF, rivals.NORMALISED, rivals.CERTAIN, rivals.OURS_LATE]
-    assert set(rest[1:6]) == set(near) and all(gained[row][0] > 0 and gained[row][1] < 0.05 for row in near)
-    assert not any(sure(contrast(a, b)) for a, b in combinations([STRONG_LONG, *near], 2))
+    near, below = [rivals.SELF, rivals.STAC], [rivals.OURS_LATE, rivals.NORMALISED, rivals.CERTAIN]
+    assert rest[1:3] == near and set(rest[3:6]) == set(below)
+    assert all(gained[row][0] > 0 and gained[row][1] < 0.05 for row in (*near, *below))
+    assert not any(sure(contrast(a, b)) for a, b in combinations([*near, *below], 2))
+    assert [sure(contrast(STRONG_LONG, row)) for row in (*near, *below)] == [False] * 2 + [True] * 3
     for ours in (rivals.OURS, rivals.OURS_WEAK):
         assert gained[ours][0] > 0 and gained[ours][1] > 0.05
     assert {n: verdicts[n].verdict for n in OF_RIVALS} == OF_RIVALS
@@ -429,7 +433,7 @@ def test_what_is_said_of_rivals_is_so(verdicts: dict[str, Verdict]) -> None:
     assert of[STRONG] < of[rivals.NONE] < of[STRONG_LONG]
     for less in (LONG, rivals.OURS):
         assert of[rivals.SOFT] > of[less] and not sure(contrast(rivals.SOFT, less))
-    assert sure(contrast(rivals.SOFT, rivals.BOTH)) and verdicts["adds-to-soft-teacher"].verdict == "too imprecise"
+    assert contrast(rivals.SOFT, rivals.BOTH).value > 3
     assert min(of, key=lambda row: of[row]) == rivals.UNBIASED
     for start in (rivals.MOCO, rivals.DENSE):
         assert gained[start][0] < 0 and gained[start][1] < 0.05
