@@ -4,7 +4,8 @@ Run:     casl run fractions --seeds 3 && casl report fractions --seeds 3
 Expect:  the fewer labels, the more a warmup gains.
 
 Labeler, finetune and baseline see the same share of the labeled images, smaller shares part of larger ones; the
-unlabeled images and all lengths are the same in every row, so a small share is seen more often.
+unlabeled images and all lengths are the same in every row, so a small share is seen more often. Every seed draws its
+shares anew, so that intervals hold which images were labeled.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PERCENT = (1, 5, 10, 50, 100)
 
 def cells(profile: Profile) -> Iterator[Cell]:
     for percent in PERCENT:
-        share = replace(profile, data=profile.data.labeled_share(percent))
+        share = replace(profile, data=profile.data.labeled_share(percent, fold=profile.seed))
         warm = warmup(share)
         labeled = share.data.split("labeled", "objects")
         assert isinstance(labeled, Scenes | Folder)

@@ -328,18 +328,19 @@ def without_categories(split: CocoSplit, categories: Collection[int]) -> CocoSpl
     return replace(split, annotations=left)
 
 
-def sample(split: CocoSplit, count: int) -> CocoSplit:
+def sample(split: CocoSplit, count: int, fold: int = 0) -> CocoSplit:
     """`count` images of a split by chance, in its order.
 
-    They are the first of a permutation that follows from the length of the split alone, so that a smaller sample is
-    part of a larger one. Neighbours in a list are often alike, frames of one video or photos of one place.
+    They are the first of a permutation that follows from the length of the split and the fold alone, so that a smaller
+    sample is part of a larger one of the same fold. Neighbours in a list are often alike, frames of one video or photos
+    of one place.
 
     Raises:
         ValueError: count is not in 1 .. len(split).
     """
     if not 1 <= count <= len(split):
         raise ValueError(f"asked for {count} images of {split!r}: give a number from 1 to {len(split)}")
-    order = np.random.default_rng(0).permutation(len(split))
+    order = np.random.default_rng(fold).permutation(len(split))
     return _chosen(split, sorted(order[:count].tolist()))
 
 

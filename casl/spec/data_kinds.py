@@ -135,7 +135,8 @@ class Folder(DataSet):
     """One split of a data set on disk, named by content and never by path.
 
     digest: sha256 over the annotation file and the image list with the images' contents. drawn: use so many images,
-    drawn by chance so that fewer are part of more (casl.data.coco.sample); 0 for all. boxes: "inclusive" where entities
+    drawn by chance so that fewer are part of more (casl.data.coco.sample); 0 for all. fold: which draw; those of
+    another are drawn anew. boxes: "inclusive" where entities
     are derived from panoptic PNGs, as EntitySeg's converter writes them. without: as of DataSet.
     """
 
@@ -148,6 +149,7 @@ class Folder(DataSet):
     drawn: int = 0
     boxes: str = "exact"
     without: tuple[int, ...] = ()
+    fold: int = 0
 
     def __post_init__(self) -> None:
         check_choice("label kind", self.labels, LABELS)
@@ -155,10 +157,14 @@ class Folder(DataSet):
         check_choice("count of boxes", self.boxes, BOXES)
         if not 0 <= self.drawn <= self.count:
             raise SpecError(f"drawn must be 1 to {self.count} images, or 0 for all, got {self.drawn}")
+        check_least("fold", self.fold, 0)
+        if self.fold and not self.drawn:
+            raise SpecError(f"fold {self.fold} of all {self.count} images: only fewer are drawn, and so have folds")
 
     @property
     def title(self) -> str:
-        return f"folder {self.split} · {self.labels}{self.left_out} · {self.count} images · {self.digest[:8]}"
+        fold = f" · fold {self.fold}" if self.fold else ""
+        return f"folder {self.split} · {self.labels}{self.left_out} · {self.count} images{fold} · {self.digest[:8]}"
 
     @property
     def images(self) -> int:

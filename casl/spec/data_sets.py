@@ -35,7 +35,7 @@ class SceneData:
     """The built-in scenes at a given size. unlabeled: images of each scale; smaller scales are prefixes of larger.
     groups: classes that belong together, as positions by rising category id; of scenes those that share a silhouette.
     tail: of the images to learn from, as of Scenes; those of val have the usual one, so that rare classes can be
-    measured too. shapes: as of Scenes.
+    measured too. shapes: as of Scenes. fold: labeled scenes of another one are other scenes.
     """
 
     labeled: int
@@ -54,14 +54,18 @@ class SceneData:
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: SILHOUETTES)
     tail: float = Scenes.tail
     shapes: str = Scenes.shapes
+    fold: int = 0
 
     def knows(self, labels: str) -> bool:
         """Whether the true labels of unlabeled images are known, for measuring and for oracles."""
         return labels in ("objects", "entities")
 
-    def labeled_share(self, percent: float) -> SceneData:
-        """The same data with so much of the labeled split; smaller shares are part of larger ones."""
-        return replace(self, labeled=share_of(self.labeled, percent))
+    def labeled_share(self, percent: float, fold: int = 0) -> SceneData:
+        """The same data with so much of the labeled split; smaller shares are part of larger ones of the same fold.
+
+        fold: scenes of another one are others, drawn alike; all of the split has no folds.
+        """
+        return replace(self, labeled=share_of(self.labeled, percent), fold=fold if percent < 100 else 0)
 
     def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
         """The stage that makes a split ("labeled", "unlabeled", "val"); `labels` does not change its bytes.
@@ -74,7 +78,8 @@ class SceneData:
             raise SpecError(unknown("unlabeled scale", scale, self.unlabeled))
         count = self.unlabeled[scale] if split == "unlabeled" else {"labeled": self.labeled, "val": self.val}[split]
         tail = Scenes.tail if split == "val" else self.tail
-        return Scenes(split=split, count=count, size=self.size, seed=self.seed, tail=tail, shapes=self.shapes)
+        seed = self.seed + (self.fold if split == "labeled" else 0)
+        return Scenes(split=split, count=count, size=self.size, seed=seed, tail=tail, shapes=self.shapes)
 
     def lookalikes(self) -> SceneData:
         """The same scenes with classes in pairs that differ in a small detail only; none of them has keypoints."""
@@ -124,10 +129,16 @@ class FolderData:
         """Whether the true labels of unlabeled images are known, for measuring and for oracles."""
         return (TRUTH, labels) in self.folders
 
-    def labeled_share(self, percent: float) -> FolderData:
-        """The same data with so much of the labeled split, drawn by chance; smaller shares are part of larger ones."""
+    def labeled_share(self, percent: float, fold: int = 0) -> FolderData:
+        """The same data with so much of the labeled split, drawn by chance; smaller shares are part of larger ones of
+        the same fold.
+
+        fold: another one is drawn anew; all of the split has no folds.
+        """
         drawn = {
-            place: replace(folder, drawn=share_of(folder.count, percent) if percent < 100 else 0)
+            place: replace(folder, drawn=share_of(folder.count, percent), fold=fold)
+            if percent < 100
+            else replace(folder, drawn=0, fold=0)
             for place, folder in self.folders.items()
             if place[0] == "labeled"
         }
@@ -160,7 +171,7 @@ class FolderData:
 class PlannedData:
     """A data set that is only planned with: sizes are known, files are not at hand (COCO in profile `paper`).
 
-    groups: as of SceneData.
+    groups: as of SceneData. fold: of the labeled split.
     """
 
     name: str
@@ -173,21 +184,24 @@ class PlannedData:
     has_objects: bool = True
     knows_hidden: bool = False
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    fold: int = 0
 
     def knows(self, labels: str) -> bool:
         """Whether the true labels of unlabeled images are known; those of COCO's are not."""
         del labels
         return False
 
-    def labeled_share(self, percent: float) -> PlannedData:
-        """The same data with so much of the labeled split."""
-        return replace(self, counts={**self.counts, "labeled": share_of(self.counts["labeled"], percent)})
+    def labeled_share(self, percent: float, fold: int = 0) -> PlannedData:
+        """The same data with so much of the labeled split; fold: as of FolderData."""
+        counts = {**self.counts, "labeled": share_of(self.counts["labeled"], percent)}
+        return replace(self, counts=counts, fold=fold if percent < 100 else 0)
 
     def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
         """A Folder with the number of images of a split; its digest says that the files are not at hand. Entities are
         those of panoptic annotations, as COCO has no others."""
         scale = (scale or "tiny") if split == "unlabeled" else ""
-        digest = f"planned:{self.name}:{split}:{scale}:{labels}"
+        fold = f":fold {self.fold}" if self.fold and split == "labeled" else ""
+        digest = f"planned:{self.name}:{split}:{scale}:{labels}{fold}"
         return Folder(
             split=split,
             labels=labels,

@@ -63,7 +63,7 @@ def open_split(stage: Stage, labels: str, ctx: Context) -> CocoSplit:
     split = load_split(split_files(stage, ctx), labels)
     if isinstance(stage, DataSet) and stage.without and labels == "objects":
         split = without_categories(split, categories_at(split, stage.without))
-    return sample(split, stage.drawn) if isinstance(stage, Folder) and stage.drawn else split
+    return sample(split, stage.drawn, stage.fold) if isinstance(stage, Folder) and stage.drawn else split
 
 
 def categories_at(split: CocoSplit, classes: Iterable[int]) -> list[int]:

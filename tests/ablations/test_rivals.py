@@ -5,17 +5,44 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from types import ModuleType
 from typing import cast
 
 import pytest
 
-from ablations import ladder, rivals, table8, thresholds
+from ablations import fractions, ladder, rivals, table8, thresholds
 from ablations.controls import LONG, STRONG, STRONG_LONG, as_long
 from ablations.profiles import GPU, MINI, PAPER, PHOTOS, SMOKE
-from casl.spec import Cell, Contrast, Evaluate, Finetune, Joint, Labeler, Profile, Train, Warmup, ancestors
+from casl.errors import SpecError
+from casl.spec import (
+    Cell,
+    Contrast,
+    Evaluate,
+    Finetune,
+    Folder,
+    FolderData,
+    Joint,
+    Labeler,
+    Profile,
+    Stage,
+    Train,
+    Warmup,
+    ancestors,
+)
 from casl.spec.data_sets import share_of
 
 PROFILES = (SMOKE, MINI, PHOTOS, GPU, PAPER)
+KINDS = {"labeled": ("objects", 500), "unlabeled": ("images", 2000), "val": ("objects", 800)}
+ON_DISK = replace(
+    PHOTOS,
+    data=FolderData(
+        name="set",
+        folders={(s, kind): Folder(s, kind, f"{n:064d}", 20, n) for s, (kind, n) in KINDS.items()},
+        classes=20,
+        has_masks=False,
+        has_entities=False,
+    ),
+)
 JOINT = (rivals.STAC, rivals.SELF, rivals.NORMALISED, rivals.CERTAIN, rivals.SOFT, rivals.UNBIASED)
 
 
@@ -100,6 +127,41 @@ def test_a_rung_has_one_share_of_labels_for_teacher_and_target() -> None:
     assert labeled == {f"{p} %": {share_of(MINI.data.labeled, p)} for p in ladder.SMALL}  # type: ignore[union-attr]
     assert rows == set(ladder.ROWS)
     assert {c.column for c in built(ladder.cells, PAPER)} == {f"{p} %" for p in ladder.PERCENT}
+
+
+def images_of(data: Stage) -> str:
+    """Which images these are, whatever kind of labels is read."""
+    if isinstance(data, Folder):
+        return f"{data.digest.replace(data.labels, '')} {data.count} {data.drawn} {data.fold}"
+    return data.key
+
+
+@pytest.mark.parametrize("table", [ladder, fractions], ids=["ladder", "fractions"])
+@pytest.mark.parametrize("profile", [MINI, ON_DISK, PAPER], ids=["scenes", "on disk", "planned"])
+def test_every_seed_is_a_fold_that_its_methods_share(table: ModuleType, profile: Profile) -> None:
+    """Shares are drawn anew for each of five seeds; what all labels are does not change with them."""
+    drawn: dict[str, set[str]] = defaultdict(set)
+    for seed in range(5):
+        here: dict[str, set[str]] = defaultdict(set)
+        for cell in built(table.cells, profile.with_seed(seed)):
+            share = cell.column if table is ladder else cell.row
+            for stage in ancestors(trained(cell)):
+                if isinstance(stage, Labeler | Finetune | Joint):
+                    here[share].add(images_of(stage.data))
+        assert all(len(keys) == 1 for keys in here.values()), "teachers, labelers and targets of a fold see the same"
+        for share, keys in here.items():
+            drawn[share] |= keys
+    assert {share: len(keys) for share, keys in drawn.items()} == {s: 1 if s == "100 %" else 5 for s in drawn}
+    first = {c.stage.key for c in built(table.cells, profile) if c.stage}
+    assert first == {c.stage.key for c in built(table.cells, profile.with_seed(0)) if c.stage}
+
+
+def test_a_fold_is_of_fewer_than_all_images() -> None:
+    with pytest.raises(SpecError, match="only fewer are drawn"):
+        Folder("labeled", "objects", "0" * 64, 20, 500, fold=1)
+    with pytest.raises(SpecError, match="fold"):
+        Folder("labeled", "objects", "0" * 64, 20, 500, drawn=5, fold=-1)
+    assert Folder("labeled", "objects", "0" * 64, 20, 500, drawn=5, fold=2).title.count("fold 2") == 1
 
 
 def test_every_method_has_as_many_trials_of_its_threshold() -> None:

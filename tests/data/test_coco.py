@@ -145,6 +145,8 @@ def test_a_sample_is_drawn_by_chance_and_part_of_every_larger_one(tmp_path: Path
     quarters = np.histogram(drawn[0], bins=4, range=(0, 200))[0]
     assert quarters.min() >= 2, "from all parts of the list"
     assert [image.id for image in sample(video, 25).images] == drawn[0]
+    others = [[image.id for image in sample(video, count, fold=3).images] for count in (25, 50)]
+    assert others[0] != drawn[0] and set(others[0]) < set(others[1]), "another fold is drawn anew"
     for count in (0, 201):
         with pytest.raises(ValueError, match="a number from 1 to 200"):
             sample(video, count)
