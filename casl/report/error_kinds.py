@@ -82,6 +82,11 @@ class ErrorKinds:
         return f"Kinds of errors: {self.table.title} ({self.table.name})"
 
     @property
+    def counted(self) -> list[ErrorLine]:
+        """Those that have a number; the others stand under what is missing."""
+        return [line for line in self.lines if line.ap]
+
+    @property
     def notes(self) -> list[str]:
         """What is missing, and where."""
         return by_note((line.place, line.notes) for line in self.lines)
@@ -146,10 +151,10 @@ def to_json(found: ErrorKinds) -> str:
 
 def page(found: ErrorKinds, image: str | bytes) -> blocks.Page:
     """The page: one line a cell. image: as in blocks.Picture."""
-    table, anything = found.table, any(line.ap for line in found.lines)
+    table = found.table
     about = f"Profile {table.profile} ({table.profile_title}), data {table.data}."
     parts: list[blocks.Block] = [*blocks.caution(table.warning), blocks.Paragraph(about)]
-    if anything:
+    if found.counted:
         parts += [
             blocks.Paragraph(f"{HOW} {MEAN_AND_SPREAD}" if table.seeds > 1 else HOW),
             _grid(found, "AP50", lambda line: line.ap, lambda line: line.gains, mean_and_spread),
@@ -181,7 +186,7 @@ def _grid(
             *([write(of_first(line))] if first else []),
             *(write(of_kinds(line).get(kind, ())) for kind in KINDS),
         ]
-        for line in found.lines
+        for line in found.counted
     ]
     return blocks.Rows([table.row_axis, table.column_axis, *([first] if first else []), *KINDS], lines, words=2)
 
@@ -196,13 +201,13 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def drawing(found: ErrorKinds) -> Drawing:
     """Cells against kinds as a picture."""
-    wide = 0.085 * max((len(line.place) for line in found.lines), default=0)
-    size = 0.62 * len(KINDS) + wide + 1.6, max(1.7, 0.3 * len(found.lines) + 1.9)
+    wide = 0.085 * max((len(line.place) for line in found.counted), default=0)
+    size = 0.62 * len(KINDS) + wide + 1.6, max(1.7, 0.3 * len(found.counted) + 1.9)
     said = [as_it_is(line) for line in wrapped([HOW], size[0])]
     return drawn(as_it_is(found.title), found.table.warning, said, size, lambda figure: _paint(figure, found))
 
 
 def _paint(figure: Figure, found: ErrorKinds) -> None:
-    values = [[_mean(line.gains.get(kind, ())) for kind in KINDS] for line in found.lines]
+    values = [[_mean(line.gains.get(kind, ())) for kind in KINDS] for line in found.counted]
     most = max((value for line in values for value in line if value is not None), default=0.0)
-    paint_grid(figure, [in_picture(line.place) for line in found.lines], KINDS, values, max(most, 1.0))
+    paint_grid(figure, [in_picture(line.place) for line in found.counted], KINDS, values, max(most, 1.0))

@@ -97,6 +97,11 @@ class PerClass:
         return found if len(found) < sum(count > 0 for count in self.objects.values()) else []
 
     @property
+    def counted(self) -> list[ClassColumn]:
+        """Columns that have a number; the others stand under what is missing."""
+        return [column for column in self.columns if any(column.values.values())]
+
+    @property
     def notes(self) -> list[str]:
         """What is missing, and where."""
         return by_note((column.place, column.notes) for column in self.columns)
@@ -167,11 +172,11 @@ def to_json(found: PerClass) -> str:
 def page(found: PerClass, image: str | bytes) -> blocks.Page:
     """The page: one line a class. image: as in blocks.Picture."""
     table = found.table
-    heads: list[blocks.Text] = ["class", "objects", *(blocks.Raised(column.place) for column in found.columns)]
-    lines = [[name, f"{n:,}", *(c.text(name) for c in found.columns)] for name, n in found.objects.items()]
+    heads: list[blocks.Text] = ["class", "objects", *(blocks.Raised(column.place) for column in found.counted)]
+    lines = [[name, f"{n:,}", *(c.text(name) for c in found.counted)] for name, n in found.objects.items()]
     if frequent := found.frequent:
         said = f"mean of the {len(frequent)} with {FREQUENT} objects or more"
-        means = [mean_and_spread(column.over(frequent)) for column in found.columns]
+        means = [mean_and_spread(column.over(frequent)) for column in found.counted]
         lines.append([said, f"{sum(found.objects[name] for name in frequent):,}", *means])
     about = f"Profile {table.profile} ({table.profile_title}), data {table.data}."
     parts: list[blocks.Block] = [*blocks.caution(table.warning), blocks.Paragraph(about), blocks.Paragraph(HOW)]
@@ -187,13 +192,13 @@ def page(found: PerClass, image: str | bytes) -> blocks.Page:
 def drawing(found: PerClass) -> Drawing:
     """Classes against cells as a picture."""
     wide = 0.085 * max(map(len, found.objects), default=0)
-    high = 0.055 * max(len(column.place) for column in found.columns)
-    size = max(5.0, 0.62 * len(found.columns) + wide + 1.6), max(1.7, 0.3 * len(found.objects) + high + 0.9)
+    high = 0.055 * max((len(column.place) for column in found.counted), default=0)
+    size = max(5.0, 0.62 * len(found.counted) + wide + 1.6), max(1.7, 0.3 * len(found.objects) + high + 0.9)
     lines = [as_it_is(line) for line in wrapped([HOW], size[0])]
     return drawn(as_it_is(found.title), found.table.warning, lines, size, lambda figure: _paint(figure, found))
 
 
 def _paint(figure: Figure, found: PerClass) -> None:
     names = [as_it_is(f"{name} ({n:,})") for name, n in found.objects.items()]
-    values = [[column.mean(name) for column in found.columns] for name in found.objects]
-    paint_grid(figure, names, [in_picture(column.place) for column in found.columns], values, 100.0)
+    values = [[column.mean(name) for column in found.counted] for name in found.objects]
+    paint_grid(figure, names, [in_picture(column.place) for column in found.counted], values, 100.0)

@@ -10,7 +10,7 @@ import pytest
 
 from casl.metrics import error_types
 from casl.report import markdown
-from casl.report.error_kinds import KINDS, error_kinds, page, write_errors
+from casl.report.error_kinds import KINDS, error_kinds, page, to_json, write_errors
 from casl.report.table import Table
 from tests.report.sample import cells, done, stage_of, table
 
@@ -62,6 +62,18 @@ def test_what_a_metric_without_classes_cannot_see_has_no_number(metric: str) -> 
     gains, counts = (li for li in markdown.write(page(kinds, "x.png")).splitlines() if li.startswith("| F 1x | W 1x |"))
     assert gains.startswith("| F 1x | W 1x | 40.5 ± 0.7 | – | 1.5 ± 0.7 | – | 3.5 ± 0.7 |")
     assert counts == "| F 1x | W 1x | – | 1,000 | – | 3,000 | 4,000 | 5,000 |"
+
+
+def test_cells_without_a_number_are_named_and_have_no_line() -> None:
+    found = made()
+    counted = figures(found)
+    gone = [one.name for one in found.cells[1].repetitions]
+    kinds = error_kinds(found, lambda name: "not run" if name in gone else counted[name])
+    assert kinds is not None
+    written = markdown.write(page(kinds, "x.png"))
+    assert not any(line.startswith("| F 1x | W 2x |") for line in written.splitlines())
+    assert "F 1x / W 2x: seed 0: not run" in written and '"F 1x"' in to_json(kinds)
+    assert len(json.loads(to_json(kinds))["lines"]) == len(kinds.counted) + 1
 
 
 def test_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:

@@ -62,6 +62,18 @@ def test_frequent_classes_have_their_mean_where_others_are_rare() -> None:
     assert "frequent" not in json.loads(to_json(every)) and "mean of the" not in markdown.write(page(every, "x.png"))
 
 
+def test_cells_without_a_number_are_named_and_have_no_column() -> None:
+    found = made()
+    gone = [one.name for one in found.cells[1].repetitions]
+    counted = figures(found)
+    joined = per_class(found, lambda name: "not run" if name in gone else counted[name])
+    assert joined is not None and len(joined.counted) == len(joined.columns) - 1
+    head = next(line for line in markdown.write(page(joined, "x.png")).splitlines() if line.startswith("| class |"))
+    assert "F 1x / W 1x" in head and "F 1x / W 2x" not in head
+    assert "F 1x / W 2x: seed 0: not run" in markdown.write(page(joined, "x.png"))
+    assert len(json.loads(to_json(joined))["columns"]) == len(joined.columns)
+
+
 def test_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
     found = made()
     paths = write_classes(found, figures(found).__getitem__, tmp_path)
