@@ -63,7 +63,10 @@ def _below_head(
     whole = size[1] + head
 
     def with_head(figure: Figure) -> None:
-        figure.text(0.02, 1 - 0.16 / whole, title, fontsize=14, fontweight="bold", va="top")
+        heading = figure.text(0.02, 1 - 0.16 / whole, title, fontsize=14, fontweight="bold", va="top")
+        too_wide = heading.get_window_extent().width / (0.96 * figure.bbox.width)
+        if too_wide > 1:  # smaller letters instead of an end that is cut off
+            heading.set_fontsize(14 / too_wide)
         for i, line in enumerate(lines):
             colour, weight = (RED, "bold") if warning and i == 0 else ("#333333", "normal")
             place = 1 - (0.53 + 0.24 * i) / whole

@@ -6,10 +6,12 @@ import io
 import re
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from casl.errors import SpecError
+from casl.report.canvas import headed
 from casl.report.figure import drawing, picture
 from casl.report.figure_curves import unmeasured
 from casl.report.figure_scatter import points
@@ -144,3 +146,12 @@ def test_a_panel_without_a_number_says_why() -> None:
     assert [unmeasured(cells) for cells in (undefined, missing, (*undefined, None, *missing))] == [
         "undefined", "not run", "undefined, not run",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("letters", [20, 90, 250])
+def test_a_title_is_never_cut_off(letters: int) -> None:
+    made = headed("X" * letters, "", [], (6.0, 2.0), lambda figure: None)
+    pixels = np.asarray(Image.open(io.BytesIO(made)).convert("L"))
+    inked = np.flatnonzero((pixels < 128).any(axis=0))
+    assert inked.size and inked[-1] < 0.985 * pixels.shape[1]
+    assert (inked[-1] > 0.9 * pixels.shape[1]) == (letters > 50), "a short one keeps its size"
