@@ -65,8 +65,7 @@ def words_of(action: argparse.Action, value: object) -> list[str]:
     name = action.option_strings[0]
     if value is True:
         return [name]
-    several = isinstance(value, list | tuple)
-    values = [str(each) for each in value] if isinstance(value, list | tuple) else [str(value)]
-    if action.nargs is None and several:
-        return [word for each in values for word in (name, each)]
-    return [name, *values]
+    if not isinstance(value, list | tuple):
+        return [name, str(value)]
+    values = [str(each) for each in value]
+    return [word for each in values for word in (name, each)] if action.nargs is None else [name, *values]

@@ -23,6 +23,7 @@ Paint = Callable[["Figure"], None]
 
 RED = "#b3261e"
 DPI = 140
+TITLE, MARGIN = 14, 0.02  # points; of the width, left and right of a head
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,14 @@ def _below_head(
     whole = size[1] + head
 
     def with_head(figure: Figure) -> None:
-        heading = figure.text(0.02, 1 - 0.16 / whole, title, fontsize=14, fontweight="bold", va="top")
-        too_wide = heading.get_window_extent().width / (0.96 * figure.bbox.width)
+        heading = figure.text(MARGIN, 1 - 0.16 / whole, title, fontsize=TITLE, fontweight="bold", va="top")
+        too_wide = heading.get_window_extent().width / ((1 - 2 * MARGIN) * figure.bbox.width)
         if too_wide > 1:  # smaller letters instead of an end that is cut off
-            heading.set_fontsize(14 / too_wide)
+            heading.set_fontsize(TITLE / too_wide)
         for i, line in enumerate(lines):
             colour, weight = (RED, "bold") if warning and i == 0 else ("#333333", "normal")
             place = 1 - (0.53 + 0.24 * i) / whole
-            figure.text(0.02, place, line, fontsize=9, va="top", color=colour, fontweight=weight)
+            figure.text(MARGIN, place, line, fontsize=9, va="top", color=colour, fontweight=weight)
         paint(figure)
 
     return (size[0], whole), with_head, head

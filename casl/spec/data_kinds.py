@@ -136,8 +136,8 @@ class Folder(DataSet):
 
     digest: sha256 over the annotation file and the image list with the images' contents. drawn: use so many images,
     drawn by chance so that fewer are part of more (casl.data.coco.sample); 0 for all. fold: which draw; those of
-    another are drawn anew. boxes: "inclusive" where entities
-    are derived from panoptic PNGs, as EntitySeg's converter writes them. without: as of DataSet.
+    another are drawn anew. boxes: "inclusive" where entities are derived from panoptic PNGs, as EntitySeg's converter
+    writes them. without: as of DataSet.
     """
 
     names_classes: ClassVar[bool] = True

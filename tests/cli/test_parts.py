@@ -25,17 +25,13 @@ def planned(capsys: pytest.CaptureFixture[str], tmp_path: Path, *words: str) -> 
     return found
 
 
-def places(plan: dict[str, Any]) -> set[str]:
-    return {use.partition(" (")[0] for stage in plan["stages_to_run"] for use in stage["feeds"]}
-
-
 def test_rows_are_all_cells_of_these(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [word for row in ROWS for word in ("--row", row)]
     some, whole = (planned(capsys, tmp_path, "rivals", "--seeds", "2", *words) for words in (rows, []))
     assert some["cells"] == 4 < whole["cells"], "two rows of one column and two seeds"
     names = {stage["name"] for stage in some["stages_to_run"]}
     assert names < {stage["name"] for stage in whole["stages_to_run"]}
-    (one,) = (planned(capsys, tmp_path, "rivals", "--seeds", "2", *rows, "--only-seed", str(n)) for n in (1,))
+    one = planned(capsys, tmp_path, "rivals", "--seeds", "2", *rows, "--only-seed", "1")
     assert one["cells"] == 2 and {stage["name"] for stage in one["stages_to_run"]} < names
     by_cell = [planned(capsys, tmp_path, "rivals", "--seeds", "2", "--cell", row, "AP^det") for row in ROWS]
     assert names == {stage["name"] for plan in by_cell for stage in plan["stages_to_run"]}
