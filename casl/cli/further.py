@@ -52,8 +52,10 @@ class Further:
         self._kept: Any = None  # a KeptPredictions, made when the first is asked for
 
     def by_class(self, cell: Cell) -> Any:
-        """AP of each class, or why there is none as text; see KeptPredictions."""
-        return self._figures(cell, "classes", lambda kept: kept.by_class(cell.evaluation))
+        """AP of each class that the cell is about, or why there is none as text; see KeptPredictions."""
+        found = self._figures(cell, "classes", lambda kept: kept.by_class(cell.evaluation))
+        about = cell.evaluation.classes
+        return [found[place] for place in about] if about and not isinstance(found, str) else found
 
     def errors(self, cell: Cell) -> Any:
         """Kinds of errors, or why there are none as text; see KeptPredictions."""

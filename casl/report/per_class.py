@@ -67,10 +67,10 @@ class ClassColumn:
         return mean_and_spread(self.values.get(name, ()))
 
     def over(self, names: Sequence[str]) -> tuple[float, ...]:
-        """The mean over classes, a number a seed."""
-        return tuple(
-            map(statistics.fmean, zip(*(self.values[name] for name in names if name in self.values), strict=True))
-        )
+        """The mean over classes, a number a seed; none where the cell is not about all of them."""
+        if not all(name in self.values for name in names):
+            return ()
+        return tuple(map(statistics.fmean, zip(*(self.values[name] for name in names), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,10 @@ def page(found: PerClass, image: str | bytes) -> blocks.Page:
     lines = [[name, f"{n:,}", *(c.text(name) for c in found.counted)] for name, n in found.objects.items()]
     if frequent := found.frequent:
         said = f"mean of the {len(frequent)} with {FREQUENT} objects or more"
-        means = [mean_and_spread(column.over(frequent)) for column in found.counted]
-        lines.append([said, f"{sum(found.objects[name] for name in frequent):,}", *means])
+        means = [column.over(frequent) for column in found.counted]
+        if any(means):
+            objects = sum(found.objects[name] for name in frequent)
+            lines.append([said, f"{objects:,}", *map(mean_and_spread, means)])
     about = f"Profile {table.profile} ({table.profile_title}), data {table.data}."
     parts: list[blocks.Block] = [*blocks.caution(table.warning), blocks.Paragraph(about), blocks.Paragraph(HOW)]
     if lines:

@@ -11,7 +11,7 @@ import pytest
 
 from casl import catalog
 from casl.cli import main
-from casl.cli.further import GONE, MEMORY, OF_SOME, Further
+from casl.cli.further import GONE, MEMORY, OF_SOME, RULES, Further
 from casl.metrics.recall import ar_det_a
 from casl.report.stored import read_tables
 from casl.runner.store import Store
@@ -121,6 +121,24 @@ def test_a_probe_of_a_backbone_has_no_recall_and_is_no_error(store: tuple[Path, 
     root, _, _ = store
     cell = Cell("random", "crops", "linear_probe", evaluate(SMOKE, None, "linear_probe"))
     assert Further(Store(root), {}, {}).recall(cell) is None
+
+
+def test_a_cell_about_some_classes_has_the_ap_of_these(store: tuple[Path, Evaluate, dict[str, float]]) -> None:
+    root, judged, _ = store
+    runs: dict[str, Any] = {}
+    run = Store(root).run(judged.name)
+    whole = replace(judged, metric="ap_det")
+    some = replace(whole, classes=(0, 3))
+    assert run is not None
+    further = Further(Store(root), runs, {})
+    counted = [{"name": f"class {n}", "objects": n, "ap": 10.0 * n} for n in range(8)]
+    for evaluation in (whole, some):
+        runs[evaluation.name] = replace(run, name=evaluation.name)
+        memory = root / MEMORY / f"{evaluation.name}.json"
+        memory.parent.mkdir(exist_ok=True)
+        memory.write_text(json.dumps({"rules": RULES, "classes": counted}))
+    of_all, of_some = (further.by_class(Cell("labels", "all", "ap_det", stage)) for stage in (whole, some))
+    assert of_all == counted and of_some == [counted[0], counted[3]]
 
 
 def test_a_cell_about_some_classes_has_no_errors_of_all(store: tuple[Path, Evaluate, dict[str, float]]) -> None:

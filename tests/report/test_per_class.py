@@ -62,6 +62,20 @@ def test_frequent_classes_have_their_mean_where_others_are_rare() -> None:
     assert "frequent" not in json.loads(to_json(every)) and "mean of the" not in markdown.write(page(every, "x.png"))
 
 
+def test_a_cell_about_some_classes_has_no_mean_over_others() -> None:
+    found = made()
+    counted, about = figures(found), {one.name for one in found.cells[0].repetitions}
+    joined = per_class(found, lambda name: counted[name][:1] if name in about else counted[name])
+    assert joined is not None and joined.frequent == ["com|mon"]
+    first, second = joined.columns[:2]
+    assert (first.text("rare"), first.text("com|mon"), first.over(joined.frequent)) == ("10.5 ± 0.7", "–", ())
+    assert second.over(joined.frequent) == (50.0, 50.0)
+    last = markdown.write(page(joined, "x.png")).partition("| mean of the 1 with 100 objects or more | 1,200 |")[2]
+    assert last.startswith(" – | 50.0 ± 0.0 |")
+    rare = replace(joined, columns=joined.columns[:1])
+    assert "mean of the" not in markdown.write(page(rare, "x.png")), "no line of dashes"
+
+
 def test_cells_without_a_number_are_named_and_have_no_column() -> None:
     found = made()
     gone = [one.name for one in found.cells[1].repetitions]
