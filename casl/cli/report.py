@@ -98,7 +98,11 @@ def report_command(options: argparse.Namespace) -> int:
         print(json.dumps({"files": [str(path) for path in written], "cells": counts}, indent=1))
     else:
         print("\n".join(map(str, written)))
-    return _unmeasured(tables, options)
+    status = _unmeasured(tables, options)
+    if not status and not options.json:  # not on stdout, which lists files
+        index, browse = folder / "index.html", next_command("ui", options)
+        print(f"next     open {index} in a browser; `{browse}` shows the runs", file=sys.stderr)
+    return status
 
 
 def _unmeasured(tables: Sequence[Table], options: argparse.Namespace) -> int:

@@ -173,6 +173,16 @@ def test_curves_are_asked_for_and_linked_by_the_table(store: Path, written: Path
         (stage / "curves.csv").unlink()
 
 
+def test_a_report_ends_with_where_to_look(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(store, tmp_path, "table4") == 0
+    out, err = capsys.readouterr()
+    last = f"next     open smoke/index.html in a browser; `casl ui --store {shlex.quote(str(store))}` shows the runs"
+    assert err.splitlines()[-1] == last and "next" not in out, "stdout lists files"
+    assert "smoke/index.html" in out.splitlines() and (tmp_path / "smoke" / "index.html").is_file()
+    assert report(store, tmp_path, "table4", "--json") == 0
+    assert "next" not in capsys.readouterr().err
+
+
 def test_only_publishing_writes_among_what_is_published(
     store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
