@@ -148,10 +148,12 @@ def print_estimate(expected: Estimate, jobs: int) -> None:
 
 def print_warnings(plan: Plan, study: Study) -> None:
     """Results of code that changed since, and how many are too old to have recorded their code."""
-    for kind, (count, files) in by_kind(moved(plan, study.store)).items():
+    if gone := moved(plan, study.store):
+        files = sorted({file for changed in gone.values() for file in changed})
         shown = ", ".join(files[:4]) + (f" and {len(files) - 4} more" if len(files) > 4 else "")
+        kinds = ", ".join(f"{count} {kind}" for kind, count in by_kind(gone).items())
         print(
-            f"warning: {count} result{'s' if count > 1 else ''} of kind {kind} made by another version of the code: "
+            f"warning: {len(gone)} result{'s' if len(gone) > 1 else ''} made by another version of the code ({kinds}): "
             f"{shown}; `--rerun-moved` computes them again",
             file=sys.stderr,
         )

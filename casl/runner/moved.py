@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -37,14 +38,9 @@ def unrecorded(plan: Plan, store: Store) -> list[str]:
     return [name for name, (_, record) in _finished(plan, store).items() if not record.get("source")]
 
 
-def by_kind(found: Mapping[str, list[str]]) -> dict[str, tuple[int, list[str]]]:
-    """Kind of stage -> how many of its results moved, and the files that changed."""
-    kinds: dict[str, tuple[int, list[str]]] = {}
-    for name, files in found.items():
-        kind = split_name(name).kind
-        count, known = kinds.get(kind, (0, []))
-        kinds[kind] = (count + 1, sorted({*known, *files}))
-    return kinds
+def by_kind(found: Mapping[str, list[str]]) -> dict[str, int]:
+    """Kind of stage -> how many of its results moved, most first."""
+    return dict(Counter(split_name(name).kind for name in found).most_common())
 
 
 def set_aside(names: Iterable[str], store: Store) -> list[str]:

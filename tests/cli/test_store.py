@@ -232,7 +232,7 @@ def test_plan_warns_of_moved_code_and_shows_what_running_it_again_means(called: 
     digest = other_code(store, stage, "casl/data/pseudo.py")
     edited(store, name, lambda record: record.update(source=digest))
     _, out, err = called(*smoke("--store", store.root))
-    assert "1 result of kind pseudolabel made by another version of the code: casl/data/pseudo.py; `--rerun" in err
+    assert "1 result made by another version of the code (1 pseudolabel): casl/data/pseudo.py; `--rerun" in err
     assert "to run       0 stages" in out
     values = json.loads(called(*smoke("--store", store.root, "--rerun-moved", "--json"))[1])
     kinds = {s["kind"] for s in values["stages_to_run"]}
@@ -240,6 +240,16 @@ def test_plan_warns_of_moved_code_and_shows_what_running_it_again_means(called: 
     why = {s["name"]: s["why"] for s in values["stages_to_run"]}
     assert why[name] == "code moved: casl/data/pseudo.py"
     assert store.is_done(name)
+
+
+def test_moved_results_of_many_kinds_are_one_warning(called: Called, store: Store) -> None:
+    for kind, path in (("pseudolabel", "casl/data/pseudo.py"), ("evaluate", "casl/data/coco.py")):
+        for name in [name for name in plan_of(store).nodes if name.startswith(kind)]:
+            digest = other_code(store, plan_of(store).nodes[name].stage, path)
+            edited(store, name, lambda record, digest=digest: record.update(source=digest))  # type: ignore[misc]
+    err = called(*smoke("--store", store.root))[2]
+    assert err.count("another version of the code") == 1
+    assert " evaluate, 1 pseudolabel): casl/data/coco.py, casl/data/pseudo.py; `--rerun-moved`" in err
 
 
 def test_plan_says_once_that_older_results_have_no_source(called: Called, store: Store) -> None:
