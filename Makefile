@@ -121,7 +121,7 @@ gpu-check: $(READY) ## one GPU in at most 8 minutes, as build/gpu-check.json: lo
 docs: $(READY) ## write docs/cli.md anew from the parser, shipped pages and docs/results.md from the reports
 	$(BIN)/python -m casl.cli.reference docs/cli.md
 	$(BIN)/python -m casl.report.again reports/published/*
-	$(BIN)/python -m casl.report.summary reports/published/mini docs/results.md
+	$(BIN)/python -m casl.report.summary docs/results.md reports/published/mini reports/published/photos-voc_animals
 
 $(VENV)/.docs: $(READY)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'

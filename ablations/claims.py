@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ablations import confusable, forgetting, rivals
+from ablations import confusable, forgetting, fractions, rivals, strength
 from ablations.controls import LONG, STRONG_LONG
 from casl.spec.claim import Claim, Gap, Place, Term, highest, rising
 
@@ -36,16 +36,26 @@ FRAMEWORKS = {
     "PanopticFPN (P)": ("pq", "PQ"),
 }
 
-# id, better and worse row of the table `rivals`, whose methods train as long on the same images
+# id, better and worse row of the table `rivals`, whose methods train as long on the same images, and question
 AS_LONG = (
-    ("beats-length-with-strong-augmentation", rivals.OURS, STRONG_LONG),
-    ("beats-length-when-finetuned-longer", rivals.OURS_LATE, STRONG_LONG),
-    ("is-better-when-finetuned-longer", rivals.OURS_LATE, rivals.OURS),
-    ("beats-stac-as-long", rivals.OURS, rivals.STAC),
-    ("beats-self-training-as-long", rivals.OURS, rivals.SELF),
-    ("beats-soft-teacher-as-long", rivals.OURS, rivals.SOFT),
-    ("beats-unbiased-teacher-as-long", rivals.OURS, rivals.UNBIASED),
-    ("adds-to-soft-teacher", rivals.BOTH, rivals.SOFT),
+    (
+        "beats-length-with-strong-augmentation",
+        rivals.OURS,
+        STRONG_LONG,
+        "With as many iterations, does CA-SSL beat strong augmentation alone?",
+    ),
+    ("beats-length-when-finetuned-longer", rivals.OURS_LATE, STRONG_LONG, ""),
+    ("is-better-when-finetuned-longer", rivals.OURS_LATE, rivals.OURS, ""),
+    ("beats-stac-as-long", rivals.OURS, rivals.STAC, "With as many iterations, does CA-SSL beat STAC?"),
+    ("beats-self-training-as-long", rivals.OURS, rivals.SELF, ""),
+    (
+        "beats-soft-teacher-as-long",
+        rivals.OURS,
+        rivals.SOFT,
+        "With as many iterations, does CA-SSL beat Soft Teacher?",
+    ),
+    ("beats-unbiased-teacher-as-long", rivals.OURS, rivals.UNBIASED, ""),
+    ("adds-to-soft-teacher", rivals.BOTH, rivals.SOFT, ""),
 )
 
 t2 = partial(Place, "table2")
@@ -65,11 +75,12 @@ def gain(row: str) -> Gap:
     return Gap(with_them, without)
 
 
-def as_long_as(name: str, better: str, worse: str) -> Claim:
+def as_long_as(name: str, better: str, worse: str, question: str) -> Claim:
     """Rivals: one method above another at equal length."""
     first, second = (Place("rivals", row, rivals.STUDENT, "ap_det") for row in (better, worse))
     text = f"At equal length and on the same images: {better} is above {worse}."
-    return Claim(name, text, "not in the paper: the table rivals", better=(first,), worse=(second,))
+    source = "not in the paper: the table rivals"
+    return Claim(name, text, source, better=(first,), worse=(second,), question=question)
 
 
 def without_classes(side: str) -> Gap:
@@ -77,6 +88,12 @@ def without_classes(side: str) -> Gap:
     of, over = (
         Place("confusable", row, f"{side} AP^det", "ap_det") for row in (confusable.AGNOSTIC, confusable.SPECIFIC)
     )
+    return Gap(of, over)
+
+
+def share_gain(percent: int) -> Gap:
+    """Fractions: what a warmup gains over none where so many percent of the images have labels."""
+    of, over = (Place("fractions", f"{percent} %", column, "ap_det") for column in (fractions.WARM, fractions.NONE))
     return Gap(of, over)
 
 
@@ -103,6 +120,7 @@ def transfers() -> Claim:
         "Sec. 4.1, Table 10",
         better=tuple(Place("table10", row, "ours", *what) for row, what in rows),
         worse=tuple(Place("table10", row, "ImageNet", *what) for row, what in rows),
+        question="Does every framework profit?",
     )
 
 
@@ -138,6 +156,7 @@ CLAIMS = (
             *(t2("ImageNet", "AP^seg", "ap_seg") for _ in PSEUDO[1:]),
             *(t2("ImageNet", "PQ", "pq", "PQ") for _ in PSEUDO[1:]),
         ),
+        question="With the same finetune, does a warmup beat none?",
     ),
     Claim(
         "warmup-helps-at-equal-length",
@@ -155,6 +174,7 @@ CLAIMS = (
             *(t2(LONG, "PQ", "pq", "PQ") for _ in PSEUDO[1:]),
             *(Place("table10", row, LONG, *what) for row, what in FRAMEWORKS.items()),
         ),
+        question="With as many iterations, does a warmup beat none?",
     ),
     Claim(
         "new-images-beat-truth",
@@ -169,6 +189,7 @@ CLAIMS = (
         "Sec. 4.1, Table 2: 48.1 against 47.1",
         better=(t2("Objects (P, A)", "AP^det", "ap_det"),),
         worse=(t2("Objects (P, S)", "AP^det", "ap_det"),),
+        question="Are labels without classes the better warmup?",
     ),
     Claim(
         "entities-raise-pq",
@@ -176,6 +197,7 @@ CLAIMS = (
         "Sec. 4.1, Table 2: 43.7 against 42.5",
         better=(t2("Entities (P, A)", "PQ", "pq", "PQ"),),
         worse=(t2("Objects (P, A)", "PQ", "pq", "PQ"),),
+        question="Are entities better than objects for panoptic quality?",
     ),
     Claim(
         "entities-help-objects",
@@ -204,6 +226,7 @@ CLAIMS = (
         "A better pseudo labeler makes a better warmed-up detector.",
         "Sec. 4.1, Table 5",
         [Place("table5", "warmed-up target", backbone, "ap_e") for backbone in BACKBONES],
+        question="Does a better labeler make a better target?",
     ),
     Claim(
         "strong-augmentation-helps",
@@ -228,7 +251,11 @@ CLAIMS = (
     ),
     rising("scale-helps-warmup", "More unlabeled data makes a better warmed-up model.", "Sec. 4.1, Table 7", WARMED),
     rising(
-        "scale-helps-finetune", "More unlabeled data makes a better finetuned model.", "Sec. 4.1, Table 7", FINETUNED
+        "scale-helps-finetune",
+        "More unlabeled data makes a better finetuned model.",
+        "Sec. 4.1, Table 7",
+        FINETUNED,
+        question="Do more unlabeled images help?",
     ),
     Claim(
         "warmup-foretells-finetune",
@@ -279,6 +306,7 @@ CLAIMS = (
         "Sec. 4.1, Table 9",
         better=(Gap(BACKBONE, NONE),),
         worse=(Gap(ALL, BACKBONE),),
+        question="Does the backbone carry most of the gain?",
     ),
     Claim(
         "neck-and-head-add",
@@ -298,11 +326,28 @@ CLAIMS = (
     transfers(),
     *(as_long_as(*pair) for pair in AS_LONG),
     Claim(
+        "gains-more-with-fewer-labels",
+        "The fewer labels, the more a warmup gains: at 1 and at 10 percent of the labeled images more than at 100.",
+        "not in the paper: the table fractions",
+        better=(share_gain(1), share_gain(10)),
+        worse=(share_gain(100), share_gain(100)),
+        question="Does a warmup gain more where there are fewer labels?",
+    ),
+    Claim(
+        "truth-beats-weak-labels",
+        "True boxes without classes make a better target than labels of a labeler as strong as the target.",
+        "not in the paper: the table strength",
+        better=(Place("strength", strength.TRUTH, "finetuned AP^det", "ap_det"),),
+        worse=(Place("strength", "R-101", "finetuned AP^det", "ap_det"),),
+        question="Do better labels, up to the truth, make a better target?",
+    ),
+    Claim(
         "agnostic-pays-when-confusable",
         "Class-agnostic labels gain more over class-specific ones where classes are easily confused.",
         "not in the paper: the table confusable",
         better=(without_classes(confusable.CONFUSABLE),),
         worse=(without_classes(confusable.STANDARD),),
+        question="Do labels without classes pay where classes are easily confused?",
     ),
     Claim(
         "slow-warmup-keeps-classes",

@@ -17,6 +17,7 @@ from ablations.controls import LONG, as_long, length_of
 from casl.spec import Ablation, Cell, Folder, Profile, Scenes, evaluate, finetune, warmup
 
 PERCENT = (1, 5, 10, 50, 100)
+NONE, WARM = "no warmup", "warmup"
 
 
 def cells(profile: Profile) -> Iterator[Cell]:
@@ -27,9 +28,9 @@ def cells(profile: Profile) -> Iterator[Cell]:
         assert isinstance(labeled, Scenes | Folder)
         note = f"{labeled.images} labeled images"
         for column, model, why in (
-            ("no warmup", finetune(share, None), profile.start),
+            (NONE, finetune(share, None), profile.start),
             (LONG, finetune(share, None, schedule=as_long(share, warm)), length_of(share, warm)),
-            ("warmup", finetune(share, warm), ""),
+            (WARM, finetune(share, warm), ""),
         ):
             stage = evaluate(share, model, "ap_det")
             text = "; ".join(filter(None, (note, why)))

@@ -20,7 +20,7 @@ from casl.report.claims import Verdict, judge
 from casl.report.layout import gains
 from casl.report.significance import LEVEL
 from casl.report.stored import read_table
-from casl.report.summary import judged, judged_claim, long, placed
+from casl.report.summary import RESULTS, VERDICTS, judged, judged_claim, long, placed, side_by_side
 from casl.report.today import of_folder
 from casl.runner.plan import make_plan
 from casl.runner.store import Store
@@ -44,12 +44,19 @@ def shipped(table: str) -> dict[str, Any]:
 
 def test_results_in_a_page_are_those_of_the_shipped_reports() -> None:
     text = (ROOT / "docs" / "results.md").read_text()
-    assert placed(text, "reports/published/mini", long(SHIPPED)) == text, "make docs"
+    folders = ["reports/published/mini", "reports/published/photos-voc_animals"]
+    assert placed(text, RESULTS, folders[0], long(SHIPPED)) == text, "make docs"
+    beside = side_by_side([ROOT / folder for folder in folders])
+    assert placed(text, VERDICTS, " and ".join(folders), beside) == text, "make docs"
+    assert "| Are labels without classes the better warmup? | +1.0 | contradicted: " in beside
 
 
 def test_a_page_without_marks_is_refused() -> None:
     with pytest.raises(DataError, match="has no lines"):
-        placed("# Results\n", "reports/published/mini", "text")
+        placed("# Results\n", RESULTS, "reports/published/mini", "text")
+    half = "<!-- verdicts: made by `make docs` from here -->\n"
+    with pytest.raises(DataError, match="to write verdicts between"):
+        placed(half, VERDICTS, "here", "text")
 
 
 def test_a_claim_that_is_not_there_is_named_by_its_id(tmp_path: Path) -> None:
@@ -63,7 +70,7 @@ def test_no_number_of_a_result_stands_in_a_page_outside_the_marks() -> None:
     """A sentence such as "23.0 AP" or "AP 23.0" that no report would correct."""
     for page in PAGES:
         text = page.read_text()
-        text = re.sub(r"<!-- results:.*?<!-- end of results -->", "", text, flags=re.DOTALL)
+        text = re.sub(r"<!-- (results|verdicts):.*?<!-- end of \1 -->", "", text, flags=re.DOTALL)
         found = re.findall(r"\b\d+\.\d AP\b|\bAP \d+\.\d|\bPQ \d+\.\d|[+]\d+\.\d\b", text)
         assert not found, f"{page.name}: {found}"
 

@@ -1,7 +1,11 @@
 """The tables of results in docs/results.md, written from the shipped JSON reports and from nothing else.
 
-`make docs` puts them between two marks, and a test compares: a document cannot say what its reports do not. Claims are
+`make docs` puts them between marks, and a test compares: a document cannot say what its reports do not. Claims are
 judged and gains tested here anew, by the numbers of the tables' cells.
+
+    python -m casl.report.summary DOCUMENT FOLDER [FOLDER ...]
+
+writes the questions of the claims with the verdicts of every folder side by side, then all of the first folder.
 """
 
 from __future__ import annotations
@@ -25,9 +29,10 @@ from casl.report.significance import LEVEL, TEST
 from casl.report.stored import read_report, read_table, read_tables
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.wording import legend, number, plus_minus, spread, tested
-from casl.spec.claim import MARGIN, Term
+from casl.spec.claim import MARGIN, Claim, Term
 
-BEGIN, END = "<!-- results: made by `make docs` from {folder} -->", "<!-- end of results -->"
+RESULTS, VERDICTS = "results", "verdicts"  # what stands between two marks
+BEGIN, END = "<!-- {what}: made by `make docs` from {source} -->", "<!-- end of {what} -->"
 
 
 def _legend(tables: Sequence[Table]) -> Paragraph:
@@ -40,8 +45,11 @@ def judged(folder: Path) -> list[Verdict]:
     Raises:
         DataError: a table cannot be read.
     """
-    claims = [claim for registered in catalog.CLAIMS for claim in catalog.load("claims", registered)]
-    return judge(claims, read_tables(folder))
+    return judge(_registered(), read_tables(folder))
+
+
+def _registered() -> list[Claim]:
+    return [claim for registered in catalog.CLAIMS for claim in catalog.load("claims", registered)]
 
 
 def judged_claim(folder: Path, name: str) -> Verdict:
@@ -57,6 +65,36 @@ def _of(found: Mapping[str, Verdict], name: str) -> Verdict:
     if name not in found:
         raise SpecError(unknown("claim", name, found))
     return found[name]
+
+
+def side_by_side(folders: Sequence[Path]) -> str:
+    """The questions that claims answer, with the verdict of each folder of reports in a column of its own."""
+    columns: dict[str, list[str]] = {}
+    papers: dict[str, str] = {}
+    for folder in folders:
+        verdicts = [v for v in judged(folder) if v.claim.question]
+        columns[_setting(read_tables(folder)[0])] = [_short(v) for v in verdicts]
+        for v in verdicts:
+            if (said := _range(_papers(v))) != "–":
+                papers[v.claim.question] = said
+    questions = [c.question for c in _registered() if c.question]
+    lines = zip(questions, *columns.values(), strict=True)
+    rows = [[question, papers.get(question, "–"), *found] for question, *found in lines]
+    return _prose([Rows(["question", "difference in the paper", *columns], rows)])
+
+
+def _setting(table: Table) -> str:
+    """Profile and data of a folder's tables: "mini, scenes", "photos, voc_animals"."""
+    return f"{table.profile}, {table.data or 'drawn scenes'}"
+
+
+def _short(verdict: Verdict) -> str:
+    """A verdict with the smallest and the largest difference that it rests on, and their least number of seeds."""
+    if not (found := _tested(verdict)):
+        return verdict.verdict
+    seeds = min(e.seeds for e in found)
+    way = f"{_way(verdict, found)}; " if len(found) > 1 else ""
+    return f"{verdict.verdict}: {_differences(found)}; {way}{seeds} seed{'s' if seeds != 1 else ''}"
 
 
 def long(folder: Path) -> str:
@@ -89,29 +127,37 @@ def _prose(parts: Sequence[Block]) -> str:
     return markdown.write_blocks(parts, markdown.PROSE)
 
 
-def placed(document: str, folder: str, text: str) -> str:
+def placed(document: str, what: str, source: str, text: str) -> str:
     """A document with the text between its marks.
+
+    Args:
+        what: RESULTS or VERDICTS.
+        source: where the text comes from, as the first mark says it.
 
     Raises:
         DataError: the document lacks the marks.
     """
-    begin = BEGIN.format(folder=folder)
+    begin, end = BEGIN.format(what=what, source=source), END.format(what=what)
     before, opened, rest = document.partition(begin)
-    _, closed, after = rest.partition(END)
+    _, closed, after = rest.partition(end)
     if not opened or not closed:
-        raise DataError(f"the document has no lines {begin!r} and {END!r} to write results between")
-    return f"{before}{begin}\n\n{text}\n\n{END}{after}"
+        raise DataError(f"the document has no lines {begin!r} and {end!r} to write {what} between")
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
 def _claims(verdicts: Sequence[Verdict]) -> Rows:
     lines = []
     for v in verdicts:
         found = _tested(v)
-        papers = [e.paper for e in (v.trends or v.evidence) if e.paper is not None]
         seeds = str(min((e.seeds for e in found), default="–"))
-        lines.append([v.claim.text, v.verdict, seeds, _way(v, found), _differences(found), _range(papers)])
+        lines.append([v.claim.text, v.verdict, seeds, _way(v, found), _differences(found), _range(_papers(v))])
     heads = ["the paper says", "here", "seeds", "comparisons that agree", "differences", "in the paper"]
     return Rows(heads, lines)
+
+
+def _papers(verdict: Verdict) -> list[float]:
+    """The differences that are published."""
+    return [e.paper for e in (verdict.trends or verdict.evidence) if e.paper is not None]
 
 
 def _tested(verdict: Verdict) -> list[Estimate]:
@@ -217,9 +263,10 @@ def _labels(labels: Sequence[Mapping[str, Any]]) -> Rows:
 
 
 def main() -> None:
-    """Write a document anew: `python -m casl.report.summary reports/published/mini docs/results.md`."""
-    folder, document = map(Path, sys.argv[1:])
-    document.write_text(placed(document.read_text(), str(folder), long(folder)))
+    """Write a document anew."""
+    document, *folders = map(Path, sys.argv[1:])
+    text = placed(document.read_text(), VERDICTS, " and ".join(map(str, folders)), side_by_side(folders))
+    document.write_text(placed(text, RESULTS, str(folders[0]), long(folders[0])))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,8 @@ class Claim:
     id: what code, tests and documents call it by, as "warmup-helps"; it stays when the words change. source: where the
     paper says so. within: the claim is instead that partners differ by no more than this, in percent.
 
+    question: what the claim answers, as a reader asks it; "" keeps it out of the short list of verdicts.
+
     test: what has to hold. "each": every pair. "trend": pairs are steps of ladders, and the straight line over the
     equally spaced steps of each ladder rises. "best": the one better number is above all others.
 
@@ -80,6 +82,7 @@ class Claim:
     worse: tuple[Term, ...]
     within: float | None = None
     test: str = "each"
+    question: str = ""
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
@@ -131,9 +134,10 @@ def by_id(claims: Iterable[Claim]) -> dict[str, Claim]:
     return {claim.id: claim for claim in claims}
 
 
-def rising(name: str, text: str, source: str, steps: Sequence[Term]) -> Claim:
+def rising(name: str, text: str, source: str, steps: Sequence[Term], question: str = "") -> Claim:
     """The claim that numbers rise over ordered levels, tested as one trend. name: its id."""
-    return Claim(name, text, source, better=tuple(steps[1:]), worse=tuple(steps[:-1]), test="trend")
+    steps = tuple(steps)
+    return Claim(name, text, source, better=steps[1:], worse=steps[:-1], test="trend", question=question)
 
 
 def highest(name: str, text: str, source: str, winner: Term, others: Sequence[Term]) -> Claim:
