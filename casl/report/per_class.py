@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 Figures = Callable[[str], Any]  # name of an evaluation -> [{"name", "objects", "ap"}], or text that says why not
 HOW = (
     "AP of each class, percent, mean over IoU .50:.05:.95; a cell's own number is the mean over the classes that have "
-    "objects. Objects are those of the split that it is measured on, without crowds; classes with most of them come "
-    "first."
+    "objects. Objects are those of the split that most cells are measured on, without crowds; classes with most of "
+    "them come first. A cell on other images has its own number of objects beside its name."
 )
 
 
@@ -45,7 +46,8 @@ FREQUENT = 100  # objects from which on the AP of a class is a number to go by
 class ClassColumn:
     """One cell of a table. values: class -> percent of each seed, in the order of the seeds, of those with a value.
 
-    notes: why some seed has none.
+    notes: why some seed has none. elsewhere: how many objects of its classes there are where it is measured on others
+    than the table's, else None.
     """
 
     row: str
@@ -53,10 +55,13 @@ class ClassColumn:
     metric: str
     values: Mapping[str, tuple[float, ...]]
     notes: tuple[str, ...]
+    elsewhere: int | None = None
 
     @property
     def place(self) -> str:
-        return f"{self.row} / {self.column}"
+        """The cell in words."""
+        here = f"{self.row} / {self.column}"
+        return here if self.elsewhere is None else f"{here} ({self.elsewhere:,} objects)"
 
     def mean(self, name: str) -> float | None:
         """Mean over the seeds of a class, None where it is undefined."""
@@ -67,8 +72,8 @@ class ClassColumn:
         return mean_and_spread(self.values.get(name, ()))
 
     def over(self, names: Sequence[str]) -> tuple[float, ...]:
-        """The mean over classes, a number a seed; none where the cell is not about all of them."""
-        if not all(name in self.values for name in names):
+        """The mean over classes, a number a seed; none where the cell is not about all of them, on these images."""
+        if self.elsewhere is not None or not all(name in self.values for name in names):
             return ()
         return tuple(map(statistics.fmean, zip(*(self.values[name] for name in names), strict=True)))
 
@@ -111,9 +116,13 @@ def per_class(table: Table, figures: Figures) -> PerClass | None:
     """Join the cells whose metric has classes with the figures of each; None if there is no such cell."""
     cells = [c for c in table.cells if _has_classes(c)]
     counted = {one.name: figures(one.name) for cell in cells for one in cell.repetitions}
-    known = {c["name"]: int(c["objects"]) for found in counted.values() if not isinstance(found, str) for c in found}
+    said: dict[str, Counter[int]] = {}
+    for found in counted.values():
+        for c in () if isinstance(found, str) else found:
+            said.setdefault(c["name"], Counter())[int(c["objects"])] += 1
+    known = {name: counts.most_common(1)[0][0] for name, counts in said.items()}
     objects = dict(sorted(known.items(), key=lambda item: (-item[1], item[0])))
-    return PerClass(table, objects, tuple(_column(c, counted) for c in cells)) if cells else None
+    return PerClass(table, objects, tuple(_column(c, counted, objects) for c in cells)) if cells else None
 
 
 def _has_classes(cell: TableCell) -> bool:
@@ -121,14 +130,17 @@ def _has_classes(cell: TableCell) -> bool:
     return bool(cell.repetitions and metric.by_class and cell.figure == metric.headline)
 
 
-def _column(cell: TableCell, counted: Mapping[str, Any]) -> ClassColumn:
+def _column(cell: TableCell, counted: Mapping[str, Any], objects: Mapping[str, int]) -> ClassColumn:
     values: dict[str, list[float]] = {}
+    own: dict[str, int] = {}
     by_seed = {one.seed: counted[one.name] for one in cell.repetitions}
     for found in by_seed.values():
         for entry in () if isinstance(found, str) else found:
             values.setdefault(entry["name"], []).extend([entry["ap"]] if entry["ap"] >= 0 else [])
+            own[entry["name"]] = int(entry["objects"])
     known = {name: tuple(v) for name, v in values.items()}
-    return ClassColumn(cell.row, cell.column, quantity(cell), known, notes_of_seeds(by_seed))
+    elsewhere = None if all(objects[name] == n for name, n in own.items()) else sum(own.values())
+    return ClassColumn(cell.row, cell.column, quantity(cell), known, notes_of_seeds(by_seed), elsewhere)
 
 
 def write_classes(table: Table, figures: Figures, folder: Path) -> list[Path]:
@@ -160,7 +172,14 @@ def to_json(found: PerClass) -> str:
         "warning": found.table.warning,
         "objects": found.objects,
         "columns": [
-            {"row": c.row, "column": c.column, "metric": c.metric, "values": c.values, "notes": c.notes}
+            {
+                "row": c.row,
+                "column": c.column,
+                "metric": c.metric,
+                "values": c.values,
+                "notes": c.notes,
+                **({} if c.elsewhere is None else {"objects": c.elsewhere}),
+            }
             for c in found.columns
         ],
     }

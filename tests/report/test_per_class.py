@@ -76,6 +76,20 @@ def test_a_cell_about_some_classes_has_no_mean_over_others() -> None:
     assert "mean of the" not in markdown.write(page(rare, "x.png")), "no line of dashes"
 
 
+def test_a_cell_on_other_images_says_how_many_objects_these_have() -> None:
+    found = made()
+    counted, away = figures(found), {one.name for one in found.cells[0].repetitions}
+    more = {name: [{**c, "objects": 2 * c["objects"]} for c in counted[name]] for name in away}
+    joined = per_class(found, (counted | more).__getitem__)
+    assert joined is not None and joined.objects == {"com|mon": 1200, "rare": 3, "absent": 0}, "as in most cells"
+    assert [c.elsewhere for c in joined.columns[:2]] == [2406, None]
+    head = next(line for line in markdown.write(page(joined, "x.png")).splitlines() if line.startswith("| class |"))
+    assert "F 1x / W 1x (2,406 objects) |" in head and "F 1x / W 2x |" in head
+    assert joined.columns[0].over(joined.frequent) == () and joined.columns[1].over(joined.frequent) == (50.0, 50.0)
+    columns = json.loads(to_json(joined))["columns"]
+    assert columns[0]["objects"] == 2406 and "objects" not in columns[1]
+
+
 def test_cells_without_a_number_are_named_and_have_no_column() -> None:
     found = made()
     gone = [one.name for one in found.cells[1].repetitions]
