@@ -300,8 +300,9 @@ FOUND = (
     "warmup ends highest; CA-SSL as the paper shares its length ends far below it, STAC and self-training, and "
     "with a shorter warmup and a longer finetune about three points below it and within noise of them.",
     "On photographs labels without classes help the less the weaker their labeler, and only true boxes end "
-    "above no warmup over all 20 classes (one seed); there, at equal length, strong augmentation without a warmup "
-    "and STAC end highest, and CA-SSL and Soft Teacher within noise of no warmup at weak augmentation (two seeds).",
+    "above no warmup over all 20 classes (one seed); there, at equal length, STAC and strong augmentation "
+    "without a warmup end highest, CA-SSL below STAC, and CA-SSL and Soft Teacher within noise of no warmup at weak "
+    "augmentation (three seeds).",
 )
 
 
@@ -549,33 +550,35 @@ def test_what_is_said_of_table_2_on_photographs_is_so() -> None:
 def test_what_is_said_of_rivals_on_photographs_is_so() -> None:
     photos = "photos-voc_animals"
     table, classes = shipped(f"{photos}/rivals"), shipped(f"{photos}/classes-rivals")
-    of = {c["row"]: c["value"] for c in table["cells"] if c["column"] == rivals.STUDENT and c["seeds"] == 2}
-    assert table["seeds"] == 2 and set(of) == {rivals.NONE, LONG, STRONG_LONG, rivals.OURS, rivals.STAC, rivals.SOFT}
+    of = {c["row"]: c["value"] for c in table["cells"] if c["column"] == rivals.STUDENT and c["seeds"] == 3}
+    assert table["seeds"] == 3 and set(of) == {rivals.NONE, LONG, STRONG_LONG, rivals.OURS, rivals.STAC, rivals.SOFT}
     assert set(sorted(of, key=of.__getitem__)[-2:]) == {rivals.STAC, STRONG_LONG}
     assert not sure(contrast(rivals.STAC, STRONG_LONG, photos))
     for best in (rivals.STAC, STRONG_LONG):
         beyond = contrast(best, LONG, photos)
-        assert sure(beyond) and 2.5 < beyond.value < 3.5
+        assert sure(beyond) and beyond.value > 1.9
     below = [contrast(best, less, photos) for best in (rivals.STAC, STRONG_LONG) for less in (rivals.OURS, rivals.SOFT)]
     assert [sure(difference) for difference in below] == [True, True, False, True]
     claims = {c["id"]: c["verdict"] for c in shipped(f"{photos}/claims")["claims"]}
-    assert claims["beats-stac-as-long"] == claims["beats-soft-teacher-as-long"] == "too imprecise"
+    names = ("beats-stac-as-long", "beats-soft-teacher-as-long", "beats-length-with-strong-augmentation")
+    assert [claims[name] for name in names] == ["contradicted", "too imprecise", "too imprecise"]
     for near in (rivals.OURS, rivals.SOFT):
         above = contrast(near, LONG, photos)
-        assert 0.5 < above.value < 1.5 and not sure(above)
-    assert abs(of[rivals.OURS] - of[rivals.SOFT]) < 0.5 and of[LONG] < of[rivals.NONE]
+        assert 0 < above.value < 1 and not sure(above)
+    assert abs(of[rivals.OURS] - of[rivals.SOFT]) < 0.5 and not sure(contrast(LONG, rivals.NONE, photos))
+    assert abs(of[LONG] - of[rivals.NONE]) < 0.5
     columns = zip(classes["columns"], classes["frequent"]["means"], strict=True)
-    frequent = {c["row"]: means for c, means in columns if c["column"] == rivals.STUDENT and len(means) == 2}
+    frequent = {c["row"]: means for c, means in columns if c["column"] == rivals.STUDENT and len(means) == 3}
     for less in (rivals.NONE, LONG, rivals.SOFT):
         assert all(ours > theirs for ours, theirs in zip(frequent[rivals.OURS], frequent[less], strict=True))
     mean = {row: statistics.fmean(values) for row, values in frequent.items()}
     assert len(classes["frequent"]["classes"]) == 6 and abs(mean[rivals.OURS] - mean[STRONG_LONG]) < 0.3
     assert 1.8 < mean[rivals.STAC] - mean[rivals.OURS] < 2.5
-    names, places = (cost_of(kind, f"{photos}/rivals", rivals.STUDENT) for kind in ("classification", "localisation"))
+    wrong, places = (cost_of(kind, f"{photos}/rivals", rivals.STUDENT) for kind in ("classification", "localisation"))
     others = set(of) - {rivals.OURS}
     assert places[rivals.OURS] < min(places[row] for row in others)
-    assert names[rivals.OURS] - 1 > max(names[row] for row in others)
-    assert names[rivals.STAC] < names[LONG] + 0.6
+    assert wrong[rivals.OURS] - 1 > max(wrong[row] for row in others)
+    assert 0.4 < (wrong[rivals.STAC] - wrong[rivals.NONE]) / (wrong[rivals.OURS] - wrong[rivals.NONE]) < 0.6
 
 
 def test_what_is_said_of_confusable_classes_on_photographs_is_so() -> None:
