@@ -35,7 +35,9 @@ _SOUND: Mapping[str, Callable[[Any], bool]] = {  # what is remembered, if it is;
     "errors": lambda value: (
         _has(value, (), ("AP50",)) and all(_is_numbers(value.get(part)) for part in ("counts", "gains"))
     ),
-    "classes": lambda value: isinstance(value, list) and all(_has(one, ("name",), ("objects", "ap")) for one in value),
+    "classes": lambda value: (
+        isinstance(value, list) and all(_has(one, ("name",), ("objects", "ap", "ap50")) for one in value)
+    ),
 }
 
 

@@ -19,11 +19,13 @@ from casl.metrics.tables import precision_table, summary
 
 @dataclass(frozen=True)
 class ClassAP:
-    """One class. objects: annotations that are to be found, crowds left out. ap: percent, -1.0 without objects."""
+    """One class. objects: annotations that are to be found, crowds left out. ap, ap50: over IoU .50:.05:.95 and at .50,
+    percent, -1.0 without objects."""
 
     name: str
     objects: int
     ap: float
+    ap50: float
 
 
 def boxes(gt: GroundTruth, dt: Sequence[Result]) -> list[ClassAP]:
@@ -41,7 +43,8 @@ def _by_class(gt: GroundTruth, dt: Sequence[Result], masks: bool) -> list[ClassA
     objects = Counter(a["category_id"] for a in truth["annotations"] if not a["iscrowd"])
     known = sorted((category["id"], str(category.get("name", category["id"]))) for category in truth["categories"])
     table = precision_table(truth, found, "segm" if masks else "bbox")  # which uses up both sides
+    each = [summary(table[:, :, place : place + 1], ()) for place in range(len(known))]
     return [
-        ClassAP(name, objects[number], summary(table[:, :, place : place + 1], ())["AP"])
-        for place, (number, name) in enumerate(known)
+        ClassAP(name, objects[number], figures["AP"], figures["AP50"])
+        for figures, (number, name) in zip(each, known, strict=True)
     ]

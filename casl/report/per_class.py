@@ -26,7 +26,9 @@ from casl.report.written import write_files
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Figures = Callable[[str], Any]  # name of an evaluation -> [{"name", "objects", "ap"}], or text that says why not
+Figures = Callable[
+    [str], Any
+]  # name of an evaluation -> [{"name", "objects", "ap", "ap50"}], or text that says why not
 HOW = (
     "AP of each class, percent, mean over IoU .50:.05:.95; a cell's own number is the mean over the classes that have "
     "objects. Objects are those of the split that most cells are measured on, without crowds; classes with most of "
@@ -46,14 +48,15 @@ FREQUENT = 100  # objects from which on the AP of a class is a number to go by
 class ClassColumn:
     """One cell of a table. values: class -> percent of each seed, in the order of the seeds, of those with a value.
 
-    notes: why some seed has none. elsewhere: how many objects of its classes there are where it is measured on others
-    than the table's, else None.
+    loose: the same at IoU .50 alone. notes: why some seed has none. elsewhere: how many objects of its classes there
+    are where it is measured on others than the table's, else None.
     """
 
     row: str
     column: str
     metric: str
     values: Mapping[str, tuple[float, ...]]
+    loose: Mapping[str, tuple[float, ...]]
     notes: tuple[str, ...]
     elsewhere: int | None = None
 
@@ -71,11 +74,15 @@ class ClassColumn:
         """The same for people, with the spread over seeds."""
         return mean_and_spread(self.values.get(name, ()))
 
-    def over(self, names: Sequence[str]) -> tuple[float, ...]:
-        """The mean over classes, a number a seed; none where the cell is not about all of them, on these images."""
-        if self.elsewhere is not None or not all(name in self.values for name in names):
+    def over(self, names: Sequence[str], *, loose: bool = False) -> tuple[float, ...]:
+        """The mean over classes, a number a seed; none where the cell is not about all of them, on these images.
+
+        loose: at IoU .50 alone.
+        """
+        values = self.loose if loose else self.values
+        if self.elsewhere is not None or not all(name in values for name in names):
             return ()
-        return tuple(map(statistics.fmean, zip(*(self.values[name] for name in names), strict=True)))
+        return tuple(map(statistics.fmean, zip(*(values[name] for name in names), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -132,15 +139,17 @@ def _has_classes(cell: TableCell) -> bool:
 
 def _column(cell: TableCell, counted: Mapping[str, Any], objects: Mapping[str, int]) -> ClassColumn:
     values: dict[str, list[float]] = {}
+    loose: dict[str, list[float]] = {}
     own: dict[str, int] = {}
     by_seed = {one.seed: counted[one.name] for one in cell.repetitions}
     for found in by_seed.values():
         for entry in () if isinstance(found, str) else found:
-            values.setdefault(entry["name"], []).extend([entry["ap"]] if entry["ap"] >= 0 else [])
+            for kept, figure in ((values, "ap"), (loose, "ap50")):
+                kept.setdefault(entry["name"], []).extend([entry[figure]] if entry[figure] >= 0 else [])
             own[entry["name"]] = int(entry["objects"])
-    known = {name: tuple(v) for name, v in values.items()}
+    known, known_loose = ({name: tuple(v) for name, v in of.items()} for of in (values, loose))
     elsewhere = None if all(objects[name] == n for name, n in own.items()) else sum(own.values())
-    return ClassColumn(cell.row, cell.column, quantity(cell), known, notes_of_seeds(by_seed), elsewhere)
+    return ClassColumn(cell.row, cell.column, quantity(cell), known, known_loose, notes_of_seeds(by_seed), elsewhere)
 
 
 def write_classes(table: Table, figures: Figures, folder: Path) -> list[Path]:
@@ -164,7 +173,7 @@ def write_classes(table: Table, figures: Figures, folder: Path) -> list[Path]:
 
 def to_json(found: PerClass) -> str:
     """One object: classes with their objects, and for every cell and class a number a seed, percent; where only some
-    classes are frequent, which these are, and the mean over them of each cell."""
+    classes are frequent, which these are, and the mean over them of each cell, of AP and of AP50."""
     record: dict[str, Any] = {
         "table": found.table.name,
         "profile": found.table.profile,
@@ -177,6 +186,7 @@ def to_json(found: PerClass) -> str:
                 "column": c.column,
                 "metric": c.metric,
                 "values": c.values,
+                "values_50": c.loose,
                 "notes": c.notes,
                 **({} if c.elsewhere is None else {"objects": c.elsewhere}),
             }
@@ -184,7 +194,11 @@ def to_json(found: PerClass) -> str:
         ],
     }
     if frequent := found.frequent:
-        record["frequent"] = {"classes": frequent, "means": [column.over(frequent) for column in found.columns]}
+        record["frequent"] = {
+            "classes": frequent,
+            "means": [column.over(frequent) for column in found.columns],
+            "means_50": [column.over(frequent, loose=True) for column in found.columns],
+        }
     return json.dumps(record, indent=1, allow_nan=False) + "\n"
 
 
@@ -195,10 +209,11 @@ def page(found: PerClass, image: str | bytes) -> blocks.Page:
     lines = [[name, f"{n:,}", *(c.text(name) for c in found.counted)] for name, n in found.objects.items()]
     if frequent := found.frequent:
         said = f"mean of the {len(frequent)} with {FREQUENT} objects or more"
-        means = [column.over(frequent) for column in found.counted]
-        if any(means):
-            objects = sum(found.objects[name] for name in frequent)
-            lines.append([said, f"{objects:,}", *map(mean_and_spread, means)])
+        objects = sum(found.objects[name] for name in frequent)
+        for loose, name in ((False, said), (True, f"{said}, at IoU .50")):
+            means = [column.over(frequent, loose=loose) for column in found.counted]
+            if any(means):
+                lines.append([name, f"{objects:,}", *map(mean_and_spread, means)])
     about = f"Profile {table.profile} ({table.profile_title}), data {table.data}."
     parts: list[blocks.Block] = [*blocks.caution(table.warning), blocks.Paragraph(about), blocks.Paragraph(HOW)]
     if lines:

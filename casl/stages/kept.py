@@ -56,7 +56,7 @@ class KeptPredictions(Finished):
     """Counts from the predictions of finished evaluations; arguments as of Finished."""
 
     def by_class(self, done: Evaluate) -> list[dict[str, Any]]:
-        """AP of each class as {"name", "objects", "ap"} by rising category id; the metric's row must say how.
+        """AP of each class as {"name", "objects", "ap", "ap50"} by rising category id; the metric's row must say how.
 
         Raises:
             DataError: predictions or split are not there any more, or damaged.

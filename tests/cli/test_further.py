@@ -131,7 +131,7 @@ def test_a_cell_about_some_classes_has_the_ap_of_these(store: tuple[Path, Evalua
     some = replace(whole, classes=(0, 3))
     assert run is not None
     further = Further(Store(root), runs, {})
-    counted = [{"name": f"class {n}", "objects": n, "ap": 10.0 * n} for n in range(8)]
+    counted = [{"name": f"class {n}", "objects": n, "ap": 10.0 * n, "ap50": 12.0 * n} for n in range(8)]
     for evaluation in (whole, some):
         runs[evaluation.name] = replace(run, name=evaluation.name)
         memory = root / MEMORY / f"{evaluation.name}.json"

@@ -26,9 +26,9 @@ def figures(found: Table) -> dict[str, Any]:
     names = [one.name for cell in found.cells for one in cell.repetitions]
     counted: dict[str, Any] = {
         name: [
-            {"name": "rare", "objects": 3, "ap": 10.0 + n},
-            {"name": "com|mon", "objects": 1200, "ap": 50.0},
-            {"name": "absent", "objects": 0, "ap": -1.0},
+            {"name": "rare", "objects": 3, "ap": 10.0 + n, "ap50": 20.0 + n},
+            {"name": "com|mon", "objects": 1200, "ap": 50.0, "ap50": 80.0},
+            {"name": "absent", "objects": 0, "ap": -1.0, "ap50": -1.0},
         ]
         for n, name in enumerate(names)
     }
@@ -56,7 +56,12 @@ def test_frequent_classes_have_their_mean_where_others_are_rare() -> None:
     last = markdown.write(page(joined, "x.png")).partition("| mean of the 1 with 100 objects or more | 1,200 |")[2]
     assert last.startswith(" 50.0 ± 0.0 |")
     assert joined.columns[0].over(["rare", "com|mon"]) == (30.0, 30.5)
+    assert joined.columns[0].over(["rare", "com|mon"], loose=True) == (50.0, 50.5)
+    assert "| mean of the 1 with 100 objects or more, at IoU .50 | 1,200 | 80.0 ± 0.0 |" in markdown.write(
+        page(joined, "x.png")
+    )
     assert json.loads(to_json(joined))["frequent"]["means"][-1] == [50.0]
+    assert json.loads(to_json(joined))["frequent"]["means_50"][-1] == [80.0]
     every = replace(joined, objects={"rare": 100, "com|mon": 1200, "absent": 0})
     assert every.frequent == [] == replace(joined, objects={"rare": 3}).frequent
     assert "frequent" not in json.loads(to_json(every)) and "mean of the" not in markdown.write(page(every, "x.png"))
