@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from casl.cli.reports import PORT
 from casl.errors import SpecError, TrackingError, unknown
 from casl.runner.store import Store, need_store
 from casl.tracking.server import HOST
@@ -40,7 +41,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    ui.add_argument("--port", type=int, default=5000, help="of the server (default 5000)")
+    ui.add_argument("--port", type=int, default=PORT, help=f"of the server (default {PORT})")
     ui.add_argument("--search", default="", metavar="NAME", help="give the address of a search")
     ui.add_argument("--experiment", default="", help="of the search, where the store has several")
     ui.set_defaults(command=ui_command)
@@ -83,7 +84,7 @@ def _need_free(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            advice = f"\n  choose another one: casl ui --port {port + 1 if port < 65535 else 5000}"
+            advice = f"\n  choose another one: casl ui --port {port + 1 if port < 65535 else PORT}"
             if error.errno == errno.EADDRINUSE:
                 raise SpecError(f"port {port} of {HOST} is in use by another program.{advice}") from error
             raise SpecError(f"port {port} of {HOST} cannot be used: {error.strerror}.{advice}") from error

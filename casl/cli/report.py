@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from casl import catalog
 from casl.cli.further import Further
-from casl.cli.reports import folder_of, pages_of, place_of, reports_options, where_of
+from casl.cli.reports import folder_of, pages_of, place_of, reports_options, runs_shown, where_of
 from casl.cli.story import Storyteller
 from casl.cli.study import Study, open_study
 from casl.cli.workers import next_command
@@ -100,8 +100,7 @@ def report_command(options: argparse.Namespace) -> int:
         print("\n".join(map(str, written)))
     status = _unmeasured(tables, options)
     if not status and not options.json:  # not on stdout, which lists files
-        index, browse = folder / "index.html", next_command("ui", options)
-        print(f"next     open {index} in a browser; `{browse}` shows the runs", file=sys.stderr)
+        print(f"next     open {folder / 'index.html'} in a browser; {runs_shown(options)}", file=sys.stderr)
     return status
 
 

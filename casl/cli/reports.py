@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from casl.cli.places import claim_reports
+from casl.cli.study import STORE
 from casl.errors import SpecError
 from casl.runner.store import Store
 from casl.spec.profile import Profile
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from casl.report.commands import Where
 
 PUBLISHED = "published"
+PORT = 5000  # of `casl ui`
 
 
 def reports_options(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +32,7 @@ def reports_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"write what is shipped: into the folder {PUBLISHED} of the reports, without links to runs",
     )
-    parser.add_argument("--port", type=int, default=5000, help="of `casl ui`, for links to runs (default 5000)")
+    parser.add_argument("--port", type=int, default=PORT, help=f"of `casl ui`, for links to runs (default {PORT})")
 
 
 def folder_of(options: argparse.Namespace, profile: Profile, store: Store) -> Path:
@@ -64,3 +67,15 @@ def pages_of(options: argparse.Namespace) -> str:
     from casl.tracking.server import pages
 
     return "" if options.publish else pages(options.mlflow, options.port)
+
+
+def runs_shown(options: argparse.Namespace) -> str:
+    """Where people see the runs behind a report, in words, without a database's address, which may hold a password."""
+    from casl.tracking.server import pages
+
+    if options.mlflow.startswith(("http://", "https://")):
+        return f"the runs are at {pages(options.mlflow, options.port)}"
+    command = ["casl", "ui", *(["--store", options.store] if options.store != STORE else [])]
+    command += ["--port", str(options.port)] if options.port != PORT else []
+    also = " with the same --mlflow" if options.mlflow else ""
+    return f"`{shlex.join(command)}`{also} shows the runs"

@@ -6,7 +6,7 @@ import argparse
 import shlex
 
 from casl import catalog
-from casl.cli.study import bits_option, known_names, part_options, store_option, study_options
+from casl.cli.study import bits_option, known_names, part_options, study_options
 from casl.runner.devices import check_device
 
 
@@ -46,16 +46,13 @@ def next_command(verb: str, options: argparse.Namespace) -> str:
     """A command for the study of this one: its tables, then its options without those that say what is the default.
 
     Args:
-        verb: run, whose own options are repeated too as far as this command has them; report; or ui, which shows the
-            store of the study and is not about tables.
+        verb: run, whose own options are repeated too as far as this command has them; or report.
     """
-    parser = argparse.ArgumentParser(parents=[] if verb == "ui" else [study_options()], add_help=False)
-    if verb == "ui":
-        store_option(parser)
+    parser = argparse.ArgumentParser(parents=[study_options()], add_help=False)
     if verb == "run":
         part_options(parser)
         worker_options(parser)
-    found = [verb, *([] if verb == "ui" else options.tables)]
+    found = [verb, *options.tables]
     for action in parser._actions:
         value = getattr(options, action.dest, action.default)
         if action.option_strings and value != action.default:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import html
 import json
@@ -16,6 +17,7 @@ import pytest
 
 from casl import catalog
 from casl.cli import main
+from casl.cli.reports import runs_shown
 from casl.report.layout import gains
 from casl.report.paper import has_paper_beside, without_paper
 from casl.report.table import SMALL, build_table
@@ -181,6 +183,19 @@ def test_a_report_ends_with_where_to_look(store: Path, tmp_path: Path, capsys: p
     assert "smoke/index.html" in out.splitlines() and (tmp_path / "smoke" / "index.html").is_file()
     assert report(store, tmp_path, "table4", "--json") == 0
     assert "next" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("mlflow", "port", "said"),
+    [
+        ("", 5000, "`casl ui --store s` shows the runs"),
+        ("", 6001, "`casl ui --store s --port 6001` shows the runs"),
+        ("http://me:secret@db:5000/ml", 5000, "the runs are at http://db:5000/ml"),
+        ("postgresql://me:secret@db/x", 5000, "`casl ui --store s` with the same --mlflow shows the runs"),
+    ],
+)
+def test_where_runs_are_seen_names_no_password(mlflow: str, port: int, said: str) -> None:
+    assert runs_shown(argparse.Namespace(store="s", mlflow=mlflow, port=port)) == said
 
 
 def test_only_publishing_writes_among_what_is_published(
