@@ -69,7 +69,8 @@ def unknown(kind: str, name: str, known: Iterable[str], advice: str = "") -> str
         Two or more lines: the name, the known names, the nearest one, the advice.
     """
     names = sorted(known)
-    lines = [f"unknown {kind} {name!r}; known: {', '.join(names) or 'none'}."]
+    shown = map(repr, names) if any("," in name for name in names) else names
+    lines = [f"unknown {kind} {name!r}; known: {', '.join(shown) or 'none'}."]
     if near := difflib.get_close_matches(str(name), names, n=1, cutoff=0.5):
         lines.append(f"  did you mean {near[0]!r}?")
     if advice:

@@ -192,14 +192,14 @@ def _at(table: str, cells: tuple[Cell, ...], row: str, column: str) -> tuple[Cel
 def _in_rows(cells: Cells, rows: Sequence[str]) -> Cells:
     """The cells in the named rows of tables, of which each is a row of one table at least; tables without any go."""
     known = {name: {c.row: None for cells in repetitions for c in cells} for name, repetitions in cells.items()}
+    measured = {c.row for repetitions in cells.values() for cells in repetitions for c in cells if c.stage}
     for row in rows:
         if not any(row in found for found in known.values()):
             raise SpecError(unknown(f"row of {', '.join(known)}", row, [r for found in known.values() for r in found]))
+        if row not in measured:
+            raise SpecError(f"{', '.join(known)}: {row} is only quoted from the paper; there is nothing to run")
     chosen = {n: [tuple(c for c in cells if c.row in rows) for cells in seeds] for n, seeds in cells.items()}
-    found = {n: seeds for n, seeds in chosen.items() if any(c.stage for cells in seeds for c in cells)}
-    if not found:
-        raise SpecError(f"{', '.join(known)}: {', '.join(rows)} is only quoted from the paper; there is nothing to run")
-    return found
+    return {n: seeds for n, seeds in chosen.items() if any(c.stage for cells in seeds for c in cells)}
 
 
 def _of_a_part(table: Ablation, cells: Sequence[Cell]) -> Ablation:

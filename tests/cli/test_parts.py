@@ -51,6 +51,11 @@ def test_a_row_of_one_table_leaves_the_others_out(tmp_path: Path) -> None:
     [
         ("rivals --row 'Soft Techer'", "did you mean 'Soft Teacher'"),
         ("rivals table4 --row STAC --row 'F 22x'", "row of rivals, table4 'F 22x'"),
+        ("table8 --row 'CA-SSL, 1.74M'", "known: 'CA-SSL, 1.74M, Swin-T FCOS', 'CA-SSL, 3.66M, Swin-L HTC++', "),
+        (
+            "table8 rivals --row STAC --row 'DetCo, 1.28M, R-50 Mask R-CNN'",
+            "table8, rivals: DetCo, 1.28M, R-50 Mask R-CNN is only quoted from the paper",
+        ),
         ("table8 --row 'DetCo, 1.28M, R-50 Mask R-CNN'", "only quoted from the paper; there is nothing to run"),
     ],
 )
