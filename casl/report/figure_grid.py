@@ -25,7 +25,7 @@ def paint_grid(
     from matplotlib import colormaps
 
     axes = figure.subplots()
-    if not rows:
+    if not rows or not columns:
         axes.set_axis_off()
         return
     colours = colormaps["viridis"].with_extremes(bad=(0, 0, 0, 0))

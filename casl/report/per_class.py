@@ -26,9 +26,8 @@ from casl.report.written import write_files
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Figures = Callable[
-    [str], Any
-]  # name of an evaluation -> [{"name", "objects", "ap", "ap50"}], or text that says why not
+# name of an evaluation -> [{"name", "objects", "ap", "ap50"}], or text that says why not
+Figures = Callable[[str], Any]
 HOW = (
     "AP of each class, percent, mean over IoU .50:.05:.95; a cell's own number is the mean over the classes that have "
     "objects. Objects are those of the split that most cells are measured on, without crowds; classes with most of "
@@ -41,6 +40,7 @@ def classes_name(table: Table) -> str:
     return f"classes-{table.name}"
 
 
+NO_OBJECTS = "none of its classes has objects"
 FREQUENT = 100  # objects from which on the AP of a class is a number to go by
 
 
@@ -116,20 +116,34 @@ class PerClass:
     @property
     def notes(self) -> list[str]:
         """What is missing, and where."""
-        return by_note((column.place, column.notes) for column in self.columns)
+        return by_note((c.place, c.notes if c in self.counted else c.notes or (NO_OBJECTS,)) for c in self.columns)
 
 
 def per_class(table: Table, figures: Figures) -> PerClass | None:
     """Join the cells whose metric has classes with the figures of each; None if there is no such cell."""
     cells = [c for c in table.cells if _has_classes(c)]
     counted = {one.name: figures(one.name) for cell in cells for one in cell.repetitions}
-    said: dict[str, Counter[int]] = {}
-    for found in counted.values():
-        for c in () if isinstance(found, str) else found:
-            said.setdefault(c["name"], Counter())[int(c["objects"])] += 1
-    known = {name: counts.most_common(1)[0][0] for name, counts in said.items()}
-    objects = dict(sorted(known.items(), key=lambda item: (-item[1], item[0])))
+    objects = _objects([[counted[one.name] for one in cell.repetitions] for cell in cells])
     return PerClass(table, objects, tuple(_column(c, counted, objects) for c in cells)) if cells else None
+
+
+def _objects(figures: Sequence[Sequence[Any]]) -> dict[str, int]:
+    """Class -> objects, classes with most of them first.
+
+    They are those of most cells among the cells about most classes; of classes that these lack, those of the next.
+
+    Args:
+        figures: of each seed of each cell.
+    """
+    votes: Counter[tuple[tuple[str, int], ...]] = Counter()
+    for seeds in figures:
+        votes.update(
+            {tuple((c["name"], int(c["objects"])) for c in found) for found in seeds if not isinstance(found, str)}
+        )
+    known: dict[str, int] = {}
+    for counts, _ in sorted(votes.items(), key=lambda vote: (-len(vote[0]), -vote[1])):
+        known = {**dict(counts), **known}
+    return dict(sorted(known.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _has_classes(cell: TableCell) -> bool:
@@ -216,7 +230,7 @@ def page(found: PerClass, image: str | bytes) -> blocks.Page:
                 lines.append([name, f"{objects:,}", *map(mean_and_spread, means)])
     about = f"Profile {table.profile} ({table.profile_title}), data {table.data}."
     parts: list[blocks.Block] = [*blocks.caution(table.warning), blocks.Paragraph(about), blocks.Paragraph(HOW)]
-    if lines:
+    if found.counted:
         parts.append(blocks.Rows(heads, lines))
         parts.append(blocks.Paragraph(MEAN_AND_SPREAD))
         parts.append(blocks.Picture(found.title, image))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,28 @@ def test_a_cell_on_other_images_says_how_many_objects_these_have() -> None:
     assert joined.columns[0].over(joined.frequent) == () and joined.columns[1].over(joined.frequent) == (50.0, 50.0)
     columns = json.loads(to_json(joined))["columns"]
     assert columns[0]["objects"] == 2406 and "objects" not in columns[1]
+
+
+def test_objects_are_those_of_a_cell_about_all_classes() -> None:
+    """Others are about one class, on other images."""
+    found = made()
+    counted, whole = figures(found), {one.name for one in found.cells[0].repetitions}
+    few = {name: [{"name": "rare", "objects": 7, "ap": 5.0, "ap50": 9.0}] for name in counted if name not in whole}
+    joined = per_class(found, (counted | few).__getitem__)
+    assert joined is not None and joined.objects == {"com|mon": 1200, "rare": 3, "absent": 0}
+    assert joined.columns[0].elsewhere is None and joined.columns[1].elsewhere == 7
+
+
+def test_a_table_of_classes_without_objects_has_a_page_that_says_so(tmp_path: Path) -> None:
+    found = made()
+    absent = {name: figures(found)[name][2:] for name in list(figures(found))[:-1]}
+    joined = per_class(found, lambda name: absent.get(name, "not run"))
+    assert joined is not None and joined.counted == []
+    written = markdown.write(page(joined, "x.png"))
+    assert "F 1x / W 1x; F 1x / W 2x; F 2x / W 1x: none of its classes has objects" in written
+    assert "| class |" not in written
+    with warnings.catch_warnings(action="error"):
+        assert len(write_classes(found, lambda name: absent.get(name, "not run"), tmp_path)) == 5
 
 
 def test_cells_without_a_number_are_named_and_have_no_column() -> None:
