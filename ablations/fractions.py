@@ -3,9 +3,9 @@
 Run:     casl run fractions --seeds 3 && casl report fractions --seeds 3
 Expect:  the fewer labels, the more a warmup gains.
 
-Labeler, finetune and baseline see the same share of the labeled images, smaller shares part of larger ones; the
-unlabeled images and all lengths are the same in every row, so a small share is seen more often. Every seed draws its
-shares anew, so that intervals hold which images were labeled.
+Labeler, finetune and baseline see the same share of the labeled images, and smaller shares are part of larger ones
+below 100 %; the unlabeled images and all lengths are the same in every row, so a small share is seen more often. Every
+seed draws its shares anew, so that intervals hold which images were labeled.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from casl.spec import Ablation, Cell, Folder, Profile, Scenes, evaluate, finetun
 
 PERCENT = (1, 5, 10, 50, 100)
 NONE, WARM = "no warmup", "warmup"
+
+
+def row_of(percent: int) -> str:
+    """Heading of a share."""
+    return f"{percent} %"
 
 
 def cells(profile: Profile) -> Iterator[Cell]:
@@ -34,7 +39,7 @@ def cells(profile: Profile) -> Iterator[Cell]:
         ):
             stage = evaluate(share, model, "ap_det")
             text = "; ".join(filter(None, (note, why)))
-            yield Cell(row=f"{percent} %", column=column, metric="ap_det", stage=stage, note=text)
+            yield Cell(row=row_of(percent), column=column, metric="ap_det", stage=stage, note=text)
 
 
 ABLATION = Ablation(

@@ -4,9 +4,9 @@ Run:     make ladder, or casl run ladder --seeds 3 && casl report ladder --seeds
 Expect:  methods that use unlabeled images gain the more the fewer labels there are.
 
 Methods, lengths and budgets are those of `rivals`. Labelers, teachers and baselines see the same share of the labeled
-images, smaller shares part of larger ones; unlabeled images and lengths are the same at every share. Every seed draws
-its shares anew, so that intervals hold which images were labeled: five seeds are the five folds that are usual at 1, 5
-and 10 % of COCO.
+images, and smaller shares are part of larger ones below 100 %; unlabeled images and lengths are the same at every
+share. Every seed draws its shares anew, so that intervals hold which images were labeled: five seeds are as many folds
+as are usual at 1, 5 and 10 % of COCO. The draws are ours, not the lists of images that were published.
 """
 
 from __future__ import annotations

@@ -158,13 +158,14 @@ class Folder(DataSet):
         if not 0 <= self.drawn <= self.count:
             raise SpecError(f"drawn must be 1 to {self.count} images, or 0 for all, got {self.drawn}")
         check_least("fold", self.fold, 0)
-        if self.fold and not self.drawn:
+        if self.fold and not 0 < self.drawn < self.count:
             raise SpecError(f"fold {self.fold} of all {self.count} images: only fewer are drawn, and so have folds")
 
     @property
     def title(self) -> str:
         fold = f" · fold {self.fold}" if self.fold else ""
-        return f"folder {self.split} · {self.labels}{self.left_out} · {self.count} images{fold} · {self.digest[:8]}"
+        images = f"{self.drawn} of {self.count} images" if self.drawn else f"{self.count} images"
+        return f"folder {self.split} · {self.labels}{self.left_out} · {images}{fold} · {self.digest[:8]}"
 
     @property
     def images(self) -> int:

@@ -63,9 +63,11 @@ class SceneData:
     def labeled_share(self, percent: float, fold: int = 0) -> SceneData:
         """The same data with so much of the labeled split; smaller shares are part of larger ones of the same fold.
 
-        fold: scenes of another one are others, drawn alike; all of the split has no folds.
+        fold: labeled scenes of another one are others, drawn alike, and none of all the labeled scenes; all of the
+            split has no folds.
         """
-        return replace(self, labeled=share_of(self.labeled, percent), fold=fold if percent < 100 else 0)
+        labeled = share_of(self.labeled, percent)
+        return replace(self, labeled=labeled, fold=fold if labeled < self.labeled else 0)
 
     def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
         """The stage that makes a split ("labeled", "unlabeled", "val"); `labels` does not change its bytes.
@@ -84,6 +86,13 @@ class SceneData:
     def lookalikes(self) -> SceneData:
         """The same scenes with classes in pairs that differ in a small detail only; none of them has keypoints."""
         return replace(self, shapes="lookalikes", keypoints=0, groups=LOOKALIKES)
+
+
+def _drawn(folder: Folder, percent: float, fold: int) -> Folder:
+    """A share of a split; one that is rounded to all of its images is the split."""
+    count = share_of(folder.count, percent)
+    drawn, fold = (count, fold) if count < folder.count else (0, 0)
+    return replace(folder, drawn=drawn, fold=fold)
 
 
 @dataclass(frozen=True)
@@ -135,13 +144,7 @@ class FolderData:
 
         fold: another one is drawn anew; all of the split has no folds.
         """
-        drawn = {
-            place: replace(folder, drawn=share_of(folder.count, percent), fold=fold)
-            if percent < 100
-            else replace(folder, drawn=0, fold=0)
-            for place, folder in self.folders.items()
-            if place[0] == "labeled"
-        }
+        drawn = {place: _drawn(of, percent, fold) for place, of in self.folders.items() if place[0] == "labeled"}
         return replace(self, folders={**self.folders, **drawn})
 
     def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
@@ -193,8 +196,9 @@ class PlannedData:
 
     def labeled_share(self, percent: float, fold: int = 0) -> PlannedData:
         """The same data with so much of the labeled split; fold: as of FolderData."""
-        counts = {**self.counts, "labeled": share_of(self.counts["labeled"], percent)}
-        return replace(self, counts=counts, fold=fold if percent < 100 else 0)
+        count = share_of(self.counts["labeled"], percent)
+        counts = {**self.counts, "labeled": count}
+        return replace(self, counts=counts, fold=fold if count < self.counts["labeled"] else 0)
 
     def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
         """A Folder with the number of images of a split; its digest says that the files are not at hand. Entities are

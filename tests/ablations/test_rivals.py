@@ -29,7 +29,7 @@ from casl.spec import (
     Warmup,
     ancestors,
 )
-from casl.spec.data_sets import share_of
+from casl.spec.data_sets import Data, PlannedData, SceneData, share_of
 
 PROFILES = (SMOKE, MINI, PHOTOS, GPU, PAPER)
 KINDS = {"labeled": ("objects", 500), "unlabeled": ("images", 2000), "val": ("objects", 800)}
@@ -129,6 +129,12 @@ def test_a_rung_has_one_share_of_labels_for_teacher_and_target() -> None:
     assert {c.column for c in built(ladder.cells, PAPER)} == {f"{p} %" for p in ladder.PERCENT}
 
 
+FOUR = replace(cast(SceneData, MINI.data), labeled=4)
+PLAN = replace(cast(PlannedData, PAPER.data), counts={**cast(PlannedData, PAPER.data).counts, "labeled": 4})
+ALL_OF_FOUR = Folder("labeled", "objects", "0" * 64, 20, 4)
+SHARES = (100, 0), (90, 0), (90, 1), (99, 2), (50, 0), (50, 1)  # percent, fold
+
+
 def images_of(data: Stage) -> str:
     """Which images these are, whatever kind of labels is read."""
     if isinstance(data, Folder):
@@ -161,7 +167,19 @@ def test_a_fold_is_of_fewer_than_all_images() -> None:
         Folder("labeled", "objects", "0" * 64, 20, 500, fold=1)
     with pytest.raises(SpecError, match="fold"):
         Folder("labeled", "objects", "0" * 64, 20, 500, drawn=5, fold=-1)
-    assert Folder("labeled", "objects", "0" * 64, 20, 500, drawn=5, fold=2).title.count("fold 2") == 1
+    with pytest.raises(SpecError, match="only fewer are drawn"):
+        Folder("labeled", "objects", "0" * 64, 20, 500, drawn=500, fold=1)
+    assert "5 of 500 images · fold 2" in Folder("labeled", "objects", "0" * 64, 20, 500, drawn=5, fold=2).title
+
+
+@pytest.mark.parametrize(
+    "data",
+    [replace(cast(FolderData, ON_DISK.data), folders={("labeled", "objects"): ALL_OF_FOUR}), FOUR, PLAN],
+    ids=["on disk", "scenes", "planned"],
+)
+def test_a_share_that_is_rounded_to_all_images_has_no_folds(data: Data) -> None:
+    whole, *folds = (data.labeled_share(percent, fold).split("labeled", "objects") for percent, fold in SHARES)
+    assert {one.key for one in folds[:3]} == {whole.key} and len({one.key for one in folds}) == 3
 
 
 def test_every_method_has_as_many_trials_of_its_threshold() -> None:

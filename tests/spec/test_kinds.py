@@ -41,7 +41,7 @@ PRETRAIN = Pretrain("resnet18", LABELED, size=48, batch=32, iters=200, lr=0.1)
     ("stage", "title", "brief"),
     [
         (LABELED, "scenes labeled · 10 images · 64 px · seed 0", "labeled images"),
-        (FOLDER, "folder val · objects · 70 images · 01234567", "val images"),
+        (FOLDER, "folder val · objects · 7 of 70 images · 01234567", "val images"),
         (LABELER, "labeler 216 it · condinst resnet_micro · seed 0", "labeler 216 it"),
         (WARMUP, "warmup 360 it · condinst resnet_micro · δ 0.3 · seed 0", "warmup 360 it"),
         (PSEUDO, "pseudo labels of 246 images ← labeler 216 it · seed 0", "pseudo labels"),
