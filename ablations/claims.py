@@ -93,7 +93,9 @@ def without_classes(side: str) -> Gap:
 
 def share_gain(percent: int) -> Gap:
     """Fractions: what a warmup gains over none where so many percent of the images have labels."""
-    of, over = (Place("fractions", f"{percent} %", column, "ap_det") for column in (fractions.WARM, fractions.NONE))
+    of, over = (
+        Place("fractions", fractions.row_of(percent), column, "ap_det") for column in (fractions.WARM, fractions.NONE)
+    )
     return Gap(of, over)
 
 
@@ -120,7 +122,7 @@ def transfers() -> Claim:
         "Sec. 4.1, Table 10",
         better=tuple(Place("table10", row, "ours", *what) for row, what in rows),
         worse=tuple(Place("table10", row, "ImageNet", *what) for row, what in rows),
-        question="Does every framework profit?",
+        question="With the same finetune, does every framework profit?",
     )
 
 
@@ -226,7 +228,7 @@ CLAIMS = (
         "A better pseudo labeler makes a better warmed-up detector.",
         "Sec. 4.1, Table 5",
         [Place("table5", "warmed-up target", backbone, "ap_e") for backbone in BACKBONES],
-        question="Does a better labeler make a better target?",
+        question="Does a better labeler make a better warmed-up model?",
     ),
     Claim(
         "strong-augmentation-helps",
@@ -255,7 +257,7 @@ CLAIMS = (
         "More unlabeled data makes a better finetuned model.",
         "Sec. 4.1, Table 7",
         FINETUNED,
-        question="Do more unlabeled images help?",
+        question="Do more unlabeled images make a better target?",
     ),
     Claim(
         "warmup-foretells-finetune",
@@ -337,9 +339,9 @@ CLAIMS = (
         "truth-beats-weak-labels",
         "True boxes without classes make a better target than labels of a labeler as strong as the target.",
         "not in the paper: the table strength",
-        better=(Place("strength", strength.TRUTH, "finetuned AP^det", "ap_det"),),
-        worse=(Place("strength", "R-101", "finetuned AP^det", "ap_det"),),
-        question="Do better labels, up to the truth, make a better target?",
+        better=(Place("strength", strength.TRUTH, strength.FINETUNED, "ap_det"),),
+        worse=(Place("strength", BACKBONES[0], strength.FINETUNED, "ap_det"),),
+        question="Do true boxes make a better target than the weakest labels?",
     ),
     Claim(
         "agnostic-pays-when-confusable",
@@ -347,7 +349,7 @@ CLAIMS = (
         "not in the paper: the table confusable",
         better=(without_classes(confusable.CONFUSABLE),),
         worse=(without_classes(confusable.STANDARD),),
-        question="Do labels without classes pay where classes are easily confused?",
+        question="Do labels without classes lose less where classes are easily confused?",
     ),
     Claim(
         "slow-warmup-keeps-classes",

@@ -29,8 +29,8 @@ from casl.spec import (
 )
 
 NONE, TRUTH = "no warmup", "truth, classes dropped"
-LABELS = "labels AP^det-a"
-MODELS = ("warmup AP^det-a", "ap_det_a"), ("finetuned AP^det", "ap_det"), ("finetuned AP^det-a", "ap_det_a")
+LABELS, FINETUNED = "labels AP^det-a", "finetuned AP^det"
+MODELS = ("warmup AP^det-a", "ap_det_a"), (FINETUNED, "ap_det"), ("finetuned AP^det-a", "ap_det_a")
 
 
 def cells(profile: Profile) -> Iterator[Cell]:

@@ -49,6 +49,8 @@ def test_results_in_a_page_are_those_of_the_shipped_reports() -> None:
     beside = side_by_side([ROOT / folder for folder in folders])
     assert placed(text, VERDICTS, " and ".join(folders), beside) == text, "make docs"
     assert "| Are labels without classes the better warmup? | +1.0 | contradicted: " in beside
+    with pytest.raises(DataError, match="mini, scenes has a column already"):
+        side_by_side([SHIPPED, SHIPPED])
 
 
 def test_a_page_without_marks_is_refused() -> None:

@@ -57,6 +57,12 @@ class Verdict:
     profile: str
     tests_paper: bool
 
+    @property
+    def rests_on(self) -> list[Estimate]:
+        """What is measured of its trends, or else of its comparisons, each once."""
+        found = [t.rise for t in self.trends] or [e.difference for e in self.evidence if not e.again]
+        return [e for e in found if e is not None]
+
 
 @dataclass(frozen=True)
 class _Tests:
@@ -141,7 +147,7 @@ def _decide(
     one: Examined, tests: _Tests, difference: float | None, equality: float | None, level: float
 ) -> tuple[str, str]:
     claim, found = one.claim, [estimate for _, estimate in one.tested]
-    asked = len(one.trends if claim.test == "trend" else one.evidence)
+    asked = len(one.trends) if claim.test == "trend" else sum(not e.again for e in one.evidence)
     if not found:
         return "not run", _first([e.missing for e in one.evidence if e.missing])
     part = f"{len(found)} of {asked} {_noun(claim)} measured" if len(found) < asked else ""

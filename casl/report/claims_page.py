@@ -174,7 +174,10 @@ def _line(evidence: Evidence, there: Collection[str]) -> list[Text]:
     if evidence.difference is None:
         return [*sides, Raised(f"– ({evidence.missing})"), "–", "–", paper]
     values = f"{number(evidence.better_value)} against {number(evidence.worse_value)}"
-    return [*sides, *(Marked("unbroken", text) for text in (values, *measured(evidence.difference))), paper]
+    shown: list[Text] = [Marked("unbroken", text) for text in (values, *measured(evidence.difference))]
+    if evidence.again:
+        shown[0] = (shown[0], ", the same evaluations as above")
+    return [*sides, *shown, paper]
 
 
 def _term(term: Term, there: Collection[str]) -> Text:
@@ -220,6 +223,7 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         **_numbers(evidence.difference),
         "paper_difference": evidence.paper,
         "missing": evidence.missing,
+        **({"again": True} if evidence.again else {}),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from casl.report.additive import Additive, Estimate, Weights
 from casl.report.fitted import combined, fitted
@@ -17,7 +17,8 @@ class Evidence:
     """One comparison. better_value, worse_value: means over the seeds that both sides have, in percent.
 
     difference: better minus worse by the model, None where a side is not measured, and `missing` says why. paper: the
-    difference of the published numbers.
+    difference of the published numbers. again: the evaluations are those of an earlier comparison of the claim, as
+    where a data set has no entities; it is shown and not counted.
     """
 
     better: Term
@@ -27,6 +28,7 @@ class Evidence:
     difference: Estimate | None
     paper: float | None
     missing: str
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,19 @@ def examine(claim: Claim, tables: Mapping[str, Table]) -> Examined:
     else:
         weights = [_weights([(1.0, better), (-1.0, worse)], fit) for better, worse in pairs]
         contrasts = [(w, e.difference) for w, e in zip(weights, evidence, strict=True)]
-    tested = tuple((w, e) for w, e in contrasts if w is not None and e is not None)
+    counted = [(w, e) for n, (w, e) in enumerate(contrasts) if not _repeats(contrasts, n)]
+    if claim.test != "trend":
+        evidence = tuple(replace(e, again=_repeats(contrasts, n)) for n, e in enumerate(evidence))
+    tested = tuple((w, e) for w, e in counted if w is not None and e is not None)
     every = {str(term): _weights([(1.0, term)], fit) for term in dict.fromkeys(sides)}
     terms = {name: w for name, w in every.items() if w is not None and claim.test == "best"}
-    return Examined(claim, model, evidence, trends, tested, len(tested) == len(contrasts), terms)
+    return Examined(claim, model, evidence, trends, tested, len(tested) == len(counted), terms)
+
+
+def _repeats(contrasts: Sequence[tuple[Weights | None, Estimate | None]], place: int) -> bool:
+    """Whether a measured contrast is between the evaluations of an earlier one."""
+    weights, found = contrasts[place]
+    return found is not None and any(earlier == weights for earlier, _ in contrasts[:place])
 
 
 def trend_weights(levels: int) -> list[float]:

@@ -167,8 +167,7 @@ def _sentence(n: int, verdict: Verdict) -> blocks.Text:
 
 def interval(verdict: Verdict) -> str:
     """What a verdict rests on: a difference with half of its 95 % interval, of several the least and the largest."""
-    found = [t.rise for t in verdict.trends] or [e.difference for e in verdict.evidence]
-    known = sorted((e for e in found if e is not None), key=lambda e: e.value)
+    known = sorted(verdict.rests_on, key=lambda e: e.value)
     if len(known) > 1:
         return f"{len(known)} differences, from {spread(known[0])} to {spread(known[-1])}."
     return f"{spread(known[0])}." if known else ""

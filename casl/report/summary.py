@@ -68,12 +68,19 @@ def _of(found: Mapping[str, Verdict], name: str) -> Verdict:
 
 
 def side_by_side(folders: Sequence[Path]) -> str:
-    """The questions that claims answer, with the verdict of each folder of reports in a column of its own."""
+    """The questions that claims answer, with the verdict of each folder of reports in a column of its own.
+
+    Raises:
+        DataError: a table cannot be read, or two folders are of one profile and data.
+    """
     columns: dict[str, list[str]] = {}
     papers: dict[str, str] = {}
     for folder in folders:
         verdicts = [v for v in judged(folder) if v.claim.question]
-        columns[_setting(read_tables(folder)[0])] = [_short(v) for v in verdicts]
+        of = _setting(read_tables(folder)[0])
+        if of in columns:
+            raise DataError(f"{folder}: {of} has a column already; name folders of other profiles or data")
+        columns[of] = [_short(v) for v in verdicts]
         for v in verdicts:
             if (said := _range(_papers(v))) != "–":
                 papers[v.claim.question] = said
@@ -85,12 +92,12 @@ def side_by_side(folders: Sequence[Path]) -> str:
 
 def _setting(table: Table) -> str:
     """Profile and data of a folder's tables: "mini, scenes", "photos, voc_animals"."""
-    return f"{table.profile}, {table.data or 'drawn scenes'}"
+    return f"{table.profile}, {table.data}"
 
 
 def _short(verdict: Verdict) -> str:
     """A verdict with the smallest and the largest difference that it rests on, and their least number of seeds."""
-    if not (found := _tested(verdict)):
+    if not (found := verdict.rests_on):
         return verdict.verdict
     seeds = min(e.seeds for e in found)
     way = f"{_way(verdict, found)}; " if len(found) > 1 else ""
@@ -148,22 +155,16 @@ def placed(document: str, what: str, source: str, text: str) -> str:
 def _claims(verdicts: Sequence[Verdict]) -> Rows:
     lines = []
     for v in verdicts:
-        found = _tested(v)
+        found = v.rests_on
         seeds = str(min((e.seeds for e in found), default="–"))
         lines.append([v.claim.text, v.verdict, seeds, _way(v, found), _differences(found), _range(_papers(v))])
-    heads = ["the paper says", "here", "seeds", "comparisons that agree", "differences", "in the paper"]
+    heads = ["claim", "here", "seeds", "comparisons that agree", "differences", "in the paper"]
     return Rows(heads, lines)
 
 
 def _papers(verdict: Verdict) -> list[float]:
     """The differences that are published."""
     return [e.paper for e in (verdict.trends or verdict.evidence) if e.paper is not None]
-
-
-def _tested(verdict: Verdict) -> list[Estimate]:
-    """What the verdict rests on: trends, or else the comparisons."""
-    found = [t.rise for t in verdict.trends] or [e.difference for e in verdict.evidence]
-    return [e for e in found if e is not None]
 
 
 def _way(verdict: Verdict, found: Sequence[Estimate]) -> str:
@@ -201,7 +202,8 @@ def _evidence(evidence: Evidence) -> str:
     if evidence.difference is None:
         return ""
     sides = f"{_term(evidence.better)} over {_term(evidence.worse)}"
-    return f"{sides}: {_measured(evidence.difference)}; paper {number(evidence.paper, signed=True)}"
+    again = "; the same evaluations as above" if evidence.again else ""
+    return f"{sides}: {_measured(evidence.difference)}{again}; paper {number(evidence.paper, signed=True)}"
 
 
 def _measured(found: Estimate) -> str:

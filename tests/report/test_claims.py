@@ -55,6 +55,22 @@ def test_a_difference_that_seeds_agree_on_supports_the_claim() -> None:
     assert [one.difference.value, one.difference.seeds, one.paper] == pytest.approx([5.0, 3, 10.0])
 
 
+def test_a_comparison_of_the_same_evaluations_is_shown_and_not_counted() -> None:
+    """As of entities on a set without stuff, where their cell is that of objects."""
+    runs = [
+        Repetition(seed, f"evaluate-{seed}", f"k{seed}", "done", 15.0 + seed, "", None, "c0", False) for seed in (0, 1)
+    ]
+    made = table(a=[10.0, 11.1], b=[15.0, 16.0], c=[15.0, 16.0])
+    cells = [replace(cell, key="same", repetitions=tuple(runs)) if cell.column != "a" else cell for cell in made.cells]
+    twice = Claim("twice", "b and c beat a", "Sec. 1", better=(B, C), worse=(A, A))
+    found = verdict(twice, replace(made, cells=tuple(cells)))
+    assert [e.again for e in found.evidence] == [False, True] and len(found.rests_on) == 1
+    assert found.reason.startswith("every") or "1 of 1 comparisons" in found.reason
+    assert found.verdict == verdict(CLAIM, made).verdict
+    assert "the same evaluations as above" in markdown.write(page([found]))
+    assert [e.get("again") for e in json.loads(to_json([found]))["claims"][0]["evidence"]] == [None, True]
+
+
 def test_the_opposite_difference_contradicts_it() -> None:
     found = verdict(CLAIM, table(a=[15.0, 16.1, 16.9], b=[10.0, 11.0, 12.0]))
     assert (found.verdict, found.reason) == ("contradicted", "a difference against the claim is significant")
