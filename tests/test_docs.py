@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ablations import confusable, forgetting, rivals, strength
+from ablations import confusable, forgetting, fractions, rivals, strength
 from ablations.controls import LONG, STRONG, STRONG_LONG
 from casl import catalog
 from casl.errors import DataError, SpecError
@@ -576,11 +576,23 @@ def test_what_is_said_of_rivals_on_photographs_is_so() -> None:
     mean = {row: statistics.fmean(values) for row, values in frequent.items()}
     assert len(classes["frequent"]["classes"]) == 6 and abs(mean[rivals.OURS] - mean[STRONG_LONG]) < 0.3
     assert 1.8 < mean[rivals.STAC] - mean[rivals.OURS] < 2.5
+    loose = zip(classes["columns"], classes["frequent"]["means_50"], strict=True)
+    assert all(value > 40 for c, means in loose for value in means if c["row"] == rivals.NONE)
     wrong, places = (cost_of(kind, f"{photos}/rivals", rivals.STUDENT) for kind in ("classification", "localisation"))
     others = set(of) - {rivals.OURS}
     assert places[rivals.OURS] < min(places[row] for row in others)
     assert wrong[rivals.OURS] - 1 > max(wrong[row] for row in others)
     assert 0.4 < (wrong[rivals.STAC] - wrong[rivals.NONE]) / (wrong[rivals.OURS] - wrong[rivals.NONE]) < 0.6
+
+
+def test_what_is_said_of_fewer_labels_on_photographs_is_so() -> None:
+    table = shipped("photos-voc_animals/fractions")
+    of = {(c["row"], c["column"]): c["value"] for c in table["cells"] if c["value"] is not None}
+    assert table["seeds"] == 1 and {row for row, _ in of} == {"1 %", "10 %", "100 %"} and len(of) == 9
+    for row in ("10 %", "100 %"):
+        assert abs(of[row, fractions.WARM] - of[row, fractions.NONE]) < 0.2
+        assert 0.2 < of[row, fractions.NONE] - of[row, LONG] < 0.5
+    assert all(of["1 %", column] < 1 for column in table["columns"])
 
 
 def test_what_is_said_of_confusable_classes_on_photographs_is_so() -> None:
