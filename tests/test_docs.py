@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from itertools import combinations, pairwise
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +173,11 @@ def gain_of(row: str, table: str = "mini/reasons", column: str = "this") -> Esti
 
 
 # what is decided among all claims, and how
-OF_THE_PAPER = {"agnostic-beats-specific": "contradicted", "agnostic-pays-when-confusable": "supported"}
+OF_THE_PAPER = {
+    "agnostic-beats-specific": "contradicted",
+    "scale-helps-warmup": "supported",
+    "agnostic-pays-when-confusable": "supported",
+}
 OF_RIVALS = {
     "beats-length-with-strong-augmentation": "contradicted",
     "beats-stac-as-long": "contradicted",
@@ -197,7 +201,7 @@ def values_of(table: str, column: str) -> dict[str, float]:
 
 def test_what_is_said_to_show_shows(verdicts: dict[str, Verdict]) -> None:
     assert {n: shipped(f"mini/{n}")["seeds"] for n in catalog.OF_THE_PAPER} == {
-        n: 3 if n == "table2" else 1 for n in catalog.OF_THE_PAPER
+        n: 3 if n in ("table2", "table7", "table9") else 1 for n in catalog.OF_THE_PAPER
     }
     assert decided(verdicts) == OF_THE_PAPER | OF_RIVALS
     none, ours, long = (values_of("table10", column) for column in ("ImageNet", "ours", LONG))
@@ -207,9 +211,18 @@ def test_what_is_said_to_show_shows(verdicts: dict[str, Verdict]) -> None:
     of = values_of("table3", "AP^e")
     first, second, third, *rest = of.values()
     assert first + 5 < second < third and all(abs(value - third) < 0.5 for value in rest)
-    parts = values_of("table9", "AP^det")
-    steps = [parts[row] for row in ("none", "backbone", "backbone + neck", "backbone + neck + head")]
-    assert steps == sorted(steps) and parts["all"] < steps[-1] < parts[STRONG_LONG] and parts[STRONG] < parts["none"]
+    parts, loose, tight = (values_of("table9", column) for column in ("AP^det", "AP^det_50", "AP^det_75"))
+    handed = ("backbone", "backbone + neck", "backbone + neck + head", "all")
+    assert all(
+        parts[row] > parts["none"] and tight[row] > tight["none"] + 7 and loose[row] < loose["none"] for row in handed
+    )
+    for column, expected in (("AP^det", handed[2:3]), ("AP^det_75", handed), ("AP^det_50", handed[3:])):
+        assert tuple(row for row in handed if sure(gain_of(row, "mini/table9", column))) == expected
+    for claim in ("neck-and-head-add", "backbone-gains-most", "classifier-start-is-indifferent"):
+        assert not any(sure(e) for e in measured(verdicts[claim]))
+    for of in (parts, loose, tight):
+        assert of[STRONG_LONG] > max(of[row] for row in handed) + 5
+    assert sure(gain_of(STRONG, "mini/table9", "AP^det")) and parts[STRONG] < parts["none"]
     methods = values_of("table8", "with unlabeled")
     own = [value for row, value in methods.items() if "CA-SSL" in row and "FCOS" in row]
     stac, trained = (
@@ -297,7 +310,10 @@ FOUND = (
     "Pseudo labels **with** classes make the better warmup, on scenes (Table 2, three seeds) and on photographs "
     "with ImageNet weights (one seed); the paper says the opposite. On scenes whose classes are easily confused "
     "this lead is gone, as predicted before any run.",
-    "A warmup without classes improves where boxes are and worsens what they are called.",
+    "A warmup without classes improves where boxes are and worsens what they are called: in Table 9 AP at IoU .75 "
+    "rises by seven points or more, whatever is handed over, and AP at .5 falls (three seeds).",
+    "More unlabeled images make a better warmed-up model, as the paper says (Table 7, three seeds); the finetuned "
+    "model does not follow.",
     "With as many iterations for everyone on the same scenes (three seeds), strong augmentation without any "
     "warmup ends highest. CA-SSL as the paper shares its length ends far below it, STAC and self-training; with a "
     "shorter warmup and a longer finetune about three points below it, and within noise of STAC and "
@@ -356,11 +372,10 @@ def test_what_is_said_of_suspects_is_so(verdicts: dict[str, Verdict]) -> None:
     longer = [value for (row, _), value in values.items() if row != "F 1x"]
     assert max(longer) - min(longer) < 5
 
-    scale = values_of("table7", "warmup AP^e")
-    steps = [*scale.values()]
-    assert steps[1] - steps[0] > 1 > max(after - before for before, after in pairwise(steps[1:]))
     finetuned = [*values_of("table7", "finetuned AP^det").values()]
-    assert finetuned != sorted(finetuned)
+    assert max(finetuned[2:]) < min(finetuned[:2])
+    (trend,) = verdicts["scale-helps-finetune"].rests_on
+    assert trend.value < 0 and not sure(trend)
     five = {(c["row"], c["column"]): c["value"] for c in shipped("mini/table5")["cells"] if c["metric"] == "ap_e"}
     columns = shipped("mini/table5")["columns"]
     labelers, targets = ([five[row, column] for column in columns] for row in ("labeler", "warmed-up target"))
