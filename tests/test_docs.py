@@ -321,8 +321,8 @@ FOUND = (
     "So on photographs (three seeds): STAC and strong augmentation without a warmup end highest, CA-SSL ends "
     "below STAC, and CA-SSL and Soft Teacher within noise of no warmup at weak augmentation.",
     "On photographs labels without classes help the less the weaker their labeler (one seed). A warmup does not "
-    "gain more where there are fewer labels, on scenes (three seeds) or on photographs (one seed): its labeler "
-    "has the same few.",
+    "gain more where there are fewer labels, on scenes (three seeds) or on photographs (one seed), where its "
+    "labeler has as few.",
 )
 
 
