@@ -177,6 +177,7 @@ def gain_of(row: str, table: str = "mini/reasons", column: str = "this") -> Esti
 # what is decided among all claims, and how
 OF_THE_PAPER = {
     "agnostic-beats-specific": "contradicted",
+    "better-labeler-helps": "supported",
     "scale-helps-warmup": "supported",
     "agnostic-pays-when-confusable": "supported",
 }
@@ -203,7 +204,7 @@ def values_of(table: str, column: str) -> dict[str, float]:
 
 def test_what_is_said_to_show_shows(verdicts: dict[str, Verdict]) -> None:
     assert {n: shipped(f"mini/{n}")["seeds"] for n in catalog.OF_THE_PAPER} == {
-        n: 3 if n in ("table2", "table7", "table9") else 1 for n in catalog.OF_THE_PAPER
+        n: 3 if n in ("table2", "table5", "table7", "table9") else 1 for n in catalog.OF_THE_PAPER
     }
     assert decided(verdicts) == OF_THE_PAPER | OF_RIVALS
     none, ours, long = (values_of("table10", column) for column in ("ImageNet", "ours", LONG))
@@ -314,8 +315,8 @@ FOUND = (
     "this lead is gone, as predicted before any run.",
     "A warmup without classes improves where boxes are and worsens what they are called: in Table 9 AP at IoU .75 "
     "rises by seven points or more, whatever is handed over, and AP at .5 falls (three seeds).",
-    "More unlabeled images make a better warmed-up model, as the paper says (Table 7, three seeds); the finetuned "
-    "model does not follow.",
+    "A better labeler and more unlabeled images make a better warmed-up model, as the paper says (Tables 5 and 7, "
+    "three seeds); after the finetune nothing is seen of what more images gained.",
     "With as many iterations for everyone on the same scenes (three seeds), strong augmentation without any "
     "warmup ends highest. CA-SSL as the paper shares its length ends far below it, STAC and self-training; with a "
     "shorter warmup and a longer finetune about three points below it, and within noise of STAC and "
@@ -381,7 +382,7 @@ def test_what_is_said_of_suspects_is_so(verdicts: dict[str, Verdict]) -> None:
     five = {(c["row"], c["column"]): c["value"] for c in shipped("mini/table5")["cells"] if c["metric"] == "ap_e"}
     columns = shipped("mini/table5")["columns"]
     labelers, targets = ([five[row, column] for column in columns] for row in ("labeler", "warmed-up target"))
-    assert max(labelers) - min(labelers) < 4 and targets == sorted(targets) and 0.5 < targets[-1] - targets[0] < 1.5
+    assert 3.5 < max(labelers) - min(labelers) < 4.5 and targets == sorted(targets) and 2 < targets[-1] - targets[0] < 3
     six = {(c["row"], c["column"], c["metric"]): c["value"] for c in shipped("mini/table6")["cells"]}
     assert six["F weak", "W strong", "ap_e"] < six["F weak", "W weak", "ap_e"] / 2
     assert all(six["F strong", column, "ap_det"] > six["F weak", column, "ap_det"] for column in ("W weak", "W strong"))
