@@ -251,7 +251,13 @@ CLAIMS = (
             for row, column in (("F weak", "W weak"), ("F weak", "W strong"), ("F strong", "W weak"))
         ],
     ),
-    rising("scale-helps-warmup", "More unlabeled data makes a better warmed-up model.", "Sec. 4.1, Table 7", WARMED),
+    rising(
+        "scale-helps-warmup",
+        "More unlabeled data makes a better warmed-up model.",
+        "Sec. 4.1, Table 7",
+        WARMED,
+        question="Do more unlabeled images make a better warmed-up model?",
+    ),
     rising(
         "scale-helps-finetune",
         "More unlabeled data makes a better finetuned model.",

@@ -76,8 +76,9 @@ def side_by_side(folders: Sequence[Path]) -> str:
     columns: dict[str, list[str]] = {}
     papers: dict[str, str] = {}
     for folder in folders:
-        verdicts = [v for v in judged(folder) if v.claim.question]
-        of = _setting(read_tables(folder)[0])
+        tables = read_tables(folder)
+        verdicts = [v for v in judge(_registered(), tables) if v.claim.question]
+        of = _setting(tables[0])
         if of in columns:
             raise DataError(f"{folder}: {of} has a column already; name folders of other profiles or data")
         columns[of] = [_short(v) for v in verdicts]
