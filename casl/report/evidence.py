@@ -84,13 +84,12 @@ def examine(claim: Claim, tables: Mapping[str, Table]) -> Examined:
     else:
         weights = [_weights([(1.0, better), (-1.0, worse)], fit) for better, worse in pairs]
         contrasts = [(w, e.difference) for w, e in zip(weights, evidence, strict=True)]
-    counted = [(w, e) for n, (w, e) in enumerate(contrasts) if not _repeats(contrasts, n)]
-    if claim.test != "trend":
         evidence = tuple(replace(e, again=_repeats(contrasts, n)) for n, e in enumerate(evidence))
-    tested = tuple((w, e) for w, e in counted if w is not None and e is not None)
+        contrasts = [one for one, e in zip(contrasts, evidence, strict=True) if not e.again]
+    tested = tuple((w, e) for w, e in contrasts if w is not None and e is not None)
     every = {str(term): _weights([(1.0, term)], fit) for term in dict.fromkeys(sides)}
     terms = {name: w for name, w in every.items() if w is not None and claim.test == "best"}
-    return Examined(claim, model, evidence, trends, tested, len(tested) == len(counted), terms)
+    return Examined(claim, model, evidence, trends, tested, len(tested) == len(contrasts), terms)
 
 
 def _repeats(contrasts: Sequence[tuple[Weights | None, Estimate | None]], place: int) -> bool:

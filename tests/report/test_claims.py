@@ -67,6 +67,10 @@ def test_a_comparison_of_the_same_evaluations_is_shown_and_not_counted() -> None
     assert [e.again for e in found.evidence] == [False, True] and len(found.rests_on) == 1
     assert found.reason.startswith("every") or "1 of 1 comparisons" in found.reason
     assert found.verdict == verdict(CLAIM, made).verdict
+    ladders = rising("both", "b and c rise above a", "Sec. 1", [A, B])
+    both = replace(ladders, better=(B, C), worse=(A, A))
+    risen = verdict(both, replace(made, cells=tuple(cells)))
+    assert len(risen.rests_on) == 2 and "measured" not in risen.reason, "trends are counted as they are"
     assert "the same evaluations as above" in markdown.write(page([found]))
     assert [e.get("again") for e in json.loads(to_json([found]))["claims"][0]["evidence"]] == [None, True]
 
