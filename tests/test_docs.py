@@ -420,6 +420,14 @@ def test_what_is_said_of_blood_cells_is_so() -> None:
     assert scales["finetuned AP^det"][-1] == max(scales["finetuned AP^det"])
 
 
+def test_as_many_seeds_as_the_papers_difference_in_panoptic_quality_needs_are_about_thirty() -> None:
+    """An interval shrinks with the square root of the seeds."""
+    (evidence,) = judged_claim(SHIPPED, "entities-raise-pq").evidence
+    found, paper = evidence.difference, evidence.paper
+    assert found is not None and found.half_width is not None and paper is not None
+    assert 25 < found.seeds * (found.half_width / paper) ** 2 < 40
+
+
 def test_a_table_without_a_baseline_has_its_values_alone() -> None:
     text = (ROOT / "docs" / "results.md").read_text()
     for cell in shipped("mini-bccd-size96/table7")["cells"]:
@@ -589,6 +597,10 @@ def test_what_is_said_of_rivals_on_photographs_is_so() -> None:
     claims = {c["id"]: c["verdict"] for c in shipped(f"{photos}/claims")["claims"]}
     names = ("beats-stac-as-long", "beats-soft-teacher-as-long", "beats-length-with-strong-augmentation")
     assert [claims[name] for name in names] == ["contradicted", "too imprecise", "too imprecise"]
+    p = {c["id"]: c["p_difference"] for c in shipped(f"{photos}/claims")["claims"]}
+    said = " ".join((ROOT / "docs" / "results.md").read_text().split())
+    assert f"(p {p['beats-stac-as-long']:.3f}) among the three claims".replace("0.", ".") in said
+    assert sum(value is not None for value in p.values()) == 3
     for near in (rivals.OURS, rivals.SOFT):
         above = contrast(near, LONG, photos)
         assert 0 < above.value < 1 and not sure(above)
