@@ -257,6 +257,10 @@ def test_what_is_said_of_table_2_and_confusable_classes_is_so(verdicts: dict[str
         gain_of(confusable.AGNOSTIC, "mini/confusable", f"{kind} AP^det") for kind in ("standard", "confusable")
     )
     assert -lead.value > 5 and sure(lead) and -1 < left.value < 0 and not sure(left)
+    nameless, alike_nameless = (
+        gain_of(confusable.AGNOSTIC, "mini/confusable", f"{kind} AP^det-a") for kind in ("standard", "confusable")
+    )
+    assert alike_nameless.value < nameless.value < 0 and sure(alike_nameless) and not sure(nameless)
     for kind in ("standard", "confusable"):
         assert not sure(gain_of(confusable.RENEWED, "mini/confusable", f"{kind} AP^det"))
         labels = values_of("confusable", f"{kind} labels AP^det-a")
@@ -308,6 +312,8 @@ def test_what_is_said_of_forgetting_is_so(verdicts: dict[str, Verdict]) -> None:
     costs = [names[row] for row in steps[forgetting.WITHOUT]]
     assert costs == sorted(costs, reverse=True) and costs[0] - costs[-1] > 5
     assert all(places[rows[-1]] > places[rows[0]] for rows in steps.values())
+    first, _, tenth, fixed = (places[row] for row in steps[forgetting.WITHOUT])
+    assert first < tenth < fixed, "from a tenth of the rate on"
 
 
 FOUND = (
@@ -532,6 +538,7 @@ def test_what_is_said_of_noisy_anchors_is_so() -> None:
     fit = {c["column"]: (c["gain"], *c["gain_interval"]) for c in shipped("mini/noisy_2_7")["cells"] if c["gain"]}
     for when in ("before", "after"):
         assert fit[f"mean confidence {when} NMS"][2] < 0 and fit[f"mean IoU {when} NMS"][0] < 0
+    assert fit["mean IoU before NMS"][2] < 0 < fit["mean IoU after NMS"][2], "within noise after it"
     assert fit["correlation before NMS"][2] < 0
 
 
@@ -544,6 +551,12 @@ def test_what_is_said_of_photographs_is_so() -> None:
     assert {weakest, default, largest} <= {row for row, column in of if column == strength.LABELS}
     named, unnamed = ({r: g for (r, c), g in gained.items() if c == f"finetuned {m}"} for m in ("AP^det", "AP^det-a"))
     assert named[weakest][2] < 0, "beyond the images' chance"
+    labels = {row: value for (row, column), value in of.items() if column == strength.LABELS}
+    assert 0 < labels[largest] - labels[default] < 1, "slightly better labels"
+    for column, _ in strength.MODELS[1:]:
+        assert abs(of[largest, column] - of[default, column]) < 0.5 and of[largest, column] <= of[default, column]
+    no_warmup = next(c for c in shipped("photos-voc_animals/rivals")["cells"] if c["row"] == rivals.NONE)["values"]
+    assert no_warmup[0] == max(no_warmup) == of[strength.NONE, strength.FINETUNED]
     for row in (default, largest):
         assert named[weakest][0] < named[row][0] < 0 < named[row][2]
         assert abs(unnamed[row][0] - 1) < 0.3
