@@ -27,6 +27,7 @@ from casl.spec import (
     joint,
     pseudo_label,
 )
+from casl.spec.data_kinds import DataSet
 from casl.spec.profile import TARGET
 from casl.spec.schedule import Schedule, times
 
@@ -180,6 +181,6 @@ def three(profile: Profile, row: str, model: Train, published: tuple[float, ...]
 def note_of(model: Train, *more: str) -> str:
     """What a cell's model learned from and for how long, and what else is to be said."""
     start = f" from a teacher of {model.init.iters:,}" if model.init else ""
-    labeled = getattr(model.data, "images", 0)
-    words = [f"{labeled} labeled images, {model.iters:,} iterations{start}", *more]
+    assert isinstance(model.data, DataSet)
+    words = [f"{model.data.images} labeled images, {model.iters:,} iterations{start}", *more]
     return "; ".join(filter(None, words))

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from casl.errors import SpecError, unknown
 from casl.rows import Detector
-from casl.spec.data_kinds import Folder, Scenes
-from casl.spec.stage import Stage
+from casl.spec.data_kinds import DataSet, Folder, Scenes
 
 SCALES = ("tiny", "small", "base", "large")
 # A data set on disk has one unlabeled split. Its scales are an eighth, a quarter, half and all of it, drawn by chance
@@ -49,7 +48,6 @@ class SceneData:
     keypoints: int = Scenes.keypoints
     has_masks: bool = True
     has_entities: bool = True
-    has_objects: bool = True
     knows_hidden: bool = True
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: SILHOUETTES)
     tail: float = Scenes.tail
@@ -69,7 +67,7 @@ class SceneData:
         labeled = share_of(self.labeled, percent)
         return replace(self, labeled=labeled, fold=fold if labeled < self.labeled else 0)
 
-    def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
+    def split(self, split: str, labels: str, scale: str | None = None) -> DataSet:
         """The stage that makes a split ("labeled", "unlabeled", "val"); `labels` does not change its bytes.
 
         scale: of the unlabeled split, default tiny.
@@ -111,7 +109,6 @@ class FolderData:
     has_entities: bool
     stuff: int = 0
     keypoints: int = 0
-    has_objects: bool = True
     knows_hidden: bool = False
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     names: tuple[str, ...] = ()
@@ -147,7 +144,7 @@ class FolderData:
         drawn = {place: _drawn(of, percent, fold) for place, of in self.folders.items() if place[0] == "labeled"}
         return replace(self, folders={**self.folders, **drawn})
 
-    def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
+    def split(self, split: str, labels: str, scale: str | None = None) -> DataSet:
         """The stage that stands for a split with one kind of labels.
 
         scale: a named unlabeled split of the set, or a share of its only one; default all of it. Labels of unlabeled
@@ -184,7 +181,6 @@ class PlannedData:
     keypoints: int
     has_masks: bool = True
     has_entities: bool = True
-    has_objects: bool = True
     knows_hidden: bool = False
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     fold: int = 0
@@ -200,7 +196,7 @@ class PlannedData:
         counts = {**self.counts, "labeled": count}
         return replace(self, counts=counts, fold=fold if count < self.counts["labeled"] else 0)
 
-    def split(self, split: str, labels: str, scale: str | None = None) -> Stage:
+    def split(self, split: str, labels: str, scale: str | None = None) -> DataSet:
         """A Folder with the number of images of a split; its digest says that the files are not at hand. Entities are
         those of panoptic annotations, as COCO has no others."""
         scale = (scale or "tiny") if split == "unlabeled" else ""

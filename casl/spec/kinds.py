@@ -16,7 +16,7 @@ from typing import ClassVar
 
 from casl.catalog import check_name, names, row
 from casl.errors import SpecError
-from casl.spec.data_kinds import BOXES, DIGEST_LENGTH, DataSet, Folder, Scenes, Start, named_classes
+from casl.spec.data_kinds import BOXES, DIGEST_LENGTH, DataSet, Start, named_classes
 from casl.spec.records import OWN_WAY, Applied, Model, Recipe
 from casl.spec.schedule import Schedule, check_schedule, cosine, factor_at, is_trunk, iterations
 from casl.spec.stage import DataUse, Stage, Work, check_choice, digest
@@ -208,7 +208,7 @@ class PseudoLabel(Predict):
     about: ClassVar[str] = "with precision and recall, where the truth is known"
 
     labeler: Train
-    data: Stage
+    data: DataSet
     size: int
     max_size: int
     non_overlap: bool = True
@@ -220,8 +220,7 @@ class PseudoLabel(Predict):
 
     @property
     def title(self) -> str:
-        count = f" of {self.data.count} images" if isinstance(self.data, Scenes | Folder) else ""
-        return f"pseudo labels{count} ← {self.labeler.chain} · seed {self.labeler.seed}"
+        return f"pseudo labels of {self.data.images} images ← {self.labeler.chain} · seed {self.labeler.seed}"
 
     @property
     def boxes(self) -> str:
@@ -246,8 +245,7 @@ class PseudoLabel(Predict):
         return self.data.read_by("labeling", "images")
 
     def read_by(self, context: str, labels: str, threshold: float = 0.0) -> tuple[DataUse, ...]:
-        images = getattr(self.data, "count", 0)
-        profile = {"images": images, "threshold": threshold, "labeler": self.labeler.name}
+        profile = {"images": self.data.images, "threshold": threshold, "labeler": self.labeler.name}
         return (DataUse("pseudo labels", self.key[:DIGEST_LENGTH], context, self.name, profile),)
 
 

@@ -159,15 +159,13 @@ class Profile:
 
     def images_in(self, scale: str) -> int:
         """Unlabeled images of a scale."""
-        split = self.data.split("unlabeled", "images", scale)
-        return getattr(split, "drawn", 0) or int(getattr(split, "count", 0))
+        return self.data.split("unlabeled", "images", scale).images
 
     def iters_1x_on(self, data: Stage) -> int:
         """Iterations of 1x on some labels: more on a larger unlabeled split, where epochs are what counts."""
         if not (self.epochs_follow_scale and isinstance(data, PseudoLabel)):
             return self.iters_1x
-        tiny, this = self.data.split("unlabeled", "images", "tiny"), data.data
-        return round(self.iters_1x * getattr(this, "count", 1) / getattr(tiny, "count", 1))
+        return round(self.iters_1x * data.data.images / self.images_in("tiny"))
 
     def epochs(self, training: Train) -> float:
         """Length of a training in the paper's epochs; 1x is 12."""

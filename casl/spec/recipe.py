@@ -12,7 +12,7 @@ from typing import Any, overload
 from casl import catalog
 from casl.errors import SpecError
 from casl.rows import Backbone, Detector
-from casl.spec.data_kinds import Folder, Scenes, Start
+from casl.spec.data_kinds import DataSet, Folder, Scenes, Start
 from casl.spec.data_sets import check_learns
 from casl.spec.kinds import (
     PARTS,
@@ -72,7 +72,7 @@ def model(profile: Profile, detector: str, backbone: str, classes: int) -> Model
 
 
 @once
-def _split(profile: Profile, split: str, labels: str, scale: str | None = None) -> Stage:
+def _split(profile: Profile, split: str, labels: str, scale: str | None = None) -> DataSet:
     return profile.data.split(split, labels, scale)
 
 
@@ -295,19 +295,19 @@ def evaluate(
     )
 
 
-def _without(split: Stage, classes: tuple[int, ...]) -> Stage:
+def _without(split: DataSet, classes: tuple[int, ...]) -> DataSet:
     """A split whose objects of some classes are not annotated."""
     assert isinstance(split, Scenes | Folder)
     return replace(split, without=classes)
 
 
-def _first(split: Stage, images: int) -> Stage:
+def _first(split: DataSet, images: int) -> DataSet:
     """So many images of a split; 0 is all of it."""
     if not images:
         return split
     assert isinstance(split, Scenes | Folder)
-    there = getattr(split, "drawn", 0) or split.count
-    if not 0 < images <= there:
+    if not 0 < images <= split.images:
+        there = split.images
         raise SpecError(f"{images} images of a split of {there} were asked for; 1 to {there}, or 0 for all")
     return replace(split, count=images) if isinstance(split, Scenes) else replace(split, drawn=images)
 

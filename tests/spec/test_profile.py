@@ -9,7 +9,9 @@ import pytest
 from ablations.profiles import GPU, MINI, PAPER, SMOKE
 from casl.catalog import OPTIMIZERS
 from casl.errors import SpecError
-from casl.spec import Profile, Scenes, labeler, warmup, warmup_on_truth
+from casl.spec import Profile, Scenes, labeler, pseudo_label, warmup, warmup_on_truth
+from casl.spec.data_kinds import Folder
+from casl.spec.data_sets import FolderData
 from casl.spec.schedule import factor_at
 
 
@@ -91,6 +93,20 @@ def test_an_impossible_batch_or_rule_is_named() -> None:
 def test_the_unlabeled_scales_of_the_gpu_profile_have_the_papers_ratios() -> None:
     sizes = [GPU.images_in(scale) for scale in ("tiny", "small", "base", "large")]
     assert [size / sizes[0] for size in sizes] == pytest.approx([1, 660 / 123, 1740 / 123, 3660 / 123], rel=1e-3)
+
+
+@pytest.mark.parametrize("scale, drawn", [("tiny", 100), ("small", 200), ("base", 400), ("large", 800)])
+def test_the_images_that_are_drawn_count_not_those_they_are_drawn_from(scale: str, drawn: int) -> None:
+    unlabeled = Folder(split="unlabeled", labels="images", digest="u", classes=3, count=800)
+    labeled = Folder(split="labeled", labels="objects", digest="l", classes=3, count=80)
+    folders = {("unlabeled", "images"): unlabeled, ("labeled", "objects"): labeled}
+    own = FolderData("own", folders, 3, has_masks=True, has_entities=False)
+    profile = replace(MINI, data=own, epochs_follow_scale=True)
+    made = pseudo_label(profile, labeler(profile, labels="objects"), scale=scale)
+    assert profile.images_in(scale) == drawn
+    assert profile.iters_1x_on(made) == MINI.iters_1x * drawn // 100
+    assert dict(made.read_by("training", "pseudo")[0].profile)["images"] == drawn
+    assert f"of {drawn} images" in made.title
 
 
 @pytest.mark.parametrize("profile", [MINI, SMOKE, GPU], ids=lambda p: p.name)
