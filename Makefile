@@ -25,7 +25,7 @@ SPREAD := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 export PROFILE DATA SEEDS RULE BATCH SIZE SET STORE REPORTS PORT PROVIDER PYTHON CROWDS PAPER
 ON_DATA := $${DATA:+--data "$$DATA"}
 STUDY := --profile "$$PROFILE" --seeds "$$SEEDS" --store "$$STORE" $(ON_DATA) $${RULE:+--rule "$$RULE"} \
-  $${BATCH:+--batch-size "$$BATCH"} $${SIZE:+--size "$$SIZE"} $${SET:+--set "$$SET"} $${PROVIDER:+--provider "$$PROVIDER"} \
+  $${BATCH:+--batch-size "$$BATCH"} $${SIZE:+--size "$$SIZE"} $${SET:+$$(printf -- "--set %s " $$SET)} $${PROVIDER:+--provider "$$PROVIDER"} \
   $${CROWDS:+--crowds-are-objects}
 PAGES := --reports "$$REPORTS" --port "$$PORT" $${PAPER:+--paper}
 

@@ -88,6 +88,11 @@ def test_values_with_spaces_and_semicolons_are_words_and_no_commands(project: Pa
     assert not (project / "broken").exists()
 
 
+def test_several_values_to_set_are_as_many_options(project: Path) -> None:
+    assert make(project, "table4", "SET=delta=0.4 warmup.seed=7").returncode == 0
+    assert calls(project)[0][-4:] == ["--set", "delta=0.4", "--set", "warmup.seed=7"]
+
+
 def test_variables_may_come_from_the_environment_and_those_not_given_are_no_options(project: Path) -> None:
     assert make(project, "doctor", STORE="of the shell").returncode == 0
     assert make(project, "ui", "PORT=5001").returncode == 0

@@ -107,16 +107,17 @@ def open_study(options: argparse.Namespace, *, make: bool = True) -> Study:
         profile = profile.with_rule(options.rule)
     if options.batch_size is not None:
         profile = profile.with_batch(options.batch_size)
-    if options.set:
-        profile = profile.with_value(*_pair(options.set))
+    values = _values(options.set)
+    for path, value in values.items():
+        profile = profile.with_value(path, value)
     only, place = getattr(options, "only_seed", None), getattr(options, "only_cell", None)
     rows = getattr(options, "only_rows", None)
     if only is not None and only not in range(options.seeds):
         raise SpecError(f"--only-seed {only} is none of the {options.seeds} seeds, which count from 0")
     seeds = range(options.seeds) if only is None else [only]
     cells = {n: [t.build(profile.with_seed(s)) for s in seeds] for n, t in tables.items()}
-    if options.set:
-        cells = _with_value(cells, profile, *_pair(options.set))
+    for path, value in values.items():
+        cells = _with_value(cells, profile, path, value)
     if place:
         cells = {n: [_at(n, repetition, *place) for repetition in repetitions] for n, repetitions in cells.items()}
     if rows:
@@ -140,11 +141,17 @@ def _memory(root: Path, make: bool) -> Iterator[Path]:
         yield Path(folder)
 
 
-def _pair(text: str) -> tuple[str, str]:
-    path, sign, value = text.partition("=")
-    if not sign:
-        raise SpecError(f"--set takes PATH=VALUE, such as warmup.threshold=0.4; got {text!r}, without a value")
-    return path, value
+def _values(given: Sequence[str]) -> dict[str, str]:
+    """Path -> value, as typed, of every --set."""
+    found: dict[str, str] = {}
+    for text in given:
+        path, sign, value = text.partition("=")
+        if not sign:
+            raise SpecError(f"--set takes PATH=VALUE, such as warmup.threshold=0.4; got {text!r}, without a value")
+        if path in found:
+            raise SpecError(f"--set gives {path} twice: {found[path]} and {value}; a cell has one value")
+        found[path] = value
+    return found
 
 
 def _with_value(cells: Cells, profile: Profile, path: str, text: str) -> Cells:
@@ -314,7 +321,11 @@ def recipe_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="images an iteration; rates and lengths follow")
     parser.add_argument(
-        "--set", default="", metavar="PATH=VALUE", help="one value in every chain, such as warmup.threshold=0.4"
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="one value in every chain, such as warmup.threshold=0.4; may be given for several",
     )
     parser.add_argument("--size", type=int, metavar="PX", help="short side of images on disk; objects' sizes follow")
     crowds_option(parser)

@@ -78,7 +78,10 @@ def whole(table: Table, where: Where = USUAL) -> str:
         return _typed(table, where)
     data = f" DATA={shlex.quote(path)}" if (path := _data(table)) else ""
     seeds = f" SEEDS={table.seeds}" if table.seeds > 1 else ""
-    changed = "".join(f" {_VARIABLES[option]}={value}" for option, value in table.options)
+    values: dict[str, list[str]] = {}
+    for option, value in table.options:  # `set` may be there several times
+        values.setdefault(_VARIABLES[option], []).append(value)
+    changed = "".join(f" {name}={shlex.quote(' '.join(given))}" for name, given in values.items())
     return f"make {table.name} PROFILE={table.profile}{seeds}{data}{changed}{where.variables}"
 
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from casl.catalog import load
-from casl.errors import CaslError, DeviceMemoryError, PeerLostError, StageError, StoppedError, StoreError
+from casl.errors import (
+    CaslError,
+    DeviceMemoryError,
+    PeerLostError,
+    SpecError,
+    StageError,
+    StoppedError,
+    StoreError,
+    unknown,
+)
 from casl.files import FULL, is_full, read_json, write_json
 from casl.pretrained import FOLDER
 from casl.runner.bits import arithmetic
@@ -57,7 +66,7 @@ class Resources:
 
     jobs: stages at once, 0 for one a GPU, or one a core. gpus: names of GPUs, None for all. per_gpu: stages that share
     one. ranks: GPUs, or processes, of one stage. environment: variables for workers, beside those they inherit.
-    options: the launcher's own, as "slurm.partition".
+    options: the launcher's own, as "slurm.partition"; see `own`.
     """
 
     jobs: int = 0
@@ -66,6 +75,22 @@ class Resources:
     ranks: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+
+    def own(self, launcher: str, known: Collection[str] = (), others: bool = False) -> dict[str, str]:
+        """The options of a launcher, without its name in front.
+
+        Args:
+            known: names of those it has. others: whether it takes any other name too.
+
+        Raises:
+            SpecError: an option that it has not, such as one of another launcher, which nothing would heed.
+        """
+        for option in self.options:
+            of, _, name = option.partition(".")
+            if of != launcher or not name or not (others or name in known):
+                advice = f"--launcher chooses whose options are meant; {launcher!r} is asked for."
+                raise SpecError(unknown("option", option, [f"{launcher}.{n}" for n in known], advice))
+        return {option.partition(".")[2]: value for option, value in self.options.items()}
 
 
 @dataclass(frozen=True)

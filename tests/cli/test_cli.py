@@ -44,6 +44,9 @@ def test_one_value_is_set_in_every_chain_that_has_it(tmp_path: Path, capsys: pyt
     same = {kind for name in plain.keys() & changed.keys() if (kind := plain[name]["kind"])}
     assert {"labeler", "pseudolabel"} <= same and not {"warmup", "finetune", "evaluate"} & same
     assert stages("--set", "warmup.threshold=0.3") == plain, "the profile's own"
+    both, other = stages("--set", "delta=0.4", "--set", "warmup.seed=7"), stages("--set", "warmup.seed=7")
+    warmups = [{n for n in found if n.startswith("warmup")} for found in (plain, changed, other, both)]
+    assert all(one and not one & warmups[3] for one in warmups[:3]), "the second value takes nothing from the first"
 
 
 @pytest.mark.parametrize(
@@ -54,12 +57,15 @@ def test_one_value_is_set_in_every_chain_that_has_it(tmp_path: Path, capsys: pyt
         ("delta=much", "takes a number"),
         ("delta", "--set takes PATH=VALUE, such as warmup.threshold=0.4; got 'delta', without"),
         ("delta=../x", "--set takes PATH=VALUE"),
+        ("delta=0.4 delta=0.5", "--set gives delta twice: 0.4 and 0.5"),
+        ("delta=0.4 warmup.thresold=0.5", "did you mean 'threshold'"),
     ],
 )
 def test_a_value_that_cannot_be_set_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str, message: str
 ) -> None:
-    code, _, err = called(capsys, "plan", "table4", "--store", str(tmp_path), "--set", value)
+    words = [word for one in value.split(" ") for word in ("--set", one)]
+    code, _, err = called(capsys, "plan", "table4", "--store", str(tmp_path), *words)
     assert code == 2 and message in err
 
 

@@ -18,7 +18,9 @@ class Inline:
     here = True
 
     def __init__(self, store: Store, resources: Resources | None = None) -> None:
-        take_on(resources.environment if resources else {})
+        resources = resources or Resources()
+        resources.own("inline")
+        take_on(resources.environment)
         self.store = store
         self.slots = 1
         self._queue: deque[Job] = deque()

@@ -42,6 +42,7 @@ class Local:
     def __init__(self, store: Store, resources: Resources | None = None) -> None:
         self.store = store
         resources = resources or Resources()
+        resources.own("local")
         self._places = _places(resources)
         self.slots = len(self._places)
         self._locks = GpuLocks(gpu for place in self._places for gpu in place.gpus)

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from casl.errors import SpecError, unknown
+from casl.errors import SpecError
 from casl.files import write_json
 from casl.runner.job import Job, Resources
 from casl.runner.launch.eventlog import EventLog
@@ -170,9 +170,7 @@ def carry(store: str, file: str, log: str, environment: str) -> str:
 
 
 def _options(resources: Resources) -> Mapping[str, str]:
-    given = {n.removeprefix(PREFIX): v for n, v in resources.options.items() if n.startswith(PREFIX)}
-    for name in {*given} - {*OPTIONS}:
-        raise SpecError(unknown("option", PREFIX + name, [PREFIX + n for n in OPTIONS]))
+    given = resources.own("ray", OPTIONS)
     if resources.gpus is not None:
         raise SpecError("--gpus chooses GPUs of one machine; Ray gives each stage its own")
     if resources.per_gpu > 1 and resources.ranks > 1:

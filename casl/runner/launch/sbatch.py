@@ -63,13 +63,13 @@ class Options:
     sbatch: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def read(options: Mapping[str, str]) -> Options:
-        """From "slurm.NAME" -> value; options of other launchers are skipped.
+    def read(given: Mapping[str, str]) -> Options:
+        """From options by name.
 
         Raises:
             SpecError: an option that casl sets itself, or a value that is no number.
         """
-        given = {name.removeprefix(PREFIX): value for name, value in options.items() if name.startswith(PREFIX)}
+        given = {**given}
         own = {name: given.pop(name, default) for name, default in OWN.items()}
         for name in sorted({*given} & {*_OURS}):
             advice = f"casl writes --{name} itself. Any other long option of sbatch may be given: slurm.NAME=VALUE."

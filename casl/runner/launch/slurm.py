@@ -26,7 +26,7 @@ from casl.errors import SpecError, StageError
 from casl.files import read_json, write_atomic, write_json
 from casl.runner.job import Job, Resources
 from casl.runner.launch.eventlog import EventLog
-from casl.runner.launch.sbatch import Files, Options, script
+from casl.runner.launch.sbatch import OWN, Files, Options, script
 from casl.runner.store import Store
 
 STOPPED = 75  # status of a job whose stage was to stop, or to wait, and did
@@ -72,7 +72,7 @@ class Slurm:
         self.store, self.gone_s = store, gone_s
         self.root = store.root.resolve() / "slurm"
         self.folder = self.root / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:4]}"
-        self.options = Options.read(resources.options)
+        self.options = Options.read(resources.own("slurm", OWN, others=True))
         self.environment = dict(resources.environment)
         self.adopted = 0
         self._stages: dict[str, _Queued] = {}

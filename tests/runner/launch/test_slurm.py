@@ -292,7 +292,7 @@ def test_without_keep_going_nothing_is_handed_over_ahead(
 def test_options_become_lines_of_the_script(cluster: FakeSlurm, store: Store, quick: dict[str, str]) -> None:
     more = {"slurm.partition": "gpu", "slurm.time": "4:00:00", "slurm.exclusive": "", "slurm.prologue": "module load x"}
     cluster.is_held = True
-    slurm = launcher(store, {**quick, **more, "ray.address": "auto"})
+    slurm = launcher(store, {**quick, **more})
     node = next(iter(planned(store).nodes.values()))
     slurm.submit(Job(node.stage, placement=Placement(ranks=4, nodes=2)))
     options = cluster.entries()[node.stage.name].options
@@ -307,6 +307,7 @@ def test_options_become_lines_of_the_script(cluster: FakeSlurm, store: Store, qu
     [
         (Resources(options={"slurm.dependency": "singleton"}), "writes --dependency itself"),
         (Resources(options={"slurm.losses": "many"}), "numbers"),
+        (Resources(options={"slrum.partition": "gpu"}), "(?s)unknown option .slrum.partition.;.*--launcher"),
         (Resources(jobs=4), "Slurm shares out the cluster"),
     ],
 )
