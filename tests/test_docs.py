@@ -180,18 +180,14 @@ def gain_of(row: str, table: str = "mini/reasons", column: str = "this") -> Esti
 # what is decided among all claims, and how
 OF_THE_PAPER = {
     "agnostic-beats-specific": "contradicted",
-    "better-labeler-helps": "supported",
     "scale-helps-warmup": "supported",
     "agnostic-pays-when-confusable": "supported",
 }
 OF_RIVALS = {
     "beats-length-with-strong-augmentation": "contradicted",
-    "beats-stac-as-long": "contradicted",
-    "beats-self-training-as-long": "contradicted",
-    "adds-to-soft-teacher": "contradicted",
     "beats-unbiased-teacher-as-long": "supported",
-    "is-better-when-finetuned-longer": "supported",
 }
+UNDECIDED = ("beats-stac-as-long", "beats-self-training-as-long", "is-better-when-finetuned-longer")  # and sure alone
 
 
 def decided(verdicts: dict[str, Verdict]) -> dict[str, str]:
@@ -217,6 +213,8 @@ def test_what_is_said_to_show_shows(verdicts: dict[str, Verdict]) -> None:
     of = values_of("table3", "AP^e")
     first, second, third, *rest = of.values()
     assert first + 5 < second < third and all(abs(value - third) < 0.5 for value in rest)
+    medium = [*values_of("table3", "AP^e_m").values()]
+    assert medium[:4] == sorted(medium[:4], reverse=True) and medium[4] < medium[1]
     parts, loose, tight = (values_of("table9", column) for column in ("AP^det", "AP^det_50", "AP^det_75"))
     handed = ("backbone", "backbone + neck", "backbone + neck + head", "all")
     assert all(
@@ -287,7 +285,10 @@ def cost_of(kind: str, table: str, column: str = "AP^det") -> dict[str, float]:
 def test_what_is_said_of_kinds_of_errors_is_so() -> None:
     names, places, missed = (cost_of(k, "mini/table2") for k in ("classification", "localisation", "missed"))
     agnostic, others = "Objects (P, A)", ("ImageNet", LONG, "Objects (P, S)")
-    assert all(names[agnostic] > names[row] + 5 and places[agnostic] < places[row] for row in others)
+    assert all(
+        names[agnostic] > names[row] + 5 and places[agnostic] < places[row] - bool(n < 2)
+        for n, row in enumerate(others)
+    )
     assert all(missed[agnostic] < missed[row] + 0.1 for row in others)
     for kind, sign in (("classification", 1), ("localisation", -1)):
         first, second = (cost_of(kind, "mini/table4", f"W {n}x") for n in (1, 2))
@@ -309,6 +310,8 @@ def test_what_is_said_of_forgetting_is_so(verdicts: dict[str, Verdict]) -> None:
     without, having = ([boxes[row] for row in rows] for rows in steps.values())
     assert without == sorted(without) and having == sorted(having, reverse=True)
     assert having[0] - without[0] > 5 and abs(having[-1] - without[-1]) < 1
+    with_classes = [names[row] for row in steps[forgetting.WITH]]
+    assert with_classes == sorted(with_classes, reverse=True)
     costs = [names[row] for row in steps[forgetting.WITHOUT]]
     assert costs == sorted(costs, reverse=True) and costs[0] - costs[-1] > 5
     assert all(places[rows[-1]] > places[rows[0]] for rows in steps.values())
@@ -319,22 +322,24 @@ def test_what_is_said_of_forgetting_is_so(verdicts: dict[str, Verdict]) -> None:
 FOUND = (
     "On drawn scenes the warmup ends above the same finetune without one in every framework of Table 10 (one "
     "seed); in six of eight it ends below no warmup that trains as long.",
-    "Pseudo labels **with** classes make the better warmup, on scenes (Table 2, three seeds) and on photographs "
-    "with ImageNet weights (one seed); the paper says the opposite. On scenes whose classes are easily confused "
-    "this lead is gone, as predicted before any run.",
+    "Pseudo labels **with** classes make the better warmup on scenes (Table 2, three seeds), and ended higher on "
+    "photographs with ImageNet weights (one seed); the paper says the opposite. On scenes whose classes are "
+    "easily confused this lead is gone, as predicted before any run.",
     "A warmup without classes improves where boxes are and worsens what they are called: in Table 9 AP at IoU .75 "
-    "rises by seven points or more, whatever is handed over, and AP at .5 falls (three seeds).",
-    "A better labeler and more unlabeled images make a better warmed-up model, as the paper says (Tables 5 and 7, "
-    "three seeds); after the finetune nothing is seen of what more images gained.",
+    "rises by seven points or more, whatever is handed over, and AP at .5 falls, by more than noise only where "
+    "the classifier is handed over too (three seeds).",
+    "More unlabeled images make a better warmed-up model, as the paper says (Table 7, three seeds); that a better "
+    "labeler does (Table 5) is significant by itself, not among all claims. After the finetune nothing is seen of "
+    "what more images gained.",
     "With as many iterations for everyone on the same scenes (three seeds), strong augmentation without any "
     "warmup ends highest. CA-SSL as the paper shares its length ends far below it, STAC and self-training; with a "
-    "shorter warmup and a longer finetune about three points below it, and within noise of STAC and "
+    "shorter warmup and a longer finetune about three points below it, within noise, as of STAC and "
     "self-training.",
     "So on photographs (three seeds): STAC and strong augmentation without a warmup end highest, CA-SSL ends "
     "below STAC, and CA-SSL and Soft Teacher within noise of no warmup at weak augmentation.",
-    "On photographs labels without classes help the less the weaker their labeler (one seed). A warmup does not "
-    "gain more where there are fewer labels, on scenes (three seeds) or on photographs (one seed), where its "
-    "labeler has as few.",
+    "On photographs no labeler's labels without classes lifted the target above no warmup, with classes counted, "
+    "and the weakest cost most; true boxes ended above it, within chance (one seed). Whether a warmup gains more "
+    "where there are fewer labels is undecided: where it should, hardly anything is learned.",
 )
 
 
@@ -347,12 +352,14 @@ def test_the_sentences_of_the_readme_are_what_the_reports_say(verdicts: dict[str
     table = shipped("mini/rivals")
     of = {c["row"]: c["value"] for c in table["cells"] if c["column"] == rivals.STUDENT and c["value"] is not None}
     assert table["seeds"] == 3 and max(of, key=lambda row: (row != rivals.TRUTH, of[row])) == STRONG_LONG
-    assert 2.5 < of[STRONG_LONG] - of[rivals.OURS_LATE] < 3.5 and sure(contrast(STRONG_LONG, rivals.OURS_LATE))
+    assert 2.5 < of[STRONG_LONG] - of[rivals.OURS_LATE] < 3.5 and not sure(contrast(STRONG_LONG, rivals.OURS_LATE))
     for other in (rivals.STAC, rivals.SELF):
         assert not sure(contrast(rivals.OURS_LATE, other)) and of[other] > of[rivals.OURS] + 5
+    (better,) = verdicts["better-labeler-helps"].rests_on
+    assert sure(better) and verdicts["better-labeler-helps"].verdict == "too imprecise"
     photos = {(c["row"], c["column"]): c["gain"] for c in shipped("photos-voc_animals/strength")["cells"]}
-    assert photos[strength.TRUTH, "finetuned AP^det"] > 0 > photos["Swin-S", "finetuned AP^det"]
-    assert photos["R-101", "finetuned AP^det"] < photos["Swin-S", "finetuned AP^det"]
+    of_labelers = [photos[row, "finetuned AP^det"] for row in ("R-101", "Swin-T", "Swin-S", "Swin-L")]
+    assert photos[strength.TRUTH, "finetuned AP^det"] > 0 > max(of_labelers) and min(of_labelers) == of_labelers[0]
 
 
 def test_what_is_said_of_suspects_is_so(verdicts: dict[str, Verdict]) -> None:
@@ -426,12 +433,12 @@ def test_what_is_said_of_blood_cells_is_so() -> None:
     assert scales["finetuned AP^det"][-1] == max(scales["finetuned AP^det"])
 
 
-def test_as_many_seeds_as_the_papers_difference_in_panoptic_quality_needs_are_about_thirty() -> None:
+def test_as_many_seeds_as_the_papers_difference_in_panoptic_quality_needs_are_about_twenty() -> None:
     """An interval shrinks with the square root of the seeds."""
     (evidence,) = judged_claim(SHIPPED, "entities-raise-pq").evidence
     found, paper = evidence.difference, evidence.paper
     assert found is not None and found.half_width is not None and paper is not None
-    assert 25 < found.seeds * (found.half_width / paper) ** 2 < 40
+    assert 15 < found.seeds * (found.half_width / paper) ** 2 < 26 and 2.5 < found.half_width < 3.5
 
 
 def test_a_table_without_a_baseline_has_its_values_alone() -> None:
@@ -472,19 +479,26 @@ def test_what_is_said_of_rivals_is_so(verdicts: dict[str, Verdict]) -> None:
     gained = {c["row"]: (c["gain"], c["gain_p"]) for c in table["cells"] if c["gain"] is not None}
     best, *rest = sorted(of, key=lambda row: -of[row])
     assert best == rivals.TRUTH and of[best] > of[rest[0]] + 5 and rest[0] == STRONG_LONG
-    near, below = [rivals.SELF, rivals.STAC], [rivals.OURS_LATE, rivals.NORMALISED, rivals.CERTAIN]
-    assert rest[1:3] == near and set(rest[3:6]) == set(below)
-    assert all(gained[row][0] > 0 and gained[row][1] < 0.05 for row in (*near, *below))
-    assert not any(sure(contrast(a, b)) for a, b in combinations([*near, *below], 2))
-    assert [sure(contrast(STRONG_LONG, row)) for row in (*near, *below)] == [False] * 2 + [True] * 3
+    near = [rivals.SELF, rivals.STAC, rivals.OURS_LATE, rivals.NORMALISED, rivals.CERTAIN]
+    assert rest[1:6] == near
+    assert all(gained[row][0] > 0 and gained[row][1] < 0.05 for row in near)
+    assert not any(sure(contrast(a, b)) for a, b in combinations(near, 2))
+    assert [row for row in near if not sure(contrast(STRONG_LONG, row))] == [rivals.OURS_LATE]
+    assert all(2 < contrast(STRONG_LONG, row).value < 3.5 for row in near)
+    for higher in (rivals.STAC, rivals.SELF):
+        assert sure(contrast(higher, rivals.OURS)) and 6.5 < contrast(higher, rivals.OURS).value < 7.5
+    later = contrast(rivals.OURS_LATE, rivals.OURS)
+    assert sure(later) and 6 < later.value < 7
     for ours in (rivals.OURS, rivals.OURS_WEAK):
         assert gained[ours][0] > 0 and gained[ours][1] > 0.05
     assert {n: verdicts[n].verdict for n in OF_RIVALS} == OF_RIVALS
-    assert verdicts["beats-length-when-finetuned-longer"].verdict == "too imprecise"
+    for claim in (*UNDECIDED, "beats-length-when-finetuned-longer"):
+        (rests,) = verdicts[claim].rests_on
+        assert verdicts[claim].verdict == "too imprecise" and sure(rests) == (claim in UNDECIDED)
     assert of[STRONG] < of[rivals.NONE] < of[STRONG_LONG]
     for less in (LONG, rivals.OURS):
         assert of[rivals.SOFT] > of[less] and not sure(contrast(rivals.SOFT, less))
-    assert contrast(rivals.SOFT, rivals.BOTH).value > 3
+    assert contrast(rivals.SOFT, rivals.BOTH).value > 3 and not sure(contrast(rivals.SOFT, rivals.BOTH))
     assert min(of, key=lambda row: of[row]) == rivals.UNBIASED
     for start in (rivals.MOCO, rivals.DENSE):
         assert gained[start][0] < 0 and gained[start][1] < 0.05
@@ -606,7 +620,9 @@ def test_what_is_said_of_rivals_on_photographs_is_so() -> None:
         beyond = contrast(best, LONG, photos)
         assert sure(beyond) and beyond.value > 1.9
     below = [contrast(best, less, photos) for best in (rivals.STAC, STRONG_LONG) for less in (rivals.OURS, rivals.SOFT)]
-    assert [sure(difference) for difference in below] == [True, True, False, True]
+    assert [sure(difference) for difference in below] == [True, True, False, False]
+    thresholds = {name: catalog.load("profile", name).threshold for name in ("photos", "mini")}
+    assert thresholds == {"photos": 0.4, "mini": 0.3}
     claims = {c["id"]: c["verdict"] for c in shipped(f"{photos}/claims")["claims"]}
     names = ("beats-stac-as-long", "beats-soft-teacher-as-long", "beats-length-with-strong-augmentation")
     assert [claims[name] for name in names] == ["contradicted", "too imprecise", "too imprecise"]
@@ -641,6 +657,7 @@ def test_what_is_said_of_fewer_labels_on_scenes_is_so(verdicts: dict[str, Verdic
     assert table["seeds"] == 3 and {row for row, _ in of} == {"1 %", "10 %", "100 %"}
     one, ten, whole = (of[row, fractions.WARM] - of[row, fractions.NONE] for row in ("1 %", "10 %", "100 %"))
     assert one < -0.5 < ten < 0.5 < whole
+    assert max(v for (row, _), v in of.items() if row == "10 %") < 5 and max(of["1 %", c] for c in table["columns"]) < 2
     found = verdicts["gains-more-with-fewer-labels"]
     assert found.verdict == "too imprecise" and [sure(e) for e in measured(found)] == [True, False]
     assert all(e.value < 0 for e in measured(found))

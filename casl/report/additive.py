@@ -5,8 +5,10 @@ panoptic quality otherwise than box AP, and their spreads differ several times. 
 variance together, so a difference of two cells of 25 with three seeds is tested with 48 degrees of freedom, not two.
 Any contrast of cells has its covariance from the same fit: two gains over one baseline share that baseline's error.
 
-Cells that share a stage (a warmup, or a shorter state of the same training) err alike, which the model does not know:
-their differences are told less sharply than they could be, never more.
+Cells that share a training (a labeler, a warmup, a shorter state of the same one) or a draw of the data err alike. The
+variance has a part for each kind of what they share (casl.report.components): cells of one warmup are told apart as
+sharply as their own errors allow, groups of them only as sharply as there are groups and seeds. Means stay those of
+least squares.
 
 Images are a second, independent source of error, with the covariance that the bootstrap over images gives:
 
@@ -22,30 +24,33 @@ Source: Scheffe, The Analysis of Variance (1959), ch. 4, for incomplete layouts 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
+from casl.report.components import Array, Components, components
 from casl.report.significance import LEVEL, NO_SPREAD, critical, two_sided
 
-if TYPE_CHECKING:  # numpy is imported when a table is fitted, not whenever a report is imported
-    import numpy as np
-    from numpy.typing import NDArray
-
-Array: TypeAlias = "NDArray[np.float64]"
 Weights: TypeAlias = Mapping[Any, float]  # cells by any hashable name
 IMAGE_FREEDOM = 399  # of a variance that 400 draws estimate
+_WHOLE = 1e-6  # what a number of degrees of freedom may lack of a whole one by rounding
 _DIGITS = 9  # of a percent; what is beyond depends on the processor's order of sums
 _WIDE = NormalDist().inv_cdf(1 - LEVEL / 2)
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A cell: its kind, and a value for each seed, in percent."""
+    """A cell: its kind, and a value for each seed, in percent.
+
+    shares: for each seed what its value depends on that other cells' may depend on too, each with its kind in front:
+    "warmup-0123".
+    """
 
     kind: Hashable
     by_seed: Mapping[int, float]
+    shares: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -115,17 +120,25 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Fit:
-    """One kind. cells: in the order of `means` and of both sides of `spread`, covariance in units of the variance.
+    """One kind. cells: in the order of `means` and of both sides of `spreads`, the covariances that one unit of each of
+    the components gives.
 
-    holds: projector on what the layout can tell. variance: of an error, None without residuals; freedom: its own.
+    holds: projector on what the layout can tell. components: None without residuals.
     """
 
     cells: Mapping[Any, int]
     means: Array
-    spread: Array
+    spreads: tuple[Array, ...]
     holds: Array
-    variance: float | None
-    freedom: int
+    components: Components | None
+
+    def variance(self, row: Sequence[float]) -> tuple[float, float] | None:
+        """Of a weighted sum of means, with its degrees of freedom; None without residuals."""
+        import numpy as np
+
+        if self.components is None:
+            return None
+        return self.components.variance(np.array([float(spread @ row @ row) for spread in self.spreads]))
 
 
 class Additive:
@@ -154,13 +167,11 @@ class Additive:
         parts = [(fit, _row(fit, weights)) for fit in self._fits]
         used = [(fit, row) for fit, row in parts if any(row)]
         value = round(float(sum(fit.means @ row for fit, row in parts)), _DIGITS) + 0.0
-        variances = [
-            (None if fit.variance is None else fit.variance * float(fit.spread @ row @ row), fit) for fit, row in used
-        ]
+        variances = [fit.variance(row) for fit, row in used]
         of_images = self._of_images(weights, weights)
         of_images = None if of_images is None else round(math.sqrt(max(0.0, of_images)), _DIGITS)
         seeds = min((len(self.cells[name].by_seed) for name in weights), default=0)
-        known = [(v, fit.freedom) for v, fit in variances if v is not None]
+        known = [variance for variance in variances if variance is not None]
         if len(known) < len(variances) or not known:
             return Estimate(value, None, of_images, 0, seeds)
         of_seeds = round(math.sqrt(max(0.0, sum(v for v, _ in known))), _DIGITS)
@@ -173,7 +184,8 @@ class Additive:
         total = np.zeros((len(contrasts), len(contrasts)))
         for fit in self._fits:
             rows = np.array([_row(fit, weights) for weights in contrasts])
-            total += (fit.variance or 0.0) * rows @ fit.spread @ rows.T
+            for size, spread in zip(fit.components.sizes if fit.components else (), fit.spreads, strict=True):
+                total += size * rows @ spread @ rows.T
         for i, one in enumerate(contrasts):
             for j, other in enumerate(contrasts):
                 total[i, j] += self._of_images(one, other) or 0.0
@@ -201,7 +213,8 @@ def _fit(cells: Mapping[Any, Numbers]) -> _Fit:
 
     seeds = {seed: n for n, seed in enumerate(sorted({seed for cell in cells.values() for seed in cell.by_seed}))}
     places = {name: n for n, name in enumerate(cells)}
-    seen = [(places[name], seeds[seed], value) for name, cell in cells.items() for seed, value in cell.by_seed.items()]
+    names = [(name, seed) for name, cell in cells.items() for seed in cell.by_seed]
+    seen = [(places[name], seeds[seed], cells[name].by_seed[seed]) for name, seed in names]
     design = np.zeros((len(seen), len(places) + len(seeds)))
     for line, (cell, seed, _) in enumerate(seen):
         design[line, cell] = design[line, len(places) + seed] = 1.0
@@ -209,11 +222,23 @@ def _fit(cells: Mapping[Any, Numbers]) -> _Fit:
     normal = design.T @ design
     inverse: Array = np.asarray(np.linalg.pinv(normal, hermitian=True), dtype=np.float64)
     effects: Array = np.asarray(inverse @ design.T @ values, dtype=np.float64)
-    freedom = len(seen) - int(np.linalg.matrix_rank(normal, hermitian=True))
-    residual = values - design @ effects
-    variance = float(residual @ residual) / freedom if freedom else None
     own = len(places)
-    return _Fit(places, effects[:own], inverse[:own, :own], inverse @ normal, variance, freedom)
+    found = components(values, design, _shared([cells[name].shares.get(seed, ()) for name, seed in names]))
+    to_means = (inverse @ design.T)[:own]
+    spreads = tuple(to_means @ kernel @ to_means.T for kernel in found.kernels) if found else ()
+    return _Fit(places, effects[:own], spreads, inverse @ normal, found)
+
+
+def _shared(of_values: Sequence[Sequence[str]]) -> list[Array]:
+    """Which values have which unit, (N, units) for each kind of which two values have the same."""
+    import numpy as np
+
+    counts = Counter(unit for units in of_values for unit in set(units))
+    kinds: dict[str, list[str]] = {}
+    for unit in sorted(counts):
+        kinds.setdefault(unit.rpartition("-")[0], []).append(unit)
+    of_several = [units for units in kinds.values() if any(counts[unit] > 1 for unit in units)]
+    return [np.array([[float(unit in has) for unit in units] for has in of_values]) for units in of_several]
 
 
 def _row(fit: _Fit, weights: Weights) -> list[float]:
@@ -226,10 +251,10 @@ def _holds(fit: _Fit, row: Sequence[float]) -> bool:
     return all(abs(a - b) < 1e-8 for a, b in zip(told, [*row, *[0.0] * (len(told) - len(row))], strict=True))
 
 
-def _freedom(of_seeds: Sequence[tuple[float, int]], of_images: float) -> int:
+def _freedom(of_seeds: Sequence[tuple[float, float]], of_images: float) -> int:
     """Satterthwaite's, rounded down. of_seeds: variance and its own freedom, of each kind in the contrast."""
     parts = [*of_seeds, (of_images**2, IMAGE_FREEDOM)]
     divisor = sum(variance**2 / freedom for variance, freedom in parts)
     total = sum(variance for variance, _ in parts)
-    least = min(freedom for _, freedom in of_seeds)
-    return max(least, math.floor(total**2 / divisor + 1e-6)) if divisor > 0 else least
+    least = math.floor(min(freedom for _, freedom in of_seeds) + _WHOLE)
+    return max(least, math.floor(total**2 / divisor + _WHOLE)) if divisor > 0 else least

@@ -23,7 +23,7 @@ def fitted(tables: Sequence[Table], *, together: bool = False) -> Additive:
     for table in tables:
         home = "" if together else table.name
         for i, cell in enumerate(table.cells):
-            cells[unit(home, cell)] = Numbers((home, cell.metric, cell.figure), cell.by_seed)
+            cells[unit(home, cell)] = Numbers((home, cell.metric, cell.figure), cell.by_seed, cell.shares)
             for j, known in enumerate(table.image_covariance[i] if table.image_covariance else ()):
                 if known is not None:
                     images[unit(home, cell), unit(home, table.cells[j])] = known

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from casl.report.additive import Additive, Array, Weights
+from casl.report.additive import Additive, Weights
+from casl.report.components import Array
 from casl.report.significance import LEVEL, NO_SPREAD, two_sided
 
 DRAWS = 20_000

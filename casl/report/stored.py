@@ -122,7 +122,8 @@ def _cell(record: Mapping[str, Any], draws: DrawsOf, run_id: RunId) -> TableCell
     repetitions = []
     for one in record["repetitions"]:
         own = draws(one["name"]) if drawn and one["value"] is not None else ()
-        repetitions.append(Repetition(**{**one, "mlflow_run_id": run_id(one["name"]), "draws": own}))
+        more = {"mlflow_run_id": run_id(one["name"]), "draws": own, "shares": _frozen(one.get("shares", []))}
+        repetitions.append(Repetition(**{**one, **more}))
     fields = [f.name for f in dataclasses.fields(TableCell) if f.name not in ("repetitions", "mlflow_run_id")]
     return TableCell(
         **{name: _frozen(record[name]) for name in fields},

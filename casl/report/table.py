@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from casl.files import json_value
 from casl.report.images import Covariance, covariance
 from casl.report.significance import UNDEFINED
 from casl.spec.ablation import Ablation, Cell, Origin
-from casl.spec.kinds import Evaluate
+from casl.spec.data_kinds import DataSet, Start
+from casl.spec.kinds import Evaluate, Train
 from casl.spec.profile import Profile
 from casl.spec.run import DRAWS, Run
 from casl.spec.stage import Stage, ancestors
@@ -32,7 +34,7 @@ _WORST_FIRST = ("failed", "blocked", "running", "not run")
 @dataclass(frozen=True)
 class Repetition:
     """One seed of a cell. value: percent, None where there is none; note: why. kernels: as of Run. draws: of the
-    bootstrap over images."""
+    bootstrap over images. shares: what the value rests on that other cells' do too; see `_shared`."""
 
     seed: int
     name: str
@@ -45,6 +47,7 @@ class Repetition:
     dirty: bool
     draws: tuple[float, ...] = ()
     kernels: str = ""
+    shares: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,11 @@ class TableCell:
     def by_seed(self) -> dict[int, float]:
         """Measured values by seed."""
         return {r.seed: r.value for r in self.repetitions if r.value is not None}
+
+    @property
+    def shares(self) -> dict[int, tuple[str, ...]]:
+        """What measured values rest on that other cells' do too, by seed."""
+        return {r.seed: r.shares for r in self.repetitions if r.value is not None}
 
     @property
     def draws(self) -> dict[int, tuple[float, ...]]:
@@ -162,8 +170,9 @@ def build_table(
             neither a column nor a row.
     """
     rows, columns = _headings(ablation, seeds)
+    shares = _shared([[c.stage for c in same if c.stage] for same in zip(*seeds, strict=True)])
     cells = tuple(
-        _table_cell([_repetition(c, c.stage, runs, run_ids) for c in same if c.stage], same[0])
+        _table_cell([_repetition(c, c.stage, runs, run_ids, shares) for c in same if c.stage], same[0])
         for same in zip(*seeds, strict=True)
     )
     return Table(
@@ -188,6 +197,26 @@ def build_table(
         origin=ablation.origin,
         image_covariance=covariance([cell.draws for cell in cells]),
     )
+
+
+def _shared(cells: Sequence[Sequence[Evaluate | Probe]]) -> dict[str, tuple[str, ...]]:
+    """What evaluations rest on that moves their numbers alike from seed to seed: name of the evaluation -> names.
+
+    Those are data sets and trainings by name, and trainings by family, since longer ones begin as shorter ones do.
+    Left out is what one evaluation alone rests on, and what a cell rests on whatever the seed.
+    """
+    found = {stage.name: {unit for each in ancestors(stage) for unit in _units(each)} for of in cells for stage in of}
+    users = Counter(unit for units in found.values() for unit in units)
+    of_all = [set.intersection(*(found[stage.name] for stage in of)) for of in cells if len({s.key for s in of}) > 1]
+    kept = {unit for unit, count in users.items() if count > 1}.difference(*of_all)
+    return {name: tuple(sorted(units & kept)) for name, units in found.items()}
+
+
+def _units(stage: Stage) -> Iterator[str]:
+    if isinstance(stage, DataSet | Start | Train):
+        yield stage.name
+    if isinstance(stage, Train):
+        yield f"{stage.kind} family-{stage.family[:16]}"
 
 
 def _headings(ablation: Ablation, seeds: Sequence[tuple[Cell, ...]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -282,7 +311,13 @@ def _note(repetitions: Sequence[Repetition]) -> str:
     return "; ".join([*words, *(["seeds measured by different commits"] if len(commits) > 1 else [])])
 
 
-def _repetition(cell: Cell, stage: Evaluate | Probe, runs: Mapping[str, Run], run_ids: Mapping[str, str]) -> Repetition:
+def _repetition(
+    cell: Cell,
+    stage: Evaluate | Probe,
+    runs: Mapping[str, Run],
+    run_ids: Mapping[str, str],
+    shares: Mapping[str, tuple[str, ...]],
+) -> Repetition:
     run = runs.get(stage.name)
     value, note, status = None, "", "done"
     if run and run.status == "done" and _is_older(cell, run):
@@ -305,6 +340,7 @@ def _repetition(cell: Cell, stage: Evaluate | Probe, runs: Mapping[str, Run], ru
         dirty=bool(run and run.dirty),
         kernels=run.kernels if run else "",
         draws=read_draws(run.folder) if run and value is not None and cell.is_headline else (),
+        shares=shares[stage.name],
     )
 
 
