@@ -98,7 +98,8 @@ def error_types(
 
     Mending: a classification or localisation error becomes a true positive if its object was not found and no error of
     either kind with a higher score points to the same object, else it goes; duplicates, background and both go; missed
-    objects need not be found any more.
+    objects need not be found any more, and a class that is left with neither objects nor predictions leaves the mean.
+    Where no class is left, the gain is 0.
 
     Raises:
         ValueError: thresholds not 0 < background < foreground < 1.
@@ -181,9 +182,11 @@ class _Judged:
         return [i for i in self.by_id if i not in self.taken and i not in pointed]
 
     def ap(self, mended: str = "", missed: Sequence[int] = ()) -> float:
-        """Mean over classes with objects, percent, -1 without any. mended: the kind of error that is put right."""
+        """Mean over classes with objects, percent, -1 without any. mended: the kind of error that is put right.
+
+        A class whose objects were all missed has none left once that is mended: 0 if it has predictions, else no part.
+        """
         objects = Counter(t["category_id"] for t in self.by_id.values())
-        classes = sorted(objects)
         if mended == "missed":
             objects.subtract(self.by_id[i]["category_id"] for i in missed)
         points: dict[int, list[tuple[float, bool]]] = defaultdict(list)
@@ -194,6 +197,7 @@ class _Judged:
                 elif found.mended:
                     assert found.truth is not None
                     points[self.by_id[found.truth]["category_id"]].append((found.result["score"], True))
+        classes = [c for c in sorted(objects) if objects[c] or points[c]]
         return float(np.mean([_ap(points[c], objects[c]) for c in classes])) if classes else -1.0
 
     def mistakes(self) -> list[Mistake]:

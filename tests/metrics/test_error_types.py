@@ -13,6 +13,14 @@ HALF_BESIDE = [20.0, 10, 20, 20]  # IoU 1/3 with A
 QUARTER = [10.0, 10, 20, 5]  # IoU 1/4 with A, inside it
 
 
+def of_classes(*objects: tuple[list[float], int]) -> Json:
+    """One image with these boxes, each with its class."""
+    gt = truth(*(box for box, _ in objects))
+    for annotation, (_, category) in zip(gt["annotations"], objects, strict=True):
+        annotation["category_id"] = category
+    return gt
+
+
 @pytest.mark.parametrize(
     ("prediction", "kind"),
     [
@@ -48,6 +56,28 @@ def test_gains_are_those_worked_out_by_hand() -> None:
     assert errors.gains["background"] == pytest.approx(100 * 51 / 101 - errors.ap)
     assert errors.gains["localisation"] == pytest.approx(100 * 2 / 3 - errors.ap)
     assert [errors.gains[k] for k in ("classification", "both", "duplicate", "missed")] == [0, 0, 0, 0]
+
+
+# objects, predictions, and by hand: AP50, and what mending the missed object of class 2 wins
+MISSED = [
+    ([(A, 1), (B, 2)], [found(A)], 50, 50),  # nothing is left of class 2
+    ([(A, 1), (B, 2)], [found(A), found(NOWHERE, category=2)], 50, 0),  # a wrong prediction is: 0 for it as before
+    ([(A, 1), (NOWHERE, 2), (B, 2)], [found(A), found(NOWHERE, category=2)], (100 + 100 * 51 / 101) / 2, 2500 / 101),
+]
+
+
+@pytest.mark.parametrize(("objects", "labels", "ap", "gain"), MISSED)
+def test_a_class_that_is_missed_entirely_counts_in_the_ap_and_not_once_that_is_mended(
+    objects: list[tuple[list[float], int]], labels: list[Json], ap: float, gain: float
+) -> None:
+    errors = error_types(of_classes(*objects), labels)
+    assert errors.counts["missed"] == 1
+    assert [errors.ap, errors.gains["missed"]] == pytest.approx([ap, gain])
+
+
+def test_where_everything_is_missed_no_class_is_left_and_nothing_is_won() -> None:
+    errors = error_types(of_classes((A, 1), (B, 2)), [])
+    assert (errors.ap, errors.counts["missed"], errors.gains["missed"]) == (0, 2, 0)
 
 
 def test_of_two_errors_on_one_object_only_the_better_one_finds_it_once_mended() -> None:
@@ -86,6 +116,16 @@ def test_numbers_equal_those_of_the_authors_package(seed: int) -> None:
     gains = theirs.fix_main_errors()
     assert ours.ap == pytest.approx(theirs.ap, abs=one_bin)
     assert ours.gains == pytest.approx({k: gains[error] for k, error in _names(tidecv).items()}, abs=one_bin)
+
+
+@pytest.mark.parametrize(("objects", "labels", "ap", "gain"), MISSED)
+def test_the_authors_package_says_the_same_of_classes_that_are_missed(
+    objects: list[tuple[list[float], int]], labels: list[Json], ap: float, gain: float
+) -> None:
+    tidecv = pytest.importorskip("tidecv", reason="compares with tidecv, which the project does not install")
+    theirs = _tidecv(tidecv, of_classes(*objects), labels)
+    assert theirs.ap == pytest.approx(ap)
+    assert theirs.fix_main_errors()[tidecv.quantify.MissedError] == pytest.approx(gain)
 
 
 def _names(tidecv: Any) -> dict[str, Any]:
