@@ -3,9 +3,9 @@
 A prediction that is not a true positive gets the first type that fits, with IoU measured against the objects of its
 own class ("own") and of all other classes ("other"), f the foreground and b the background threshold:
 
-    localisation    own >= b, but below f: the right class in the wrong place
+    localisation    own from b to f, both included: the right class in the wrong place
     classification  other >= f: in the right place, of another class
-    duplicate       own >= f, but the object was found by a prediction of higher score
+    duplicate       own > f, but the object was found by a prediction of higher score
     background      no object of any class overlaps by more than b
     both            the rest: the wrong class and in the wrong place
 
@@ -223,11 +223,11 @@ class _Judged:
 
 
 def _kind(own: float, other: float, foreground: float, background: float) -> str:
-    if background <= own < foreground:
+    if background <= own <= foreground:  # at f itself the object is taken by another prediction; TIDE asks this first
         return "localisation"
     if other >= foreground:
         return "classification"
-    if own >= foreground:
+    if own > foreground:
         return "duplicate"
     return "background" if max(own, other) <= background else "both"
 

@@ -39,6 +39,36 @@ def test_each_kind_of_error_is_told_from_the_others(prediction: Json, kind: str)
     assert (mistake.kind, mistake.score) == (kind, prediction["score"])
 
 
+# areas: 400 of A, 800 of HALF, 600 of MOST, 4000 of TENTH; each holds all that are smaller
+HALF, MOST, TENTH = [10.0, 10, 20, 40], [10.0, 10, 20, 30], [10.0, 10, 40, 100]
+# an object of class 2, if any, beside A of class 1, which is found; a prediction; its kind by sec. 2.2 of the paper
+LIMITS = [
+    ([], found(HALF, 0.8), "localisation"),  # own is exactly f
+    ([], found(MOST, 0.8), "duplicate"),  # own 2/3
+    ([], found(TENTH, 0.8), "localisation"),  # own is exactly b
+    ([], found(HALF, 0.8, category=2), "classification"),  # other is exactly f
+    ([], found(TENTH, 0.8, category=2), "background"),  # other is exactly b
+    ([], found(HALF_BESIDE, 0.8, category=2), "both"),  # other 1/3
+    ([(HALF, 2)], found(HALF, 0.8), "localisation"),  # own exactly f and other 1
+    ([(HALF, 2)], found(MOST, 0.8), "classification"),  # own 2/3 and other 3/4
+    ([(HALF, 2)], found(TENTH, 0.8), "localisation"),  # own exactly b and other 1/5
+]
+
+
+@pytest.mark.parametrize(("others", "prediction", "kind"), LIMITS)
+def test_a_prediction_right_at_a_threshold_has_the_kind_that_the_paper_gives_it(
+    others: list[tuple[list[float], int]], prediction: Json, kind: str
+) -> None:
+    errors = error_types(of_classes((A, 1), *others), [found(A, 0.95), prediction])
+    assert [m.kind for m in errors.mistakes if m.score == 0.8] == [kind]
+
+
+def test_an_error_of_place_on_an_object_that_was_found_goes_when_it_is_mended() -> None:
+    errors = error_types(truth(A, B), [found(A, 0.9), found(HALF, 0.8), found(B, 0.7)])
+    assert errors.ap == pytest.approx((51 * 100 + 50 * 100 * 2 / 3) / 101)  # precision 1 up to recall 1/2, then 2/3
+    assert errors.gains == pytest.approx(dict.fromkeys(KINDS, 0) | {"localisation": 100 - errors.ap})
+
+
 def test_an_object_that_nothing_touches_is_missed_and_one_that_an_error_points_to_is_not() -> None:
     errors = error_types(truth(A, B), [found(HALF_BESIDE)])
     assert errors.counts == dict.fromkeys(KINDS, 0) | {"localisation": 1, "missed": 1}
@@ -116,6 +146,16 @@ def test_numbers_equal_those_of_the_authors_package(seed: int) -> None:
     gains = theirs.fix_main_errors()
     assert ours.ap == pytest.approx(theirs.ap, abs=one_bin)
     assert ours.gains == pytest.approx({k: gains[error] for k, error in _names(tidecv).items()}, abs=one_bin)
+
+
+@pytest.mark.parametrize(("others", "prediction", "kind"), LIMITS)
+def test_the_authors_package_gives_the_same_kinds_at_the_thresholds(
+    others: list[tuple[list[float], int]], prediction: Json, kind: str
+) -> None:
+    tidecv = pytest.importorskip("tidecv", reason="compares with tidecv, which the project does not install")
+    theirs = _tidecv(tidecv, of_classes((A, 1), *others), [found(A, 0.95), prediction]).count_errors()
+    counts = {kind: theirs[error] for kind, error in _names(tidecv).items()}
+    assert counts | {"missed": 0} == dict.fromkeys(KINDS, 0) | {kind: 1}
 
 
 @pytest.mark.parametrize(("objects", "labels", "ap", "gain"), MISSED)
