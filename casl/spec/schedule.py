@@ -96,8 +96,8 @@ def times(length: int, iters_1x: int, rule: str = "A") -> Schedule:
         length: 1..n, in units of 12 epochs.
         iters_1x: iterations of 1x; 90,000 at batch 16 on COCO.
         rule: where the drops are. "A", detectron2's default_X_scheduler: at 2/3 and 8/9 up to 2x, then 60k/90k and
-            20k/90k of 1x before the end. "B", fractions 2/3 and 250/270 as EntitySeg's 1x and 3x. "C", mmdetection:
-            8/12 and 11/12, 16/24 and 22/24, then 3/4 and 11/12.
+            20k/90k of 1x before the end. "B", EntitySeg: 60/90 and 80/90 as its 1x up to 2x, then 180/270 and 250/270
+            as its 3x. "C", mmdetection: 8/12 and 11/12, 16/24 and 22/24, then 3/4 and 11/12.
 
     Returns:
         Schedule of length x iters_1x iterations; a drop that rounds onto another or the end is left out.
@@ -105,7 +105,7 @@ def times(length: int, iters_1x: int, rule: str = "A") -> Schedule:
     Raises:
         SpecError: unknown rule, or not even one iteration.
 
-    Source: method reference sec. 3 and 8.
+    Source: method reference sec. 3, 8 and 9.
     """
     if rule not in RULES:
         raise SpecError(unknown("schedule rule", rule, RULES))
@@ -123,6 +123,6 @@ def _drops(length: int, rule: str) -> tuple[Fraction, Fraction]:
         return length - Fraction(2, 3), length - Fraction(2, 9)
     if rule == "A":
         return length * Fraction(2, 3), length * Fraction(8, 9)
-    if rule == "B":
-        return length * Fraction(2, 3), length * Fraction(25, 27)
+    if rule == "B":  # EntitySeg has no 2x: a 1x drawn out, as by both other rules
+        return length * Fraction(2, 3), length * (Fraction(8, 9) if length < 3 else Fraction(25, 27))
     return length * (Fraction(2, 3) if length < 3 else Fraction(3, 4)), length * Fraction(11, 12)

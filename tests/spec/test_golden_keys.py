@@ -43,7 +43,7 @@ FINETUNE = Finetune(
     SCENES,
     "objects",
     replace(RECIPE, optimizer="sgd", precision="mixed"),
-    times(1, 108, "B"),
+    ((72, 1.0), (100, 0.1), (108, 0.01)),  # in full: a rule may be corrected, and the key of what was trained stays
     init=WARMUP,
     parts=("backbone", "neck"),
     classifier="random",

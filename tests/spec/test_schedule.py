@@ -17,7 +17,10 @@ COCO_1X = 90_000
         (2, "A", (120_000, 160_000)),
         (3, "A", (210_000, 250_000)),
         (5, "A", (390_000, 430_000)),
+        (1, "B", (60_000, 80_000)),
+        (2, "B", (120_000, 160_000)),
         (3, "B", (180_000, 250_000)),
+        (4, "B", (240_000, 333_333)),
         (1, "C", (60_000, 82_500)),
         (3, "C", (202_500, 247_500)),
     ],
@@ -25,6 +28,12 @@ COCO_1X = 90_000
 def test_drops_fall_where_the_published_recipes_have_them(length: int, rule: str, drops: tuple[int, int]) -> None:
     total = length * COCO_1X
     assert times(length, COCO_1X, rule) == ((drops[0], 1.0), (drops[1], 0.1), (total, 0.01))
+
+
+def test_rates_of_rule_b_are_those_of_entityseg() -> None:
+    """Its Swin 1x at iterations behind the ramp, rates as detectron2's solver gave them (method reference sec. 9)."""
+    rates = [1e-4 * factor_at(times(1, COCO_1X, "B"), i) for i in (1_500, 60_000, 80_000)]
+    assert rates == pytest.approx([1e-4, 1e-5, 1e-6])
 
 
 def test_a_schedule_too_short_for_its_drops_leaves_them_out() -> None:
