@@ -12,7 +12,7 @@ from torchvision.ops import box_iou
 from casl.metrics.ap import ap_det
 from casl.metrics.voc import area, at_points, recall_precision
 from tests.metrics.random_scenes import random_scene
-from tests.metrics.test_ap import NOWHERE, found, truth
+from tests.metrics.test_ap import NOWHERE, A, found, truth
 
 HITS = [True, True, False, True, False, False, True]
 SHIFTS = {"AP50": 0.183503, "AP70": 0.092515, "AP75": 0.074180}
@@ -75,3 +75,14 @@ def test_ap_of_some_classes_is_the_mean_of_theirs() -> None:
     assert both["AP70"] == pytest.approx((each[2]["AP70"] + each[90]["AP70"]) / 2)
     assert ap_det(gt, dt)["AP"] == pytest.approx(np.mean([one["AP"] for one in each.values()]))
     assert len({one["AP70"] for one in each.values()}) == 3
+
+
+def test_a_small_box_inside_a_difficult_object_is_left_out_by_coco_and_wrong_by_voc() -> None:
+    difficult, inside, beside = [100.0, 100, 40, 40], [100.0, 100, 20, 20], [130.0, 100, 20, 40]
+    gt = truth(A, difficult)
+    gt["annotations"][1]["iscrowd"] = 1  # as the import writes it
+    # of its own area on the crowd: all and a half; IoU with it: 400/1600 and 400/2000, so VOC has a miss before its hit
+    for box in (inside, beside):
+        assert ap_det(gt, [found(box, 0.95), found(A, 0.9)])["AP50"] == pytest.approx(100)
+    assert ap_det(gt, [found(NOWHERE, 0.95), found(A, 0.9)])["AP50"] == pytest.approx(50)
+    assert area(*recall_precision([False, True], 1)) == 0.5

@@ -21,8 +21,10 @@ def read_voc(folder: Folder) -> Source:
     """Every XML file whose root is <annotation>. Masks in SegmentationObject/ are not read.
 
     Corners are edges of boxes, as LabelImg, CVAT and Roboflow write them. In VOC's own files the first pixel is 1 and
-    the last belongs to the box, so there 1 goes off xmin and ymin. An object marked difficult, which VOC's own
-    evaluation counts neither as found nor as missed, becomes a crowd, which COCO's treats alike.
+    the last belongs to the box, so there 1 goes off xmin and ymin. An object marked difficult becomes a crowd: neither
+    VOC's evaluation nor COCO's counts it as found or missed. They differ in which predictions it excuses: VOC's those
+    that overlap it by IoU, COCO's those of whose own area enough lies on it. So a small box inside it is wrong by
+    VOC's and left out by COCO's.
     """
     lists = _image_sets(folder)
     pictures = [_picture(path, folder, lists) for path in folder.ending(".xml") if format_of(path) == "voc"]
