@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from casl.coco.judge import is_number
 from casl.errors import DataError
 from casl.metrics.matching import coco_eval, silence
-from casl.metrics.results import GroundTruth, Result
+from casl.metrics.results import TRUTH, GroundTruth, Result
 
 FULL_AREA = "full_area"  # of an annotation: pixels that the object would have in the image if nothing hid it
 BINS: Mapping[str, tuple[float, float]] = {"low": (0.0, 0.25), "medium": (0.25, 0.5), "high": (0.5, 1.0)}
@@ -72,10 +73,11 @@ def missed(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
         {"missed"} of all and {"missed_low", "missed_medium", "missed_high"} by BINS, percent, -1.0 without objects.
 
     Raises:
-        DataError: see casl.metrics.results; or an annotation does not say its full area, or less than it shows.
+        DataError: see casl.metrics.results; or an annotation does not say its area and its full area as numbers, or a
+            full area less than it shows.
     """
-    shares = {a["id"]: _share_of(a) for a in gt["annotations"] if not a.get("iscrowd", 0)}
-    evaluation = coco_eval(gt, dt, masks=False, agnostic=False)
+    evaluation = coco_eval(gt, dt, masks=False, agnostic=False)  # judges every record, so that ids can be read below
+    shares = {int(a["id"]): _share_of(a) for a in gt["annotations"] if not a.get("iscrowd", 0)}
     params = evaluation.params
     params.iouThrs = np.array([IOU])
     params.areaRng, params.areaRngLbl, params.maxDets = params.areaRng[:1], params.areaRngLbl[:1], [100]
@@ -91,12 +93,16 @@ def missed(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
 
 
 def _share_of(annotation: Result) -> float:
-    full = annotation.get(FULL_AREA)
+    owner, area, full = f"{TRUTH}: annotation {annotation['id']}", annotation.get("area"), annotation.get(FULL_AREA)
     if full is None:
         raise DataError(
-            f"annotation {annotation['id']} has no {FULL_AREA!r}: nothing says how much of the object is hidden.\n"
+            f"{owner} has no {FULL_AREA!r}: nothing says how much of the object is hidden.\n"
             "  the built-in scenes write it where they are asked for it (Scenes, hidden=True)."
         )
-    if not 0 < annotation["area"] <= full:
-        raise DataError(f"annotation {annotation['id']}: {annotation['area']} of {full} pixels cannot be visible")
-    return hidden_share(annotation["area"], full)
+    if area is None:  # that of a box, which other metrics take instead, counts what others hide
+        raise DataError(f"{owner} has no 'area': nothing says how many of its {full!r:.80} pixels can be seen")
+    if not is_number(full):
+        raise DataError(f"{owner}: {FULL_AREA!r} must be a finite number of pixels, is {full!r:.80}")
+    if not 0 < area <= full:
+        raise DataError(f"{owner}: {area} of {full} pixels cannot be visible")
+    return hidden_share(area, full)

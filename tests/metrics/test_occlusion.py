@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 
@@ -76,4 +77,42 @@ def test_annotations_that_do_not_say_what_is_hidden_are_refused() -> None:
     gt = scene()
     gt["annotations"][2]["full_area"] = 5
     with pytest.raises(DataError, match="annotation 3: 400 of 5 pixels cannot be visible"):
+        missed(gt, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": None}, "annotation at position 2: 'id' must be an integer, is None"),
+        ({"id": "3"}, "annotation 3: 'id' must be an integer, is '3'"),
+        ({"id": 1}, "annotation 1: this id is used twice"),
+        ({"bbox": None}, "annotation 3: 'bbox' must be four finite numbers"),
+        ({"area": "400"}, "annotation 3: 'area' must be a finite number of pixels >= 0"),
+        ({"area": None}, "annotation 3: 'area' must be a finite number of pixels >= 0"),
+        ({"full_area": "500"}, "annotation 3: 'full_area' must be a finite number of pixels, is '500'"),
+        ({"full_area": float("nan")}, "annotation 3: 'full_area' must be a finite number of pixels, is nan"),
+    ],
+)
+def test_a_wrong_annotation_is_an_error_that_names_it(change: Json, message: str) -> None:
+    gt = scene()
+    gt["annotations"][2] |= change
+    with pytest.raises(DataError, match=f"ground truth: {message}"):
+        missed(gt, [])
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [("id", "annotation at position 2: 'id' must be an integer"), ("area", "annotation 3 has no 'area'.*500.0 pixels")],
+)
+def test_an_annotation_without_id_or_area_is_an_error(key: str, message: str) -> None:
+    gt = scene()
+    gt["annotations"][2]["full_area"] = 500.0
+    del gt["annotations"][2][key]
+    with pytest.raises(DataError, match=f"ground truth: {message}"):
+        missed(gt, [])
+
+
+@pytest.mark.parametrize("gt", [{key: value for key, value in scene().items() if key != "annotations"}, [], None])
+def test_a_ground_truth_that_is_not_coco_is_an_error(gt: Any) -> None:
+    with pytest.raises(DataError, match=r"ground truth: not COCO: '(annotations|images)' is missing"):
         missed(gt, [])
