@@ -41,7 +41,7 @@ def add(verbs: Any) -> None:
     prepare.set_defaults(command=data_prepare_command)
     data_import.add(data)
     scenes = data.add_parser("scenes", help="write the built-in data set into a folder")
-    scenes.add_argument("path", help="folder of the set, made if missing")
+    scenes.add_argument("path", help="folder to make; must not be there, or be empty")
     scenes.add_argument("--json", action="store_true", help="print what was written as JSON")
     for name, default, what in (
         ("labeled", 100, "images"),
@@ -157,9 +157,9 @@ def _prepared(out: Path, report: dict[str, Any]) -> str:
 
 def data_scenes_command(options: argparse.Namespace) -> int:
     """Write a built-in data set into a folder."""
-    from casl.data.scenes import write_scene_set
+    from casl.data.scenes import new_scene_set
 
-    write_scene_set(Path(options.path), options.labeled, options.unlabeled, options.val, options.size, options.seed)
+    new_scene_set(Path(options.path), options.labeled, options.unlabeled, options.val, options.size, options.seed)
     if options.json:
         counts = {split: getattr(options, split) for split in ("labeled", "unlabeled", "val")}
         print(

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from casl.coco.reading import read_object
+from casl.data.importing.write import refuse_if_there
 from casl.data.scene_paint import DIFFICULTY, Difficulty, categories_of, paint_scene, plan_scene
 from casl.data.scene_records import Json, Records, collect, panoptic_colours
 from casl.data.scene_shapes import FIGURE, FLIP_PAIRS, KEYPOINTS, SHAPES, SKELETON, THINGS, ThingClass
@@ -31,6 +34,7 @@ from casl.errors import SpecError, unknown
 
 SPLITS = ("labeled", "unlabeled", "val")
 UNLABELED_SCALES = {"tiny": 123, "small": 660, "base": 1740, "large": 3660}  # thousand images, CA-SSL sec. 4.1, table 7
+LIST = "splits.json"
 _FIRST_ID = 1_000_000  # image ids of a split start here times its position in SPLITS, plus one
 _VERSION = "1"
 
@@ -115,6 +119,29 @@ def write_scene_set(
         _write(root, split, wanted, size, seed, _Look())
 
 
+def new_scene_set(root: Path, labeled: int, unlabeled: int, val: int, size: int, seed: int) -> None:
+    """As `write_scene_set`, but never into what somebody else's data may be in; one that is interrupted leaves nothing.
+
+    Args:
+        root: folder of the set, which is not there yet or empty.
+
+    Raises:
+        DataError: it holds something. SpecError: impossible number.
+    """
+    refuse_if_there(root, "name another folder")
+    _check({"labeled": labeled, "unlabeled": unlabeled, "val": val}, size, seed)
+    aside = root / f".{uuid.uuid4().hex[:8]}.tmp"  # inside, since `root` may be where a disk is mounted
+    try:
+        write_scene_set(aside, labeled, unlabeled, val, size, seed)
+        for part in ("images", "annotations", LIST):
+            (aside / part).rename(root / part)
+    except OSError as error:
+        error.filename = str(root)  # as typed; a full disk names no file at all
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def _check(counts: dict[str, int], size: int, seed: int) -> None:
     for split, count in counts.items():
         if split not in SPLITS:
@@ -189,6 +216,6 @@ def _write_json(path: Path, content: Json) -> None:
 
 
 def _list_files(root: Path, lists: dict[str, list[str]]) -> None:
-    path = root / "splits.json"
+    path = root / LIST
     known = read_object(path) if path.exists() else {}
     _write_json(path, known | lists)

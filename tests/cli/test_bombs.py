@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from casl.cli import main
+from casl.data.scenes import write_scene_set
+from casl.errors import DataError
 from tests.data.importing import exports
 
 DIGITS = "9" * 5_000  # Python makes no number of so many
@@ -169,12 +171,10 @@ def test_a_report_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], k
 
 
 @pytest.mark.parametrize("kind", VALUES)
-def test_the_list_of_splits_beside_scenes_is_named(
-    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
-) -> None:
+def test_the_list_of_splits_beside_scenes_is_named(scenes: Path, tmp_path: Path, kind: str) -> None:
     there = shutil.copytree(scenes, tmp_path / "set")
     text, said = bomb('{"labeled": [], "val": []}', "labeled", kind)
     next(there.rglob("splits.json")).write_text(text)
-    assert main(["data", "scenes", str(there), "--labeled", "1", "--unlabeled", "1", "--val", "2", "--seed", "5"]) == 2
-    printed = capsys.readouterr().err
-    assert "splits.json" in printed and said in printed
+    with pytest.raises(DataError) as refused:
+        write_scene_set(there, labeled=1, unlabeled=1, val=2, size=64, seed=5)
+    assert "splits.json" in str(refused.value) and said in str(refused.value)

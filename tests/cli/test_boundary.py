@@ -73,7 +73,7 @@ def test_a_path_that_is_too_long_is_a_sentence(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["data", "scenes", "taken"], "taken/images: a part of this path is a file"),
+        (["data", "scenes", "taken/set"], "taken/set: a part of this path is a file"),
         (["report", *TABLE, "--reports", "taken"], "taken/smoke"),
         (["store", "ls", "--store", "taken"], "taken is a file; a store is a folder"),
         (["run", "table10", "--profile", "smoke", "--store", "taken"], "cannot make the store taken"),

@@ -19,8 +19,8 @@ from pycocotools.coco import COCO
 from casl.data.check import check
 from casl.data.scene_paint import DIFFICULTY, Difficulty, paint_scene, plan_scene
 from casl.data.scene_shapes import OTHERS, THINGS
-from casl.data.scenes import UNLABELED_SCALES, unlabeled_counts, write_scene_set, write_scenes
-from casl.errors import SpecError
+from casl.data.scenes import UNLABELED_SCALES, new_scene_set, unlabeled_counts, write_scene_set, write_scenes
+from casl.errors import DataError, SpecError
 
 Json = dict[str, Any]
 LABELED, UNLABELED, VAL = 60, 8, 5
@@ -201,6 +201,35 @@ def test_two_runs_write_the_same_bytes_and_another_seed_other_ones(root: Path, t
     assert hashes(tmp_path / "again") == hashes(root)
     write_scenes(tmp_path / "other", "val", VAL, 64, 8)
     assert not hashes(tmp_path / "other").items() & hashes(root).items()
+
+
+@pytest.mark.parametrize("held", ["annotations/instances_val.json", "images/mine.jpg", "notes.txt"])
+def test_what_somebody_has_in_the_folder_of_a_new_set_stays(tmp_path: Path, held: str) -> None:
+    (mine := tmp_path / "set" / held).parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(DataError, match=r"set: is there already; name another folder, or remove it\."):
+        new_scene_set(tmp_path / "set", 1, 1, 1, 64, 0)
+    assert [path for path in (tmp_path / "set").rglob("*") if path.is_file()] == [mine] and mine.read_text() == "mine"
+
+
+def test_a_new_set_is_the_same_set_in_a_folder_that_is_there_and_empty(root: Path, tmp_path: Path) -> None:
+    new_scene_set(tmp_path, LABELED, UNLABELED, VAL, 64, 7)
+    assert hashes(tmp_path) == hashes(root)
+
+
+@pytest.mark.parametrize("stops", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_a_new_set_that_is_interrupted_leaves_nothing_and_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops: BaseException
+) -> None:
+    def stopping(path: Path, content: Json) -> None:
+        raise stops
+
+    with monkeypatch.context() as patched, pytest.raises(type(stops)) as ended:
+        patched.setattr("casl.data.scenes._write_json", stopping)
+        new_scene_set(tmp_path / "set", 1, 1, 1, 64, 0)
+    assert not list((tmp_path / "set").iterdir())
+    assert not isinstance(ended.value, OSError) or ended.value.filename == str(tmp_path / "set")
+    new_scene_set(tmp_path / "set", 1, 1, 1, 64, 0)
 
 
 def test_splits_written_one_by_one_make_the_same_set(root: Path, tmp_path: Path) -> None:

@@ -58,14 +58,17 @@ def write_set(
             shutil.rmtree(aside, ignore_errors=True)
 
 
-def refuse_if_there(out: Path) -> None:
+def refuse_if_there(out: Path, advice: str = "name another --out") -> None:
     """Refuse a target that holds something.
+
+    Args:
+        advice: what a user does who means another one.
 
     Raises:
         DataError: it is a file, or a folder that is not empty.
     """
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise DataError(f"{out}: is there already; name another --out, or remove it.")
+        raise DataError(f"{out}: is there already; {advice}, or remove it.")
 
 
 def put_images(folder: Path, images: Sequence[Named], copy: bool) -> None:
