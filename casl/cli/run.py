@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SAVING = "stopping: running stages save a checkpoint; Ctrl-C again ends them now"
 LEAVING = "leaving: what was handed over goes on"
+STDERR = 2
 
 
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
@@ -199,7 +200,8 @@ def interruptible(said: str = SAVING) -> Iterator[Callable[[], bool]]:
         asked.append(number)
         if len(asked) > 1:
             raise KeyboardInterrupt
-        print(f"\n{said}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # not `print`, which fails where the signal came while it was writing
+            os.write(STDERR, f"\n{said}\n".encode())
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

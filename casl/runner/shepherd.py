@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
             return _ENDINGS.get(shepherd.wait_and_do(json.loads(Path(arguments[2]).read_text())), 1)
         for line in sys.stdin:
             shepherd.do(json.loads(line))
-            if shepherd.told_to_stop.is_set():
+            if shepherd.told_to_stop:
                 break
     finally:
         shepherd.close()
@@ -75,7 +75,7 @@ class Shepherd:
 
     def __init__(self, store: Store, events: Any) -> None:
         self.store, self.events = store, events
-        self.told_to_stop = threading.Event()
+        self.told_to_stop = False  # no Event, whose lock a signal would wait for that comes while one is handled
         self.mark = f"{_identity(store)}.{os.getpid()}.{born(os.getpid())}"
         self._worker: _Worker | None = None
         if sys.platform == "linux":
@@ -87,7 +87,7 @@ class Shepherd:
         sweep(store)
 
     def _on_stop(self, *_: object) -> None:
-        self.told_to_stop.set()
+        self.told_to_stop = True
         if self._worker:
             self._worker.stop()
 
@@ -123,8 +123,12 @@ class Shepherd:
             status = self.do(request)
             if status == "memory" and (smaller := in_smaller_pieces(Job.from_json(request["job"]))):
                 request = {"job": smaller.to_json()}
-            elif status != "busy" or self.told_to_stop.wait(WAIT_S):
+            elif status != "busy" or self._is_told_within(WAIT_S):
                 return status
+
+    def _is_told_within(self, seconds: float) -> bool:
+        time.sleep(seconds)
+        return self.told_to_stop
 
     def close(self) -> None:
         """End the worker and all that it started."""
@@ -161,14 +165,14 @@ class Shepherd:
                 taken = event["event"] != "done" and not lease.is_ours()
                 return {"event": "lost", "code": _TAKEN} if taken else event
             if worker.is_gone:
-                ending = "stopped" if self.told_to_stop.is_set() else "lost"
+                ending = "stopped" if self.told_to_stop else "lost"
                 return self._end_with({"event": ending, "code": worker.code})
             if lost.is_set():
                 return self._end_with({"event": "lost", "code": _TAKEN})
             if watch.is_over():
                 self.store.fail(job.stage, f"stopped by the time limit of {limit:g} s; its log ends where it hung")
                 return self._end_with({"event": "failed"})
-            if self.told_to_stop.is_set() and watch.grace_is_over():
+            if self.told_to_stop and watch.grace_is_over():
                 return self._end_with({"event": "stopped"})
 
     def _start(self, job: Job, lease: Lease) -> _Worker:
@@ -180,7 +184,7 @@ class Shepherd:
         else:
             self._worker = self._worker or _Worker.warm(self.store, environment)
             self._worker.send(request)
-        if self.told_to_stop.is_set():
+        if self.told_to_stop:
             self._worker.stop()
         return self._worker
 

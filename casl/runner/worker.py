@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -41,11 +40,11 @@ def main(arguments: list[str]) -> None:
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print goes to the log, not into the events
     store = Store(Path(arguments[0]))
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    asked: list[int] = []  # no Event, whose lock a signal would wait for that comes while one is handled
+    signal.signal(signal.SIGTERM, lambda number, _: asked.append(number))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the runner, which passes it on as SIGTERM
     rank, world, local = (int(os.environ.get(n, d)) for n, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
-    process = Process(lambda *_: None, stopping=stop.is_set, rank=rank, world=world, local_rank=local)
+    process = Process(lambda *_: None, stopping=lambda: bool(asked), rank=rank, world=world, local_rank=local)
     for request in _requests(arguments[2] if len(arguments) > 2 else None):
         job = Job.from_json(request["job"])
         name = job.stage.name

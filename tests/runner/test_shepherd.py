@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from casl.cli.run import interruptible
 from casl.runner.job import Job, Placement, Resources
 from casl.runner.launch.local import Local
 from casl.runner.plan import Node, Plan, make_plan
@@ -188,6 +190,59 @@ def test_one_job_waits_while_another_process_has_the_stage(tmp_path: Path) -> No
     mine.release()
     waiting.communicate(timeout=60)
     assert waiting.returncode == 0 and store.is_done(odd(FINE).name)
+
+
+HANDLERS = {
+    "shepherd": "from casl.runner.shepherd import Shepherd; process = Shepherd(Store(Path(sys.argv[1])), sys.stdout)",
+    "worker": "from casl.runner.worker import main; main([sys.argv[1], '0'])",
+    "run": "from casl.cli.run import interruptible; process = interruptible('told'); process.__enter__()",
+}
+# a further signal at every line of what handles the first, so also where a lock would be held
+NESTED = """
+import signal, sys
+from pathlib import Path
+from casl.runner.store import Store
+{}
+left = 100
+def at_every_line(frame, event, argument):
+    global left
+    if left and event == "line":
+        left -= 1
+        signal.raise_signal(signal.SIGTERM)
+    return at_every_line
+sys.settrace(at_every_line)
+try:
+    signal.raise_signal(signal.SIGTERM)
+except KeyboardInterrupt:
+    pass
+sys.settrace(None)
+sys.exit(7 if left < 100 else 8)
+"""
+
+
+@pytest.mark.parametrize("process", HANDLERS)
+def test_a_signal_while_another_is_handled_waits_for_nothing(tmp_path: Path, process: str) -> None:
+    command = [sys.executable, "-c", NESTED.format(HANDLERS[process]), str(new_store(tmp_path).root)]
+    done = subprocess.run(command, cwd=ROOT, input=b"", capture_output=True, timeout=120, check=False)
+    assert done.returncode == 7, done.stderr.decode()
+
+
+def test_a_stop_that_is_asked_for_while_a_line_is_written_is_said_and_heard(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, text: Any) -> int:
+            signal.raise_signal(signal.SIGTERM)
+            return len(text)
+
+    with monkeypatch.context() as patched, interruptible("stopping") as stopping:
+        patched.setattr(sys, "stderr", io.TextIOWrapper(io.BufferedWriter(Terminal())))
+        print("a line", file=sys.stderr, flush=True)
+        assert stopping()
+    assert capfd.readouterr().err == "\nstopping\n"
 
 
 def test_two_runs_take_turns_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
