@@ -17,7 +17,7 @@ from casl.files import recalled, state_of, write_json
 from casl.tracking.address import Address
 from casl.tracking.experiment import Listed
 from casl.tracking.owner import has_id, own_name
-from casl.tracking.server import default_uri, identity
+from casl.tracking.server import check_address, default_uri, identity
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Index:
     def __init__(self, store: Path, uri: str | None) -> None:
         self.store = store
         self.uri = uri.rstrip("/") if uri else default_uri(store)
+        check_address(uri or "")  # as it was given: "http://" ends with what is stripped
         self.folder = store.resolve() / "mlflow" / hashlib.sha256(self.uri.encode()).hexdigest()[:16]
 
     def read(self, name: str) -> Entry | None:

@@ -16,6 +16,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -100,7 +101,7 @@ def tracking_errors(uri: str, store: Path, *, reading: bool = False) -> Iterator
     try:
         with _damage_told(uri, store):
             yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError, HTTPException) as error:
         reason = _without_user((str(error).strip().splitlines() or [type(error).__name__])[0], uri)
         if reading:  # without its cause, whose text may hold a password
             raise TrackingError(f"cannot read from MLflow at {spoken(uri)}: {reason}") from None
@@ -137,6 +138,7 @@ def open_client(uri: str, artifacts: Path) -> Any:
     """
     from mlflow import MlflowClient
 
+    check_address(uri)
     if uri.startswith(SQLITE):
         make_database(uri, artifacts)
         _check_free(database(uri))
@@ -216,6 +218,40 @@ def _check_up(uri: str) -> None:
             pass
     except urllib.error.HTTPError:
         return  # a server answers; MLflow itself reports what is wrong
+    except (HTTPException, ValueError) as error:  # ValueError: it sends on to an address that is none
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ConnectionError(f"what answers there is no MLflow server ({said!r:.80})") from error
+
+
+def check_address(uri: str) -> None:
+    """Refuse the address of a server that none can have, before any work whose results are to be sent there.
+
+    Raises:
+        TrackingError: its host or its port cannot be, or it has letters that are written otherwise in an address.
+    """
+    if uri.startswith(("http://", "https://")) and (wrong := _wrong_with(uri)):
+        raise TrackingError(f"the address of MLflow, {spoken(uri)}, is none: {wrong}.\n  name another with --mlflow.")
+
+
+def _wrong_with(uri: str) -> str:
+    """Why an address is none; empty if it is one. What it says of a user is not looked at."""
+    parts = _split(uri)
+    user = parts.netloc.rpartition("@")[0]
+    host = parts.hostname or ""
+    if not host:
+        return "it names no host"
+    if strange := [c for c in uri.replace(f"{user}@", "", 1) if not "!" <= c <= "~" and c.lower() not in host]:
+        return f"it has {strange[0]!r}, which is written %.. in an address"
+    if strange := [c for c in host if not c.isalnum() and c not in "-._:%"]:
+        return f"its host has {strange[0]!r}"
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return f"there is no host {host!r:.80}"
+    try:
+        return "" if parts.port != 0 else "there is no port 0"
+    except ValueError as error:
+        return str(error)
 
 
 def spoken(uri: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -85,6 +87,88 @@ def test_a_store_whose_path_ends_the_address_of_its_database_is_refused(tmp_path
 def test_an_address_that_is_none_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match="--mlflow"):
         Mirror(tmp_path, "http://[::1").reach()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://127.0.0.1:50OO", "50OO"),
+        ("http://127.0.0.1:500000", "0-65535"),
+        ("http://127.0.0.1:0", "no port 0"),
+        ("http://127.0.0.1:-1", "-1"),
+        ("http://a b", "' '"),
+        ("http://host/a b", "' '"),
+        ("http://host/a\tb", r"'\\t'"),
+        ("http://host/münze", "'ü'"),
+        ("http://a,b:5000", "','"),
+        ("http://a..b", r"a\.\.b"),
+        (f"http://{'a' * 70}", "aaaa"),
+        ("http://", "no host"),
+        ("http:///", "no host"),
+        ("http://:5000", "no host"),
+        ("http://ada:en gine@:5000", r"//\.\.\.@:5000.*no host"),
+    ],
+)
+def test_an_address_that_no_server_can_have_is_refused_before_any_work(tmp_path: Path, address: str, said: str) -> None:
+    with pytest.raises(TrackingError, match=rf"(?s){said}.*--mlflow") as refused:
+        Mirror(tmp_path, address)
+    assert "gine" not in str(refused.value)
+    with pytest.raises(TrackingError, match=r"--mlflow|read from MLflow"), fetch(tmp_path, address, "models:/a@best"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://ada:en gine@host:5000/x", "http://[::1]:5000", "https://münze.example/a%20b?c=d", "http://my_host:80/"],
+)
+def test_an_address_that_a_server_can_have_is_taken(tmp_path: Path, address: str) -> None:
+    assert Mirror(tmp_path, address).uri == address.rstrip("/")
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """A port at which every connection is told the same."""
+    with socket.create_server(("127.0.0.1", 0)) as here:
+
+        def serve() -> None:
+            with suppress(OSError):  # closed at the end
+                while True:
+                    with here.accept()[0] as asked, suppress(OSError):
+                        asked.recv(1 << 16)
+                        asked.sendall(answer)
+
+        Thread(target=serve, daemon=True).start()
+        yield here.getsockname()[1]
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"",
+        b"\x00\xff\xfe",
+        OK + b"x" * 70_000,
+        OK + b"a: b\r\n" * 200,
+        OK + b"Content-Length: 9\r\n\r\n<html>",
+        OK + b"Content-Length: 6\r\n\r\n<html>",
+        OK + b"Content-Length: 4\r\n\r\nnull",
+        OK + b"Content-Length: x\r\n\r\n",
+        OK + b"Transfer-Encoding: chunked\r\n\r\nzz",
+        OK + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+        b"HTTP/1.1 302 Found\r\nLocation: http://a b/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://a:5OO/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://a..b/\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n",
+    ],
+)
+def test_what_answers_and_is_no_mlflow_costs_no_result(tmp_path: Path, answer: bytes) -> None:
+    store = Shelf(tmp_path)
+    with answering(answer) as port, pytest.raises(TrackingError, match=r"(?s)cannot log to MLflow.*nothing is lost"):
+        Mirror(tmp_path, f"http://127.0.0.1:{port}").sync([store.commit(VAL)], {})
 
 
 def test_a_sync_that_could_not_send_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
