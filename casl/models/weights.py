@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -15,6 +16,12 @@ from casl.errors import DataError
 
 WRAPPERS = ("model", "state_dict")  # under which others keep their state dict
 BEGINNING = 512  # bytes that tell a web page or a pointer from weights
+_TELLING = (SafetensorError, RuntimeError, ValueError, OSError)  # these say what is wrong
+# what opening a file raises; a pickle is a program, and a damaged one fails as any program does
+_REFUSED = (
+    *(*_TELLING, UnpicklingError, EOFError, struct.error),
+    *(LookupError, TypeError, AttributeError, AssertionError, ArithmeticError, MemoryError),
+)
 
 
 def read_state(path: Path, absent: str = "") -> dict[str, Tensor]:
@@ -41,11 +48,11 @@ def read_state(path: Path, absent: str = "") -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, UnpicklingError, RuntimeError, ValueError, EOFError, OSError) as e:
+    except _REFUSED as e:
         raise DataError(f"{path} is no checkpoint of plain tensors: {_reason(e)}") from e
     for wrapper in WRAPPERS:
         state = state.get(wrapper, state) if isinstance(state, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise DataError(f"{path} holds no state dict")
     return state
 
@@ -71,6 +78,7 @@ def _reason(error: Exception) -> str:
             f"it holds Python objects ({', '.join(objects)}), and opening those can run any code.\n"
             '  where it comes from, save its tensors alone: torch.save({"model": model.state_dict()}, "weights.pth").'
         )
-    if isinstance(error, UnpicklingError | EOFError):
-        return "it is damaged, or was never written by torch.save."
-    return str(error).strip().splitlines()[0]
+    if isinstance(error, MemoryError):
+        return "it is damaged, or larger than the memory of this machine."
+    said = str(error).strip().splitlines()
+    return said[0] if said and isinstance(error, _TELLING) else "it is damaged, or was never written by torch.save."

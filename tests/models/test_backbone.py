@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 import timm
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from casl.catalog import BACKBONES
 from casl.errors import DataError, SpecError
 from casl.models.backbone import build_backbone
+from casl.models.weights import read_state
 
 
 def count(module: nn.Module) -> int:
@@ -127,12 +130,62 @@ def test_weights_that_are_missing_damaged_or_of_another_model_are_refused(tmp_pa
         (tmp_path / name).write_bytes(b"\x00" * 100)
         with pytest.raises(DataError, match="no checkpoint"):
             build_backbone("resnet_micro", weights=tmp_path / name)
-    torch.save([torch.zeros(1)], tmp_path / "list.pth")
-    with pytest.raises(DataError, match="no state dict"):
-        build_backbone("resnet_micro", weights=tmp_path / "list.pth")
+    for other in ([torch.zeros(1)], {1: torch.zeros(1)}):
+        torch.save(other, tmp_path / "other.pth")
+        with pytest.raises(DataError, match="no state dict"):
+            build_backbone("resnet_micro", weights=tmp_path / "other.pth")
     torch.save(micro_checkpoint(), tmp_path / "micro.pth")
     with pytest.raises(DataError, match=r"does not fit resnet18: conv1.weight is \(64, 3, 7, 7\)"):
         build_backbone("resnet18", weights=tmp_path / "micro.pth")
+
+
+PICKLES = {
+    "empty stack": b"\x80\x02.",
+    "cut": b"\x80\x02K\x01K",
+    "unknown memo": b"\x80\x02h\x05.",
+    "items of nothing": b"\x80\x02u.",
+    "no mark": b"\x80\x02Ntq\x00R.",
+    "arguments that are none": b"\x80\x02ccollections\nOrderedDict\nNR.",
+    "arguments of another type": b"\x80\x02ccollections\nOrderedDict\nK\x01\x85R.",
+    "a list as a key": b"\x80\x02}]K\x01s.",
+    "a length beyond the file": b"\x80\x02X\xff\xff\xff\x7fabc.",
+    "another tape": b"a tar? " * 100,
+}
+
+
+@pytest.mark.parametrize("what", PICKLES)
+def test_a_damaged_pickle_is_refused_whatever_it_fails_with(tmp_path: Path, what: str) -> None:
+    (tmp_path / "damaged.pth").write_bytes(PICKLES[what])
+    with pytest.raises(DataError, match="no checkpoint of plain tensors: it is damaged"):
+        read_state(tmp_path / "damaged.pth")
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("form", ["zip", "old", "safetensors"])
+def test_weights_with_any_byte_changed_are_read_or_refused(tmp_path: Path, form: str) -> None:
+    state, path = {"a": torch.ones(3, 4), "b": torch.arange(5)}, tmp_path / f"w.{form}".replace("zip", "pth")
+    if form == "safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=form == "zip")
+    whole, random = path.read_bytes(), Random(0)
+    for _ in range(400):
+        damaged = bytearray(whole[: random.choice([len(whole), random.randrange(1, len(whole))])])
+        damaged[random.randrange(len(damaged))] = random.randrange(256)
+        path.write_bytes(damaged)
+        with suppress(DataError):
+            assert all(isinstance(name, str) for name in read_state(path))
+
+
+def test_an_error_without_a_word_has_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({}, tmp_path / "w.pth")
+
+    def load(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(DataError, match="it is damaged"):
+        read_state(tmp_path / "w.pth")
 
 
 def test_pickled_code_is_not_run(tmp_path: Path) -> None:
