@@ -16,9 +16,10 @@ from casl.errors import DataError
 # Pillow refuses images of more than this many pixels by itself, and warns of half as many, which are legal
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-# all that Pillow raises on damaged files, and on small files that claim to be larger than the memory
+# all that Pillow raises on damaged files, and on small files that claim to be larger than the memory. For decoding
+# alone: a RuntimeError, as libavif's are, may be anything elsewhere
 UNREADABLE = (
-    *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error),
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, RuntimeError, LookupError),
     *(Image.DecompressionBombError, MemoryError, OverflowError),
 )
 

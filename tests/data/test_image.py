@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from casl.data.image import dim_values, image_size, read_image, read_with_range
 from casl.errors import DataError
@@ -105,6 +107,23 @@ def test_what_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
     for read in (read_image, image_size):
         with pytest.raises(DataError, match=r"page\.png: not a readable image"):
             read(path)
+
+
+@pytest.mark.filterwarnings("ignore:Tag data larger", "ignore:.*EXIF", "ignore:Truncated")
+@pytest.mark.parametrize("form", ["AVIF", "WEBP", "TIFF", "JPEG2000", "PNG"])
+def test_a_file_with_any_byte_changed_is_read_or_named(tmp_path: Path, form: str) -> None:
+    if form == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    path, random = tmp_path / "a", Random(0)
+    picture(64, 48).save(path, format=form)
+    whole = path.read_bytes()
+    for place in range(0, min(len(whole), 400), 2):
+        damaged = bytearray(whole)
+        damaged[place] = random.choice([0, 255, random.randrange(256)])
+        path.write_bytes(damaged)
+        for read in (image_size, read_image):
+            with suppress(DataError):
+                read(path)
 
 
 def test_a_missing_image_is_named(tmp_path: Path) -> None:
