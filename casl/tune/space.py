@@ -81,8 +81,7 @@ def searched(name: str, end: Stage, profile: Profile) -> Argument:
         raise SpecError(
             f"{argument.target} is not searched over: it says what is measured, so values could not compare"
         )
-    if not isinstance(argument.current, int | float | str | tuple):
-        raise SpecError(f"{argument.target} is not searched over: it holds neither numbers nor names")
+    _check_has_values(argument, "searched over")
     return argument
 
 
@@ -104,9 +103,15 @@ def parse(argument: Argument, value: Value) -> Any:
     """What a stage's field is given for a value; a choice becomes what its text means.
 
     Raises:
-        SpecError: the text is not of the field's type.
+        SpecError: the text is not of the field's type, or no text is.
     """
+    _check_has_values(argument, "set")
     return _read(argument, value, argument.current) if isinstance(value, str) else value
+
+
+def _check_has_values(argument: Argument, done: str) -> None:
+    if not isinstance(argument.current, int | float | str | tuple):
+        raise SpecError(f"{argument.target} is not {done}: it holds neither numbers nor names")
 
 
 def _read(argument: Argument, text: str, like: Any) -> Any:
@@ -115,11 +120,11 @@ def _read(argument: Argument, text: str, like: Any) -> Any:
     if isinstance(like, bool):
         if text in ("true", "false"):
             return text == "true"
-        raise SpecError(f"{argument.target} is true or false, got {text!r}")
+        raise SpecError(f"{argument.target} is true or false, got {text!r:.80}")
     try:
         return type(like)(text)
     except ValueError:
-        raise SpecError(f"{argument.target} takes {_type(like)}, such as {like}; got {text!r}") from None
+        raise SpecError(f"{argument.target} takes {_type(like)}, such as {like}; got {text!r:.80}") from None
 
 
 def _type(like: Any) -> str:

@@ -55,6 +55,8 @@ def test_one_value_is_set_in_every_chain_that_has_it(tmp_path: Path, capsys: pyt
         ("delta=4", "probability in [0, 1]"),
         ("warmup.thresold=0.4", "did you mean 'threshold'"),
         ("delta=much", "takes a number"),
+        ("labeler.model=x", "labeler.model is not set: it holds neither numbers nor names"),
+        ("pretrain.before=x", "pretrain.before is not set: it holds neither numbers nor names"),
         ("delta", "--set takes PATH=VALUE, such as warmup.threshold=0.4; got 'delta', without"),
         ("delta=../x", "--set takes PATH=VALUE"),
         ("delta=0.4 delta=0.5", "--set gives delta twice: 0.4 and 0.5"),

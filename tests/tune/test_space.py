@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from casl.errors import SpecError
 from casl.spec import Finetune
+from casl.spec.stage import ancestors
+from casl.spec.varied import resolve
 from casl.tune.asked import Asked
 from casl.tune.space import make_space, parse, searched
 from tests.runner.stores import NANO, chain
@@ -29,6 +33,21 @@ END = chain(NANO, warm=3, fine=2).evaluation
 def test_what_cannot_be_searched_over_is_said(name: str, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         searched(name, END, NANO)
+
+
+@pytest.mark.parametrize("name", ["finetune.data", "finetune.model", "labeler.init", "warmup.recipe"])
+def test_a_field_without_numbers_and_names_is_not_set_either(name: str) -> None:
+    with pytest.raises(SpecError, match=rf"{name} is not set: it holds neither numbers nor names"):
+        parse(resolve(name, END, NANO), "x")
+
+
+@pytest.mark.parametrize("text", ["", "x", "-1", "1+2", "a+b", "true", "nan", "1e400", "²", "9" * 400, "9" * 5_000])
+def test_any_text_for_any_field_is_a_value_or_a_sentence(text: str) -> None:
+    for stage in ancestors(END):
+        for field in dataclasses.fields(stage):
+            argument = resolve(f"{stage.kind}.{field.name}", END, NANO)
+            with suppress(SpecError):
+                assert argument.put(END, parse(argument, text)).key
 
 
 @pytest.mark.parametrize(
