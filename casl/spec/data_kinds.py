@@ -8,7 +8,9 @@ from typing import ClassVar
 
 from casl.catalog import check_name
 from casl.errors import SpecError
-from casl.spec.stage import DataUse, Stage, Work, check_choice, check_least
+from casl.spec.records import LARGEST_RATE, LARGEST_SIDE, MOST_COUNTED, SMALLEST_SIDE
+from casl.spec.schedule import MOST_ITERS
+from casl.spec.stage import DataUse, Stage, Work, check_choice, check_seed, check_within
 
 DIGEST_LENGTH = 32  # of a data set in MLflow, which takes 36
 SPLITS = ("labeled", "unlabeled", "val")
@@ -105,8 +107,9 @@ class Scenes(DataSet):
         check_choice("split", self.split, SPLITS)
         check_choice("shapes of scenes", self.shapes, SHAPES)
         self._check_without(self.classes)
-        check_least("number of scenes", self.count, 1)
-        check_least("scene size in pixels", self.size, 32)
+        check_within("number of scenes", self.count, 1, 1_000_000)  # image ids of the next split begin there
+        check_within("scene size in pixels", self.size, 32, 1 << 13)
+        check_seed(self.seed)
         if not 0.0 <= self.tail <= STEEPEST:
             raise SpecError(f"tail is an exponent from 0, classes alike, to {STEEPEST:g}, got {self.tail}")
 
@@ -157,7 +160,7 @@ class Folder(DataSet):
         check_choice("count of boxes", self.boxes, BOXES)
         if not 0 <= self.drawn <= self.count:
             raise SpecError(f"drawn must be 1 to {self.count} images, or 0 for all, got {self.drawn}")
-        check_least("fold", self.fold, 0)
+        check_within("fold", self.fold, 0, MOST_ITERS)
         if self.fold and not 0 < self.drawn < self.count:
             raise SpecError(f"fold {self.fold} of all {self.count} images: only fewer are drawn, and so have folds")
 
@@ -220,7 +223,13 @@ class Pretrain(Start):
 
     def __post_init__(self) -> None:
         check_name("backbone", self.backbone)
-        check_least("iterations", self.iters, 1)
+        check_within("iterations", self.iters, 1, MOST_ITERS)
+        check_within("size of a crop", self.size, SMALLEST_SIDE, LARGEST_SIDE)
+        check_within("batch", self.batch, 1, MOST_COUNTED)
+        check_within("frozen_stages", self.frozen_stages, 0, 5)
+        check_seed(self.seed)
+        if not 0 < self.lr <= LARGEST_RATE:
+            raise SpecError(f"lr must be positive, at most {LARGEST_RATE:g}; got {self.lr:g}")
         if self.before is not None and self.weights != "random":
             raise SpecError(f"a backbone starts from {self.before.name} or from {self.weights!r} weights, not both")
         if self.before is not None and self.before.backbone != self.backbone:

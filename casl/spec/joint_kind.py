@@ -14,7 +14,9 @@ from casl.errors import SpecError
 from casl.rows import Detector
 from casl.spec.data_kinds import DataSet
 from casl.spec.kinds import PseudoLabel, Train
-from casl.spec.stage import DataUse, Stage, Work, check_choice, check_least
+from casl.spec.records import LARGEST_RATE, LARGEST_SIDE
+from casl.spec.schedule import MOST_ITERS
+from casl.spec.stage import DataUse, Stage, Work, check_choice, check_within
 
 TEACHERS = ("fixed", "ema")
 MIXES = ("sum", "mean", "share", "normalised")
@@ -121,9 +123,11 @@ class Joint(Train):
             raise SpecError(f"momentum of the teacher is in [0, 1), got {self.momentum}")
         weights = (self.unsup_weight, self.unsup_weight if self.unsup_box_weight is None else self.unsup_box_weight)
         for name, number in (("weight of unlabeled images", min(weights)), ("focal", self.focal)):
-            check_least(name, number, 0.0)
-        check_least("burn_in", self.burn_in, 0)
-        check_least("rise", self.rise, 0)
+            check_within(name, number, 0, LARGEST_RATE)
+        check_within("weight of unlabeled images", max(weights), 0, LARGEST_RATE)
+        check_within("burn_in", self.burn_in, 0, MOST_ITERS)
+        check_within("rise", self.rise, 0, MOST_ITERS)
+        check_within("spread", self.spread, 0, LARGEST_SIDE)
 
     def _check_rules(self) -> None:
         for name, power in (("threshold_power", self.threshold_power), ("weight_power", self.weight_power)):
@@ -137,7 +141,7 @@ class Joint(Train):
                 raise SpecError(f"{name} is two numbers from 0 on around {middle:g}, or () for none, got {limits}")
         if self.threshold_range and self.threshold_range[1] > 1.0:
             raise SpecError(f"thresholds are probabilities in [0, 1], got {self.threshold_range}")
-        check_least("least_instances", self.least_instances, 1)
+        check_within("least_instances", self.least_instances, 1, MOST_ITERS)
         if self.threshold_power and not self.threshold_range:
             raise SpecError("a threshold_power needs a threshold_range: labels are read above its lowest")
         if self.has_rules and (self.teacher != "fixed" or self.relax or self.box_rule != "all" or self.focal):

@@ -17,9 +17,9 @@ from typing import ClassVar
 from casl.catalog import check_name, names, row
 from casl.errors import SpecError
 from casl.spec.data_kinds import BOXES, DIGEST_LENGTH, DataSet, Start, named_classes
-from casl.spec.records import OWN_WAY, Applied, Model, Recipe
+from casl.spec.records import LARGEST_SIDE, MOST_COUNTED, OWN_WAY, SMALLEST_SIDE, Applied, Model, Recipe
 from casl.spec.schedule import Schedule, check_schedule, cosine, factor_at, is_trunk, iterations
-from casl.spec.stage import DataUse, Stage, Work, check_choice, digest
+from casl.spec.stage import DataUse, Stage, Work, check_choice, check_seed, check_within, digest
 from casl.spec.starts import FEATURES
 
 PARTS = ("backbone", "neck", "head", "classifier")
@@ -56,6 +56,7 @@ class Train(Stage):
 
     def __post_init__(self) -> None:
         check_schedule(self.schedule)
+        check_seed(self.seed)
         if not self.shares_beginnings:
             object.__setattr__(self, "schedule", ((self.iters, 1.0),))  # one length, one key, whatever its drops were
         check_choice("label kind", self.labels, ("objects", "entities", "pseudo", "keypoints", "panoptic"))
@@ -188,6 +189,14 @@ class Predict(Stage, ABC):
     def sides(self) -> tuple[int, int]:
         """Short and long side of the test image in pixels."""
 
+    def _check_sides(self) -> None:
+        short, long = self.sides
+        if not SMALLEST_SIDE <= short <= long <= LARGEST_SIDE:
+            raise SpecError(
+                f"a test image has a short side of {SMALLEST_SIDE} px or more, and a long one at least as large, up to "
+                f"{LARGEST_SIDE} px; got size {short} and max_size {long}"
+            )
+
     def _work_on(self, data: Stage, metric: str = "", views: int = 1) -> Work:
         model, shape = self.trained.model, (self.kind, *self.sides)
         what = (*shape, metric)
@@ -213,6 +222,10 @@ class PseudoLabel(Predict):
     max_size: int
     non_overlap: bool = True
     detections: int = 100
+
+    def __post_init__(self) -> None:
+        self._check_sides()
+        check_within("detections", self.detections, 1, MOST_COUNTED)
 
     @property
     def trained(self) -> Train:
@@ -311,6 +324,7 @@ class Evaluate(Predict):
     applied: Applied = OWN_WAY
 
     def __post_init__(self) -> None:
+        self._check_sides()
         check_choice("weights to evaluate", self.of, ("student", "teacher"))
         if self.of == "teacher" and getattr(self.model, "teacher", "") != "ema":
             raise SpecError(f"{self.model.name} leaves no weights of a teacher: only an average of the student does")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from casl.catalog import check_name, names, row
 from casl.errors import SpecError, unknown
 from casl.rows import SUPPRESSIONS
-from casl.spec.stage import Record, check_choice, check_least
+from casl.spec.schedule import MOST_ITERS
+from casl.spec.stage import Record, check_choice, check_within
 
 # fields of Model that only some detectors have (casl.rows.Detector.settings) -> what stands for "left out"
 SETTINGS = {
@@ -21,7 +22,20 @@ SETTINGS = {
 }
 DECAYS = ("cosine", "steps")
 MERGED = ("masks", "entities")  # outputs that several views of an image can tell together
-SMALLEST_SIDE = 32  # px, what every image is padded to multiples of
+SMALLEST_SIDE, LARGEST_SIDE = 32, 1 << 16  # px; every image is padded to multiples of the smallest
+# far beyond what is of use, and not yet more than can be counted with
+MOST_COUNTED, LARGEST_RATE = 1_000_000, 1e6
+
+
+_OF_MODEL = (
+    ("channels", 1, 1 << 16),
+    ("mask_channels", 1, 1 << 16),
+    ("towers", 0, 100),
+    ("frozen_stages", 0, 5),
+    ("stuff", 0, MOST_COUNTED),
+    ("keypoints", 0, MOST_COUNTED),
+    ("rois", 0, MOST_COUNTED),
+)
 
 
 @dataclass(frozen=True)
@@ -65,9 +79,12 @@ class Model(Record):
         self._check_settings()
         check_choice("clip of distances", self.clip, ("relu", "projected"))
         check_name("backbone", self.backbone)
-        check_least("number of classes", self.classes, 1)
-        check_least("number of channels", self.channels, 1)
-        if self.anchor_scale <= 0:
+        check_within("number of classes", self.classes, 1, MOST_COUNTED)
+        for name, lowest, highest in _OF_MODEL:
+            check_within(name, getattr(self, name), lowest, highest)
+        if not 0.0 <= self.drop_path < 1.0:
+            raise SpecError(f"drop_path is a probability in [0, 1), got {self.drop_path}")
+        if not 0 < self.anchor_scale <= LARGEST_SIDE:
             raise SpecError(f"anchor_scale is a factor of sizes above 0, got {self.anchor_scale}")
         if not 0.0 < self.usage <= 1.0:
             raise SpecError(f"usage is a share of block halves that run, in (0, 1], got {self.usage}; 1 skips none")
@@ -93,6 +110,9 @@ class Model(Record):
             if name in SETTINGS or name not in known:
                 options = [n for n in known if n not in SETTINGS]
                 raise SpecError(unknown(f"option of detector {self.detector!r}", name, options))
+        for name, value in self.options:
+            if not isinstance(value, str):
+                check_within(f"option {name}", value, -MOST_ITERS, MOST_ITERS)
         if given != sorted(set(given)):
             raise SpecError(f"options are sorted by name and each is given once, got {', '.join(given)}")
 
@@ -158,8 +178,13 @@ class Recipe(Record):
         check_name("augmentation", self.augmentation)
         check_choice("precision", self.precision, ("float32", "mixed"))
         check_choice("decay of the rate", self.decay, DECAYS)
-        check_least("batch", self.batch, 1)
-        check_least("ramp_iters", self.ramp_iters, 0)
+        check_within("batch", self.batch, 1, MOST_COUNTED)
+        check_within("max_size", self.max_size, SMALLEST_SIDE, LARGEST_SIDE)
+        check_within("ramp_iters", self.ramp_iters, 0, MOST_ITERS)
+        check_within("ramp_factor", self.ramp_factor, 0, 1)
+        check_within("weight_decay", self.weight_decay, 0, LARGEST_RATE)
+        for name in ("lr", "body_lr"):
+            check_within(name, getattr(self, name), -LARGEST_RATE, LARGEST_RATE)  # of those below 0 more is said
         if self.lr <= 0:
             raise SpecError(f"lr must be positive, got {self.lr}")
         if self.body_lr <= 0:

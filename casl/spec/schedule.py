@@ -14,6 +14,7 @@ from casl.errors import SpecError, unknown
 Schedule = tuple[tuple[int, float], ...]
 
 RULES = ("A", "B", "C")
+MOST_ITERS = 1_000_000_000
 
 
 def iterations(schedule: Schedule) -> int:
@@ -31,6 +32,8 @@ def check_schedule(schedule: Schedule) -> None:
             raise SpecError(
                 f"schedule {schedule}: iterations must rise from 1, factors be positive and neighbours differ"
             )
+        if until > MOST_ITERS:
+            raise SpecError(f"a schedule of more than {MOST_ITERS:,} iterations ends in no lifetime")
         last_until, last_factor = until, factor
 
 

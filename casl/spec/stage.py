@@ -260,6 +260,13 @@ def check_choice(what: str, value: str, legal: tuple[str, ...]) -> None:
         raise SpecError(unknown(what, value, legal))
 
 
-def check_least(what: str, value: float, lowest: float) -> None:
-    if value < lowest:
-        raise SpecError(f"{what} must be at least {lowest}, got {value}")
+def check_within(what: str, value: float, lowest: float, highest: float) -> None:
+    """Refuse what no machine could compute with, and what is a slip of the keyboard."""
+    if not lowest <= value <= highest:
+        got = str(value) if len(str(value)) <= 40 else f"a number of {len(str(value))} digits"
+        limit = f"most {highest:,}" if value > highest else f"least {lowest}"
+        raise SpecError(f"{what} must be at {limit}, got {got}")
+
+
+def check_seed(value: int) -> None:
+    check_within("seed", value, 0, 2**63 - 1)

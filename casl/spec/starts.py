@@ -8,7 +8,9 @@ from typing import ClassVar
 from casl.catalog import check_name, names, row
 from casl.errors import SpecError
 from casl.spec.data_kinds import DataSet, Start
-from casl.spec.stage import DataUse, Record, Stage, Work, check_choice, check_least
+from casl.spec.records import LARGEST_RATE, LARGEST_SIDE, MOST_COUNTED, SMALLEST_SIDE
+from casl.spec.schedule import MOST_ITERS
+from casl.spec.stage import DataUse, Record, Stage, Work, check_choice, check_seed, check_within
 
 GRIDS = ("c4", "c5")
 FEATURES = "features"  # form of the metrics that judge features of a backbone, not predictions of a detector
@@ -43,9 +45,11 @@ class ContrastRecipe(Record):
     def __post_init__(self) -> None:
         check_name("optimizer", self.optimizer)
         check_choice("precision", self.precision, ("float32", "mixed"))
-        for name, lowest in (("batch", 1), ("size", 32), ("queue", 1), ("dim", 1), ("groups", 0)):
-            check_least(name, getattr(self, name), lowest)
-        if self.lr <= 0 or self.temperature <= 0:
+        for name, lowest in (("batch", 1), ("queue", 1), ("dim", 1), ("groups", 0)):
+            check_within(name, getattr(self, name), lowest, MOST_COUNTED)
+        check_within("size", self.size, SMALLEST_SIDE, LARGEST_SIDE)
+        check_within("weight_decay", self.weight_decay, 0, LARGEST_RATE)
+        if not (0 < self.lr <= LARGEST_RATE and 0 < self.temperature <= LARGEST_RATE):
             raise SpecError(f"lr and temperature must be positive, got {self.lr} and {self.temperature}")
         if not 0.0 <= self.momentum < 1.0:
             raise SpecError(f"momentum of the key encoder is in [0, 1), got {self.momentum}: at 1 it never moves")
@@ -75,7 +79,8 @@ class Contrast(Start):
     def __post_init__(self) -> None:
         check_name("backbone", self.backbone)
         check_choice("grid of dense features", self.grid, GRIDS)
-        check_least("iterations", self.iters, 1)
+        check_within("iterations", self.iters, 1, MOST_ITERS)
+        check_seed(self.seed)
         if not 0.0 <= self.dense <= 1.0:
             raise SpecError(f"dense is the weight of the cells' loss in [0, 1], got {self.dense}")
         if not self.dense and self.grid != "c5":
@@ -141,12 +146,15 @@ class Probe(Stage):
 
     def __post_init__(self) -> None:
         check_name("backbone", self.backbone)
-        check_least("iterations of tuning", self.tuned, 0)
-        check_least("crops in a batch", self.batch, 1)
+        check_within("iterations of tuning", self.tuned, 0, MOST_ITERS)
+        check_within("crops in a batch", self.batch, 1, MOST_COUNTED)
+        check_seed(self.seed)
+        if not 0 < self.lr <= LARGEST_RATE:
+            raise SpecError(f"lr must be positive, at most {LARGEST_RATE:g}; got {self.lr:g}")
         if self.start is not None and self.weights != "random":
             raise SpecError(f"a backbone starts from {self.start.name} or from {self.weights!r} weights, not both")
-        check_least("side of a crop", self.size, 32)
-        check_least("number of crops", self.crops, 0)
+        check_within("side of a crop", self.size, SMALLEST_SIDE, LARGEST_SIDE)
+        check_within("number of crops", self.crops, 0, MOST_ITERS)
         if row("metric", self.metric).form != FEATURES:
             raise SpecError(f"metric {self.metric!r} judges predictions of a detector, a probe judges features")
 

@@ -173,7 +173,10 @@ def _with(owner: Stage | Record, path: Sequence[str], value: Any) -> Stage | Rec
 def _fitting(value: Any, hint: Any, old: Any) -> Any:
     """The value, if it is of a field's type; a whole number for a fraction becomes one, so that keys are equal."""
     if hint is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise SpecError(f"no number of {len(str(abs(value)))} digits can be computed with") from None
     if not _fits(value, hint):
         such = f", such as {old!r}" if isinstance(old, str | int | float | tuple) and old != () else ""
         raise SpecError(f"the field takes {getattr(hint, '__name__', hint)}{such}")

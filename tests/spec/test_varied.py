@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 
 import pytest
 
@@ -165,3 +167,45 @@ def test_a_value_that_the_stage_refuses_is_said_with_its_path(name: str, value: 
 def test_a_quoted_cell_has_no_chain_to_vary() -> None:
     with pytest.raises(SpecError, match="is only quoted: by others"):
         varied(quoted("a", "b", "ap_det", 1.0, note="by others"), "delta", 0.5)
+
+
+def numbers(owner: Stage | Record, before: str = "") -> Iterator[tuple[str, int | float]]:
+    """Paths and values of all numbers of a stage, those of its records included."""
+    for field in fields(owner):
+        value = getattr(owner, field.name)
+        if isinstance(value, Record):
+            yield from numbers(value, f"{before}{field.name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{before}{field.name}", value
+
+
+@pytest.mark.parametrize("value", [-1, 10**20, 10**400, -1e300, 1e300], ids=[*"abcde"])
+def test_no_number_of_a_chain_is_one_that_cannot_be(value: float) -> None:
+    every = {f"{stage.kind}.{path}": held for stage in ancestors(END) for path, held in numbers(stage)}
+    assert len(every) > 60
+    taken = set()
+    for path, held in every.items():
+        with suppress(SpecError):
+            kind = type(held) if abs(value) < 1e308 else int
+            varied(END, path, kind(value), NANO)
+            taken.add(path)
+    assert {path.rpartition(".")[2] for path in taken} <= ({"clip_norm"} if value > 0 else set())
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("evaluate.size", -1, r"evaluate\.size cannot be -1: a test image has a short side of 32 px or more"),
+        ("evaluate.max_size", 32, "a long one at least as large"),
+        ("pseudolabel.size", 0, "short side of 32 px"),
+        ("pseudolabel.detections", 0, "detections must be at least 1, got 0"),
+        ("warmup.channels", 10**9, "channels must be at most 65,536"),
+        ("finetune.frozen_stages", 6, "frozen_stages must be at most 5"),
+        ("finetune.drop_path", 1.0, r"drop_path is a probability in \[0, 1\)"),
+        ("labeler.seed", -1, "seed must be at least 0"),
+        ("labeler.seed", 10**400, "got a number of 401 digits"),
+    ],
+)
+def test_what_a_number_may_be_is_said(path: str, value: float, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        varied(END, path, value, NANO)
