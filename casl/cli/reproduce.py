@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from casl import catalog
-from casl.cli.from_path import file_digest
+from casl.cli.from_path import file_digest, is_path
 from casl.cli.study import bits_option, open_study
 from casl.errors import SpecError, unknown
 from casl.files import json_value
 from casl.runner import bits
 from casl.runner.store import Store
-from casl.spec.profile import typed
+from casl.spec.profile import YES
 from casl.spec.run import PORTABLE
 
 # Measured on the 25 values of Table 4 of `mini` at commit 8e903ac, seed 0, native bits: on the processor that
@@ -24,6 +25,9 @@ from casl.spec.run import PORTABLE
 KERNELS_DIFFER = (
     "25 values of Table 4 (mini, a seed) on two processors differed by 1.7 AP (rms), at most 3.3, as seeds do"
 )
+FLAG = "crowds-are-objects"
+CHANGES = ("batch-size", FLAG, "provider", "rule", "set", "size")  # the options that a Profile notes
+LARGEST = 1e12  # of a figure; a whole number may have any number of digits in JSON
 UNKNOWN = "kernels not recorded"
 VERSIONS = "Equal bits need the versions of constraints.txt"
 
@@ -44,10 +48,10 @@ def add(verbs: Any, where: argparse.ArgumentParser) -> None:
 def reproduce_command(options: argparse.Namespace) -> int:
     """Run what the number needs and compare; 1 if it is another."""
     table = _read(Path(options.file))
-    if not options.data and table["data"] != catalog.load("profile", table["profile"]).data.name:
+    profile = catalog.load("profile", table["profile"])
+    if not options.data and table["data"] != profile.data.name:
         raise SpecError(f"{options.file} was made on data set {table['data']}: give its folder with --data.")
-    if table["sha256"] not in ("", file_digest(table["typed"])):
-        print(f"note: {table['typed']} is not as it was when {options.file} was written", file=sys.stderr)
+    _check_origin(table, options.file)
     cell = _cell(table, options.row, options.column, options.metric)
     shipped = _repetition(cell, options.seed)
     seed = int(shipped["seed"])
@@ -58,11 +62,17 @@ def reproduce_command(options: argparse.Namespace) -> int:
         *("run", table["typed"], "--profile", table["profile"], "--seeds", str(seed + 1)),
         *("--cell", options.row, options.column, "--only-seed", str(seed)),
         *("--store", options.store, "--mlflow", options.mlflow, "--data", options.data, "--bits", mode),
-        *typed(table["options"]),
+        *(f"--{option}" if value == YES else f"--{option}={value}" for option, value in table["options"]),
     ]
     place = f"{table['name']}: {options.row}, {options.column} ({cell['metric']} {cell['figure']}), seed {seed}"
-    if shipped["name"] not in _asked_for(arguments):
+    asked = _asked_for(arguments)
+    if shipped["name"] not in asked:
         print(f"{place}\n  not made again: this code asks for another stage than {shipped['name']}, which was shipped.")
+        print("  `git checkout` the commit of the report, or make the report anew.")
+        return 1
+    if cell["figure"] not in asked[shipped["name"]]:
+        known = ", ".join(sorted(asked[shipped["name"]]))
+        print(f"{place}\n  not made again: of that stage this code shows {known}, no {cell['figure']}.")
         print("  `git checkout` the commit of the report, or make the report anew.")
         return 1
     there = Store(Path(options.store), make=False).run(shipped["name"])
@@ -109,10 +119,33 @@ def bits_of(made: str, asked: str) -> tuple[str, str]:
     return (bits.NATIVE, f"{lack}: the number was made so and is made here otherwise") if lack else (PORTABLE, "")
 
 
-def _asked_for(arguments: Sequence[str]) -> set[str]:
-    """The evaluations that a run would ask for, so that one of other code is told before anything is trained."""
+def _check_origin(table: dict[str, Any], file: str) -> None:
+    """Refuse a file of Python that is not the one that the report was made from: it would be run.
+
+    Raises:
+        SpecError: it has other content, or the report does not say which.
+    """
+    word, wanted = table["typed"], table["sha256"]
+    if not is_path(word) or wanted == file_digest(word) != "":
+        return
+    found = file_digest(word)
+    there = f"has sha256 {found}" if found else "is not there, or cannot be read"
+    raise SpecError(
+        f"{file} was made from {word}, of sha256 {wanted or 'that it does not say'}; {word} here {there}.\n"
+        "  it is not run, since a report may come from anybody: put the file of that content there, or look at\n"
+        f"  the one that is here and make a report of it: casl run {shlex.quote(word)}"
+    )
+
+
+def _asked_for(arguments: Sequence[str]) -> dict[str, set[str]]:
+    """The evaluations that a run would ask for, so that one of other code is told before anything is trained: name ->
+    the figures of it that are shown."""
     study = open_study(_parsed(arguments))
-    return {c.stage.name for seeds in study.cells.values() for cells in seeds for c in cells if c.stage}
+    found: dict[str, set[str]] = {}
+    for cell in (c for seeds in study.cells.values() for cells in seeds for c in cells):
+        if cell.stage:
+            found.setdefault(cell.stage.name, set()).add(cell.figure)
+    return found
 
 
 def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
@@ -133,11 +166,11 @@ def _read(path: Path) -> dict[str, Any]:
         table = json_value(path.read_bytes())
         origin = table.get("origin", {})  # of a table that is not one of casl's own
         return {
-            **{field: str(table[field]) for field in ("name", "profile", "data")},
-            "typed": str(origin.get("typed", table["name"])),
+            **{field: _word(table, field) for field in ("name", "profile", "data")},
+            "typed": _word({"typed": table["name"], **origin}, "typed"),
             "sha256": str(origin.get("sha256", "")),
             "cells": [_sound(cell) for cell in table["cells"]],
-            "options": [(str(option), str(value)) for option, value in table["options"]],
+            "options": _changes(table["options"]),
         }
     except FileNotFoundError as error:
         near = ", ".join(sorted(p.name for p in path.parent.glob("table*.json"))) or "none"
@@ -163,14 +196,43 @@ def _reports_beside(path: Path) -> str:
     return ", ".join(sorted(p.name for p in path.parent.glob("table*.json") if p != path)) or "no others"
 
 
+def _word(owner: dict[str, Any], field: str) -> str:
+    """A text that becomes a word of a command line. Raises KeyError, TypeError or ValueError."""
+    word = owner[field]
+    if not isinstance(word, str) or word.startswith("-"):
+        raise ValueError(f"its {field!r} is {word!r:.80}")
+    return word
+
+
+def _changes(options: Any) -> list[tuple[str, str]]:
+    """What the command of a report changed in its profile, and nothing else that a command can be told.
+
+    Raises:
+        ValueError: something else.
+    """
+    for pair in options:
+        option, value = pair if isinstance(pair, list) and len(pair) == 2 else (pair, None)
+        if option not in CHANGES or not isinstance(value, str) or (value == YES) != (option == FLAG):
+            raise ValueError(f"its 'options' hold {pair!r:.80}, and a profile is changed by {', '.join(CHANGES)} alone")
+    return [(option, value) for option, value in options]
+
+
 def _sound(cell: dict[str, Any]) -> dict[str, Any]:
-    """A cell that has what is read of it. Raises KeyError or TypeError."""
+    """A cell that has what is read of it. Raises KeyError, TypeError or ValueError."""
     for field in ("row", "column", "metric", "figure", "status"):
-        cell[field]
+        _check(field, cell[field], isinstance(cell[field], str))
     for repetition in cell["repetitions"]:
-        for field in ("name", "seed", "value"):
-            repetition[field]
+        seed, value, kernels = repetition["seed"], repetition["value"], repetition.get("kernels", "")
+        _check("name", repetition["name"], isinstance(repetition["name"], str))
+        _check("kernels", kernels, isinstance(kernels, str))
+        _check("seed", seed, type(seed) is int and seed >= 0)
+        _check("value", value, value is None or (type(value) in (int, float) and abs(value) <= LARGEST))
     return cell
+
+
+def _check(field: str, value: Any, is_sound: bool) -> None:
+    if not is_sound:
+        raise ValueError(f"the {field!r} of a cell is {value!s:.80}")
 
 
 def _cell(table: dict[str, Any], row: str, column: str, metric: str) -> dict[str, Any]:

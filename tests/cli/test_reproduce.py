@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ import pytest
 from casl.api.opened import open_detector
 from casl.cli import main, parser
 from casl.cli.examples import EXAMPLES
-from casl.cli.reproduce import bits_of, expected
+from casl.cli.from_path import file_digest
+from casl.cli.reproduce import CHANGES, bits_of, expected
 from casl.errors import SpecError
 from casl.report.stored import read_table
 from casl.report.today import of_folder
 from casl.runner import bits
+from casl.spec.profile import YES
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL = ("ground truth", "class-specific")  # of table1: the shortest chain that there is
@@ -242,6 +246,97 @@ WRONG = {
     json.dumps(TABLE | {"cells": [1]}).encode(): "it is JSON, but not that of a table",
     json.dumps(TABLE | {"cells": [{"row": "a"}]}).encode(): "it is JSON, but not that of a table",
 }
+
+
+def of_the_cell(**changes: Any) -> Callable[[dict[str, Any]], object]:
+    """Changes of a report: of a field of the measured cell, or of its repetitions."""
+
+    def change(report: dict[str, Any]) -> None:
+        cell = next(c for c in report["cells"] if (c["row"], c["column"]) == CELL)
+        for field, value in changes.items():
+            for owner in [cell] if field in cell and field not in ("name", "value") else cell["repetitions"]:
+                owner[field] = value
+
+    return change
+
+
+def of_the_table(**changes: Any) -> Callable[[dict[str, Any]], object]:
+    return lambda report: report.update(changes)
+
+
+EDITED = {
+    "a seed that is a text": (of_the_cell(seed="x"), "the 'seed' of a cell is x"),
+    "a seed that is none": (of_the_cell(seed=None), "'seed'"),
+    "a seed below 0": (of_the_cell(seed=-1), "'seed'"),
+    "a seed that is true": (of_the_cell(seed=True), "'seed'"),
+    "a seed that is a list": (of_the_cell(seed=[1]), "'seed'"),
+    "a value that is a text": (of_the_cell(value="x"), "'value'"),
+    "a value that is no number": (of_the_cell(value=float("nan")), "'value'"),
+    "a value that is true": (of_the_cell(value=True), "'value'"),
+    "a value of 400 digits": (of_the_cell(value=10**400), "'value'"),
+    "a name that is a list": (of_the_cell(name=[1]), "'name'"),
+    "a name that is none": (of_the_cell(name=None), "'name'"),
+    "a row that is a list": (of_the_cell(row=["a"]), "'row'"),
+    "a column that is a number": (of_the_cell(column=4), "'column'"),
+    "a figure that is none": (of_the_cell(figure=None), "'figure'"),
+    "kernels that are a list": (of_the_cell(kernels=[1]), "'kernels'"),
+    "a profile that is an option": (of_the_table(profile="--help"), "its 'profile' is '--help'"),
+    "a name that is an option": (of_the_table(name="--help"), "its 'name' is '--help'"),
+    "an origin that is an option": (of_the_table(origin={"typed": "--help"}), "its 'typed' is '--help'"),
+    "an origin that is a list": (of_the_table(origin=[1]), "not that of a table"),
+    "another store": (of_the_table(options=[["store", "x"]]), "its 'options' hold ['store', 'x']"),
+    "another launcher": (of_the_table(options=[["size", "96"], ["launcher", "slurm"]]), "'launcher'"),
+    "an option of an option": (of_the_table(options=[["--mlflow", "http://x"]]), "'--mlflow'"),
+    "a flag that takes an option": (of_the_table(options=[["crowds-are-objects", "--store=x"]]), "--store=x"),
+    "an option without its value": (of_the_table(options=[["size", YES]]), "'size'"),
+    "options that are a text": (of_the_table(options="ab"), "'options'"),
+    "options of three": (of_the_table(options=[[1, 2, 3]]), "'options'"),
+    "options of lists": (of_the_table(options=[[["size"], "1"]]), "'options'"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITED)
+def test_an_edited_report_is_refused_before_anything_is_done(
+    reports: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], edit: str
+) -> None:
+    change, said = EDITED[edit]
+    change(changed := table(reports))
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "table1.json").write_text(json.dumps(changed))
+    code, _, err = again(tmp_path, capsys, *CELL)
+    assert code == 2 and "is not a report of this casl" in err and said in err
+    assert not (tmp_path / "store").exists() and not (tmp_path / "x").exists()
+
+
+def test_a_figure_that_the_stage_does_not_have_is_told_before_anything_is_trained(
+    reports: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_the_cell(figure="zzz")(changed := table(reports))
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "table1.json").write_text(json.dumps(changed))
+    code, out, _ = again(tmp_path, capsys, *CELL, store=tmp_path / "store")
+    assert code == 1 and "no zzz" in out
+    assert not list((tmp_path / "store").glob("stages/*"))
+
+
+@pytest.mark.parametrize("sha256", ["", "00", None])
+def test_a_file_of_python_that_is_not_that_of_the_report_is_not_run(
+    reports: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], sha256: str | None
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(f"from pathlib import Path; Path({str(tmp_path / 'ran')!r}).touch()")
+    origin = {"typed": str(file), "sha256": file_digest(str(file)) if sha256 is None else sha256}
+    of_the_table(origin=origin)(changed := table(reports))
+    (tmp_path / FOLDER).mkdir()
+    (tmp_path / FOLDER / "table1.json").write_text(json.dumps(changed))
+    code, _, err = again(tmp_path, capsys, *CELL)
+    assert code == 2 and (tmp_path / "ran").exists() == (sha256 is None)
+    assert sha256 is None or ("put the file of that content there" in err and file_digest(str(file)) in err)
+
+
+def test_every_change_that_a_profile_notes_can_be_made_again() -> None:
+    source = (ROOT / "casl" / "spec" / "profile.py").read_text()
+    assert set(re.findall(r'_changed\(\s*"([a-z-]+)"', source)) == set(CHANGES)
 
 
 def test_a_file_that_is_no_report_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
