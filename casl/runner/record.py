@@ -15,6 +15,7 @@ from casl.errors import StoreError
 from casl.files import read_json
 
 RESULT = "result.json"
+LARGEST = 1 << 64  # of whole numbers; JSON has them of any length, and floating point only some hundred digits
 DEEPEST = 100  # lists and objects inside one another; the frozen stages of a long chain are some twenty deep
 _HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -61,8 +62,8 @@ def problem_of(record: Any) -> str:
     """What keeps JSON values from being a record of a stage; "" if nothing does."""
     if not isinstance(record, dict):
         return f"a record of a stage is an object, and this is {_kind(record)}"
-    if _depth_exceeds(record, DEEPEST):
-        return f"its values are nested more than {DEEPEST} deep"
+    if wrong := _problem_of_values(record):
+        return wrong
     for name, legal in _REQUIRED.items():
         if name not in record:
             return f"it has no {name!r}"
@@ -79,14 +80,16 @@ def _kind(value: object) -> str:
     return names.get(type(value), "a number")
 
 
-def _depth_exceeds(value: object, most: int) -> bool:
-    level: list[Any] = [value]
-    for _ in range(most + 1):
+def _problem_of_values(record: object) -> str:
+    level: list[Any] = [record]
+    for _ in range(DEEPEST + 1):
         inner = [v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)]
         if not inner:
-            return False
+            return ""
         level = [v for values in inner for v in values]
-    return True
+        if any(type(v) is int and not -LARGEST < v < LARGEST for v in level):
+            return "it has a whole number of more than 64 bits"
+    return f"its values are nested more than {DEEPEST} deep"
 
 
 def _text(value: object) -> bool:

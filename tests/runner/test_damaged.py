@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from casl.cli import main
 from casl.errors import StoreError
 from casl.runner.gc import remember_roots, roots, tables_of
 from casl.runner.lease import Leases
@@ -23,6 +24,7 @@ from tests.runner.stores import NANO, chain, committed, new_store, run, scenes
 
 CELL = chain(NANO)
 DEEP = "[" * 5_000_000 + "]" * 5_000_000
+HUGE = 10**400
 SHAPES = ["null", "[]", "{}", "7", '"text"', '{"schema"', "", DEEP]
 shapes = pytest.mark.parametrize(
     "content", SHAPES, ids=["null", "list", "object", "number", "text", "cut", "none", "deep"]
@@ -49,7 +51,10 @@ def test_a_record_of_another_shape_does_not_count_and_is_named(tmp_path: Path, c
         ("seconds", "1"), ("seconds", -1), ("seconds", float("nan")), ("started", 0), ("started", "yesterday"),
         ("host", []), ("dirty", "no"), ("versions", {"torch": 2}), ("facts", []), ("facts", {"started_at": "x"}),
         ("version", "1"), ("inputs", "name"), ("inputs", [1]), ("resume", None), ("source", "../../etc"), ("diff", 1),
-        ("attempts", [1]), ("attempts", {}), ("facts", {"deep": json.loads("[" * 150 + "]" * 150)}),
+        ("attempts", [1]), ("attempts", {}),
+        ("seconds", HUGE), ("attempts", [{"seconds": HUGE}]), ("metrics", {"AP": -HUGE}), ("facts", {"images": HUGE}),
+        ("stage", {"type": "Evaluate", "size": [HUGE]}),
+        ("facts", {"deep": json.loads("[" * 150 + "]" * 150)}),
     ],
 )  # fmt: skip
 def test_each_field_of_a_record_has_its_type(tmp_path: Path, field: str, value: Any) -> None:
@@ -70,6 +75,22 @@ def test_a_damaged_record_is_moved_aside_and_its_stage_computed_again(tmp_path: 
     _, summary, _ = run([CELL], store)
     assert summary.done == [name] and store.run(name).metrics == before
     assert [p.name.partition(".")[0] for p in (store.root / "quarantine").iterdir()] == [name]
+
+
+@pytest.mark.parametrize("field", ["seconds", "metrics", "attempts"])
+def test_a_number_that_no_float_holds_is_damage_to_every_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], field: str
+) -> None:
+    store = new_store(tmp_path)
+    finish(planned([CELL], store), store)
+    name = CELL.evaluation.name
+    huge = {"seconds": HUGE, "metrics": {"AP": HUGE}, "attempts": [{"seconds": HUGE}]}
+    edited(store, name, lambda record: record.update({field: huge[field]}))
+    place = ["--store", str(store.root)]
+    for verb in (["store", "ls"], ["store", "verify"], ["store", "explain", name], ["show", name], ["store", "gc"]):
+        assert main([*verb, *place]) in (0, 1, 2)
+        said = capsys.readouterr()
+        assert verb[-1] == "gc" or "a whole number of more than 64 bits" in said.out + said.err, verb
 
 
 def test_a_record_of_another_stage_is_damage(tmp_path: Path) -> None:
