@@ -175,7 +175,8 @@ def _names(path: Path) -> dict[str, Any]:
     try:
         images = [[image["id"], image["file_name"], image["width"], image["height"]] for image in data["images"]]
         names = sorted({str(image[1]) for image in images})
-        records = data.get("annotations", [])
+        held = data.get("annotations")  # in a list of images nobody reads them, whatever they are
+        records = [record for record in held if isinstance(record, dict)] if isinstance(held, list) else []
         pngs = sorted({str(record["file_name"]) for record in records if "segments_info" in record})
     except (KeyError, TypeError) as error:
         raise DataError(f"{path}: not COCO: {error!r}. Run casl data check for all problems.") from error

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from casl.data.check import check
 from casl.data.digest import changes, digest
 from casl.data.layout import SplitFiles, find_splits
 from casl.errors import DataError, SpecError
@@ -82,6 +83,15 @@ def test_labels_that_nobody_reads_do_not_count_for_images(tmp_path: Path) -> Non
     edit(tmp_path, "instances_labeled", lambda data: data["annotations"].pop())
     assert digest(files, "images") == before["images"]
     assert changes(before["objects"], digest(files, "objects")) == ["changed: objects"]
+
+
+@pytest.mark.parametrize("held", [None, 5, "text", [5], [None, []], {}])
+def test_annotations_in_a_list_of_images_are_not_looked_at(tmp_path: Path, held: object) -> None:
+    unlabeled = find_splits(write_set(tmp_path))["unlabeled"]
+    before = digest(unlabeled, "images")
+    edit(tmp_path, "unlabeled", lambda data: data.update(annotations=held))
+    assert not check(tmp_path).errors
+    assert digest(unlabeled, "images") == before
 
 
 def test_panoptic_depends_on_its_maps_and_on_the_instances_it_takes_things_from(tmp_path: Path) -> None:
