@@ -31,6 +31,8 @@ def segment_ids(path: Path) -> NDArray[np.int32]:
         DataError: missing, damaged, or not an 8-bit RGB image; the message names the file.
     """
     try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            raise FileNotFoundError
         with Image.open(path) as image:
             mode, pixels = image.mode, np.asarray(image)
     except FileNotFoundError as error:

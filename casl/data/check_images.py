@@ -13,7 +13,7 @@ from PIL import Image
 from casl.coco.records import Say
 from casl.data.coco import ImageInfo
 from casl.data.image import Header, dim_values, image_header, read_with_range
-from casl.data.near_names import NearNames
+from casl.data.near_names import NearNames, strange
 from casl.errors import DataError
 
 SHOWN = 3
@@ -84,9 +84,12 @@ class ImageFiles:
             first, count = absent.images[0], len(absent.images)
             some = f"all {count}" if count == absent.listed else f"{count} of {absent.listed}"
             who = f"image {first.id}" if count == 1 else f"{some} images are missing (the first: image {first.id})"
+            path, restore = folder / first.file_name, "Restore the files or remove their entries from the annotations."
+            if what := strange(path):
+                self.error(f"{table}: {who}: {path} {what}. {restore}")
+                continue
             hint = near.setdefault(folder, NearNames(folder)).hint(first.file_name)
-            hint = hint or "Restore the files or remove their entries from the annotations."
-            self.error(f"{table}: {who}: {folder / first.file_name}: no such image; {hint}")
+            self.error(f"{table}: {who}: {path}: no such image; {hint or restore}")
 
     def ranges(self, split: str, paths: Iterable[Path]) -> dict[str, int]:
         """Say if the 16-bit images of a split are too dark for 8 bit; what is known of them, empty without any."""

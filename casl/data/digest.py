@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 import tempfile
 import time
 import uuid
@@ -146,6 +147,8 @@ class _Cache:
         key = str(path.absolute())
         try:
             facts = path.stat()  # before reading: a write in between makes the stamp stale, not the hash
+            if not stat.S_ISREG(facts.st_mode):  # opening a pipe waits for ever, and a device may have no end
+                raise OSError("it is no regular file")
             stamp = [facts.st_size, facts.st_mtime_ns, facts.st_ino]
             if key not in self.entries or self.entries[key]["stamp"] != stamp:
                 with path.open("rb") as stream:

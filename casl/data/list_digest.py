@@ -11,6 +11,7 @@ import hashlib
 import heapq
 import json
 import os
+import stat
 import tempfile
 import time
 from bisect import bisect_left, bisect_right
@@ -225,6 +226,8 @@ def _facts(memory: Path) -> dict[str, str]:
 def _stamp(images: Path, name: str) -> Stamp:
     try:
         facts = os.stat(f"{images}/{name}")  # noqa: PTH116  a path object each would take twice as long
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError("it is no regular file")
     except (OSError, ValueError) as error:
         raise unreadable(images / name, error) from error
     return facts.st_size, facts.st_mtime_ns, facts.st_ino

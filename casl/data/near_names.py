@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import os
+import stat
 import unicodedata
 from pathlib import Path
 from urllib.parse import unquote
+
+
+def strange(path: Path) -> str:
+    """What is at a path where a file is needed, as the end of a sentence; empty for a file, or for nothing at all."""
+    try:
+        found = path.lstat().st_mode
+        if stat.S_ISLNK(found):
+            found = path.stat().st_mode
+    except FileNotFoundError:
+        return f"is a link to {path.readlink()}, which is not there" if path.is_symlink() else ""
+    except (OSError, ValueError):  # a name that no file can have, or links in a circle
+        return ""
+    if stat.S_ISREG(found):
+        return ""
+    return "is a folder" if stat.S_ISDIR(found) else "is no regular file"
 
 
 class NearNames:

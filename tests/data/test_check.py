@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import zlib
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from casl.data.check import Report, check, check_split
+from casl.data.digest import digest
 from casl.data.layout import SplitFiles, find_splits
 from casl.errors import DataError
 from tests.data.deep import write_deep
@@ -442,6 +444,27 @@ def test_a_file_under_a_near_name_is_pointed_at(tmp_path: Path, on_disk: str | N
     error = error_of(tmp_path)
     assert error.startswith(f"annotations/unlabeled.json: image 3: {images}/{listed}: no such image; ")
     assert hint in error
+
+
+@pytest.mark.parametrize(
+    ("put", "said"),
+    [
+        (lambda path: path.symlink_to("nowhere"), "c.png is a link to nowhere, which is not there. Restore"),
+        (os.mkfifo, "c.png is no regular file. Restore"),
+        (lambda path: path.symlink_to("/dev/zero"), "c.png is no regular file. Restore"),
+        (Path.mkdir, "c.png is a folder. Restore"),
+        (lambda path: path.symlink_to(path.name), "c.png: no such image; "),
+    ],
+)
+def test_what_is_no_file_in_the_place_of_an_image_is_said_and_never_waited_for(
+    tmp_path: Path, put: Callable[[Path], object], said: str
+) -> None:
+    image = write_set(tmp_path) / "images" / "c.png"
+    image.unlink()
+    put(image)
+    assert said in error_of(tmp_path)
+    with pytest.raises(DataError, match=r"c\.png: cannot be read"):
+        digest(find_splits(tmp_path)["unlabeled"], "images")
 
 
 def test_missing_images_are_one_line_for_each_list(tmp_path: Path) -> None:
