@@ -17,6 +17,8 @@ from casl.runner.cost import Estimate, Spent, duration, estimate
 from casl.runner.moved import by_kind, moved, plan_without_moved, unrecorded
 from casl.runner.plan import Plan
 
+SLOWEST = 1e-6  # iterations a second, twelve days for one
+
 
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     """Verb `plan`."""
@@ -47,8 +49,10 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
 
 def plan_command(options: argparse.Namespace) -> int:
     """Print what a run would do; changes nothing."""
-    if options.rate is not None and not 0.0 < options.rate < math.inf:
-        raise SpecError(f"--rate is a number of iterations a second above 0, got {options.rate:g}")
+    if options.rate is not None and not SLOWEST <= options.rate < math.inf:
+        raise SpecError(
+            f"--rate is a number of iterations a second above 0, {SLOWEST:g} at least; got {options.rate:g}"
+        )
     if options.jobs < 0:
         raise SpecError(f"--jobs must not be negative, got {options.jobs}")
     study = open_study(options, make=False)

@@ -85,6 +85,8 @@ def open_study(options: argparse.Namespace, *, make: bool = True) -> Study:
     profile: Profile = catalog.load("profile", options.profile).with_provider(options.provider)
     if options.seeds < 1:
         raise SpecError(f"SEEDS must be at least 1, got {options.seeds}")
+    if options.seeds > MOST_SEEDS:
+        raise SpecError(f"SEEDS must be at most {MOST_SEEDS:,}, got {options.seeds}; every one repeats each training")
     store = Store(Path(options.store), make=make)
     roots: dict[str, str] = {}
     if options.data:
@@ -128,6 +130,7 @@ def open_study(options: argparse.Namespace, *, make: bool = True) -> Study:
     return Study(profile, tables, cells, roots, store, f"{place} {only}{rows or ''}" if part else "")
 
 
+MOST_SEEDS = 1000
 Cells = dict[str, list[tuple[Cell, ...]]]
 
 

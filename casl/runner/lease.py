@@ -155,7 +155,7 @@ class Leases:
 
 def _numbers(folder: Path) -> list[int]:
     try:
-        return sorted(int(name) for name in os.listdir(folder) if name.isdigit())  # noqa: PTH208
+        return sorted(int(name) for name in os.listdir(folder) if name.isdecimal())  # noqa: PTH208
     except FileNotFoundError:
         return []
 

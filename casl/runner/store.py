@@ -137,7 +137,7 @@ class Store:
     def work(self, name: str) -> Path:
         """Where the newest attempt at an unfinished stage lies."""
         folder = self.working / name
-        attempts = [int(p.name) for p in folder.iterdir() if p.name.isdigit()] if folder.exists() else []
+        attempts = [int(p.name) for p in folder.iterdir() if p.name.isdecimal()] if folder.exists() else []
         return folder / str(max(attempts, default=0))
 
     def attempt(self, lease: Lease) -> Path:

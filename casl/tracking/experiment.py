@@ -129,7 +129,7 @@ def best(table: str, figure: str, runs: Iterable[Listed]) -> Listed | None:
 
 def by_number(tables: Iterable[str]) -> list[str]:
     """Names of tables in order, table2 before table10."""
-    return sorted(tables, key=lambda t: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", t)])
+    return sorted(tables, key=lambda t: [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", t)])
 
 
 def tables_of(runs: Iterable[Listed]) -> list[str]:

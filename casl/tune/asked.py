@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,13 @@ from casl.errors import SpecError, unknown
 from casl.spec.search import FINAL, GRID, OBJECTIVES, PRUNERS, SAMPLERS
 
 DEFAULT_CELLS = {"table4": ("F 3x", "W 5x")}  # row and column: the paper's default setting
+
+MOST_VALUES = 100_000  # of one grid
+_LIMITS = (
+    *(("trials", 1, 1_000_000), ("batch", 1, 10_000), ("points", 2, MOST_VALUES)),
+    *(("timeout", 0, 1_000_000_000), ("sampler_seed", 0, 2**32 - 1)),
+)
+_RUNG = re.compile(r"0*[1-9]\d{0,5}")
 
 
 def _option(default: Any, said: str) -> Any:
@@ -50,11 +58,14 @@ class Asked:
         for what, known in (("objective", OBJECTIVES), ("sampler", SAMPLERS), ("pruner", PRUNERS)):
             if getattr(self, what) not in known:
                 raise SpecError(unknown(what, getattr(self, what), known))
-        for name, least in (("trials", 1), ("batch", 1), ("timeout", 0)):
-            if getattr(self, name) < least:
-                raise SpecError(f"--{name} must be at least {least}, got {getattr(self, name)}")
-        if not all(part.isdigit() and int(part) > 0 for part in _parts(self.rungs)):
-            raise SpecError(f"--rungs are lengths in x, such as 1,3; got {self.rungs!r}")
+        for name, least, most in _LIMITS:
+            value = getattr(self, name)
+            if not value >= least:  # nan is no number to compare
+                raise SpecError(f"--{name.replace('_', '-')} must be at least {least}, got {value}")
+            if value > most:
+                raise SpecError(f"--{name.replace('_', '-')} must be at most {most:,}, got {value}")
+        if not all(_RUNG.fullmatch(part) for part in _parts(self.rungs)):
+            raise SpecError(f"--rungs are lengths in x, such as 1,3; got {self.rungs!r:.80}")
 
     @property
     def values(self) -> tuple[str, ...]:

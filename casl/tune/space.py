@@ -11,7 +11,7 @@ from casl.spec.profile import Profile
 from casl.spec.search import Value, spoken
 from casl.spec.stage import Stage
 from casl.spec.varied import Argument, resolve
-from casl.tune.asked import Asked
+from casl.tune.asked import MOST_VALUES, Asked
 
 # 0.15 keeps all labels of the built-in profiles (candidates have a class probability above 0.05, and scores are the
 # root of its product with centre-ness); above 0.7 a fifth of them is left. Twelve values.
@@ -151,12 +151,15 @@ def _range(argument: Argument, asked: Asked) -> Space:
         raise SpecError(f"--low must be below --high, both finite; got {low:g} and {high:g}")
     if whole and not all(float(v).is_integer() for v in (low, high, step)):
         raise SpecError(f"{argument.target} takes whole numbers; got --low {low:g} --high {high:g} --step {step:g}")
-    if step < 0 or step > (high - low) * (1 + 1e-9):
+    if not 0 <= step <= (high - low) * (1 + 1e-9):
         raise SpecError(f"--step must be positive and fit between {low:g} and {high:g}, got {step:g}")
     if asked.log and (low <= 0 or step > (1 if whole else 0)):
         raise SpecError("--log needs a positive --low and no --step: its values have equal ratios, not equal distances")
-    if asked.points < 2:
-        raise SpecError(f"--points must be at least 2, got {asked.points}")
+    if (step or whole) and high - low > MOST_VALUES * (step or 1):
+        raise SpecError(
+            f"from {low:g} to {high:g} in steps of {step or 1:g} are more than {MOST_VALUES:,} values: make --step "
+            "larger, or the range smaller"
+        )
     return Space(low, high, step, asked.log, whole, asked.points)
 
 

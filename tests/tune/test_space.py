@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -60,6 +61,12 @@ def test_any_text_for_any_field_is_a_value_or_a_sentence(text: str) -> None:
         ("finetune.batch", Asked(low=1.5, high=4), "takes whole numbers"),
         ("delta", Asked(high=1.5), r"probability in \[0, 1\]"),
         ("delta", Asked(step=2.0), "--step must be positive and fit"),
+        ("delta", Asked(step=math.nan), "--step must be positive and fit"),
+        ("delta", Asked(step=math.inf), "--step must be positive and fit"),
+        ("delta", Asked(step=1e-9), "more than 100,000 values: make --step larger"),
+        ("delta", Asked(step=1e-320), "more than 100,000 values"),
+        ("finetune.batch", Asked(low=1, high=1e9), "more than 100,000 values"),
+        ("finetune.lr", Asked(low=math.nan, high=1), "both finite"),
         ("finetune.classifier", Asked(low=0, high=1), "is not a number but 'replicate'"),
         ("finetune.classifier", Asked(choices="replicate,randon"), "did you mean 'random'"),
         ("finetune.classifier", Asked(choices="random"), "two or more different"),
@@ -70,6 +77,26 @@ def test_any_text_for_any_field_is_a_value_or_a_sentence(text: str) -> None:
 def test_types_and_ranges_are_checked_before_anything_runs(name: str, asked: Asked, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         make_space(searched(name, END, NANO), asked, END)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"rungs": "²"}, "--rungs are lengths in x, such as 1,3; got '²'"),
+        ({"rungs": "0"}, "--rungs are lengths"),
+        ({"rungs": "9" * 5_000}, "--rungs are lengths"),
+        ({"points": 1}, "--points must be at least 2"),
+        ({"points": 100_000_000}, "--points must be at most 100,000"),
+        ({"timeout": math.nan}, "--timeout must be at least 0, got nan"),
+        ({"timeout": math.inf}, "--timeout must be at most"),
+        ({"trials": 10**12}, "--trials must be at most"),
+        ({"batch": 10**9}, "--batch must be at most"),
+        ({"sampler_seed": -1}, "--sampler-seed must be at least 0"),
+    ],
+)
+def test_what_a_search_cannot_be_asked_for_is_said(asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        Asked(**asked)
 
 
 @pytest.mark.parametrize(
