@@ -48,15 +48,22 @@ def with_ancestors(store: Store, names: Iterable[str]) -> list[str]:
     """Finished stages and all they were made from, inputs before users.
 
     Raises:
-        StoreError: one of them, or something it was made from, is not in the store.
+        StoreError: one of them, or something it was made from, is not in the store, or a record is damaged.
     """
     order: dict[str, None] = {}
+    under_way: set[str] = set()
     stack = [(name, "", False) for name in reversed(list(names))]
     while stack:
         name, user, left = stack.pop()
         if left:
             order[name] = None
+        elif name in under_way and name not in order:
+            raise StoreError(
+                f"the record of {user} in {store.root} is damaged: it says that {name} was made from itself.\n"
+                f"  move {store.folder(user)} away, and `casl run` makes it again."
+            )
         elif name not in order:
+            under_way.add(name)
             if name in store.names() and not store.is_done(name):
                 store.check(name)  # says what is damaged
             if not store.is_done(name):

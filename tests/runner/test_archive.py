@@ -19,7 +19,7 @@ from casl.runner.store import Store
 from casl.spec import Scenes, Warmup, ancestors
 from casl.spec.freeze import freeze
 from casl.spec.schedule import times
-from tests.runner.finished import commit, finish, planned
+from tests.runner.finished import commit, edited, finish, planned
 from tests.runner.stores import NANO, RECIPE, chain, committed, nano, new_store, scenes
 
 CELL = chain(NANO, 2)
@@ -48,6 +48,17 @@ def rewritten(source: Path, target: Path, change: Mapping[str, bytes | None], ex
         for member in extra:
             new.addfile(member, io.BytesIO(b"x" * member.size) if member.isreg() else None)
     return target
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_a_record_that_goes_in_a_circle_is_named(tmp_path: Path, far: bool) -> None:
+    store = new_store(tmp_path)
+    finish(planned([CELL], store), store)
+    end = CELL.evaluation
+    wrong = end.data if far else end
+    edited(store, wrong.name, lambda record: record.update(inputs=[end.name]))
+    with pytest.raises(StoreError, match=rf"record of {wrong.name} .*: it says that {end.name} was made from itself"):
+        with_ancestors(store, [end.name])
 
 
 def test_a_stage_travels_with_all_it_was_made_from(tmp_path: Path) -> None:
