@@ -8,6 +8,7 @@ iteration too; so the iteration stands for both.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +18,14 @@ import torch
 from safetensors.torch import load, load_file, save
 from torch import nn
 
-from casl.errors import StageError
-from casl.files import read_json, sha256, write_atomic, write_json
+from casl.errors import StageError, StoreError
+from casl.files import read_json_object, sha256, write_atomic, write_json
 from casl.train.distributed import Peers
 from casl.train.optimizer import load_state_tensors, state_tensors
 
 KEPT = 2  # a damaged newest one then still leaves one to continue from
 _LIST = "checkpoints.json"
+_NAME = re.compile(r"\d{9,}\.safetensors")
 
 
 @dataclass
@@ -127,7 +129,7 @@ class Checkpoints:
         """Write a new one, list it, then remove those no longer kept."""
         name = f"{iteration:09d}.safetensors"
         save_state(self.folder / name, model, optimizer, iteration, curves)
-        entries = {**self._entries(), name: sha256(self.folder / name)}
+        entries = {**self._entries()[0], name: sha256(self.folder / name)}
         kept = dict(sorted(entries.items())[-KEPT:])
         write_json(self.folder / _LIST, kept)
         for stale in entries.keys() - kept.keys():
@@ -135,10 +137,10 @@ class Checkpoints:
 
     def newest(self) -> tuple[Path | None, list[str]]:
         """The newest undamaged one, and a sentence for each damaged one passed over."""
-        damaged: list[str] = []
-        for name, digest in sorted(self._entries().items(), reverse=True):
+        entries, damaged = self._entries()
+        for name, digest in sorted(entries.items(), reverse=True):
             path = self.folder / name
-            if path.exists() and sha256(path) == digest:
+            if path.is_file() and sha256(path) == digest:
                 return path, damaged
             damaged.append(f"checkpoint {path} is damaged; continuing from an earlier one")
         return None, damaged
@@ -150,6 +152,13 @@ class Checkpoints:
                 path.unlink()
             self.folder.rmdir()
 
-    def _entries(self) -> dict[str, str]:
+    def _entries(self) -> tuple[dict[str, str], list[str]]:
+        """Checksums by name; of a damaged list a sentence, and none: no checkpoint is known to be sound without it."""
         path = self.folder / _LIST
-        return dict(read_json(path)) if path.exists() else {}
+        try:
+            entries = read_json_object(path) if path.exists() else {}
+        except StoreError as error:
+            return {}, [f"{error} None of its checkpoints counts; going on without them"]
+        odd = [name for name in entries if not _NAME.fullmatch(name)]  # never removed: they may be anywhere
+        said = [f"{path} is damaged: it lists {name!r:.80}, which is no checkpoint" for name in odd]
+        return {name: entries[name] for name in entries if name not in odd}, said

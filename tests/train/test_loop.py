@@ -231,6 +231,30 @@ def test_a_truncated_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Pa
     assert len(damaged) == 1 and str(newest) in damaged[0]
 
 
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "[1, 2]",
+        "null",
+        "5",
+        '"text"',
+        "{",
+        "",
+        '{"": "a"}',
+        '{"../mine.safetensors": "a"}',
+        '{"000000011.safetensors": 5}',
+    ],
+)
+def test_a_damaged_list_of_checkpoints_counts_as_none_and_is_said(tmp_path: Path, listed: str) -> None:
+    trained(tmp_path, replace(STEPS, checkpoint_s=0.0))
+    (tmp_path / "checkpoints.json").write_text(listed)
+    path, damaged = Checkpoints(tmp_path).newest()
+    assert path is None and len(damaged) == 1 and "damaged" in damaged[0]
+    (mine := tmp_path.parent / "mine.safetensors").touch()
+    trained(tmp_path, replace(STEPS, checkpoint_s=0.0))
+    assert mine.exists() and Checkpoints(tmp_path).newest() == (tmp_path / "000000011.safetensors", [])
+
+
 def test_a_flipped_bit_in_a_checkpoint_is_noticed(tmp_path: Path) -> None:
     trained(tmp_path, replace(STEPS, checkpoint_s=0.0))
     newest = tmp_path / "000000011.safetensors"
