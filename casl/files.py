@@ -24,19 +24,21 @@ FULL = "the disk is full. Free some space and repeat the command; nothing finish
 
 
 @contextmanager
-def disk_errors(what: str, path: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into a StoreError that says which file and what to do."""
+def disk_errors(what: str, path: Path, option: str = "") -> Iterator[None]:
+    """Turn a full or read-only disk into a StoreError that says which file and what to do.
+
+    option: what names the place on the command line, where that is known: "--store (make: STORE=)".
+    """
     try:
         yield
     except OSError as error:
+        choose = f"Choose another place{f' with {option}' if option else ''}"
         if is_full(error):
             advice = FULL
         elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            advice = (
-                "the folder cannot be written. Choose another with STORE=... or REPORTS=..., or change its permissions."
-            )
+            advice = f"the folder cannot be written. {choose}, or change its permissions."
         else:
-            advice = f"{error.strerror or error}. Choose another folder with STORE=... or REPORTS=..."
+            advice = f"{error.strerror or error}. {choose}."
         raise StoreError(f"cannot {what} {path}: {advice}") from error
 
 
@@ -47,10 +49,13 @@ def is_full(error: BaseException) -> bool:
     return any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace a file's content in one step; a reader sees the old or the new, a crash leaves one of both."""
+def write_atomic(path: Path, data: bytes, option: str = "") -> None:
+    """Replace a file's content in one step; a reader sees the old or the new, a crash leaves one of both.
+
+    option: as of `disk_errors`.
+    """
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    with disk_errors("write", path):
+    with disk_errors("write", path, option):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with aside.open("wb") as file:

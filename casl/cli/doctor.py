@@ -70,7 +70,11 @@ def store_findings(root: Path) -> Iterator[Finding]:
         yield Finding("store", BROKEN, f"{root} cannot be made: {there} is not yours to write", "--store names another")
     free = shutil.disk_usage(there).free / 1e9
     state = BROKEN if free < LEAST_FREE_GB else "note" if free < FREE_GB else "ok"
-    advice = "" if state == "ok" else "`casl store gc` lists what no study needs; STORE=... puts results elsewhere"
+    advice = (
+        ""
+        if state == "ok"
+        else "`casl store gc` lists what no study needs; --store (make: STORE=) puts results elsewhere"
+    )
     yield Finding("disk", state, f"{free:.1f} GB free for {root}", advice)
 
 

@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace) -> dict[str, list[str]]:
     if _only_planned(study):
         raise SpecError(
             f"profile {study.profile.name!r} stands for data that is not here.\n"
-            "  pass the data set with DATA=path; `casl plan` works without."
+            "  pass the data set with --data path (make: DATA=path); `casl plan` works without."
         )
     if options.dry_run:
         print_counts(plan_counts(plan := study.plan(), study), study.heading)

@@ -84,9 +84,9 @@ def open_study(options: argparse.Namespace, *, make: bool = True) -> Study:
     tables = load_tables(n for word in options.tables for n in GROUPS.get(word, [word]))
     profile: Profile = catalog.load("profile", options.profile).with_provider(options.provider)
     if options.seeds < 1:
-        raise SpecError(f"SEEDS must be at least 1, got {options.seeds}")
+        raise SpecError(f"--seeds (make: SEEDS=) must be at least 1, got {options.seeds}")
     if options.seeds > MOST_SEEDS:
-        raise SpecError(f"SEEDS must be at most {MOST_SEEDS:,}, got {options.seeds}; every one repeats each training")
+        raise SpecError(f"--seeds (make: SEEDS=) must be at most {MOST_SEEDS:,}, got {options.seeds}; every one repeats each training")
     store = Store(Path(options.store), make=make)
     roots: dict[str, str] = {}
     if options.data:

@@ -19,6 +19,7 @@ from casl import catalog
 from casl.files import own_code, recalled, sha256, write_atomic, write_json
 
 RECORDS = ".written"
+OPTION = "--reports (make: REPORTS=)"
 DRAWING = ("matplotlib", "numpy", "pillow")
 
 Contents = Mapping[str, str | bytes]  # by file name
@@ -32,7 +33,7 @@ def write_files(folder: Path, contents: Contents) -> list[Path]:
         StoreError: the folder cannot be written.
     """
     for name, content in contents.items():
-        write_atomic(folder / name, _bytes(content))
+        write_atomic(folder / name, _bytes(content), OPTION)
     return [folder / name for name in contents]
 
 

@@ -129,7 +129,7 @@ def write_archive(
     inside = _evaluations(store, names) if numbers else with_ancestors(store, names)
     manifest = {"schema": SCHEMA, "stages": inside, **({"about": [*about]} if about else {})}
     aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-    with disk_errors("write", target):
+    with disk_errors("write", target, "-o"):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with tarfile.open(aside, "w", format=tarfile.PAX_FORMAT) as tar:

@@ -33,6 +33,7 @@ from casl.spec.schedule import Schedule
 from casl.spec.stage import Stage, split_name
 
 SCHEMA = 1
+OPTION = "--store (make: STORE=)"
 # what may lie in a store before its first stage: weights, data sets met there, what a making that was killed has left;
 # and hidden files and MLflow's, by how their names begin
 _BESIDE = frozenset(("weights", "sets.json", "digests.json", "checked.json", "store-id"))
@@ -81,21 +82,21 @@ class Store:
         self.leases = Leases(root / "leases", stale_s)
         if make:
             self._check_place()
-            with disk_errors("make the store", root):
+            with disk_errors("make the store", root, OPTION):
                 for folder in (self.stages, self.working, self.leases.root, root / "families"):
                     folder.mkdir(parents=True, exist_ok=True)
         elif root.exists() and not root.is_dir():
-            raise StoreError(f"{root} is a file; a store is a folder: name another one with STORE=... or --store.")
+            raise StoreError(f"{root} is a file; a store is a folder: name another one with {OPTION}.")
         self._check_schema(make)
 
     def _check_place(self) -> None:
         """Refuse a folder of other things: what is a store is tidied, exported and removed as a whole."""
-        with disk_errors("read", self.root):
+        with disk_errors("read", self.root, OPTION):
             others = strangers(self.root)
         if others:
             raise StoreError(
                 f"{self.root} is no store and holds {', '.join(others[:3])}{' ...' if len(others) > 3 else ''}.\n"
-                "  a store is a folder of its own: name an empty or a new one with STORE=... or --store."
+                f"  a store is a folder of its own: name an empty or a new one with {OPTION}."
             )
 
     def _check_schema(self, make: bool) -> None:
@@ -116,7 +117,7 @@ class Store:
         if found > SCHEMA:
             raise StoreError(
                 f"{self.root} was written by a newer version of casl (store schema {found}, this one knows {SCHEMA}).\n"
-                "  update casl, or choose another folder with STORE=..."
+                f"  update casl, or choose another folder with {OPTION}."
             )
 
     def check_writable(self) -> None:
@@ -126,7 +127,7 @@ class Store:
             StoreError: the folder is read-only, or full.
         """
         probe = self.root / f".probe-{uuid.uuid4().hex[:8]}"
-        with disk_errors("write to the store", self.root):
+        with disk_errors("write to the store", self.root, OPTION):
             probe.write_bytes(b"0" * 4096)
             probe.unlink()
 

@@ -39,7 +39,7 @@ def _unchanged(stage: Folder, ctx: Context) -> SplitFiles:
     if stage.digest not in ctx.roots:
         raise DataError(
             f"stage {stage.name} reads the {stage.split} split of a data set this run was not given.\n"
-            "  pass it with DATA=path (make) or --data path (casl)."
+            "  pass it with --data path (make: DATA=path)."
         )
     root = ctx.roots[stage.digest]
     for crowds_are_objects in (False, True):  # the digest says which of the two was planned

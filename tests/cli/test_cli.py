@@ -82,8 +82,8 @@ def test_plan_multiplies_by_seeds_and_shares_the_data(tmp_path: Path, capsys: py
     [
         (["plan", "tabel4"], "did you mean 'table4'"),
         (["plan", "table4", "--profile", "smoek"], "did you mean 'smoke'"),
-        (["plan", "table4", "--seeds", "0"], "SEEDS must be at least 1"),
-        (["plan", "table4", "--seeds", "1000000"], "SEEDS must be at most 1,000, got 1000000"),
+        (["plan", "table4", "--seeds", "0"], "--seeds (make: SEEDS=) must be at least 1"),
+        (["plan", "table4", "--seeds", "1000000"], "--seeds (make: SEEDS=) must be at most 1,000, got 1000000"),
         (["plan", "table4", "--rate", "1e-320"], "--rate is a number of iterations a second above 0"),
         (["run", "table10", "--profile", "smoke", "--jobs", "100000000"], "--jobs must be at most 10,000"),
         (["run", "table10", "--profile", "smoke", "--time-limit", "nan"], "--time-limit must be at least 0, got nan"),

@@ -88,7 +88,7 @@ def test_a_report_without_tables_or_claims_is_a_page_all_the_same(tmp_path: Path
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"file/mini.*REPORTS="):
+    with pytest.raises(StoreError, match=r"file/mini.*--reports"):
         write_index([full()], CLAIMS, tmp_path / "file" / "mini")
 
 
