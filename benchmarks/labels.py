@@ -29,7 +29,7 @@ import numpy as np
 from measuring import arguments, report, versions
 from pycocotools import mask as rle_tools
 
-from casl.data.coco import ImageInfo
+from casl.data.image_info import ImageInfo
 from casl.data.pseudo import Prediction, read_pseudo_labels, write_pseudo_labels
 
 THRESHOLD = 0.3

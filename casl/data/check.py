@@ -17,8 +17,8 @@ from casl.coco.pngs import segment_ids
 from casl.coco.records import Record
 from casl.data.check_images import SHOWN, ImageFiles
 from casl.data.check_tables import Table, check_keypoints, check_objects, check_segments, read_table
-from casl.data.coco import ImageInfo
 from casl.data.image import image_size
+from casl.data.image_info import ImageInfo
 from casl.data.layout import SplitFiles, find_splits
 from casl.errors import DataError
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 from casl.coco.records import Say
-from casl.data.coco import ImageInfo
 from casl.data.image import Header, dim_values, image_header, read_with_range
+from casl.data.image_info import ImageInfo
 from casl.data.near_names import NearNames, strange
 from casl.errors import DataError
 

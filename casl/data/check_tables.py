@@ -32,7 +32,7 @@ from casl.coco.records import (
     image_records,
     panoptic_records,
 )
-from casl.data.coco import ImageInfo, image_info
+from casl.data.image_info import ImageInfo, image_info
 from casl.data.keypoints import has_keypoints
 from casl.data.layout import MANIFEST
 from casl.data.manifest import Manifest

@@ -16,22 +16,13 @@ from casl.coco.reading import read_object
 from casl.coco.records import Record, annotation_records, category_records, image_records, refuse, sizes_of
 from casl.data.complete import complete_keypoints, mask_or_box, with_area_and_mask
 from casl.data.entity import entities_from_panoptic
+from casl.data.image_info import ImageInfo, image_info
 from casl.data.keypoints import KeypointSet, continuous_keypoints, has_keypoints, keypoint_set
 from casl.data.layout import MANIFEST, SplitFiles
 from casl.data.panoptic import PanopticTruth, read_panoptic, things_from_panoptic
 from casl.errors import DataError
 
 AGNOSTIC = "object"
-
-
-@dataclass(frozen=True, slots=True)
-class ImageInfo:
-    """One image: COCO id, file name relative to the split's folder, size in pixels after EXIF rotation."""
-
-    id: int
-    file_name: str
-    width: int
-    height: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +247,7 @@ def _split(
 
 
 def _listed(path: Path, folder: Path) -> CocoSplit:
-    from casl.data.manifest import Manifest, NoRecords, read_images  # which imports this module
+    from casl.data.manifest import Manifest, NoRecords, read_images  # and pyarrow, which most sets need not
 
     manifest = Manifest(path)
     images = read_images(manifest)
@@ -286,11 +277,6 @@ def _panoptic_split(truth: PanopticTruth, path: Path, files: SplitFiles) -> Coco
     return replace(
         _chosen(split, [i for i, image in enumerate(split.images) if image.id in truth.records]), truth=truth
     )
-
-
-def image_info(record: Record) -> ImageInfo:
-    """A legal entry of "images"."""
-    return ImageInfo(record["id"], record["file_name"], record["width"], record["height"])
 
 
 def agnostic(split: CocoSplit) -> CocoSplit:

@@ -32,7 +32,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from casl.data.digest import SETTLED_S
+from casl.data.content import SETTLED_S
 from casl.data.inventory import Group, groups_in
 from casl.data.layout import MANIFEST
 from casl.data.manifest import SCHEMA, write_manifest

@@ -11,34 +11,17 @@ import stat
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from casl.coco.reading import read_object
+from casl.data.content import SETTLED_S, Digest, unreadable
 from casl.data.layout import MANIFEST, SplitFiles
 from casl.errors import DataError
 from casl.files import recalled
 
 CACHE_FORMAT = 1
 WITH_CROWDS = {"objects", "entities", "keypoints"}  # files whose annotations may be marked iscrowd
-# A file written again within the tick of the file system's clock keeps its time; such young files are not cached.
-SETTLED_S = 2.0
-
-
-@dataclass(frozen=True)
-class Digest:
-    """Hash of a split's content.
-
-    Attributes:
-        value: sha256 in hex over all of `files`.
-        files: sha256 in hex by name: "objects", "entities", "keypoints", "panoptic" or "image list" for annotations,
-            "images/..." and "panoptic/..." for pixels. Not a dict where the images are listed by a manifest.
-    """
-
-    value: str
-    files: Mapping[str, str]
 
 
 def digest(files: SplitFiles, kind: str, cache: Path | None = None) -> Digest:
@@ -87,7 +70,7 @@ def digest(files: SplitFiles, kind: str, cache: Path | None = None) -> Digest:
 
 
 def _of_manifest(path: Path, images: Path, known: _Cache) -> Digest:
-    from casl.data.list_digest import list_digest
+    from casl.data.list_digest import list_digest  # which needs pyarrow
 
     content = known.sha256(path)
     known.save()
@@ -104,11 +87,6 @@ def changes(old: Digest, new: Digest) -> list[str]:
     lines += [f"added: {name}" for name in new.files.keys() - old.files.keys()]
     lines += [f"changed: {name}" for name in old.files.keys() & new.files.keys() if old.files[name] != new.files[name]]
     return sorted(lines)
-
-
-def unreadable(path: Path, error: Exception) -> DataError:
-    """The error for an image that its list names and no one can read."""
-    return DataError(f"{path}: cannot be read ({error}), but the annotations name it.")
 
 
 class _Cache:

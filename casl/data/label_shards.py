@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from casl.data.coco import ImageInfo
+from casl.data.image_info import ImageInfo
 from casl.errors import DataError
 
 OPEN = 8  # shards mapped at a time

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from casl.data.digest import SETTLED_S, Digest, unreadable
+from casl.data.content import SETTLED_S, Digest, unreadable
 from casl.data.manifest import KEPT, LISTED, Manifest, Stamp, written_aside
 
 PORTION = 1024  # rows of a sorted run that are in memory at once

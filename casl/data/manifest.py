@@ -29,7 +29,7 @@ import pyarrow as pa
 
 from casl.coco.judge import image_problems, plainly_legal_images
 from casl.coco.records import Record, Say, Source, legal_records, refuse
-from casl.data.coco import ImageInfo
+from casl.data.image_info import ImageInfo
 from casl.errors import DataError
 from casl.files import disk_errors
 

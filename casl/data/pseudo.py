@@ -30,7 +30,8 @@ from pycocotools import mask as rle_tools
 from casl.coco.masks import Rle, to_json, to_rle
 from casl.coco.records import Record
 from casl.coco.runs import are_whole
-from casl.data.coco import CocoSplit, ImageInfo
+from casl.data.coco import CocoSplit
+from casl.data.image_info import ImageInfo
 from casl.data.label_shards import LabelShards, Shard, damaged, packed
 from casl.errors import DataError
 from casl.files import json_value, write_atomic

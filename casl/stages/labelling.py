@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from casl.coco.records import Record
-from casl.data.coco import AGNOSTIC, ImageInfo
+from casl.data.coco import AGNOSTIC
 from casl.data.exporting.make import FORMATS as FORMATS  # for the command line, which imports stages only
 from casl.data.exporting.make import writer_of
 from casl.data.exporting.writer import Json, Labelled, Writer, check_stems, useful
 from casl.data.image import dim_values, read_with_range
+from casl.data.image_info import ImageInfo
 from casl.data.pseudo import read_pseudo_labels
 from casl.errors import DataError
 from casl.stages.detectors import BATCH

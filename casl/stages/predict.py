@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from safetensors import SafetensorError
 
-from casl.data.coco import AGNOSTIC, CocoSplit, ImageInfo, load_split
+from casl.data.coco import AGNOSTIC, CocoSplit, load_split
+from casl.data.image_info import ImageInfo
 from casl.data.keypoints import coco_keypoints
 from casl.data.layout import find_splits
 from casl.data.pictures import colour, draw_labels

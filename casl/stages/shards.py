@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from casl.data.coco import ImageInfo
+from casl.data.image_info import ImageInfo
 from casl.data.label_shards import Shard, packed
 from casl.data.pseudo import Prediction, predictions_of
 from casl.errors import DataError

@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from safetensors.torch import load_file, save_file
 
 from casl.cli import main
-from casl.data.coco import ImageInfo
+from casl.data.image_info import ImageInfo
 from casl.data.pseudo import Prediction, write_pseudo_labels
 from casl.models.backbone import build_backbone
 from tests.cli.test_predict import keep, training

@@ -17,7 +17,8 @@ from pycocotools import mask as rle_tools
 from pycocotools.coco import COCO
 
 from casl.coco.masks import to_rle
-from casl.data.coco import CocoSplit, ImageInfo, agnostic, load_split, sample, subset, with_objects
+from casl.data.coco import CocoSplit, agnostic, load_split, sample, subset, with_objects
+from casl.data.image_info import ImageInfo
 from casl.data.layout import SplitFiles, find_splits
 from casl.errors import DataError
 from tests.data.tiny import CAT_BOX, DOG_POLYGON, HEIGHT, REAL, WIDTH, cat, edit, needs_real, write_set

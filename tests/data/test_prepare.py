@@ -16,9 +16,10 @@ from PIL import Image
 from casl.cli import main
 from casl.data import inventory
 from casl.data.check import check
-from casl.data.coco import ImageInfo, load_split
+from casl.data.coco import load_split
 from casl.data.compose import TENTHS, compose
 from casl.data.digest import digest
+from casl.data.image_info import ImageInfo
 from casl.data.inventory import groups_in, read_chunk, scan
 from casl.data.layout import find_splits
 from casl.errors import DataError, SpecError

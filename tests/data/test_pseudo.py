@@ -12,7 +12,8 @@ import pytest
 from pycocotools import mask as rle_tools
 
 from casl.data import pseudo
-from casl.data.coco import ImageInfo, agnostic, subset
+from casl.data.coco import agnostic, subset
+from casl.data.image_info import ImageInfo
 from casl.data.pseudo import LabelWriter, Prediction, count_pseudo_labels, read_pseudo_labels, write_pseudo_labels
 from casl.errors import DataError
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from casl.data.coco import ImageInfo
+from casl.data.image_info import ImageInfo
 from casl.data.pseudo import Prediction, write_pseudo_labels
 from casl.data.scenes import write_scenes
 from casl.errors import DataError

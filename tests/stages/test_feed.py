@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from casl.data.augment import Sample, weak
-from casl.data.coco import CocoSplit, ImageInfo, Labels, load_split
+from casl.data.coco import CocoSplit, Labels, load_split
+from casl.data.image_info import ImageInfo
 from casl.data.layout import find_splits
 from casl.data.scenes import write_scenes
 from casl.data.stream import image_at, stream_seed

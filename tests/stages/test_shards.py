@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from casl.data.coco import ImageInfo
+from casl.data.image_info import ImageInfo
 from casl.data.pseudo import Prediction, write_pseudo_labels
 from casl.errors import DataError, StoppedError
 from casl.spec import PseudoLabel, SceneData, labeler, pseudo_label
