@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -15,40 +17,39 @@ from casl import catalog
 from casl.spec.freeze import kinds
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "CONTRIBUTING.md"
 LEAVES = {"errors", "files"}
-MAY_IMPORT = {
-    "errors": set(),
-    "files": {"errors"},
-    "coco": LEAVES,
-    "offers": {"errors"},
-    "rows": set(),
-    "pretrained": {"catalog", "rows", *LEAVES},
-    "catalog": {"errors", "offers", "rows"},
-    "spec": {"catalog", "rows", "errors"},
-    "data": {"coco", *LEAVES},
-    "models": {"catalog", "rows", "pretrained", *LEAVES},
-    "train": LEAVES,
-    "metrics": {"coco", *LEAVES},
-    "detectron2": {"models", "data", "coco", *LEAVES},
-    "stages": {"spec", "data", "models", "train", "metrics", "coco", "catalog", "rows", "pretrained", *LEAVES},
-    "tracking": {"spec", *LEAVES},
-    "runner": {"tracking", "spec", "catalog", "rows", "offers", "pretrained", *LEAVES},
-    "report": {"tracking", "spec", "catalog", *LEAVES},
-    "tune": {"runner", "report", "tracking", "spec", "catalog", *LEAVES},
-    "look": {"runner", "report", "tracking", "stages", "data", "metrics", "spec", "catalog", *LEAVES},
-    "cli": {"tune", "runner", "report", "tracking", "spec", "catalog", "rows", "pretrained", *LEAVES},
-    "api": {"cli", "report", "runner", "tracking", "stages", "data", "spec", *LEAVES},
-    "__main__": {"cli"},
-    "ablations": {"spec"},
-}
-# inside a function of the command line only, so that planning does not pay for them
-CLI_LATER = {"api", "data", "metrics", "stages"}
+LATER = "inside functions also "
+
+
+class Arrows(NamedTuple):
+    """Rooms that a room may import: anywhere, and inside functions besides."""
+
+    always: set[str]
+    later: set[str]
+
+
+def table_of_rooms() -> dict[str, Arrows]:
+    """Room -> what it may import, as the page has it."""
+    rows = re.findall(r"^\| (`(?:casl/|ablations).+?) \| .+? \| (.+?) \|$", PAGE.read_text(), re.MULTILINE)
+    found: dict[str, Arrows] = {}
+    for paths, cell in rows:
+        always, _, later = cell.partition("; ")
+        assert not later or later.startswith(LATER), cell
+        arrows = Arrows(_named(always), _named(later.removeprefix(LATER)))
+        found |= {Path(path).stem: arrows for path in re.findall(r"`(.+?)`", paths)}
+    return found
+
+
+def _named(cell: str) -> set[str]:
+    names = set(cell.split(", ")) - {"", "nothing"}
+    return names - {"leaves"} | LEAVES if "leaves" in names else names
 
 
 def room_of(module: str) -> str:
-    """casl.data.coco -> data; casl.tracking.run -> tracking; ablations.table4 -> ablations."""
+    """casl.data.coco -> data; casl.tracking.run -> tracking; ablations.table4 -> ablations; casl itself -> ""."""
     first, _, rest = module.partition(".")
-    return "ablations" if first == "ablations" else rest.partition(".")[0] or "__main__"
+    return "ablations" if first == "ablations" else rest.partition(".")[0]
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:
@@ -78,6 +79,7 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+ROOMS = table_of_rooms()
 MODULES = {module_name(path): path for path in sources()}
 
 
@@ -86,11 +88,16 @@ def test_every_import_follows_the_arrows(path: Path) -> None:
     module = module_name(path)
     if module == "casl":
         return
-    room = room_of(module) if path.name != "__main__.py" else "__main__"
+    room = room_of(module)
     for name, at_top in imports(path):
-        target = room_of(name)
-        allowed = MAY_IMPORT[room] | {room} | (CLI_LATER if room == "cli" and not at_top else set())
-        assert target in allowed, f"{module} imports {name}: {room} may import {sorted(allowed)}"
+        arrows = ROOMS[room]
+        allowed = {room} | arrows.always | (set() if at_top else arrows.later)
+        assert room_of(name) in allowed, f"{module} imports {name}: {room} may import {sorted(allowed)} ({PAGE.name})"
+
+
+def test_the_page_names_every_room_and_nothing_else() -> None:
+    assert set(ROOMS) == {room_of(module) for module in MODULES} - {""}
+    assert set().union(*(arrows.always | arrows.later for arrows in ROOMS.values())) <= set(ROOMS)
 
 
 def test_modules_do_not_import_each_other_in_a_circle() -> None:
