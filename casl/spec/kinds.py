@@ -373,11 +373,6 @@ class Evaluate(Predict):
     def figures_of(self) -> str:
         return self.metric
 
-    @classmethod
-    def is_headline(cls, figure: str) -> bool:
-        metric, _, name = figure.partition("/")
-        return metric in names("metric") and name == row("metric", metric).headline
-
     def work(self, iters: int) -> Work:
         return self._work_on(self.data, self.metric, len(self.applied.views))
 

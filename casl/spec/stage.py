@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
+from casl.catalog import names, row
 from casl.errors import SpecError, unknown
 
 FINAL = "final"  # first part of the names of all figures in MLflow but those of a metric
@@ -104,8 +105,8 @@ class Stage:
     @classmethod
     def is_headline(cls, figure: str) -> bool:
         """Whether a figure, such as "ap_det/AP", is the one that stands for a stage of this kind in tables."""
-        del figure
-        return False
+        metric, _, name = figure.partition("/")
+        return cls.measures and metric in names("metric") and bool(name == row("metric", metric).headline)
 
     def work(self, iters: int) -> Work:
         """How much it does.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from casl.catalog import check_name, names, row
+from casl.catalog import check_name, row
 from casl.errors import SpecError
 from casl.spec.data_kinds import DataSet, Start
 from casl.spec.records import LARGEST_RATE, LARGEST_SIDE, MOST_COUNTED, SMALLEST_SIDE
@@ -176,11 +176,6 @@ class Probe(Stage):
     @property
     def figures_of(self) -> str:
         return self.metric
-
-    @classmethod
-    def is_headline(cls, figure: str) -> bool:
-        metric, _, name = figure.partition("/")
-        return metric in names("metric") and name == row("metric", metric).headline
 
     def work(self, iters: int) -> Work:
         if self.tuned:
