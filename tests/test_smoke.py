@@ -18,7 +18,7 @@ import pytest
 
 from casl.runner.lease import born
 from casl.runner.store import Store
-from casl.stages.training import WEIGHTS
+from casl.spec.run import WEIGHTS
 from tests.runner.stores import gone, processes
 
 pytestmark = pytest.mark.slow

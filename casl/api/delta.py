@@ -8,12 +8,12 @@ from pathlib import Path
 from casl.data.layout import find_splits
 from casl.errors import SpecError
 from casl.files import recalled
-from casl.runner.record import RESULT
 from casl.runner.results import find_stage, stage_of
 from casl.runner.store import Store, need_store
 from casl.spec.data_kinds import Scenes
 from casl.spec.kinds import PseudoLabel, Train, Warmup
 from casl.spec.profile import Profile
+from casl.spec.run import RESULT
 from casl.spec.stage import Stage
 from casl.stages.sources import LABELS
 

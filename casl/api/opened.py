@@ -12,8 +12,8 @@ from casl.runner.store import Store, need_store
 from casl.spec.freeze import freeze, thaw, trainings_for_people
 from casl.spec.kinds import Predict, Train
 from casl.spec.profile import check_side
-from casl.stages.predict import CARD, Detector, open_folder, open_record, taught_by
-from casl.stages.training import WEIGHTS
+from casl.spec.run import CARD, RESULT, WEIGHTS
+from casl.stages.predict import Detector, open_folder, open_record, taught_by
 
 
 def open_detector(
@@ -57,7 +57,7 @@ def stage_meant(name: str, store: Path) -> Train | None:
     folder = path if path.is_dir() else path.parent
     if not path.exists() and not name.startswith("models:/"):
         folder = _stored(name, store)
-    for record in (folder / CARD, folder / "result.json"):
+    for record in (folder / CARD, folder / RESULT):
         if record.is_file():
             stage = thaw(read_json(record)["stage"])
             stage = stage.trained if isinstance(stage, Predict) else stage
@@ -75,14 +75,14 @@ def _stored(name: str, store: Path) -> Path:
 
 
 def _check_result(path: Path, folder: Path) -> None:
-    if not (folder / "result.json").exists():
+    if not (folder / RESULT).exists():
         where = "it" if path.is_dir() else "its folder"
-        raise DataError(f"{path} is no finished stage and no model: {where} lacks result.json and detector.json.")
+        raise DataError(f"{path} is no finished stage and no model: {where} lacks {RESULT} and {CARD}.")
 
 
 def _open_result(folder: Path, device: str, size: int | None) -> Detector:
     """The detector of a committed stage: its own, or the one it measured or labelled with."""
-    record = read_json(folder / "result.json")
+    record = read_json(folder / RESULT)
     stage = thaw(record["stage"])
     sides = (size or 0, 0)
     behind = isinstance(stage, Predict) and folder.with_name(stage.trained.name) / WEIGHTS
@@ -97,6 +97,6 @@ def _open_result(folder: Path, device: str, size: int | None) -> Detector:
     if not isinstance(stage, Train):
         raise SpecError(f"{stage.name} is {stage.kind}, not a training: name {trainings_for_people()}.")
     data = taught_by(stage)[0].name
-    known = folder.with_name(data) / "result.json"
+    known = folder.with_name(data) / RESULT
     facts = {data: read_json(known).get("facts", {})} if known.exists() else {}
     return open_record(freeze(stage), folder / WEIGHTS, facts, device, sides)

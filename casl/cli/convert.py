@@ -12,17 +12,16 @@ from typing import Any
 from casl.cli.convert_stage import OF_OTHERS, SUFFIXES, graph_command, labels_command
 from casl.errors import DataError, SpecError, unknown
 from casl.files import read_json
-from casl.runner.record import RESULT
+from casl.rows import ENTIRE
 from casl.runner.results import find_stage
 from casl.runner.store import Store, need_store
 from casl.spec.freeze import trainings_for_people
+from casl.spec.run import RESULT, WEIGHTS
 
 # format -> suffix of a result that --out does not name
 TO = dict(sorted({"detectron2": ".pth", "torchvision": ".safetensors", **SUFFIXES}.items()))
 OTHERS = {"coco": labels_command, "onnx": graph_command, "torchscript": graph_command}  # those that are no weights
 FROM = ("detectron2", "timm", "torchvision")
-WEIGHTS = "model.safetensors"
-PARTS = "backbone, neck, head, classifier"
 SHOWN = 6  # lines of each kind
 
 
@@ -39,7 +38,9 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     way.add_argument("--from", dest="origin", default="", metavar="FORMAT", help=f"or from: {', '.join(FROM)}")
     verb.add_argument("-o", "--out", default="", metavar="FILE", help="result; FILE.json reports of weights")
     verb.add_argument("--into", default="", metavar="FRAMEWORK", help="of the target: fcos, retinanet, mask_rcnn ...")
-    verb.add_argument("--parts", default="", metavar="PARTS", help=f"some of {PARTS} (default all that fit)")
+    verb.add_argument(
+        "--parts", default="", metavar="PARTS", help=f"some of {', '.join(ENTIRE)} (default all that fit)"
+    )
     verb.add_argument("--classes", type=int, default=0, metavar="N", help="copy a class-agnostic classifier to N")
     verb.add_argument(
         "--input", default="bgr", metavar="ORDER", help="of detectron2's model: bgr, its default, or rgb, ours"

@@ -18,12 +18,11 @@ from casl.look.results import Markdown, Results
 from casl.metrics.error_types import KINDS, Errors, Mistake
 from casl.spec.freeze import freeze
 from casl.spec.kinds import Evaluate, PseudoLabel, Train
-from casl.spec.run import PREDICTIONS
+from casl.spec.run import PICTURES, PREDICTIONS, WEIGHTS
 from casl.spec.stage import Stage
 from casl.stages.pictures import CONFIDENT, true
 from casl.stages.predict import Detector, open_record, taught_by
 from casl.stages.sources import IMAGES, LABELS
-from casl.stages.training import WEIGHTS
 
 SHOWN = 4
 
@@ -78,7 +77,7 @@ def kept(results: Results, stage: Stage) -> Image.Image:
     Raises:
         SpecError: it left none.
     """
-    pictures = sorted((results.folder(stage) / "pictures").glob("*.png"))
+    pictures = sorted((results.folder(stage) / PICTURES).glob("*.png"))
     if not pictures:
         raise SpecError(f"{stage.name} left no picture; evaluations of boxes and pseudo labels do.")
     with Image.open(pictures[0]) as picture:

@@ -23,10 +23,10 @@ from casl.report.table import Table
 from casl.spec.ablation import Ablation
 from casl.spec.kinds import Evaluate, PseudoLabel, Train
 from casl.spec.profile import Profile
+from casl.spec.run import CURVES
 from casl.spec.stage import Stage, ancestors
 from casl.stages.agreement import ScoredLabels
 from casl.stages.sources import LABELS, hidden_truth
-from casl.stages.training import CURVES
 
 SIZES = (0.0, 8.0, 16.0, 32.0, 96.0, math.inf)  # sides in pixels; the built-in scenes are 64 px, COCO's photos 640
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from casl.report.table import Table
 from casl.spec.data_kinds import Start
 from casl.spec.kinds import Train
-from casl.spec.run import Run
+from casl.spec.run import CURVES, Run
 from casl.spec.stage import Stage, ancestors
 from casl.tracking.draft import read_curves
 
-FILE, LOSS, RATE = "curves.csv", "loss", "lr"
+LOSS, RATE = "loss", "lr"
 POINTS = 250  # of a panel's longest training that are shown; more would make files larger than pictures are sharp
 SPAN = 50  # a running mean reaches as far to either side as this part of a panel's longest training
 
@@ -236,21 +236,21 @@ def read_curve(training: Training, run: Run | None) -> tuple[Curve, str]:
     """
     if run is None or run.status != "done":
         return NO_CURVE, run.status if run else "not run"
-    path = run.folder / FILE
+    path = run.folder / CURVES
     where = f"{run.folder.parent.name}/{run.folder.name}"
     if not path.is_file():
-        return NO_CURVE, f"{where} has no {FILE}"
+        return NO_CURVE, f"{where} has no {CURVES}"
     try:
         points, damage = read_curves(path)
     except OSError as error:
-        return NO_CURVE, f"{where}/{FILE} cannot be read: {error.strerror or error}"
+        return NO_CURVE, f"{where}/{CURVES} cannot be read: {error.strerror or error}"
     curve = _curve(points)
     if damage or not curve.steps:
-        return curve, f"{where}/{damage}" if damage else f"{where}/{FILE} has no {LOSS}"
+        return curve, f"{where}/{damage}" if damage else f"{where}/{CURVES} has no {LOSS}"
     length = training.stage.iters if isinstance(training.stage, Train) else curve.steps[-1] + 1
     if (curve.steps[0], curve.steps[-1] + 1) != (0, length):
         span = f"iterations {curve.steps[0]} to {curve.steps[-1]}"
-        return curve, f"{where}/{FILE} has {span} of a training of {length}"
+        return curve, f"{where}/{CURVES} has {span} of a training of {length}"
     return curve, ""
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from casl.files import sha256
 from casl.report import blocks, html
-from casl.report.curves import FILE, LOSS, POINTS, RATE, Line, Panel, curves_name, panels, trainings
+from casl.report.curves import LOSS, POINTS, RATE, Line, Panel, curves_name, panels, trainings
 from casl.report.curves_figure import drawing
 from casl.report.recall import by_note
 from casl.report.render import csv_field
 from casl.report.table import Table
 from casl.report.written import Contents, Write, anew
-from casl.spec.run import Run
+from casl.spec.run import CURVES, Run
 from casl.spec.stage import Stage
 
 HOW = (
@@ -25,7 +25,7 @@ HOW = (
 )
 KEPT = (
     f"The CSV has about {POINTS} iterations of the longest trainings, with the rate and the parts of the loss; "
-    f"{FILE} in the folder of each stage has all."
+    f"{CURVES} in the folder of each stage has all."
 )
 _COLUMNS = ("stage", "training", "rows", "columns", "seed", "iteration", LOSS, "mean")
 
@@ -64,7 +64,7 @@ def write_curves(
 
 def _known(run: Run | None) -> tuple[str, str]:
     """Status of a training, and what tells its curve from any other."""
-    path = run.folder / FILE if run else Path()
+    path = run.folder / CURVES if run else Path()
     return (run.status, sha256(path) if path.is_file() else "") if run else ("", "")
 
 

@@ -29,12 +29,11 @@ from casl.errors import SpecError, StoreError
 from casl.files import disk_errors, json_value, read_json, sha256, sync_folder, write_json
 from casl.runner.foreign import MANIFEST, TOTAL_BYTES, BoundedFile, Members, Verdict, judge
 from casl.runner.provenance import SOURCES
-from casl.runner.record import RESULT
 from casl.runner.results import inputs_of, record_of, records, stage_of
 from casl.runner.source import digest_of
 from casl.runner.store import Store
 from casl.spec.kinds import Train
-from casl.spec.run import DRAWS
+from casl.spec.run import DRAWS, RESULT
 
 SCHEMA = 1
 # as casl.runner.provenance adds a file; one that git knows has a line of its index there

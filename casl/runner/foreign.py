@@ -18,8 +18,9 @@ from typing import Any
 from casl.errors import SpecError, StoreError
 from casl.files import JsonError, json_value, sha256
 from casl.runner.provenance import SOURCES
-from casl.runner.record import RESULT, problem_of
+from casl.runner.record import problem_of
 from casl.spec.freeze import thaw, types
+from casl.spec.run import RESULT
 from casl.spec.stage import Stage, digest, split_name
 
 MANIFEST = "manifest.json"

@@ -14,7 +14,6 @@ from typing import Any
 from casl.errors import StoreError
 from casl.files import read_json
 
-RESULT = "result.json"
 LARGEST = 1 << 64  # of whole numbers; JSON has them of any length, and floating point only some hundred digits
 DEEPEST = 100  # lists and objects inside one another; the frozen stages of a long chain are some twenty deep
 _HEX = re.compile(r"[0-9a-f]{64}")

@@ -16,11 +16,12 @@ from typing import Any
 from casl.errors import SpecError, StoreError
 from casl.files import read_json
 from casl.runner.provenance import SOURCES
-from casl.runner.record import RESULT, read_record
+from casl.runner.record import read_record
 from casl.runner.source import changed_files, digest_of, source_of
 from casl.runner.store import Store
 from casl.spec.freeze import thaw
 from casl.spec.kinds import Train
+from casl.spec.run import RESULT
 from casl.spec.schedule import is_beginning
 from casl.spec.stage import Stage, split_name
 

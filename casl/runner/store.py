@@ -25,10 +25,10 @@ from typing import Any
 from casl.errors import StoreError
 from casl.files import disk_errors, read_json, sha256, sync_all, sync_folder, write_json
 from casl.runner.lease import STALE_S, Lease, Leases
-from casl.runner.record import RESULT, is_sound, read_record
+from casl.runner.record import is_sound, read_record
 from casl.spec.freeze import freeze
 from casl.spec.kinds import Train
-from casl.spec.run import Run
+from casl.spec.run import FAILURE, RESULT, Run
 from casl.spec.schedule import Schedule
 from casl.spec.stage import Stage, split_name
 
@@ -39,7 +39,6 @@ OPTION = "--store (make: STORE=)"
 _BESIDE = frozenset(("weights", "sets.json", "digests.json", "checked.json", "store-id"))
 _BEGUN = frozenset(("incoming", "leases", "families", "work"))
 _BEGINNINGS = (".", "mlflow", "mlartifacts")
-FAILURE = "failure.json"
 _RUN_FIELDS = (
     "metrics",
     "seconds",

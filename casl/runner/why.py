@@ -9,10 +9,10 @@ from typing import Any
 
 from casl.runner.moved import SUPERSEDED
 from casl.runner.plan import Node, Plan
-from casl.runner.record import RESULT
 from casl.runner.results import changed_since, inputs_of, kind_of, readable, records
 from casl.runner.store import Store
 from casl.spec.freeze import freeze
+from casl.spec.run import RESULT
 from casl.spec.stage import Stage, ancestors
 
 SHOWN = 3  # changes in one line

@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PORTABLE = "portable"  # bits that every processor with AVX2 computes (casl/runner/bits.py)
+# files in the folder of a stage
+RESULT = "result.json"  # the record of a committed one
+FAILURE = "failure.json"  # why an attempt failed
+WEIGHTS = "model.safetensors"
+CURVES = "curves.csv"
+PICTURES = "pictures"  # a folder
+CARD = "detector.json"  # in the folder of a registered model: what its weights are
 DRAWS = "draws.json"  # in the folder of an evaluation: its headline on each draw of the bootstrap over images, percent
 PREDICTIONS = "predictions.json"  # in the folder of an evaluation: COCO results of all its images
 ELSEWHERE = "elsewhere"  # not here and not missed: what was made from it was taken over as numbers

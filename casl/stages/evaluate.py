@@ -16,12 +16,12 @@ from casl.models.head import DeadSides
 from casl.rows import Metric
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Evaluate, boxes_of
-from casl.spec.run import DRAWS
+from casl.spec.run import DRAWS, WEIGHTS
 from casl.stages.detectors import TestSettings, build_detector, predict_split, stoppable, to_prediction
 from casl.stages.forms import form_of
 from casl.stages.pictures import CONFIDENT, chosen, predicted, save_grid, true
 from casl.stages.sources import open_split
-from casl.stages.training import TEACHER, WEIGHTS
+from casl.stages.training import TEACHER
 from casl.train.checkpoint import load_weights
 
 

@@ -10,9 +10,9 @@ from PIL import Image
 from casl.data.coco import CocoSplit
 from casl.data.pictures import draw_labels, side_by_side
 from casl.data.pseudo import Prediction
+from casl.spec.run import PICTURES
 from casl.stages.sources import IMAGES
 
-PICTURES = "pictures"
 SHOWN = 4  # images a stage, spread evenly over the split
 CONFIDENT = 0.3  # predictions below are left out of pictures, or they would hide everything
 

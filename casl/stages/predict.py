@@ -33,14 +33,13 @@ from casl.spec.context import Context
 from casl.spec.data_kinds import Scenes
 from casl.spec.freeze import thaw
 from casl.spec.kinds import PseudoLabel, Train
+from casl.spec.run import CARD, WEIGHTS
 from casl.stages.detectors import BATCH, TestSettings, build_detector, coco_results, predict_images, to_prediction
 from casl.stages.forms import COCO_PIXELS
 from casl.stages.pictures import CONFIDENT
 from casl.stages.sources import IMAGES
-from casl.stages.training import WEIGHTS
 from casl.train.checkpoint import load_weights
 
-CARD = "detector.json"
 STUFF_OPACITY = 0.35
 Pixels = NDArray[np.uint8]
 

@@ -16,11 +16,11 @@ from casl.metrics.ap import ap_det_a
 from casl.metrics.counts import label_quality
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import PseudoLabel
+from casl.spec.run import WEIGHTS
 from casl.stages.detectors import TestSettings, build_detector, coco_results, predict_split, stoppable, to_prediction
 from casl.stages.pictures import CONFIDENT, chosen, predicted, save_grid, true
 from casl.stages.shards import Shards
 from casl.stages.sources import LABELS, hidden_truth, open_split
-from casl.stages.training import WEIGHTS
 from casl.train.checkpoint import load_weights
 from casl.train.distributed import Peers, joined
 

@@ -11,7 +11,7 @@ from torch import nn
 from casl.errors import DataError
 from casl.files import write_atomic
 from casl.spec.context import Context, Progress
-from casl.stages.training import CURVES, WEIGHTS
+from casl.spec.run import CURVES, WEIGHTS
 from casl.train.checkpoint import Checkpoints, Curves, load_state, load_weights, save_weights
 from casl.train.learner import Learner
 from casl.train.loop import Steps, train

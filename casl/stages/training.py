@@ -19,6 +19,7 @@ from casl.models.parts import transfer
 from casl.spec.context import Context, Outcome
 from casl.spec.kinds import Train
 from casl.spec.records import Recipe
+from casl.spec.run import CURVES, WEIGHTS
 from casl.stages.adaptive import Adaptive
 from casl.stages.detectors import build_detector
 from casl.stages.feed import Feed
@@ -37,10 +38,8 @@ from casl.train.learner import Averaged, Batch, Learner, Plain
 from casl.train.loop import Steps, learning_rate, train
 from casl.train.optimizer import scale_rate
 
-WEIGHTS = "model.safetensors"
 TEACHER = "teacher.safetensors"  # beside it, where a teacher followed the student
 STATE = "state.safetensors"
-CURVES = "curves.csv"
 TRANSFER = "transfer.json"
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from casl.spec.run import Run
+from casl.spec.run import CURVES, PICTURES, Run
 from casl.spec.stage import DataUse
-from casl.tracking.text import ARTIFACTS, PICTURES, Sheet, legal
+from casl.tracking.text import ARTIFACTS, Sheet, legal
 from casl.tracking.usage import SYSTEM
 
 SOURCE, CONTEXT = "casl", "mlflow.data.context"  # of data sets: the type of their source, and the tag of their use
@@ -49,7 +49,7 @@ def draft_of(run: Run, sheet: Sheet, tags: Mapping[str, str], data: Sequence[Dat
     now = round(time.time() * 1000)
     begun = _milliseconds(run.started)
     start, end = (now, now) if begun is None else (begun, begun + round(1000 * run.seconds))
-    points, damage = read_curves(run.folder / "curves.csv")
+    points, damage = read_curves(run.folder / CURVES)
     samples, _ = read_curves(run.folder / SYSTEM)
     last = max((step for _, _, step in points), default=0)
     final = [(name, value, last) for name, value in sheet.metrics.items()]

@@ -24,15 +24,13 @@ from casl.errors import TrackingError, unknown
 from casl.spec.data_kinds import DataSet
 from casl.spec.freeze import freeze, kinds
 from casl.spec.kinds import Train
-from casl.spec.run import Run
+from casl.spec.run import CARD, WEIGHTS, Run
 from casl.spec.stage import ancestors
 from casl.tracking.experiment import Listed, best, heading, main_metric, tables_of
 from casl.tracking.home import settle
 from casl.tracking.server import artifact_root, default_uri, open_client, quiet_mlflow, tracking_errors
 
-LOADER = "casl.stages.predict"  # and the two names below are what it reads
-CARD = "detector.json"
-WEIGHTS = "model.safetensors"
+LOADER = "casl.stages.predict"  # what it reads is CARD and WEIGHTS
 EXAMPLE, SERVING_EXAMPLE = "input_example.json", "serving_input_example.json"
 EXAMPLE_PX = 32
 ABOUT_BEST = "The detectors of a table's best cells; `best` goes by the metric that most of its cells print."

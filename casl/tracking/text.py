@@ -13,7 +13,7 @@ from casl.errors import SpecError
 from casl.spec.data_kinds import DataSet
 from casl.spec.freeze import freeze, thaw
 from casl.spec.kinds import Train
-from casl.spec.run import Run
+from casl.spec.run import CURVES, FAILURE, PICTURES, RESULT, Run
 from casl.spec.stage import FINAL, Record, Stage, ancestors
 from casl.spec.varied import ALIASES
 from casl.tracking.address import Address, list_page, run_page
@@ -24,8 +24,7 @@ TAG_LENGTH = 7500
 TITLE_LENGTH = 250
 TITLE_TAG = "mlflow.runName"  # MLflow shows its value as the name of the run
 NOTHING = -1.0  # what COCO's figures are where there was nothing to measure
-ARTIFACTS = ("log.txt", "result.json", "failure.json", "curves.csv")
-PICTURES = "pictures"
+ARTIFACTS = ("log.txt", RESULT, FAILURE, CURVES)
 MOST_LISTED = 40  # runs in one address
 
 

@@ -10,7 +10,8 @@ import pytest
 from casl.models.parts import part_of
 from casl.runner.store import Store
 from casl.spec import Cell, SceneData, evaluate, finetune, warmup_on_truth
-from casl.stages.training import TRANSFER, WEIGHTS
+from casl.spec.run import WEIGHTS
+from casl.stages.training import TRANSFER
 from casl.train.checkpoint import load_weights
 from tests.detectron2.there import MISSING
 from tests.runner.stores import NANO, run

@@ -27,6 +27,7 @@ from casl.runner.bits import KERNELS
 from casl.spec import Finetune, Model, Pretrain, Recipe, Scenes
 from casl.spec.kinds import Train
 from casl.spec.profile import PROVIDERS
+from casl.spec.run import WEIGHTS
 
 BITS = Path(__file__).with_name("bits.json")
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,7 +123,6 @@ def hashes(names: Sequence[str], iterations: int) -> Hashes:
 
 
 def _pretrained(root: Path, iterations: int) -> dict[str, str]:
-    from casl.stages.training import WEIGHTS
     from casl.train.checkpoint import load_weights
     from tests.stages.ranks import carry_out
 
@@ -136,7 +136,7 @@ def _pretrained(root: Path, iterations: int) -> dict[str, str]:
 
 def _trained(case: Case, folder: Path, root: Path, iterations: int) -> dict[str, str]:
     """Weights, buffers, moments and losses at every stop, and what the detector predicts there."""
-    from casl.stages.training import STATE, WEIGHTS
+    from casl.stages.training import STATE
     from casl.train.checkpoint import load_weights
     from tests.stages.ranks import carry_out
 

@@ -14,11 +14,12 @@ from casl.errors import StoreError
 from casl.runner.gc import remember_roots, roots, tables_of
 from casl.runner.lease import Leases
 from casl.runner.plan import make_plan
-from casl.runner.record import RESULT, problem_of
+from casl.runner.record import problem_of
 from casl.runner.results import LOST, changed_since, record_of
-from casl.runner.store import FAILURE, Store
+from casl.runner.store import Store
 from casl.runner.why import reasons
 from casl.spec.kinds import Train
+from casl.spec.run import FAILURE, RESULT
 from tests.runner.finished import commit, edited, finish, planned
 from tests.runner.stores import NANO, chain, committed, new_store, run, scenes
 

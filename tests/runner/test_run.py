@@ -18,8 +18,9 @@ from casl.runner.plan import make_plan
 from casl.runner.schedule import execute
 from casl.runner.store import Store
 from casl.spec import Cell, Finetune, Scenes, evaluate, finetune, labeler
+from casl.spec.run import WEIGHTS
 from casl.spec.schedule import times
-from casl.stages.training import STATE, WEIGHTS
+from casl.stages.training import STATE
 from casl.train.checkpoint import load_weights
 from tests.runner.stores import NANO, Silent, chain, gone, new_store, processes, run
 from tests.stages.ranks import join, start_ranks

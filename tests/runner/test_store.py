@@ -9,8 +9,8 @@ import pytest
 
 from casl import files
 from casl.errors import StoreError
-from casl.runner.record import RESULT
-from casl.runner.store import FAILURE, Store
+from casl.runner.store import Store
+from casl.spec.run import FAILURE, RESULT
 from tests.runner.stores import RECORD, committed, new_store, scenes
 
 

@@ -15,9 +15,10 @@ from casl.spec import Profile, evaluate, finetune, warmup
 from casl.spec.ablation import Cell
 from casl.spec.freeze import freeze, thaw
 from casl.spec.kinds import Finetune
+from casl.spec.run import CURVES
 from casl.spec.schedule import cosine
 from casl.spec.varied import varied
-from casl.stages.training import CURVES, STATE
+from casl.stages.training import STATE
 from casl.train.loop import learning_rate
 from tests.runner.stores import NANO, cell_of, run
 

@@ -13,7 +13,8 @@ from ablations.profiles import MINI, PAPER, SMOKE
 from casl.errors import SpecError
 from casl.spec import SceneData, adaptive, evaluate, labeler, varied
 from casl.spec.freeze import freeze, thaw
-from casl.stages.training import CURVES, STATE, WEIGHTS
+from casl.spec.run import CURVES, WEIGHTS
+from casl.stages.training import STATE
 from casl.train.checkpoint import load_weights
 from tests.runner.stores import NANO
 from tests.stages.ranks import carry_out, with_inputs

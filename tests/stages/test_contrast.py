@@ -20,6 +20,7 @@ from casl.models.backbone import build_backbone
 from casl.models.contrast import Encoder, contrastive_loss, similarities, unit
 from casl.models.parts import part_of
 from casl.spec import Contrast, ContrastRecipe, SceneData, contrast, finetune
+from casl.spec.run import CURVES, WEIGHTS
 from casl.stages.contrast import (
     CHANCE,
     PICKED,
@@ -33,7 +34,7 @@ from casl.stages.contrast import (
     warning,
 )
 from casl.stages.sources import open_split
-from casl.stages.training import CURVES, TRANSFER, WEIGHTS
+from casl.stages.training import TRANSFER
 from casl.train.checkpoint import Checkpoints, Curves, load_weights
 from tests.runner.stores import NANO
 from tests.stages.ranks import carry_out, context, join, start_ranks, with_inputs

@@ -13,7 +13,7 @@ from casl.data.scene_shapes import THINGS
 from casl.errors import SpecError
 from casl.spec import Pretrain, Scenes, Stage, crop_classifier, finetune, probe
 from casl.spec.data_sets import SILHOUETTES
-from casl.stages.training import WEIGHTS
+from casl.spec.run import WEIGHTS
 from casl.train.checkpoint import load_weights
 from tests.runner.stores import NANO
 from tests.stages.ranks import carry_out, context, with_inputs

@@ -17,8 +17,8 @@ import torch
 from casl.errors import DeviceMemoryError, PeerLostError, StageError, StoppedError
 from casl.spec import SceneData, Train, finetune, labeler
 from casl.spec.context import Context
+from casl.spec.run import CURVES, WEIGHTS
 from casl.stages.detectors import build_detector
-from casl.stages.training import CURVES, WEIGHTS
 from casl.train.checkpoint import load_weights
 from casl.train.distributed import Peers, joined
 from casl.train.divided import Division

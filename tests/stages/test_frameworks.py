@@ -13,7 +13,8 @@ from casl.report.table import read_draws
 from casl.runner.store import Store
 from casl.spec import Cell, SceneData, Scenes, evaluate, finetune, warmup_on_truth
 from casl.spec.data_kinds import Pretrain
-from casl.stages.training import TRANSFER, WEIGHTS
+from casl.spec.run import WEIGHTS
+from casl.stages.training import TRANSFER
 from casl.train.checkpoint import load_weights
 from tests.runner.stores import NANO, run
 

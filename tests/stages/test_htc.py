@@ -13,11 +13,12 @@ from casl.data.augment import resize
 from casl.errors import StoppedError
 from casl.models.views import merged
 from casl.spec import Applied, Finetune, SceneData, evaluate, finetune, warmup_on_truth
+from casl.spec.run import CURVES, WEIGHTS
 from casl.stages.detectors import TestSettings, build_detector, predict_split
 from casl.stages.feed import image_tensor
 from casl.stages.finetune import run
 from casl.stages.sources import IMAGES, open_split
-from casl.stages.training import CURVES, STATE, WEIGHTS
+from casl.stages.training import STATE
 from casl.train.checkpoint import load_weights
 from tests.runner.stores import NANO
 from tests.stages.ranks import carry_out, context, with_inputs

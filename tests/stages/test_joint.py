@@ -16,9 +16,10 @@ from casl.data.pseudo import read_pseudo_labels
 from casl.errors import DataError, StageError, StoppedError
 from casl.spec import Joint, PseudoLabel, SceneData, evaluate
 from casl.spec.joint_methods import joint
+from casl.spec.run import CURVES, WEIGHTS
 from casl.stages.joint import JointFeed, Relaxed, run
 from casl.stages.sources import LABELS, open_split
-from casl.stages.training import CURVES, STATE, TEACHER, WEIGHTS
+from casl.stages.training import STATE, TEACHER
 from casl.train.checkpoint import load_weights
 from tests.runner.stores import NANO
 from tests.stages.ranks import carry_out, context, free_port, join, meet_at, start_ranks, with_inputs

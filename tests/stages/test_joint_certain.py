@@ -15,11 +15,12 @@ from casl.errors import DataError, StoppedError
 from casl.spec import Joint, PseudoLabel, SceneData, finetune, pseudo_label
 from casl.spec.joint_methods import joint
 from casl.spec.kinds import PARTS
+from casl.spec.run import CURVES, WEIGHTS
 from casl.stages.joint import JointFeed, run
 from casl.stages.joint_certain import HIGHEST, LOWEST, CertainLearner, absent_classes, passing
 from casl.stages.joint_learner import PASSED
 from casl.stages.sources import LABELS, open_split, split_files
-from casl.stages.training import CURVES, STATE, WEIGHTS
+from casl.stages.training import STATE
 from casl.train.checkpoint import load_weights
 from tests.runner.stores import NANO
 from tests.stages.ranks import context, with_inputs

@@ -14,8 +14,9 @@ import torch
 from casl.errors import StageError, StoppedError
 from casl.files import read_json
 from casl.spec import PseudoLabel, SceneData, finetune, warmup
+from casl.spec.run import CURVES, WEIGHTS
 from casl.stages.detectors import build_detector
-from casl.stages.training import CURVES, STATE, WEIGHTS
+from casl.stages.training import STATE
 from casl.train.checkpoint import load_weights
 from tests.runner.stores import NANO
 from tests.stages.mean_teacher import Mean, run

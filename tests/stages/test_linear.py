@@ -10,9 +10,9 @@ import torch
 
 from casl.errors import DataError, StoppedError
 from casl.spec import Pretrain, SceneData, Scenes, Stage, contrast, evaluate, finetune, probe
+from casl.spec.run import CURVES, WEIGHTS
 from casl.stages.linear import drawn
 from casl.stages.sources import open_split
-from casl.stages.training import CURVES, WEIGHTS
 from casl.train.checkpoint import load_weights, save_weights
 from tests.runner.stores import NANO
 from tests.stages.ranks import carry_out, context, with_inputs

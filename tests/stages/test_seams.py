@@ -12,8 +12,9 @@ import torch
 
 from casl.spec import PseudoLabel, SceneData, finetune, warmup
 from casl.spec.context import Outcome
+from casl.spec.run import CURVES, WEIGHTS
 from casl.spec.stage import Stage
-from casl.stages.training import CURVES, STATE, WEIGHTS
+from casl.stages.training import STATE
 from casl.train.checkpoint import load_weights
 from tests.runner.stores import NANO
 from tests.stages.ranks import context, with_inputs

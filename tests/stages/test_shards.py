@@ -16,11 +16,11 @@ from casl.data.pseudo import Prediction, write_pseudo_labels
 from casl.errors import DataError, StoppedError
 from casl.spec import PseudoLabel, SceneData, labeler, pseudo_label
 from casl.spec.context import Context
+from casl.spec.run import WEIGHTS
 from casl.stages import detectors, shards
 from casl.stages.detectors import BATCH, build_detector, predict_split, to_prediction
 from casl.stages.shards import Shards
 from casl.stages.sources import LABELS, open_split
-from casl.stages.training import WEIGHTS
 from casl.train.checkpoint import load_weights
 from tests.runner.stores import NANO
 from tests.stages.ranks import carry_out, free_port, join, meet_at, start_ranks, with_inputs

@@ -20,8 +20,9 @@ from casl.runner.store import Store
 from casl.spec import finetune
 from casl.spec.kinds import Finetune
 from casl.spec.records import Recipe
+from casl.spec.run import CURVES, WEIGHTS
 from casl.stages.sources import open_split
-from casl.stages.training import CURVES, STATE, WEIGHTS, run_training
+from casl.stages.training import STATE, run_training
 from casl.train.checkpoint import Checkpoints, Curves, load_state, load_weights, save_state
 from casl.train.learner import Averaged, Plain, check_divisible
 from casl.train.loop import Steps, train
