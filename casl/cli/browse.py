@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl.cli.reports import PORT
+from casl.cli.study import mlflow_option
 from casl.errors import SpecError, TrackingError, unknown
 from casl.runner.store import Store, need_store
 from casl.tracking.server import HOST
@@ -41,6 +42,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    mlflow_option(ui)
     ui.add_argument("--port", type=int, default=PORT, help=f"of the server (default {PORT})")
     ui.add_argument("--search", default="", metavar="NAME", help="give the address of a search")
     ui.add_argument("--experiment", default="", help="of the search, where the store has several")

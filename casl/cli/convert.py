@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from casl.cli.convert_stage import OF_OTHERS, SUFFIXES, graph_command, labels_command
+from casl.cli.study import mlflow_option
 from casl.errors import DataError, SpecError, unknown
 from casl.files import read_json
 from casl.rows import ENTIRE
@@ -30,6 +31,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     verb = verbs.add_parser(
         "convert", parents=[store], help="weights to and from other projects, detectors to ONNX, labels to COCO"
     )
+    mlflow_option(verb)
     verb.add_argument(
         "source", metavar="SOURCE", help="a stage's name or the beginning of its key, or a file of weights"
     )

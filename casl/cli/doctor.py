@@ -14,6 +14,7 @@ from typing import Any
 from casl.cli.colour import coloured
 from casl.cli.doctor_checks import BROKEN, Finding, machine, offers, optional, packages, python, tracking, weights
 from casl.cli.doctor_probes import Probes
+from casl.cli.study import mlflow_option
 from casl.errors import CaslError
 
 MARKS = {"ok": "ok    ", "note": "note  ", BROKEN: "BROKEN"}
@@ -24,6 +25,7 @@ LEAST_FREE_GB, FREE_GB = 1.0, 10.0
 def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     """Verb `doctor`."""
     doctor = verbs.add_parser("doctor", parents=[store], help="what is missing on this machine, and what to do")
+    mlflow_option(doctor)
     doctor.add_argument("--data", default="", help="also check a data set on disk")
     doctor.add_argument("--json", action="store_true", help="the findings as JSON")
     doctor.set_defaults(command=doctor_command)

@@ -12,7 +12,7 @@ from typing import Any
 
 from casl.cli.images import find_images
 from casl.cli.predict import MODEL
-from casl.cli.study import say
+from casl.cli.study import mlflow_option, say
 from casl.errors import SpecError, unknown
 
 OUT = {"coco": "labels.json", "voc": "labels", "yolo": "labels"}  # format -> result that --out does not name
@@ -23,6 +23,7 @@ LISTED = 10  # classes that are counted in a line
 def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     """Verb `label`."""
     verb = verbs.add_parser("label", parents=[store], help="write pseudo labels of images for any trainer")
+    mlflow_option(verb)
     verb.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
     verb.add_argument("--model", required=True, help=MODEL)
     verb.add_argument("--out", default="", metavar="PATH", help="default labels.json, or the folder labels")

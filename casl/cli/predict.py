@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from casl.cli.images import find_images
+from casl.cli.study import mlflow_option
 from casl.errors import SpecError
 
 EPILOG = """examples:
@@ -32,6 +33,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    mlflow_option(verb)
     verb.add_argument("images", nargs="+", metavar="IMAGE", help="image files, or folders of them")
     verb.add_argument("--model", required=True, help=MODEL)
     verb.add_argument("--out", default="predictions", metavar="FOLDER", help="default predictions")

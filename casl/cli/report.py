@@ -15,7 +15,7 @@ from casl import catalog
 from casl.cli.further import Further
 from casl.cli.reports import folder_of, pages_of, place_of, reports_options, runs_shown, where_of
 from casl.cli.story import Storyteller
-from casl.cli.study import Study, open_study
+from casl.cli.study import Study, mlflow_option, open_study
 from casl.cli.workers import next_command
 from casl.errors import StoreError
 from casl.runner.gc import remember_roots
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     """Verb `report`."""
     report = verbs.add_parser("report", parents=[study], help="write tables from what is in the store")
+    mlflow_option(report)
     reports_options(report)
     report.add_argument(
         "--as-measured", action="store_true", help="write each table with as many seeds as all of its cells have"

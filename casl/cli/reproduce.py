@@ -12,7 +12,7 @@ from typing import Any
 
 from casl import catalog
 from casl.cli.from_path import file_digest, is_path
-from casl.cli.study import bits_option, open_study
+from casl.cli.study import bits_option, mlflow_option, open_study
 from casl.errors import SpecError, unknown
 from casl.files import json_value
 from casl.runner import bits
@@ -35,6 +35,7 @@ VERSIONS = "Equal bits need the versions of constraints.txt"
 def add(verbs: Any, where: argparse.ArgumentParser) -> None:
     """Verb `reproduce`."""
     again = verbs.add_parser("reproduce", parents=[where], help="make one number of a report again, and compare")
+    mlflow_option(again)
     again.add_argument("file", metavar="TABLE.json", help="a report, such as reports/published/mini/table2.json")
     again.add_argument("row", help="heading of the row, as in the file")
     again.add_argument("column", help="heading of the column")

@@ -17,7 +17,7 @@ from casl import catalog
 from casl.cli.decide import decide, options_of
 from casl.cli.ending import print_ending
 from casl.cli.plan import plan_counts, print_counts, print_estimate, print_spent
-from casl.cli.study import Study, check_ready, open_study, part_options, worker_variables
+from casl.cli.study import Study, check_ready, mlflow_option, open_study, part_options, worker_variables
 from casl.cli.workers import check_placement, worker_options
 from casl.errors import SpecError, StoreError, TrackingError
 from casl.runner.cost import estimate, spent
@@ -44,6 +44,7 @@ _LIMITS = (
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     """Verbs `run` and `sync`."""
     run = verbs.add_parser("run", parents=[study], help="run what is missing")
+    mlflow_option(run)
     part_options(run)
     worker_options(run)
     run.add_argument("--detach", action="store_true", help="hand everything over and leave (slurm)")
@@ -61,6 +62,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     run.add_argument("--json", action="store_true", help="how it ended as JSON on stdout, everything else on stderr")
     run.set_defaults(command=run_command)
     sync = verbs.add_parser("sync", parents=[study], help="send finished stages to MLflow")
+    mlflow_option(sync)
     sync.add_argument("--json", action="store_true", help="how many were sent as JSON on stdout")
     sync.set_defaults(command=sync_command)
 

@@ -163,7 +163,7 @@ def _asked_for(store: Store, options: argparse.Namespace) -> list[str]:
 
 def _study_words(options: argparse.Namespace) -> list[str]:
     """Tables and options of the study of a command as they are typed, without those that say what is the default."""
-    here = ("store", "mlflow", "data")  # places of this machine
+    here = ("store", "data")  # places of this machine
     told = argparse.Namespace(**{name: value for name, value in vars(options).items() if name not in here})
     data = ["--data", f"path/to/{Path(options.data).name}"] if options.data else []
     return shlex.split(next_command("", told))[2:] + data

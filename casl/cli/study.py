@@ -364,7 +364,11 @@ def crowds_option(parser: argparse.ArgumentParser) -> None:
 
 def store_option(shared: argparse.ArgumentParser) -> None:
     shared.add_argument("--store", default=STORE, help=f"folder of all results (default {STORE})")
-    shared.add_argument(
+
+
+def mlflow_option(verb: argparse.ArgumentParser) -> None:
+    """Of a verb that reads MLflow or writes there."""
+    verb.add_argument(
         "--mlflow",
         default=os.environ.get("MLFLOW_TRACKING_URI", ""),
         help="MLflow tracking URI (default: MLFLOW_TRACKING_URI, or a database in the store)",

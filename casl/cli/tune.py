@@ -20,6 +20,7 @@ from casl.cli.study import (
     cell_option,
     check_ready,
     known_names,
+    mlflow_option,
     open_study,
     recipe_options,
     worker_variables,
@@ -52,6 +53,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    mlflow_option(tune)
     tune.add_argument("argument", nargs="?", default="delta", help="delta, or stage.argument such as finetune.lr")
     known_names(tune.add_argument("--profile", default="mini", help="%(known)s (default mini)"), "profile")
     tune.add_argument("--data", default="", help="data set on disk instead of the profile's own")

@@ -6,7 +6,7 @@ import argparse
 import shlex
 
 from casl import catalog
-from casl.cli.study import bits_option, known_names, part_options, study_options
+from casl.cli.study import bits_option, known_names, mlflow_option, part_options, study_options
 from casl.runner.devices import check_device
 
 
@@ -49,6 +49,7 @@ def next_command(verb: str, options: argparse.Namespace) -> str:
         verb: run, whose own options are repeated too as far as this command has them; or report.
     """
     parser = argparse.ArgumentParser(parents=[study_options()], add_help=False)
+    mlflow_option(parser)
     if verb == "run":
         part_options(parser)
         worker_options(parser)

@@ -15,7 +15,6 @@ from tests.outside.folder import casl, package, write
 FILE = re.compile(r"^```python\n# (\S+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NO_MLFLOW = ("--mlflow", "http://127.0.0.1:9")  # none answers there
 FURTHER = {  # what costs minutes and is another test's matter: MLflow, and processes that import torch for each stage
-    "plan": NO_MLFLOW,
     "run": (*NO_MLFLOW, "--launcher", "inline"),
     "report": NO_MLFLOW,
     "reproduce": NO_MLFLOW,
