@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import shlex
 import sys
@@ -20,6 +21,7 @@ from casl.runner.results import find_stage
 from casl.runner.store import Store, need_store
 
 GB = 10**9
+MOST_LISTED = 12  # archives that a message lists
 
 
 def add(what: Any, store: argparse.ArgumentParser) -> None:
@@ -191,7 +193,8 @@ def _finished(store: Store, options: argparse.Namespace) -> list[str]:
 def import_command(options: argparse.Namespace) -> int:
     """Take over an archive; exit code 1 if something in it is damaged."""
     if not (archive := Path(options.archive)).is_file():
-        raise SpecError(f"there is no file {archive}; `casl store export KEY -o FILE.tar` writes one.")
+        what = "is a folder, and an archive is a file" if archive.is_dir() else "is not there"
+        raise SpecError(f"{archive} {what}; `casl store export KEY -o FILE.tar` writes one.{_archives_near(archive)}")
     outcome = read_archive(Store(Path(options.store)), archive, counter("taking over stages"), options.most_gb * GB)
     if options.json:
         print(json.dumps(vars(outcome), indent=1))
@@ -205,6 +208,14 @@ def import_command(options: argparse.Namespace) -> int:
         print(f"next     casl report {shlex.join([*outcome.about, *where])}")
     print("`casl store gc` keeps what studies ask for that were run or reported: do either before it")
     return 1 if outcome.damaged else 0
+
+
+def _archives_near(path: Path) -> str:
+    """The archives in the folder of one that is not there, and the one that was probably meant."""
+    there = sorted(p.name for p in (path if path.is_dir() else path.parent).glob("*.tar"))
+    near = difflib.get_close_matches(path.name, there, n=1)
+    meant = f"\n  did you mean {str(path.parent / near[0])!r}?" if near else ""
+    return f"\n  archives in that folder: {', '.join(there[:MOST_LISTED]) or 'none'}{meant}"
 
 
 def human(size: float) -> str:

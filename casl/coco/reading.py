@@ -8,6 +8,8 @@ from typing import Any
 from casl.errors import DataError
 from casl.files import JsonError, json_value
 
+_PACKED = {"gzip": b"\x1f\x8b", "zip": b"PK\x03\x04", "bzip2": b"BZh", "xz": b"\xfd7zXZ"}
+
 
 def read_json(path: Path) -> Any:
     """The content of a JSON file.
@@ -16,8 +18,10 @@ def read_json(path: Path) -> Any:
         DataError: the file is missing, cannot be read, is not JSON (also: cut short), or cannot be taken as it is: see
             `casl.files.json_value`.
     """
+    content = b""
     try:
-        return json_value(path.read_bytes())
+        content = path.read_bytes()
+        return json_value(content)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file.") from error
     except OSError as error:
@@ -25,6 +29,9 @@ def read_json(path: Path) -> Any:
     except JsonError as error:
         raise DataError(f"{path}: {error}.") from error
     except ValueError as error:
+        for packer, begins in _PACKED.items():
+            if content.startswith(begins):
+                raise DataError(f"{path}: is packed by {packer}, whatever its name says; unpack it.") from error
         raise DataError(f"{path}: not JSON ({error}). Is the download complete?") from error
 
 

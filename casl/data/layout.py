@@ -15,6 +15,7 @@ The other is COCO 2017 as downloaded::
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,11 @@ KINDS = ("objects", "entities", "images", "keypoints", "panoptic")
 COCO_FOLDERS = {"labeled": "train2017", "unlabeled": "unlabeled2017", "val": "val2017"}
 MANIFEST = ".arrow"  # suffix of an image list in columns
 PREFIXES = {"instances": "instances_", "entity": "entity_", "panoptic": "panoptic_", "keypoints": "person_keypoints_"}
+MOST_SAID = 4
+_CALLED = re.compile(
+    rf"(?P<prefix>{'|'.join(PREFIXES.values())}|unlabeled|image_info_)(?P<split>[^.]*)\.json(?P<packed>\.(gz|bz2|xz|zip))?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,8 @@ class SplitFiles:
         }
         found = next((path for path in choices[kind] if path is not None), None)
         if found is None:
-            raise DataError(f"split '{self.name}' of {self.images.parent} has no {kind}.\n  {_advice(self, kind)}")
+            root = self.images.parent
+            raise DataError(f"split '{self.name}' of {root} has no {kind}.\n  {_advice(self, kind)}{unread(root)}")
         return found
 
 
@@ -110,6 +117,39 @@ def find_splits(root: Path, crowds_are_objects: bool = False) -> dict[str, Split
         raise DataError(_not_a_set(root))
     found = coco or native
     return {name: replace(files, crowds_are_objects=crowds_are_objects) for name, files in found.items()}
+
+
+def unread(root: Path) -> str:
+    """A line about what stands in annotations/ and is not read, since it is packed, no file or called in other letters;
+    empty where there is nothing of that kind."""
+    folder = root / "annotations"
+    if not folder.is_dir():
+        alike = [p.name for p in _entries(root) if p.name.casefold() == folder.name and p.is_dir()]
+        return "".join(
+            f"\n  {name}/ is not read: upper and lower case count; rename it to annotations" for name in alike
+        )
+    found = [f"{path.name} {why}" for path in _entries(folder) if (why := _why_unread(path))]
+    more = f", and {len(found) - MOST_SAID} more" * (len(found) > MOST_SAID)
+    return f"\n  not read of annotations/: {', '.join(found[:MOST_SAID])}{more}" if found else ""
+
+
+def _why_unread(path: Path) -> str:
+    """Why an entry of annotations/ is not read that is called as those that are; empty for all others."""
+    found = _CALLED.fullmatch(path.name)
+    if found is None:
+        return ""
+    if found["packed"]:
+        return "is packed: unpack it"
+    meant = f"{found['prefix'].lower()}{found['split']}.json"
+    if path.name != meant:
+        return f"is called in other letters: rename it to {meant}"
+    if not path.is_file():
+        return "is a folder, not a file" if path.is_dir() else "is no file"
+    return ""
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _coco_splits(root: Path) -> dict[str, SplitFiles]:
@@ -190,7 +230,7 @@ def _not_a_set(root: Path) -> str:
         "      or: annotations/instances_{train,val}2017.json and annotations/image_info_unlabeled2017.json\n"
         "          beside train2017/, val2017/ and unlabeled2017/.\n"
         f"  found:  {_listing(root)}; annotations/: {_listing(root / 'annotations')}.\n"
-        f"  {import_advice(root)}"
+        f"  {import_advice(root)}{unread(root)}"
     )
 
 

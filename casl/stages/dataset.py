@@ -17,7 +17,7 @@ from pathlib import Path
 from casl.data.check import RULES, Report, check
 from casl.data.coco import CocoSplit, load_split, with_keypoints
 from casl.data.digest import digest
-from casl.data.layout import SplitFiles, find_splits
+from casl.data.layout import SplitFiles, find_splits, unread
 from casl.errors import DataError
 from casl.files import recalled, write_json
 from casl.spec.data_kinds import Folder
@@ -124,10 +124,10 @@ def _missing(root: Path, splits: Mapping[str, SplitFiles]) -> str:
         return ""
     if not missing:
         bare = next(name for name in ("labeled", "val") if not splits[name].instances)
-        return f"{root}: split {bare!r} has no objects; write instances_{bare}.json (COCO instances)."
+        return f"{root}: split {bare!r} has no objects; write instances_{bare}.json (COCO instances).{unread(root)}"
     return (
         f"{root} has no {' and no '.join(missing)} split; it has: {', '.join(sorted(splits))}.\n"
-        "  a data set for CA-SSL needs labeled, unlabeled and val."
+        f"  a data set for CA-SSL needs labeled, unlabeled and val.{unread(root)}"
     )
 
 

@@ -264,3 +264,20 @@ def test_why_names_the_version_that_changed(called: Called, store: Store, monkey
     out = called(*smoke("--why", "--store", store.root))[1]
     lines = [line for line in out.splitlines() if line.startswith("  warmup-")]
     assert lines and all("VERSION of pseudolabel: 2 -> 3" in line for line in lines if "share" not in line)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("num.tr", ["num.tr is not there", "archives in that folder: num.tar", "did you mean", "num.tar'?"]),
+        ("", ["is a folder, and an archive is a file", "archives in that folder: num.tar"]),
+        ("nowhere/num.tar", ["is not there", "archives in that folder: none"]),
+    ],
+)
+def test_an_archive_that_is_not_there_is_pointed_at(
+    called: Called, tmp_path: Path, named: str, said: list[str]
+) -> None:
+    (tmp_path / "num.tar").touch()
+    code, _, err = called("store", "import", tmp_path / named, "--store", tmp_path / "store")
+    assert code == 2 and all(part in err for part in said)
+    assert not (tmp_path / "store").exists()

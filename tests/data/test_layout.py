@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from casl.data.layout import SplitFiles, find_splits
+from casl.data.layout import SplitFiles, find_splits, unread
 from casl.errors import DataError, SpecError
+from casl.stages.dataset import inspect
 from tests.data.tiny import REAL, needs_real, write_set
 
 
@@ -75,6 +77,46 @@ def test_a_folder_in_neither_layout_says_what_was_wanted_and_what_is_there(tmp_p
         find_splits(tmp_path)
     for part in ("instances_{labeled,val}.json", "instances_{train,val}2017.json", "photos/", "labels.json"):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        (
+            "annotations/instances_labeled.JSON",
+            "instances_labeled.JSON is called in other letters: rename it to instances",
+        ),
+        (
+            "annotations/Instances_labeled.json",
+            "Instances_labeled.json is called in other letters: rename it to instances_labeled.json",
+        ),
+        ("annotations/instances_labeled.json.gz", "instances_labeled.json.gz is packed: unpack it"),
+        ("annotations/instances_labeled.json/", "instances_labeled.json is a folder, not a file"),
+    ],
+)
+def test_a_file_under_a_near_name_is_pointed_at(tmp_path: Path, there: str, said: str) -> None:
+    root = write_set(tmp_path / "set")
+    (whole := root / "annotations" / "instances_labeled.json").unlink()
+    touch(root, there)
+    with pytest.raises(DataError, match=f"not read of annotations/: {re.escape(said)}"):
+        find_splits(root)["labeled"].source("objects")
+    assert said in inspect(root)[0].errors[-1]
+    assert not whole.is_file()
+
+
+def test_a_packed_file_alone_is_pointed_at(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"instances_train2017\.json\.zip is packed: unpack it"):
+        find_splits(touch(tmp_path, "annotations/instances_train2017.json.zip"))
+
+
+def test_a_folder_of_annotations_in_other_letters_is_pointed_at(tmp_path: Path) -> None:
+    (write_set(tmp_path) / "annotations").rename(tmp_path / "Annotations")
+    with pytest.raises(DataError, match="Annotations/ is not read: upper and lower case count; rename it"):
+        find_splits(tmp_path)
+
+
+def test_a_sound_set_has_nothing_unread(tmp_path: Path) -> None:
+    assert unread(touch(write_set(tmp_path), "annotations/notes.txt", "annotations/instances_A.json")) == ""
 
 
 def test_a_missing_folder_and_a_mixed_one_are_rejected(tmp_path: Path) -> None:
