@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from casl.report import figure_bars, figure_curves, figure_map, figure_scatter
 from casl.report.canvas import Drawing, Paint, as_it_is, drawn, headed, wrapped
+from casl.report.layout import shown_rows
 from casl.report.table import Table
 from casl.report.wording import headline
 
@@ -13,6 +14,7 @@ PAINTERS = {
     "heat map": (figure_map.size, figure_map.paint),
     "scatter": (figure_scatter.size, figure_scatter.paint),
 }
+LEAVES_OUT = ("bars",)  # has no place for a row without a number
 
 
 def picture(table: Table) -> bytes:
@@ -33,5 +35,13 @@ def _parts(table: Table) -> tuple[str, str, list[str], tuple[float, float], Pain
     """Title, warning, lines, inches, and what paints below them."""
     size, paint = PAINTERS[table.figure]
     inches = size(table)
-    lines = [as_it_is(line) for line in wrapped(headline(table), inches[0])]
+    lines = [as_it_is(line) for line in wrapped([*headline(table), *_left_out(table)], inches[0])]
     return as_it_is(table.title), table.warning, lines, inches, lambda figure: paint(figure, table)
+
+
+def _left_out(table: Table) -> list[str]:
+    """A sentence on rows without a number, which only heat maps and scatters show."""
+    left = len(table.rows) - len(shown_rows(table))
+    if not left or table.figure not in LEAVES_OUT:
+        return []
+    return [f"{left} of {len(table.rows)} rows {'is' if left == 1 else 'are'} not run and left out here."]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from casl.report import canvas
 from casl.report.canvas import in_picture
-from casl.report.layout import Panel, gains, panels
+from casl.report.layout import Panel, gains, panels, shown_rows
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.wording import has_paper, number, ours
 
@@ -37,7 +37,7 @@ def size(table: Table) -> tuple[float, float]:
     """Inches; room for the longest row heading and for every bar."""
     drawn = panels(table)
     across = _across(drawn)
-    lines = max(sum(1 for c in p.series for cell in c.cells if cell) for p in drawn)
+    lines = max(1, *(sum(1 for c in p.series for i in _rows(table, p) if c.cells[i]) for p in drawn))
     heading = 0.075 * max(len(row) for row in table.rows)
     one = 3.0 + heading if across > 1 else 7.0 + heading
     return max(8.0, one * across), (0.42 * lines + 1.2) * math.ceil(len(drawn) / across)
@@ -46,7 +46,7 @@ def size(table: Table) -> tuple[float, float]:
 def paint(figure: Figure, table: Table) -> None:
     """Paint the table into a figure of `size(table)`."""
     drawn = panels(table)
-    slots = max(len(_rows(panel)) for panel in drawn)
+    slots = max(1, *(len(_rows(table, panel)) for panel in drawn))
     for axes, panel in zip(canvas.panels(figure, len(drawn), _across(drawn)), drawn, strict=True):
         _panel(axes, table, panel, slots)
     _legend(figure, table, drawn[0])
@@ -56,14 +56,15 @@ def _across(drawn: list[Panel]) -> int:
     return min(_ACROSS, len(drawn))
 
 
-def _rows(panel: Panel) -> list[int]:
-    """Rows that have a number in the panel."""
-    return [i for i in range(len(panel.series[0].cells)) if any(one.cells[i] for one in panel.series)]
+def _rows(table: Table, panel: Panel) -> list[int]:
+    """Rows that have a place in the panel."""
+    there = shown_rows(table)
+    return [i for i, row in enumerate(table.rows) if row in there and any(one.cells[i] for one in panel.series)]
 
 
 def _panel(axes: Axes, table: Table, panel: Panel, slots: int) -> None:
     """slots: rows to leave room for, so that bars are equally thick everywhere."""
-    rows = _rows(panel)
+    rows = _rows(table, panel)
     bars = _bars(table, panel, rows)
     for bar in bars:
         _paint_bar(axes, table, bar)
@@ -84,15 +85,13 @@ def _bars(table: Table, panel: Panel, rows: list[int]) -> list[_Bar]:
     found, gained = [], gains(table)
     share = 0.84 / len(panel.series)
     numbers = {id(cell): i for i, cell in enumerate(table.cells)}
-    for s, one in enumerate(panel.series):
-        for y, row in enumerate(rows):
-            cell = one.cells[row]
-            if cell is None:
-                continue
+    for y, row in enumerate(rows):
+        there = [(s, cell) for s, one in enumerate(panel.series) if (cell := one.cells[row])]
+        for place, (s, cell) in enumerate(there):
             gain = gained.get(numbers[id(cell)])
             mine = f" ({number(gain.ours.value, signed=True)})" if gain and gain.ours else ""
             theirs = f" ({number(gain.paper, signed=True)})" if gain and gain.paper is not None else ""
-            at = y - 0.42 + (s + 0.5) * share
+            at = y + (place - (len(there) - 1) / 2) * share  # beside the name also where a column has nothing
             found.append(_Bar(at, share, _colour(table, panel, s, cell), cell, mine, theirs))
     return found
 

@@ -9,6 +9,8 @@ from casl.report.additive import Estimate
 from casl.report.fitted import difference, fitted
 from casl.report.table import Table, TableCell
 
+NOT_RUN = "not run"  # a status
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -82,6 +84,15 @@ def column_groups(table: Table) -> list[tuple[str, tuple[str, ...]]]:
         else:
             groups.append((word, (column,)))
     return [(word if len(columns) > 1 else "", columns) for word, columns in groups]
+
+
+def shown_rows(table: Table) -> tuple[str, ...]:
+    """Rows that a picture has something to draw of: without those that are not run and that the paper has not either.
+
+    All rows where that would leave none, so that the picture says why it is empty.
+    """
+    there = {c.row for c in table.cells if c.status != NOT_RUN or c.paper is not None}
+    return tuple(row for row in table.rows if row in there) or table.rows
 
 
 def panels(table: Table) -> list[Panel]:

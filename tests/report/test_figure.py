@@ -8,15 +8,18 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
 from casl.errors import SpecError
+from casl.report import figure_bars, figure_curves, figure_scatter
 from casl.report.canvas import headed
 from casl.report.figure import drawing, picture
 from casl.report.figure_curves import unmeasured
 from casl.report.figure_scatter import points
 from casl.report.figure_theme import DARK, FIXED, GROUND, INK
-from casl.report.layout import panels
+from casl.report.layout import panels, shown_rows
 from casl.report.table import Table
 from casl.report.table_page import DEEP, PALE, readable
 from casl.spec.ablation import FIGURES, Ablation
@@ -146,6 +149,37 @@ def test_a_panel_without_a_number_says_why() -> None:
     assert [unmeasured(cells) for cells in (undefined, missing, (*undefined, None, *missing))] == [
         "undefined", "not run", "undefined, not run",
     ]  # fmt: skip
+
+
+def painted(table: Table) -> list[Axes]:
+    """The axes of a table's picture."""
+    kind = {"bars": figure_bars, "curves": figure_curves, "scatter": figure_scatter}[table.figure]
+    figure = Figure(figsize=kind.size(table))
+    kind.paint(figure, table)
+    return [axes for axes in figure.axes if axes.axison]
+
+
+def test_a_bar_stands_beside_the_name_of_its_row_where_the_other_column_is_empty() -> None:
+    spots: dict[Spot, Numbers] = {("one", "AP", "ap_det", "AP"): ([10.0], None)}
+    for column in ("AP", "AP of the teacher"):
+        spots["two", column, "ap_det", "AP"] = ([11.0], None)
+    (axes,) = painted(tabled("rivals", spots, figure="bars"))
+    middles = [
+        bar.get_extents().transformed(axes.transData.inverted()).get_points()[:, 1].mean() for bar in axes.patches
+    ]
+    assert middles[0] == pytest.approx(0) and sum(middles[1:]) / 2 == pytest.approx(1)
+
+
+def test_rows_that_are_not_run_are_left_out_of_bars_unless_none_is() -> None:
+    spots: dict[Spot, Numbers] = {("one", "AP", "ap_det", "AP"): ([10.0], None)}
+    spots |= {(row, "AP", "ap_det", "AP"): ([None], None) for row in ("two", "three")}
+    spots["four", "AP", "ap_det", "AP"] = ([None], 45.0)
+    table = tabled("rivals", spots, figure="bars")
+    assert shown_rows(table) == ("one", "four"), "the paper's number is shown"
+    (axes,) = painted(table)
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["one", "four"]
+    none = tabled("rivals", {("two", "AP", "ap_det", "AP"): ([None], None)}, figure="bars")
+    assert shown_rows(none) == ("two",)
 
 
 @pytest.mark.parametrize("letters", [20, 90, 250])
