@@ -20,6 +20,7 @@ PAPER = "#c8641b"
 LEAST_SPAN = 2.0  # percent, as in figure_curves
 
 Point = tuple[str, TableCell, TableCell]  # heading, x, y
+_Point = tuple[float, float, float, float]  # x, y, and their error bars
 
 
 def size(table: Table) -> tuple[float, float]:
@@ -64,15 +65,15 @@ def _panel(axes: Axes, table: Table, *, paper: bool) -> None:
     axes.set_ylabel(_axis(y, found[0][2]) if found else as_it_is(y), fontsize=9)
     axes.grid(color="#e0e0e0")
     axes.tick_params(labelsize=8)
-    known = []
+    known: list[_Point] = []
     names: dict[tuple[float, float], list[str]] = {}
     for name, a, b in found:
         at = (a.paper, b.paper) if paper else (a.value, b.value)
         if at[0] is None or at[1] is None:
             continue
-        known.append((at[0], at[1]))
-        names.setdefault((round(at[0], 2), round(at[1], 2)), []).append(in_picture(name))
         spread = (None, None) if paper else (a.std, b.std)
+        known.append((at[0], at[1], spread[0] or 0.0, spread[1] or 0.0))
+        names.setdefault((round(at[0], 2), round(at[1], 2)), []).append(in_picture(name))
         axes.errorbar(at[0], at[1], xerr=spread[0], yerr=spread[1], color=colour, marker="o", capsize=3)
     if missing := len(found) - len(known):
         words = f"{missing} of {len(found)} not {'published' if paper else 'measured'}"
@@ -96,12 +97,13 @@ def _axis(name: str, cell: TableCell) -> str:
     return in_picture(f"{name}: {cell.metric} {cell.figure}")
 
 
-def _room(axes: Axes, known: list[tuple[float, float]]) -> None:
-    """Limits with room for names; no ticks where there is nothing."""
+def _room(axes: Axes, known: list[_Point]) -> None:
+    """Limits with room for names and error bars; no ticks where there is nothing."""
     if not known:
         axes.set_xticks([])
         axes.set_yticks([])
         return
-    for limit, values in ((axes.set_xlim, [a for a, _ in known]), (axes.set_ylim, [b for _, b in known])):
-        middle, half = (min(values) + max(values)) / 2, max(LEAST_SPAN, max(values) - min(values)) * 0.62
+    for limit, of in ((axes.set_xlim, 0), (axes.set_ylim, 1)):
+        low, high = min(p[of] - p[of + 2] for p in known), max(p[of] + p[of + 2] for p in known)
+        middle, half = (low + high) / 2, max(LEAST_SPAN, high - low) * 0.62
         limit(middle - half, middle + half)

@@ -182,6 +182,16 @@ def test_rows_that_are_not_run_are_left_out_of_bars_unless_none_is() -> None:
     assert shown_rows(none) == ("two",)
 
 
+def test_error_bars_of_a_scatter_are_whole() -> None:
+    spots: dict[Spot, Numbers] = {
+        (row, column, "ap_e", "AP"): ([value - 3, value + 3], None)
+        for row in ("labeler", "target") for column, value in (("R-101", 27.0), ("Swin-L", 31.0))
+    }  # fmt: skip
+    (axes,) = painted(tabled("table5", spots, figure="scatter"))
+    for low, high in (axes.get_xlim(), axes.get_ylim()):
+        assert low < 27 - 3 * 2**0.5 and high > 31 + 3 * 2**0.5
+
+
 @pytest.mark.parametrize("letters", [20, 90, 250])
 def test_a_title_is_never_cut_off(letters: int) -> None:
     made = headed("X" * letters, "", [], (6.0, 2.0), lambda figure: None)
