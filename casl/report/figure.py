@@ -14,7 +14,7 @@ PAINTERS = {
     "heat map": (figure_map.size, figure_map.paint),
     "scatter": (figure_scatter.size, figure_scatter.paint),
 }
-LEAVES_OUT = ("bars",)  # has no place for a row without a number
+LEAVES_OUT = ("bars", "curves")  # have no place for a row without a number
 
 
 def picture(table: Table) -> bytes:

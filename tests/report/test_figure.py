@@ -16,7 +16,7 @@ from casl.errors import SpecError
 from casl.report import figure_bars, figure_curves, figure_scatter
 from casl.report.canvas import headed
 from casl.report.figure import drawing, picture
-from casl.report.figure_curves import unmeasured
+from casl.report.figure_curves import limits, spanning, steps_of, unmeasured
 from casl.report.figure_scatter import points
 from casl.report.figure_theme import DARK, FIXED, GROUND, INK
 from casl.report.layout import panels, shown_rows
@@ -37,7 +37,7 @@ def made(figure: str, ours: list[float | None] | None = FULL) -> Table:
     for i, (row, column) in enumerate(places):
         values = None if ours is None else [v if v is None else v + i for v in ours]
         spots[row, column, *kinds[column]] = (values, 40.0 + i)
-    return tabled("made", spots, figure=figure, baseline="a $1")
+    return tabled("made", spots, figure=figure, baseline="" if figure == "curves" else "a $1")
 
 
 def pixels(picture: bytes, colour: tuple[int, int, int]) -> int:
@@ -157,6 +157,53 @@ def painted(table: Table) -> list[Axes]:
     figure = Figure(figsize=kind.size(table))
     kind.paint(figure, table)
     return [axes for axes in figure.axes if axes.axison]
+
+
+def shares(ours: dict[str, list[float | None]]) -> Table:
+    """As the table `fractions`: shares as rows, two starts as columns; the second is half a point above."""
+    spots: dict[Spot, Numbers] = {}
+    for row, values in ours.items():
+        spots[row, "none", "ap_det", "AP"] = (values, None)
+        spots[row, "warmup", "ap_det", "AP"] = ([None if v is None else v + 0.5 for v in values], None)
+    return tabled("fractions", spots, figure="curves")
+
+
+def test_shares_stand_at_their_logarithm_and_columns_are_told_apart_by_colour() -> None:
+    table = shares({"1 %": [0.4], "5 %": [None], "10 %": [3.0], "100 %": [13.0]})
+    levels, differences = painted(table)
+    assert steps_of(table).at == (0, 1, 2), "what is not run has no place, so that lines join what is measured"
+    assert len({line.get_color() for line in levels.get_lines()}) == 2
+    assert levels.get_ylim()[0] == 0
+    (line,) = [one for one in differences.get_lines() if len(np.asarray(one.get_ydata())) == 3]
+    np.testing.assert_allclose(np.asarray(line.get_ydata(), float), 0.5)
+
+
+def test_a_baseline_and_its_variants_are_levels_and_no_steps() -> None:
+    rows = {"none": 12.0, "none, as long": 13.0, "R-101": 10.0, "Swin-T": 11.0}
+    spots: dict[Spot, Numbers] = {(row, "AP", "ap_det", "AP"): ([value], None) for row, value in rows.items()}
+    (axes,) = painted(tabled("strength", spots, figure="curves", baseline="none"))
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["R-101", "Swin-T"]
+    across = {
+        line.get_label(): set(np.asarray(line.get_ydata())) for line in axes.get_lines() if line.get_label() in rows
+    }
+    assert across == {"none": {12.0}, "none, as long": {13.0}}
+
+
+def test_two_scales_span_as_many_points() -> None:
+    spots: dict[Spot, Numbers] = {
+        (f"{n}x", "AP^e", "ap_e", "AP"): ([20.0 + 3 * n], 38.0 + 0.5 * n) for n in range(1, 5)
+    }
+    ours, paper = (axes.get_ylim() for axes in painted(tabled("table3", spots, figure="curves")))
+    assert ours[1] - ours[0] == pytest.approx(paper[1] - paper[0])
+    assert paper[0] < 38.5 and paper[1] > 40
+
+
+def test_a_scale_begins_at_zero_at_the_lowest_unless_a_number_is_below() -> None:
+    assert limits([0.0, 10.0]) == (0.0, 12.0)
+    assert limits([-2.0, 8.0]) == (-3.0, 9.0)
+    assert limits([float("nan")]) is None
+    assert spanning((1.0, 3.0), 10.0) == (0.0, 10.0)
+    assert spanning((20.0, 22.0), 10.0) == (16.0, 26.0)
 
 
 def test_a_bar_stands_beside_the_name_of_its_row_where_the_other_column_is_empty() -> None:
