@@ -34,6 +34,7 @@ from casl.report.significance import LEVEL
 from casl.report.table import Table
 from casl.spec.claim import Claim, by_id
 
+OWN = "not in the paper"  # how the source of such a claim begins
 VERDICTS = ("supported", "contradicted", "equivalent", "too imprecise", "not run")
 
 
@@ -56,6 +57,17 @@ class Verdict:
     p_equality: float | None
     profile: str
     tests_paper: bool
+
+    @property
+    def own(self) -> bool:
+        """Whether the claim is this project's and no paper's; its source says so."""
+        return self.claim.source.startswith(OWN)
+
+    @property
+    def among_all(self) -> float | None:
+        """The p among all claims that the verdict rests on: of equality where that is what is found."""
+        of_equality = self.verdict == "equivalent" or (self.verdict == "supported" and self.claim.within is not None)
+        return self.p_equality if of_equality else self.p_difference
 
     @property
     def rests_on(self) -> list[Estimate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -31,6 +32,7 @@ from casl.report.table import SMALL
 from casl.report.wording import chance, legend, number, sentence, spread
 from casl.spec.claim import MARGIN, Place, Term
 
+PAPERS, OURS = "Claims of the paper", "Claims of this project"
 _HEADS = ("ours", "difference", "p", "paper's difference")
 
 
@@ -53,27 +55,60 @@ def page(verdicts: Sequence[Verdict], older: str = "", there: Collection[str] = 
         there: names of tables that have a page beside this one, to be linked.
     """
     warning = "" if _of_the_papers_size(verdicts) else f"{SMALL}. Verdicts below are about this profile only."
-    sections = [block for n, v in enumerate(verdicts, start=1) for block in _section(n, v, there)]
-    overviewed = Group([overview(verdicts)], "html")
-    parts = [*caution(warning), *caution(older), *_preface(verdicts), overviewed, *sections]
-    return Page("The paper's claims", parts, above=(ALL_TABLES,))
+    parts = [*caution(warning), *caution(older), *_preface(verdicts), Group(overview(verdicts), "html")]
+    for whose, found in by_source(verdicts).items():
+        parts += [Group([Heading(whose), Paragraph(f"{_said(found)}.")], "markdown")]
+        parts += [block for n, v in found for block in _section(n, v, there)]
+    return Page("Claims", parts, above=(ALL_TABLES,))
 
 
-def overview(verdicts: Sequence[Verdict], file: str = "") -> Rows:
-    """One line a claim with its verdict; file: of the page that holds the sections linked to."""
-    lines = [
-        (str(n), Link(v.claim.text, f"{file}#claim{n}"), _badge(v), v.claim.source)
-        for n, v in enumerate(verdicts, start=1)
-    ]
-    return Rows(("", "claim", "verdict", "source"), lines, breaks=True)
+def by_source(verdicts: Sequence[Verdict]) -> dict[str, list[tuple[int, Verdict]]]:
+    """Whose claims these are -> (number on the page, verdict); the paper's come first, no group is empty."""
+    apart = {PAPERS: [v for v in verdicts if not v.own], OURS: [v for v in verdicts if v.own]}
+    count = itertools.count(1)
+    return {whose: [(next(count), v) for v in found] for whose, found in apart.items() if found}
+
+
+def overview(verdicts: Sequence[Verdict], file: str = "") -> list[Block]:
+    """The paper's claims and this project's, each with counts and a line a claim.
+
+    Args:
+        file: of the page that holds the sections linked to, where that is another one; what is there has no headings.
+    """
+    parts: list[Block] = []
+    for whose, found in by_source(verdicts).items():
+        lines = [
+            (str(n), Link(v.claim.text, f"{file}#claim{n}"), _badge(v), Marked("unbroken", _among(v)), v.claim.source)
+            for n, v in found
+        ]
+        heads = ("", "claim", "verdict", "p among all", "source")
+        head = [Paragraph(Marked("strong", whose))] if file else [Heading(whose)]
+        parts += [*head, Paragraph(f"{_said(found)}."), Rows(heads, lines, words=3, breaks=True)]
+    return parts
+
+
+def _said(found: Sequence[tuple[int, Verdict]]) -> str:
+    return f"{len(found)} claim{'s' if len(found) != 1 else ''}: {counted([v for _, v in found])}"
+
+
+def _among(v: Verdict) -> str:
+    """The p that a verdict rests on, a dash where nothing could be tested."""
+    return "–" if v.among_all is None else chance(v.among_all)
+
+
+def _reason(v: Verdict) -> str:
+    """Why, with the p that decided it, which is not the one beside a comparison."""
+    return v.reason if v.among_all is None else f"{v.reason}; {chance(v.among_all)} among all claims"
 
 
 def _section(n: int, v: Verdict, there: Collection[str]) -> list[Block]:
     """A claim: the sentence, the verdict, the comparisons."""
     source: Text = Marked("small", sentence(v.claim.source))
-    found = Marked("strong", f"{verdict_words(v)}: {v.reason}")
+    found = Marked("strong", f"{verdict_words(v)}: {_reason(v)}")
     return [
-        Group([Heading(f"{n}. {v.claim.text}", f"claim{n}"), Paragraph((_badge(v), f" {v.reason}. ", source))], "html"),
+        Group(
+            [Heading(f"{n}. {v.claim.text}", f"claim{n}"), Paragraph((_badge(v), f" {_reason(v)}. ", source))], "html"
+        ),
         Group([Heading(v.claim.text), Paragraph((f"{sentence(v.claim.source)} ", found))], "markdown"),
         *_trends(v, there),
         *_set(v),
@@ -90,6 +125,12 @@ def counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
 def counted(verdicts: Sequence[Verdict]) -> str:
     """The same in words: "1 supported, 2 contradicted, ..."."""
     return ", ".join(f"{n} {name}" for name, n in counts(verdicts).items())
+
+
+def counted_apart(verdicts: Sequence[Verdict]) -> str:
+    """The same, the paper's claims and this project's apart: "claims of the paper: 1 supported, ...; claims of ..."."""
+    found = by_source(verdicts).items()
+    return "; ".join(f"{whose[:1].lower()}{whose[1:]}: {counted([v for _, v in some])}" for whose, some in found)
 
 
 def verdict_words(verdict: Verdict) -> str:
@@ -113,7 +154,6 @@ def _of_the_papers_size(verdicts: Sequence[Verdict]) -> bool:
 def _preface(verdicts: Sequence[Verdict]) -> list[Block]:
     judged = sum(v.p_difference is not None or v.p_equality is not None for v in verdicts)
     return [
-        Paragraph(f"{len(verdicts)} claims: {counted(verdicts)}."),
         Paragraph(
             f"Test: {TEST}. {legend(_images(verdicts))} Supported: every comparison of a claim is significant its "
             "way (each has to hold: an intersection-union test), for rising numbers the straight line over their "
@@ -121,8 +161,8 @@ def _preface(verdicts: Sequence[Verdict]) -> list[Block]:
             "claim compares, so that a shared baseline does not count as several. Equivalent: every difference is "
             f"within {MARGIN:g}, or the claim's own margin, by two one-sided tests; of a best number, that no other is "
             "better by more. Too imprecise: none of these. "
-            f"Each verdict holds among all {judged} claims that could be tested (Holm); p beside a comparison is its "
-            "own."
+            f"Each verdict holds among all {judged} claims that could be tested, whosever they are, by the p beside it "
+            "(Holm); p beside a comparison is its own."
         ),
     ]
 

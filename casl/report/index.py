@@ -1,4 +1,4 @@
-"""The first page of a report: its story, then every table with its picture, state and files, and the paper's claims."""
+"""The first page of a report: its story, then every table with its picture, state and files, and claims."""
 
 from __future__ import annotations
 
@@ -127,9 +127,9 @@ def page(
     parts += opening(story, tables, verdicts, where)
     parts += [blocks.Heading("All tables", "tables"), _links(tables, folder), blocks.Paragraph(_further(folder))]
     if verdicts:
-        evidence = (blocks.Link("With the evidence", "claims.html"), f": {claims_page.counted(verdicts)}.")
-        every = blocks.Group([claims_page.overview(verdicts, "claims.html")], summary=f"{len(verdicts)} claims")
-        parts += [blocks.Heading(blocks.Verbatim("The paper's claims"), "claims"), blocks.Paragraph(evidence), every]
+        evidence = (blocks.Link("With the evidence", "claims.html"), f": {claims_page.counted_apart(verdicts)}.")
+        every = blocks.Group(claims_page.overview(verdicts, "claims.html"), summary=f"{len(verdicts)} claims")
+        parts += [blocks.Heading("Claims", "claims"), blocks.Paragraph(evidence), every]
     if (folder / f"{labels.NAME}.png").is_file():
         parts.append(blocks.Heading(blocks.Link("How good the pseudo labels are", "labels.md"), "labels"))
         parts.append(blocks.Picture("precision, recall and F1 of pseudo labels", "labels.png"))

@@ -9,7 +9,7 @@ from casl import catalog
 from casl.report import blocks
 from casl.report.additive import Estimate
 from casl.report.claims import Verdict
-from casl.report.claims_page import verdict_words
+from casl.report.claims_page import by_source, verdict_words
 from casl.report.commands import USUAL, Where, another
 from casl.report.fitted import difference, fitted
 from casl.report.layout import positions
@@ -149,7 +149,7 @@ def sentences(verdicts: Sequence[Verdict]) -> list[blocks.Block]:
 
     The main claims come first; the others stay folded where there are main ones.
     """
-    told = [(n, v) for n, v in enumerate(verdicts, start=1) if v.verdict != "not run"]
+    told = [(n, v) for found in by_source(verdicts).values() for n, v in found if v.verdict != "not run"]
     if not told:
         return []
     main = [_sentence(n, v) for n, v in told if v.claim.id in MAIN]

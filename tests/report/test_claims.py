@@ -16,7 +16,7 @@ from ablations.claims import CLAIMS
 from casl import catalog
 from casl.report import html, markdown
 from casl.report.claims import VERDICTS, Verdict, judge
-from casl.report.claims_page import page, to_json
+from casl.report.claims_page import by_source, counted_apart, page, to_json
 from casl.report.evidence import trend_weights
 from casl.report.images import covariance
 from casl.report.layout import gains
@@ -24,7 +24,7 @@ from casl.report.render import to_json as table_json
 from casl.report.render import write_table
 from casl.report.stored import read_table
 from casl.report.table import Repetition, Table, build_table
-from casl.report.wording import gained
+from casl.report.wording import chance, gained
 from casl.spec.claim import Claim, Gap, Place, highest, rising
 from tests.report.sample import Numbers, Spot, tabled
 
@@ -245,6 +245,31 @@ def test_a_small_profile_says_that_it_does_not_test_the_paper() -> None:
     assert "supported in mini" not in html.write(page(whole))
     record = json.loads(to_json(small))
     assert (record["claims"][0]["verdict"], record["claims"][0]["tests_paper_claim"]) == ("supported", False)
+
+
+def test_claims_of_the_paper_and_of_the_project_are_counted_apart_and_show_the_p_among_all() -> None:
+    """One of either; the project's is listed first and shown last."""
+    own = replace(CLAIM, id="own", text="a beats b", source="not in the paper: the table t")
+    made = table(a=[10.0, 11.0, 12.0], b=[15.0, 16.1, 16.9], c=[10.5, 10.8, 12.4])
+    found = judge([replace(own, better=(C,)), CLAIM], [made])
+    assert [(v.own, v.verdict) for v in found] == [(True, "too imprecise"), (False, "supported")]
+    assert [[n for n, _ in some] for some in by_source(found).values()] == [[1], [2]], "the paper's come first"
+    written = markdown.write(page(found))
+    paper, ours = written.partition("## Claims of this project")[::2]
+    assert "1 claim: 1 supported" in paper and "b beats a" in paper and "a beats b" not in paper
+    assert "1 claim: 0 supported" in ours and "a beats b" in ours
+    for v, words in zip(found, (ours, paper), strict=True):
+        assert v.p_difference is not None and f"{markdown.plain(chance(v.p_difference))} among all claims" in words
+    assert counted_apart(found).startswith("claims of the paper: 1 supported, ")
+    assert html.write(page(found)).index("Claims of the paper") < html.write(page(found)).index(
+        "Claims of this project"
+    )
+
+
+def test_an_equivalence_shows_the_p_of_equality() -> None:
+    found = verdict(CLAIM, table(a=[10.0, 11.0, 12.0], b=[10.1, 11.0, 12.2]))
+    assert (found.verdict, found.among_all) == ("equivalent", found.p_equality)
+    assert found.p_equality is not None and found.p_equality < 0.05
 
 
 def test_json_has_every_comparison() -> None:
