@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,19 @@ from casl.errors import SpecError
 from casl.spec.profile import Profile
 
 NOT_MEASURED = "not measured"  # begins the note of a cell whose metric the data lack something for
+CANNOT = "cannot run"  # begins what is said of a table of which no cell can be measured
 MOST_UNSEEN = 0.1  # share of objects
+MOST_CLASSES = 10  # that are named
 
 
 def add(verbs: Any) -> None:
     """The verbs of `data`; `import` and `split` are in data_import.py."""
     data = verbs.add_parser("data", help="check a data set, or make one").add_subparsers(dest="what", required=True)
-    check = data.add_parser("check", help="validate every file and print counts as JSON")
+    check = data.add_parser("check", help="validate every file; print errors and warnings, then counts")
     check.add_argument("path", help="folder of the set")
-    check.add_argument("--json", action="store_true", help="as always")
+    check.add_argument(
+        "--json", action="store_true", help="print everything as JSON, every table and why it cannot run"
+    )
     known_names(
         check.add_argument("--profile", default="mini", help="of the tables: %(known)s (default mini)"), "profile"
     )
@@ -67,8 +73,62 @@ def data_check_command(options: argparse.Namespace) -> int:
         profile = profile if options.size is None else profile.with_size(options.size)
         found |= {"tables": _tables(profile), "detector": _detector(profile, options, report.warnings)}
     said = {"errors": report.errors, "warnings": report.warnings}
-    print(json.dumps({"ok": not report.errors, **found, **said}, indent=1))
+    if options.json:
+        print(json.dumps({"ok": not report.errors, **found, **said}, indent=1))
+    else:
+        print("\n".join(_said(options.path, {**found, **said})))
     return 1 if report.errors else 0
+
+
+def _said(path: str, found: Mapping[str, Any]) -> list[str]:
+    """The check for people: what is wrong and what is suspicious first, then what is there."""
+    errors, warnings = found["errors"], found["warnings"]
+    lines = [*(f"error: {line}" for line in errors), *(f"warning: {line}" for line in warnings)]
+    lines += [f"{name}: {_counted(split)}" for name, split in found["counts"].items()]
+    if "detector" in found:
+        lines += [_seen(found["detector"]), *_of_tables(found["tables"])]
+    if errors:
+        return [*lines, f"{path} cannot be used: {_several(len(errors), 'error')}"]
+    again = f", {_several(len(warnings), 'warning')} above: read them before you train" if warnings else ""
+    return [*lines, f"{path} is sound{again}; --json has every count and every table"]
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _counted(split: Mapping[str, Any]) -> str:
+    """One split: "4 images, 20 objects (disc 10, square 5), 34 entities"."""
+    words = [_several(split.get("images", 0), "image")]
+    if "annotations" in split:
+        classes = sorted(split["per_class"].items(), key=lambda pair: -pair[1])
+        named = [f"{name} {count:,}" for name, count in classes[:MOST_CLASSES]]
+        left = len(classes) - len(named)
+        named += [f"{left} more classes"] * bool(left)
+        words.append(f"{_several(split['annotations'], 'object')} ({', '.join(named)})")
+    others = ("masks", "crowds", "entities", "keypoints", "images_without_annotation")
+    words += [f"{split[name]:,} {name.replace('_', ' ')}" for name in others if split.get(name)]
+    return ", ".join(words)
+
+
+def _seen(detector: Mapping[str, Any]) -> str:
+    """How much of the objects the detector can see."""
+    shares = [f"{detector[name]['share_without_location']:.1%} in {name}" for name in ("labeled", "val")]
+    return f"objects that no location sees in {detector['profile']} at {detector['size_px']} px: {', '.join(shares)}"
+
+
+def _of_tables(tables: Mapping[str, str]) -> list[str]:
+    """How many tables run, and the names of those that do not, or not whole."""
+    cannot = [name for name, said in tables.items() if said.startswith(CANNOT)]
+    part = [name for name, said in tables.items() if name not in cannot and not _is_whole(said)]
+    lines = [f"tables: {len(tables) - len(cannot) - len(part)} of {len(tables)} run with every cell"]
+    lines += [f"  in part: {', '.join(part)}"] if part else []
+    return [*lines, *([f"  not at all: {', '.join(cannot)}"] if cannot else [])]
+
+
+def _is_whole(said: str) -> bool:
+    counts = re.match(r"runs, (\d+) of (\d+) cells", said)
+    return counts is not None and counts[1] == counts[2]
 
 
 def _tables(profile: Profile) -> dict[str, str]:
@@ -78,12 +138,12 @@ def _tables(profile: Profile) -> dict[str, str]:
         try:
             cells = catalog.load("ablation", name).build(profile)
         except SpecError as error:
-            said[name] = f"cannot run: {error}"
+            said[name] = f"{CANNOT}: {error}"
             continue
         runs = [cell for cell in cells if cell.stage is not None]
         lacks = list(dict.fromkeys(c.note for c in cells if c.stage is None and c.note.startswith(NOT_MEASURED)))
         why = f"; {'; '.join(lacks)}" if lacks else ""
-        said[name] = f"runs, {len(runs)} of {len(cells)} cells{why}" if runs else f"cannot run{why}"
+        said[name] = f"runs, {len(runs)} of {len(cells)} cells{why}" if runs else f"{CANNOT}{why}"
     return said
 
 

@@ -82,7 +82,10 @@ EXAMPLES: dict[str, Sequence[Example]] = {
         ("casl convert swin_t.pth --from timm --backbone swin_t -o weights/swin_t.safetensors", "a backbone"),
     ),
     "casl data": (("casl data check path/to/set", "before anything is trained"),),
-    "casl data check": (("casl data check path/to/set", "counts, errors, warnings; exit code 1 with errors"),),
+    "casl data check": (
+        ("casl data check path/to/set", "errors and warnings, then counts; exit code 1 with errors"),
+        ("casl data check path/to/set --json", "all of it for a program: every table, and why it cannot run"),
+    ),
     "casl data prepare": (
         ("casl data prepare coco coco/ --out set", "labeled, val and the tiny scale"),
         ("casl data prepare openimages open-images/ --out set", "adds the base scale"),

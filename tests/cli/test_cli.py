@@ -169,7 +169,7 @@ def test_a_made_data_set_passes_the_check_and_can_be_planned_with(
     folder = str(tmp_path / "set")
     sizes = ["--labeled", "4", "--unlabeled", "5", "--val", "3"]
     assert called(capsys, "data", "scenes", folder, *sizes)[0] == 0
-    code, out, _ = called(capsys, "data", "check", folder)
+    code, out, _ = called(capsys, "data", "check", folder, "--json")
     report = json.loads(out)
     assert code == 0 and report["ok"] and report["errors"] == []
     store = str(tmp_path / "store")
@@ -193,7 +193,7 @@ def test_a_damaged_data_set_is_refused_and_every_problem_listed(
     code, _, err = called(capsys, "plan", "table4", "--data", str(folder), "--store", str(tmp_path / "store"))
     assert code == 2
     assert image.name in err or "instances_labeled.json" in err
-    code, out, _ = called(capsys, "data", "check", str(folder))
+    code, out, _ = called(capsys, "data", "check", str(folder), "--json")
     errors = "\n".join(json.loads(out)["errors"])
     assert code == 1 and image.name in errors and "instances_labeled.json" in errors
 

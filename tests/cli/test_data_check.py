@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def checked(folder: Path, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, Any]:
-    code = main(["data", "check", str(folder), *options])
+    code = main(["data", "check", str(folder), "--json", *options])
     return code, json.loads(capsys.readouterr().out)
 
 
@@ -37,6 +37,25 @@ def test_tables_that_run_and_tables_that_cannot(folder: Path, capsys: pytest.Cap
     assert said["tables"]["table4"] == "runs, 25 of 25 cells"
     assert "not measured: set has no keypoints" in said["tables"]["table10"]
     assert planned(folder, capsys)[0] == 0
+
+
+def test_people_read_what_is_wrong_first_and_no_list_of_all_tables(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "images" / "left_over.png").write_bytes(b"")
+    said = checked(folder, capsys)[1]
+    assert main(["data", "check", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[: len(said["warnings"])] == [f"warning: {line}" for line in said["warnings"]]
+    assert f"labeled: 4 images, {said['counts']['labeled']['annotations']} objects (" in "\n".join(lines)
+    whole = [name for name, words in said["tables"].items() if words == "runs, 25 of 25 cells"]
+    assert "table4" in whole and not any("table4" in line.split(": ", 1)[-1].split(", ") for line in lines)
+    assert any(line.startswith("  in part: ") and "table8" in line for line in lines)
+    assert lines[-1].startswith(f"{folder} is sound, {len(said['warnings'])} warnings above") and len(lines) < 20
+    (folder / "annotations" / "instances_val.json").write_text("{")
+    assert main(["data", "check", str(folder)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("error: ") and lines[-1] == f"{folder} cannot be used: 1 error"
 
 
 @pytest.mark.parametrize("split", ["labeled", "unlabeled", "val"])
