@@ -19,6 +19,7 @@ from casl.report import blocks
 RECORD = "story.json"
 STRIP = "story.png"  # the same images in one picture, for a README
 FOLDER = "story"  # of the pictures
+SHOWS, SHOWS_TOO = ": what it finds in an image of val", " What it finds in val."  # of a step, about its picture
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from casl.report.claims_page import by_source, verdict_words
 from casl.report.commands import USUAL, Where, another
 from casl.report.fitted import difference, fitted
 from casl.report.layout import positions
-from casl.report.story import ClassLine, Shown, Story
+from casl.report.story import SHOWS, SHOWS_TOO, ClassLine, Shown, Story, files_of
 from casl.report.story_choice import BOTH
 from casl.report.table import Table, TableCell
 from casl.report.wording import best, number, ours, plus_minus, spread, tested
@@ -47,13 +47,24 @@ def opening(
     """
     parts: list[blocks.Block] = [blocks.Heading("The method in one line", "method")]
     if story is None:
-        return [*parts, blocks.Steps(_to_run(tables, where)), *sentences(verdicts)]
+        return [*parts, _steps(_to_run(tables, where)), *sentences(verdicts)]
     table = next((t for t in tables if t.name == story.table), None)
-    parts.append(blocks.Steps(story.steps))
+    parts.append(_steps(story.steps))
     parts += [blocks.Paragraph(line) for line in _result(story, table, to_run(tables, where))]
     parts += [*_said(story), *sentences(verdicts), *_labels(story), *_val(story), *_cases(story), *_classes(story)]
     parts += numbers(table) if table else []
     return parts
+
+
+def _steps(steps: Sequence[blocks.Tile]) -> blocks.Block:
+    """The steps in pictures; in words alone, without boxes and arrows, where there is no picture."""
+    if any(step.file for step in steps):
+        return blocks.Steps(steps)
+    return blocks.Lines([(blocks.Marked("strong", step.title), ": ", _without_picture(step.text)) for step in steps])
+
+
+def _without_picture(text: blocks.Text) -> blocks.Text:
+    return text.replace(SHOWS, "").replace(SHOWS_TOO, "") if isinstance(text, str) else text
 
 
 def _said(story: Story) -> list[blocks.Block]:
@@ -97,7 +108,8 @@ def _result(story: Story, table: Table | None, lacking: str) -> list[blocks.Text
     if table is None or warm is None:
         return [f"Pictures of {story.table}, which is no longer part of this report; `casl report` renews them."]
     link = blocks.Link(f"{table.title} ({table.name})", f"{table.name}.html")
-    seen: blocks.Text = ("Pictures: ", link, ", ", _place(story.warm), f", seed {story.seed}.")
+    drawn = bool(files_of(story))
+    seen: blocks.Text = ("Pictures: " if drawn else "From ", link, ", ", _place(story.warm), f", seed {story.seed}.")
     if base is None:
         said = f"{_quantity(story)} {ours(warm, table.seeds)} with the warmup. The same without is in no table yet: "
         return [(blocks.Raised(said), blocks.Marked("code", lacking)), seen]
@@ -105,8 +117,13 @@ def _result(story: Story, table: Table | None, lacking: str) -> list[blocks.Text
     return [
         blocks.Marked("strong", blocks.Raised(_gain(gain, warm, base, table, story))),
         *_lengths(story, table, warm),
-        (seen, " Without: ", _place(story.base), ". Step 4 is the image whose F1 changes by the median."),
+        (seen, " Without: ", _place(story.base), f".{_median(story)}"),
     ]
+
+
+def _median(story: Story) -> str:
+    """Which image the last step is, where it is one."""
+    return " Step 4 is the image whose F1 changes by the median." if story.steps[-1].file else ""
 
 
 def _lengths(story: Story, table: Table, warm: TableCell) -> list[blocks.Text]:
@@ -201,7 +218,8 @@ def _cases(story: Story) -> list[blocks.Block]:
         f"F1 of an image, of what scores above {story.above:g}, mean over IoU .50:.05:.95: the warmup raises it in "
         f"{story.rose} images, lowers it in {story.fell}, and {story.same} stay as they were (seed {story.seed})."
     )
-    parts: list[blocks.Block] = [blocks.Heading("Best and worst cases", "cases"), blocks.Paragraph(said)]
+    title = "Best and worst cases" if story.gains or story.losses else "Image by image"
+    parts: list[blocks.Block] = [blocks.Heading(title, "cases"), blocks.Paragraph(said)]
     for words, cases in (("Gains most", story.gains), ("Loses most", story.losses)):
         parts += [blocks.Paragraph(blocks.Marked("strong", words)), _rows(cases)] if cases else []
     return parts

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from casl.errors import DataError
 from casl.report.blocks import Tile
-from casl.report.story import FOLDER, RECORD, STRIP, ClassLine, Shown, Story, files_of, to_json
+from casl.report.story import FOLDER, RECORD, SHOWS, SHOWS_TOO, STRIP, ClassLine, Shown, Story, files_of, to_json
 from casl.report.story_choice import Choice, Side
 from casl.report.written import Contents
 from casl.spec.data_kinds import DataSet
@@ -197,8 +197,8 @@ class _Teller:
             Tile("3. Warmup", f"{_model(warmup)} learns from them for {warmup.iters:,} iterations, without classes."),
             Tile(
                 "4. Finetune",
-                f"Then {finetune.iters:,} iterations on {_images(finetune.data)} labeled images with their classes: "
-                "what it finds in an image of val.",
+                f"Then {finetune.iters:,} iterations on {_images(finetune.data)} labeled images with their classes"
+                f"{SHOWS}.",
             ),
         ]
 
@@ -217,7 +217,7 @@ class _Teller:
             typical = self._typical()
             if choice.between:
                 shown = self.painter.judged(choice.between, typical)
-                steps[2] = self._tile("warmup", shown, steps[2].title, f"{steps[2].text} What it finds in val.")
+                steps[2] = self._tile("warmup", shown, steps[2].title, f"{steps[2].text}{SHOWS_TOO}")
             drawn = self.painter.judged(choice.warm.done, typical)
             steps[3] = self._tile("finetune", drawn, steps[3].title, str(steps[3].text))
             self.in_line["with warmup"] = drawn

@@ -232,7 +232,10 @@ def test_photographs_are_left_out_of_what_everyone_gets() -> None:
     assert not any(tile.file for tile in _tiles(record))
     assert (record.rose, len(record.classes)) == (3, 2), "numbers stay"
     page = _page(record)
-    assert "<img" not in page
+    assert "<img" not in page and "<figure" not in page, "no empty boxes, and no arrows between them"
+    for words in ("Step 4 is the image", "Best and worst cases", "Pictures: ", "what it finds in an image"):
+        assert words not in page and words in _page(story(closed)), words
+    assert "the warmup raises it in 3 images" in page and "1. Labeled images</b>: " in page
     assert "Photographs are left out of what is published: unlabeled.json names no licence." in page
     assert "story/val-1-with.jpg" in told(closed), "on this machine they are shown"
 
