@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LABELED = 3  # images with pseudo labels
 VAL = 4  # images of val
 CASES = 2  # best, and as many worst
-HEADINGS = ("labeled image", "pseudo labels", "without warmup", "with warmup")
+HEADINGS = ("labeled image", "pseudo labels", "true objects", "without warmup", "with warmup")
 QUALITY = {"precision": "precision", "recall": "recall", "f1": "F1"}  # of labels above a threshold
 
 Figures = Callable[[Side], Sequence[Any]]  # of each seed of a cell: [{"name", "objects", "ap"}], or why not as text
@@ -220,6 +220,7 @@ class _Teller:
                 steps[2] = self._tile("warmup", shown, steps[2].title, f"{steps[2].text}{SHOWS_TOO}")
             drawn = self.painter.judged(choice.warm.done, typical)
             steps[3] = self._tile("finetune", drawn, steps[3].title, str(steps[3].text))
+            self.in_line["true objects"] = self.painter.true(choice.warm.done, typical)
             self.in_line["with warmup"] = drawn
             if choice.base:
                 self.in_line["without warmup"] = self.painter.judged(choice.base.done, typical)

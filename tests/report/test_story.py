@@ -191,7 +191,8 @@ def test_images_are_chosen_by_rule() -> None:
     assert (record.rose, record.fell, record.same) == (3, 1, 1)
     assert found["story/finetune.jpg"] == b"with1", "the median change is that of image 1"
     assert found[STRIP].decode() == (
-        "labeled image: labeled | pseudo labels: p0 | without warmup: without1 | with warmup: with1"
+        "labeled image: labeled | pseudo labels: p0 | true objects: val1 | "
+        "without warmup: without1 | with warmup: with1"
     )
     assert [row.heading for row in record.val] == [f"image val{n}" for n in (1, 2, 3, 4)]
     assert record.val[0].tiles[1].text == "nothing scores above 0.3"
