@@ -199,7 +199,11 @@ def plan_counts(plan: Plan, study: Study) -> dict[str, Any]:
         "iterations": iterations,
         "epochs": {name: round(length, 3) for name, length in epochs.items()},
         "done": {"stages": len([n for n in method if n.done])},
-        "to_run": {"stages": len(todo), "iterations": sum(n.iters for n in todo)},
+        "to_run": {
+            "stages": len(todo),
+            "data_and_starts": sum(not n.stage.of_method for n in todo),
+            "iterations": sum(n.iters for n in todo),
+        },
     }
 
 
@@ -213,6 +217,9 @@ def print_counts(counts: dict[str, Any], heading: str) -> None:
     )
     print(
         f"  shared   {stages['shared']:5} stages  {iterations['shared']:10,} iterations  {epochs['shared']:8,g} epochs"
-        "   (common beginnings trained once)"
+        "   (trainings cut where they begin alike, each piece once)"
     )
-    print(f"  to run   {counts['to_run']['stages']:5} stages  {counts['to_run']['iterations']:10,} iterations")
+    todo = counts["to_run"]
+    others = todo["data_and_starts"]  # which the lines above leave out: they are no part of the method
+    of_them = f"   ({todo['stages'] - others:,} of the shared, {others:,} data and starts)" if others else ""
+    print(f"  to run   {todo['stages']:5} stages  {todo['iterations']:10,} iterations{of_them}")

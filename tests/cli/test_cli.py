@@ -26,6 +26,18 @@ def test_plan_prints_counts_as_json(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert counts["epochs"] == {"naive": 2700, "unique": 1116, "shared": 564}
 
 
+def test_what_a_plan_runs_is_what_it_shares_and_data_and_starts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("plan", "table4", "--profile", "smoke", "--store", str(tmp_path / "store"))
+    counts = json.loads(called(capsys, *words, "--json")[1])
+    others = counts["to_run"]["data_and_starts"]
+    named = [stage["name"].partition("-")[0] for stage in counts["stages_to_run"]]
+    assert others == sum(kind in ("scenes", "start", "pretrain") for kind in named) > 0
+    assert counts["to_run"]["stages"] == counts["stages"]["shared"] + others
+    assert f"({counts['stages']['shared']} of the shared, {others} data and starts)" in called(capsys, *words)[1]
+
+
 def test_words_for_many_tables_head_a_plan_instead_of_their_names(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
