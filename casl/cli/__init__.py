@@ -36,6 +36,21 @@ Exit codes: 0 all is well; 1 something in the work is wrong (failed stages, erro
 2 the command, a spec, the data, the store or this machine is wrong, so the work was not begun or not finished;
 130 stopped with Ctrl-C; 141 stopped, since nothing read the output any more."""
 
+# verbs that change nothing
+READS = (
+    "plan",
+    "costs",
+    "ui",
+    "show",
+    "score",
+    "doctor",
+    "complete",
+    "store ls",
+    "store explain",
+    "store verify",
+    "data check",
+)
+
 
 def parser() -> Parser:
     """The whole command line."""
@@ -66,11 +81,18 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; see casl.cli.boundary for how it ends."""
-    return bounded(lambda: _command(arguments))
+    options = argparse.Namespace(verb="", what="")
+    return bounded(lambda: _command(arguments, options), lambda: not _only_reads(options))
 
 
-def _command(arguments: Sequence[str] | None) -> int:
+def _command(arguments: Sequence[str] | None, options: argparse.Namespace) -> int:
+    """options: where what was typed is put."""
     root = parser()
     complete.answer_shell(root)
-    options = root.parse_args(arguments)
+    root.parse_args(arguments, options)
     return int(options.command(options))
+
+
+def _only_reads(options: argparse.Namespace) -> bool:
+    """Whether a command changes nothing, so that there is nothing that it could go on from."""
+    return options.verb in READS or f"{options.verb} {options.what}" in READS or getattr(options, "dry_run", False)

@@ -13,6 +13,7 @@ from casl.errors import CaslError
 
 STOPPED = 130
 UNREAD = 141  # what the shell reports of a program that ends because its output is no longer read
+_AGAIN = "; repeat the command to go on from here"
 LONGEST = 200  # characters of a path in a sentence
 _MEANT = {
     errno.EEXIST: "a file is there, where a folder is needed",
@@ -24,8 +25,13 @@ _MEANT = {
 _UNFORESEEN = (OSError, ImportError, UnicodeError, RecursionError, MemoryError)
 
 
-def bounded(command: Callable[[], int]) -> int:
-    """The exit code of a command, after a sentence on standard error if it failed."""
+def bounded(command: Callable[[], int], goes_on: Callable[[], bool] = lambda: True) -> int:
+    """The exit code of a command, after a sentence on standard error if it failed.
+
+    Args:
+        goes_on: whether the same command, typed again, goes on from where it was stopped. Others have nothing to go on
+            from, and end without a word where nothing reads them, as `plan | head` should.
+    """
     _print_any_letter()
     try:
         try:
@@ -35,9 +41,11 @@ def bounded(command: Callable[[], int]) -> int:
     except CaslError as error:
         return _end(f"error: {error}", WRONG)
     except KeyboardInterrupt:
-        return _end("\nstopped; repeat the command to go on from here", STOPPED)
+        return _end(f"\nstopped{_AGAIN if goes_on() else ''}", STOPPED)
     except BrokenPipeError:
-        return _end("stopped, since nothing reads the output any more; repeat the command to go on from here", UNREAD)
+        if not goes_on():
+            return UNREAD
+        return _end(f"stopped, since nothing reads the output any more{_AGAIN}", UNREAD)
     except _UNFORESEEN as error:
         return _end(f"error: {sentence(error)}", WRONG)
 

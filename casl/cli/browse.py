@@ -58,12 +58,14 @@ def ui_command(options: argparse.Namespace) -> int:
     if not options.mlflow:
         need_store(Path(options.store))
     store = Store(Path(options.store), make=False)
+    if not (elsewhere := options.mlflow.startswith(("http://", "https://"))):
+        _need_free(options.port)
+        print(f"starting MLflow at port {options.port} ...", flush=True)
     settle(store.root, options.mlflow or default_uri(store.root))
     addresses = _addresses(store, options)
-    if options.mlflow.startswith(("http://", "https://")) and options.search:
+    if elsewhere and options.search:
         print(f"{spoken(options.mlflow.rstrip('/'))}/{addresses[0][0]}")
         return 0
-    _need_free(options.port)
     command, environment = server(store.root, options.mlflow or None, options.port)
     with _child(command, {**os.environ, **environment}) as child:
         if not _answers(child, options.port):

@@ -37,6 +37,7 @@ _QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+_OF_MLFLOW = "ignore:starlette.middleware.wsgi is deprecated"  # a warning about what MLflow imports
 _BRIEF = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -297,7 +298,8 @@ def ui_command(store: Path, uri: str | None, port: int) -> tuple[list[str], dict
     Returns:
         Arguments of the process, and variables to add to its environment: the database, whose address may hold a
         password, while all users of a machine can read the arguments of its processes; one worker and no job execution,
-        a quarter of the memory and start-up time of MLflow's defaults.
+        a quarter of the memory and start-up time of MLflow's defaults; no lines but warnings, and none of these about
+        what MLflow itself imports.
 
     Raises:
         TrackingError: uri is a server already, or the database cannot be made.
@@ -310,8 +312,10 @@ def ui_command(store: Path, uri: str | None, port: int) -> tuple[list[str], dict
         with quiet_mlflow(), tracking_errors(where, store):
             make_database(where, artifacts)
     command = [sys.executable, "-m", "mlflow", "server", "--artifacts-destination", artifacts.as_uri()]
-    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
-    return command, {**_QUIET, "MLFLOW_BACKEND_STORE_URI": where, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command += ["--host", HOST, "--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    databases = dict.fromkeys(("MLFLOW_BACKEND_STORE_URI", "MLFLOW_REGISTRY_STORE_URI"), where)
+    unsaid = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), _OF_MLFLOW)))
+    return command, {**_QUIET, **databases, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": unsaid}
 
 
 def default_uri(store: Path) -> str:

@@ -45,17 +45,19 @@ def test_it_answers_when_it_gives_its_address_and_sigterm_ends_all_of_it(store: 
         [sys.executable, "-m", "casl", "ui", "--port", str(port), "--store", str(store)],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        assert process.stdout
+        assert process.stdout and process.stderr
+        assert process.stdout.readline() == f"starting MLflow at port {port} ...\n", "before the seconds that it takes"
         address = next(line.split()[0] for line in process.stdout if "http" in line)
         urllib.request.urlopen(address.partition("#")[0], timeout=60).close()
         started = children(process.pid)
         assert started, "MLflow's server is a process of its own"
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 130
+        assert "Deprecat" not in (said := process.stderr.read()) and "INFO" not in said
     finally:
         process.terminate()
     end = time.monotonic() + 10
