@@ -86,7 +86,9 @@ def open_study(options: argparse.Namespace, *, make: bool = True) -> Study:
     if options.seeds < 1:
         raise SpecError(f"--seeds (make: SEEDS=) must be at least 1, got {options.seeds}")
     if options.seeds > MOST_SEEDS:
-        raise SpecError(f"--seeds (make: SEEDS=) must be at most {MOST_SEEDS:,}, got {options.seeds}; every one repeats each training")
+        raise SpecError(
+            f"--seeds (make: SEEDS=) must be at most {MOST_SEEDS:,}, got {options.seeds}; each repeats every training"
+        )
     store = Store(Path(options.store), make=make)
     roots: dict[str, str] = {}
     if options.data:

@@ -37,7 +37,7 @@ def test_every_option_says_what_it_is(verb: Parser) -> None:
 
 def test_only_verbs_that_read_mlflow_or_write_there_have_an_option_for_it() -> None:
     theirs = {verb.prog.removeprefix("casl ") for verb in VERBS if "--mlflow" in verb.options}
-    assert theirs == {*"run sync report reproduce tune ui predict label convert doctor".split()}
+    assert theirs == {*["run", "sync", "report", "reproduce", "tune", "ui", "predict", "label", "convert", "doctor"]}
 
 
 def test_the_reference_in_docs_is_that_of_the_parser() -> None:
