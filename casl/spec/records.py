@@ -23,8 +23,8 @@ SETTINGS = {
 DECAYS = ("cosine", "steps")
 MERGED = ("masks", "entities")  # outputs that several views of an image can tell together
 SMALLEST_SIDE, LARGEST_SIDE = 32, 1 << 16  # px; every image is padded to multiples of the smallest
-# far beyond what is of use, and not yet more than can be counted with
-MOST_COUNTED, LARGEST_RATE = 1_000_000, 1e6
+# far beyond what is of use; a rate is one that a float of 32 bit holds
+MOST_COUNTED, LARGEST_RATE = 1_000_000, 1e38
 
 
 _OF_MODEL = (

@@ -265,7 +265,8 @@ def check_within(what: str, value: float, lowest: float, highest: float) -> None
     """Refuse what no machine could compute with, and what is a slip of the keyboard."""
     if not lowest <= value <= highest:
         got = str(value) if len(str(value)) <= 40 else f"a number of {len(str(value))} digits"
-        limit = f"most {highest:,}" if value > highest else f"least {lowest}"
+        most = f"{highest:,}" if isinstance(highest, int) else f"{highest:g}"
+        limit = f"most {most}" if value > highest else f"least {lowest}"
         raise SpecError(f"{what} must be at {limit}, got {got}")
 
 
