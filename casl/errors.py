@@ -6,9 +6,12 @@ A message says what was asked, what exists and what to do next; `unknown` writes
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from importlib import util
 
+SHOWN = 100  # letters of a word that is too long
+_LONG_WORD, _LONG_LINE = re.compile(r"\S{500,}"), re.compile(r"[^\n]{10000,}")
 # what to type for detectron2, which no package index has; its build reads the installed torch, and needs pkg_resources
 DETECTRON2_INSTALL = (
     "pip install 'setuptools<81' wheel ninja",
@@ -76,6 +79,12 @@ def unknown(kind: str, name: str, known: Iterable[str], advice: str = "") -> str
     if advice:
         lines.append(f"  {advice}")
     return "\n".join(lines)
+
+
+def shortened(text: str) -> str:
+    """A message in which no word, such as the name of a class or of a file, and no line fills the screen."""
+    text = _LONG_WORD.sub(lambda found: f"{found[0][:SHOWN]}... ({len(found[0]):,} letters)", text)
+    return _LONG_LINE.sub(lambda found: f"{found[0][: 20 * SHOWN]}... ({len(found[0]):,} letters)", text)
 
 
 def need_detectron2(asked: str) -> None:

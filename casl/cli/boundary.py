@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 
 from casl.cli.parser import WRONG
-from casl.errors import CaslError
+from casl.errors import CaslError, shortened
 
 STOPPED = 130
 UNREAD = 141  # what the shell reports of a program that ends because its output is no longer read
@@ -39,7 +39,7 @@ def bounded(command: Callable[[], int], goes_on: Callable[[], bool] = lambda: Tr
         finally:
             _flush()  # here, where an error can be told; at the exit of the program it could not
     except CaslError as error:
-        return _end(f"error: {error}", WRONG)
+        return _end(f"error: {shortened(str(error))}", WRONG)
     except KeyboardInterrupt:
         return _end(f"\nstopped{_AGAIN if goes_on() else ''}", STOPPED)
     except BrokenPipeError:

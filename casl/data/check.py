@@ -20,7 +20,7 @@ from casl.data.check_tables import Table, check_keypoints, check_objects, check_
 from casl.data.image import image_size
 from casl.data.image_info import ImageInfo
 from casl.data.layout import SplitFiles, find_splits
-from casl.errors import DataError
+from casl.errors import DataError, shortened
 
 Progress = Callable[[int, int], None]
 RULES = 1  # raised whenever a check finds more or less, so that what passed an earlier one is checked again
@@ -90,11 +90,15 @@ class _Checker:
     def __init__(self, decode: bool) -> None:
         self.decode = decode
         self.report = Report()
-        self.error = self.report.errors.append
-        self.warn = self.report.warnings.append
         self.jobs: list[Callable[[], None]] = []
         self.images = ImageFiles(decode, self.error, self.warn)
         self.categories: dict[str, list[tuple[int, str]]] = {}
+
+    def error(self, line: str) -> None:
+        self.report.errors.append(shortened(line))
+
+    def warn(self, line: str) -> None:
+        self.report.warnings.append(shortened(line))
 
     def run(self, splits: Iterable[SplitFiles], progress: Progress | None) -> dict[str, list[Path]]:
         """Fill the report; the image files of every split."""

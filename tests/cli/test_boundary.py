@@ -100,6 +100,7 @@ def test_a_file_where_a_folder_is_needed_is_named(
     ("error", "said"),
     [
         (SpecError("unknown thing"), "error: unknown thing\n"),
+        (SpecError(f"unknown {'x' * 100_000!r}; known:"), f"unknown '{'x' * 99}... (100,003 letters) known"),
         (FileNotFoundError(2, "No such file or directory", "a.json"), "a.json: No such file or directory."),
         (OSError(28, "No space left on device", "b"), "b: the disk is full"),
         (ImportError("cannot import name 'x'"), "cannot import name 'x'.\n  `casl doctor`"),

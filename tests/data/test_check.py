@@ -467,6 +467,16 @@ def test_what_is_no_file_in_the_place_of_an_image_is_said_and_never_waited_for(
         digest(find_splits(tmp_path)["unlabeled"], "images")
 
 
+@pytest.mark.parametrize("name", ["n" * 100_000, "n " * 50_000], ids=["a word", "words"])
+def test_no_name_fills_the_screen(tmp_path: Path, name: str) -> None:
+    edit(write_set(tmp_path), "instances_labeled", first("categories", name=name))
+    edit(tmp_path, "instances_labeled", lambda data: data.update(annotations=[]))
+    report = check(tmp_path)
+    said = [*report.errors, *report.warnings]
+    assert any("nnn... (" in line or "n n... (" in line or "n ... (" in line for line in said)
+    assert max(map(len, said)) < 5_000
+
+
 def test_missing_images_are_one_line_for_each_list(tmp_path: Path) -> None:
     images = write_set(tmp_path) / "images"
     for name in ("a.png", "b.png"):
