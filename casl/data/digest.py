@@ -10,7 +10,6 @@ import json
 import stat
 import tempfile
 import time
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from casl.coco.reading import read_object
 from casl.data.content import SETTLED_S, Digest, unreadable
 from casl.data.layout import MANIFEST, SplitFiles
 from casl.errors import DataError
-from casl.files import recalled
+from casl.files import recalled, write_atomic
 
 CACHE_FORMAT = 1
 WITH_CROWDS = {"objects", "entities", "keypoints"}  # files whose annotations may be marked iscrowd
@@ -112,14 +111,7 @@ class _Cache:
         if self.path is None or not self.changed:
             return
         settled = {name: entry for name, entry in self.entries.items() if not entry.get("young")}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"format": CACHE_FORMAT, "entries": settled})
-        draft = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
-        try:
-            draft.write_text(text)
-            draft.replace(self.path)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_atomic(self.path, json.dumps({"format": CACHE_FORMAT, "entries": settled}).encode())
 
     def _entry(self, path: Path) -> dict[str, Any]:
         key = str(path.absolute())

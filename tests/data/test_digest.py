@@ -16,7 +16,7 @@ import pytest
 from casl.data.check import check
 from casl.data.digest import changes, digest
 from casl.data.layout import SplitFiles, find_splits
-from casl.errors import DataError, SpecError
+from casl.errors import DataError, SpecError, StoreError
 from tests.data.tiny import edit, write_set
 
 
@@ -177,6 +177,20 @@ def test_a_damaged_cache_is_made_anew(tmp_path: Path, content: str) -> None:
     files = labeled(write_set(tmp_path / "set"))
     (tmp_path / "cache.json").write_text(content)
     assert digest(files, "objects", tmp_path / "cache.json") == digest(files, "objects")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_names_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = labeled(write_set(tmp_path / "set"))
+    age(tmp_path / "set")
+    found = digest(files, "objects")
+    with (
+        monkeypatch.context() as patched,
+        pytest.raises(StoreError, match=r"cannot write .*cache\.json: the disk is full"),
+    ):
+        patched.setattr(os, "fsync", lambda handle: os.write(os.open("/dev/full", os.O_WRONLY), b"0"))
+        digest(files, "objects", tmp_path / "cache.json")
+    assert digest(files, "objects", tmp_path / "cache.json") == found
 
 
 def test_one_cache_serves_several_sets(tmp_path: Path) -> None:
