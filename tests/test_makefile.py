@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from casl import catalog
 from casl.report.commands import Where
 from casl.report.commands import commands as commands_of
 from tests.report.sample import Numbers, Spot, tabled
@@ -124,6 +125,11 @@ def test_help_lists_every_target_that_says_what_it_does(project: Path) -> None:
     described = re.findall(r"^([^\s:]+):.*## ", (project / "Makefile").read_text(), re.MULTILINE)
     listed = re.findall(r"^make (\S+)", make(project, "help").stdout, re.MULTILINE)
     assert "held_out" in described and set(described) <= set(listed)
+
+
+def test_help_names_every_profile(project: Path) -> None:
+    (named,) = re.findall(r"PROFILE=(\S+)", make(project, "help").stdout.partition("variables:")[2].partition("\n")[0])
+    assert set(named.split("|")) == set(catalog.PROFILES)
 
 
 def test_one_command_publishes_and_no_other_does(project: Path) -> None:
