@@ -7,7 +7,9 @@ import shlex
 
 from casl import catalog
 from casl.cli.study import bits_option, known_names, mlflow_option, part_options, study_options
+from casl.errors import SpecError
 from casl.runner.devices import check_device
+from casl.runner.launch.local import visible_gpus
 
 
 def worker_options(run: argparse.ArgumentParser) -> None:
@@ -18,7 +20,13 @@ def worker_options(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--gpus", default="", metavar="0,1", help="GPUs to use (default all that are there)")
     run.add_argument("--per-gpu", type=int, default=1, metavar="N", help="stages that share a GPU (default 1)")
-    run.add_argument("--gpus-per-stage", type=int, default=1, metavar="N", help="ranks that do a stage together")
+    run.add_argument(
+        "--gpus-per-stage",
+        type=int,
+        default=1,
+        metavar="N",
+        help="GPUs that do a stage together (with --device cpu: processes)",
+    )
     run.add_argument("--nodes", type=int, default=1, metavar="N", help="machines of that many ranks each (slurm)")
     run.add_argument(
         "--option", action="append", default=[], metavar="NAME=VALUE", help="of the launcher, as slurm.partition=gpu"
@@ -36,10 +44,17 @@ def check_placement(options: argparse.Namespace) -> None:
     """Check the launcher and the device before anything is begun.
 
     Raises:
-        SpecError: there is no such launcher, or no such device where it runs stages.
+        SpecError: there is no such launcher, or no such device where it runs stages; or GPUs are asked for by number
+            alone where there is none, which would begin as many processes on cores.
     """
     launcher = catalog.load("launcher", options.launcher)
     check_device(options.device, here=launcher.here)
+    each = getattr(options, "gpus_per_stage", 1)  # `casl tune` has no such option
+    if each > 1 and options.device == "auto" and launcher.here and not visible_gpus():
+        raise SpecError(
+            f"--gpus-per-stage {each}: a stage was to have so many GPUs, and there is none here.\n"
+            "  leave it out; with --device cpu as many processes share the cores and each stage."
+        )
 
 
 def next_command(verb: str, options: argparse.Namespace) -> str:

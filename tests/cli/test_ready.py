@@ -41,3 +41,17 @@ def test_a_value_out_of_range_is_a_sentence_before_any_stage(
     error = capsys.readouterr().err
     assert error.startswith("error: ") and said in error
     assert not list((store / "stages").iterdir()) and not list((store / "work").iterdir())
+
+
+def test_several_gpus_a_stage_are_refused_where_there_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["run", "table4", "--profile", "smoke", "--store", str(tmp_path / "store"), "--gpus-per-stage", "2"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert main([*words, "--dry-run"]) == 2
+    said = capsys.readouterr().err
+    assert "--gpus-per-stage 2" in said and "there is none here" in said and "--device cpu" in said
+    assert not (tmp_path / "store").exists(), "before anything is begun"
+    assert main([*words, "--dry-run", "--device", "cpu"]) == 0, "processes that share the cores, by choice"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert main([*words, "--dry-run"]) == 0
