@@ -47,15 +47,17 @@ def to_json(verdicts: Sequence[Verdict]) -> str:
     return json.dumps({**head, "claims": [record(v) for v in verdicts]}, indent=1, allow_nan=False) + "\n"
 
 
-def page(verdicts: Sequence[Verdict], older: str = "", there: Collection[str] = ()) -> Page:
+def page(verdicts: Sequence[Verdict], older: str = "", there: Collection[str] = (), stands: Sequence[str] = ()) -> Page:
     """Counts and the test, an overview, then each claim with its comparisons.
 
     Args:
         older: as of the index's page.
         there: names of tables that have a page beside this one, to be linked.
+        stands: of tables in which another model is in the place of the one that claims name, a sentence each.
     """
     warning = "" if _of_the_papers_size(verdicts) else f"{SMALL}. Verdicts below are about this profile only."
-    parts = [*caution(warning), *caution(older), *_preface(verdicts), Group(overview(verdicts), "html")]
+    named = [Paragraph(said) for said in stands]
+    parts = [*caution(warning), *caution(older), *_preface(verdicts), *named, Group(overview(verdicts), "html")]
     for whose, found in by_source(verdicts).items():
         parts += [Group([Heading(whose), Paragraph(f"{_said(found)}.")], "markdown")]
         parts += [block for n, v in found for block in _section(n, v, there)]

@@ -10,7 +10,7 @@ from casl.report import canvas
 from casl.report.canvas import in_picture
 from casl.report.layout import Panel, gains, panels, shown_rows
 from casl.report.table import PUBLISHED, Table, TableCell
-from casl.report.wording import has_paper, number, ours
+from casl.report.wording import has_paper, here, number, ours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ def size(table: Table) -> tuple[float, float]:
     drawn = panels(table)
     across = _across(drawn)
     lines = max(1, *(sum(1 for c in p.series for i in _rows(table, p) if c.cells[i]) for p in drawn))
-    heading = 0.075 * max(len(row) for row in table.rows)
+    heading = 0.075 * max(len(here(table, row)) for row in table.rows)
     one = 3.0 + heading if across > 1 else 7.0 + heading
     return max(8.0, one * across), (0.42 * lines + 1.2) * math.ceil(len(drawn) / across)
 
@@ -69,7 +69,7 @@ def _panel(axes: Axes, table: Table, panel: Panel, slots: int) -> None:
     for bar in bars:
         _paint_bar(axes, table, bar)
     axes.set_title(in_picture(panel.heading), fontsize=11)
-    axes.set_yticks(range(len(rows)), [in_picture(table.rows[i]) for i in rows], fontsize=9)
+    axes.set_yticks(range(len(rows)), [in_picture(here(table, table.rows[i])) for i in rows], fontsize=9)
     axes.set_ylim(slots - 0.45, -0.55)
     most = max((v for b in bars for v in (b.cell.value, b.cell.paper) if v is not None), default=1.0)
     axes.set_xlim(0, max(1.0, most) * 1.45)

@@ -20,7 +20,7 @@ from casl.report.figure_bars import BASELINE, COLOURS
 from casl.report.fitted import difference, fitted
 from casl.report.layout import Panel, Series, panels, shown_rows
 from casl.report.table import Table, TableCell
-from casl.report.wording import has_paper
+from casl.report.wording import has_paper, here
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -142,7 +142,7 @@ def _differences(axes: Axes, table: Table, panel: Panel, steps: Steps) -> None:
 
 def _rows(axes: Axes, table: Table, steps: Steps) -> None:
     """Ticks and the name of x; names are turned where they would not fit beside each other."""
-    names = [table.rows[i] for i in steps.rows]
+    names = [here(table, table.rows[i]) for i in steps.rows]
     room = 2.85 if has_paper(table) else 3.2  # inches, between the scales
     letters = int(room / _WIDE / max(1, len(names)))
     turned = any(len(word) > letters for name in names for word in name.split()) and not steps.shares

@@ -9,7 +9,7 @@ from casl.errors import SpecError
 from casl.report.canvas import as_it_is, in_picture
 from casl.report.layout import positions
 from casl.report.table import Table, TableCell
-from casl.report.wording import has_paper
+from casl.report.wording import has_paper, here
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +73,9 @@ def _panel(axes: Axes, table: Table, *, paper: bool) -> None:
             continue
         spread = (None, None) if paper else (a.std, b.std)
         known.append((at[0], at[1], spread[0] or 0.0, spread[1] or 0.0))
-        names.setdefault((round(at[0], 2), round(at[1], 2)), []).append(in_picture(name))
+        names.setdefault((round(at[0], 2), round(at[1], 2)), []).append(
+            in_picture(name if paper else here(table, name))
+        )
         axes.errorbar(at[0], at[1], xerr=spread[0], yerr=spread[1], color=colour, marker="o", capsize=3)
     if missing := len(found) - len(known):
         words = f"{missing} of {len(found)} not {'published' if paper else 'measured'}"

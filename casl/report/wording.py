@@ -12,6 +12,7 @@ from casl.report.table import PUBLISHED, Table, TableCell
 
 MEAN_AND_SPREAD = "Behind a mean, ± is the sample standard deviation over seeds."
 REASONS = "reasons"  # has a heading of its own
+_STANDS = re.compile(r"(?:^|; )([^;]+?)(?: on images of (\d+ px))? stands for ([^;]+)")  # in the note of a cell
 _CHECKED = re.compile(r"\S+\.json: ")  # how a warning of the check of a data set begins
 
 
@@ -128,6 +129,7 @@ def headline(table: Table) -> list[str]:
         sentence(table.source),
         f"Profile {table.profile} ({table.profile_title}), data {table.data}, {seeds}.",
         f"{quantities(table)}, in percent; {measured(table)}.",
+        stood_in(table),
         legend(bool(table.image_covariance)) if spreads else "",
         *(note for note in table.notes if not _CHECKED.match(note)),
     ]
@@ -136,6 +138,28 @@ def headline(table: Table) -> list[str]:
 def warned(table: Table) -> list[str]:
     """What the check of its data warned of, which is no headline: pages fold it, pictures leave it out."""
     return [note for note in table.notes if _CHECKED.match(note)]
+
+
+def stand_ins(table: Table) -> dict[str, str]:
+    """Headings that name a model of the paper -> what is in its place here, by the notes of cells: "resnet_nano"."""
+    found: dict[str, set[str]] = {}
+    for cell in table.cells:
+        for name, size, heading in _STANDS.findall(cell.note):
+            if heading in (cell.row, cell.column) and name != heading:
+                found.setdefault(heading, set()).add(f"{name} at {size}" if size else name)
+    return {heading: next(iter(names)) for heading, names in found.items() if len(names) == 1}
+
+
+def here(table: Table, heading: str) -> str:
+    """A heading with what stands for it: "R-101 (here resnet_nano)"."""
+    stands = stand_ins(table).get(heading)
+    return f"{heading} (here {stands})" if stands else heading
+
+
+def stood_in(table: Table) -> str:
+    """One sentence: "Stand-ins: resnet_nano for R-101, resnet_micro for Swin-T."; "" without any."""
+    pairs = [f"{stands} for {heading}" for heading, stands in stand_ins(table).items()]
+    return f"Stand-ins: {'; '.join(pairs)}." if pairs else ""
 
 
 def sentence(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html import escape
 
 import pytest
@@ -10,7 +11,7 @@ from casl.report.blocks import tagged
 from casl.report.canvas import in_picture
 from casl.report.layout import column_groups, gains
 from casl.report.table import Table
-from casl.report.wording import best, missing, quantities, quoted
+from casl.report.wording import best, headline, here, missing, quantities, quoted, stand_ins, stood_in
 from tests.report.sample import Numbers, Spot, tabled
 
 
@@ -60,6 +61,17 @@ def test_the_best_is_sought_among_what_can_be_compared() -> None:
 def test_notes_of_quoted_cells_are_told_apart_from_missing_ones() -> None:
     made = tabled("t", {("a", "b", "pq", "PQ"): (None, 1.0)}, note="needs HTC++")
     assert (missing(made), quoted(made)) == ([], ["a, b: needs HTC++"])
+
+
+def test_what_stands_for_a_model_of_the_paper_is_said_by_its_name() -> None:
+    spots: dict[Spot, Numbers] = {("labeler", name, "ap_e", "AP"): (None, 38.0) for name in ("R-101", "Swin-T")}
+    made = tabled("table5", spots)
+    notes = ("resnet_nano stands for R-101; seeds measured by different commits", "N 8 stands for 30")
+    made = replace(made, cells=tuple(replace(c, note=n) for c, n in zip(made.cells, notes, strict=True)))
+    assert (here(made, "R-101"), here(made, "Swin-T")) == ("R-101 (here resnet_nano)", "Swin-T")
+    assert stood_in(made) == "Stand-ins: resnet_nano for R-101." and stood_in(made) in headline(made)
+    at = replace(made, cells=(replace(made.cells[0], note="lite0 on images of 128 px stands for R-101"),))
+    assert stand_ins(at) == {"R-101": "lite0 at 128 px"} and stood_in(parts()) == ""
 
 
 def test_columns_are_grouped_only_where_they_are_different_numbers() -> None:
