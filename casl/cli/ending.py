@@ -11,6 +11,7 @@ from statistics import fmean
 from casl.cli.colour import coloured
 from casl.cli.study import Study
 from casl.cli.workers import next_command
+from casl.report.wording import UNMEANT
 from casl.runner.schedule import Summary
 from casl.runner.store import Store
 from casl.spec.ablation import Cell
@@ -25,7 +26,8 @@ def print_ending(study: Study, options: argparse.Namespace, summary: Summary) ->
     Args:
         options: of the command, whose other words the next one repeats.
     """
-    said = [line for name, seeds in study.cells.items() if (line := best_cell(name, seeds, study.store))]
+    meant = study.profile.name not in UNMEANT
+    said = [line for name, seeds in study.cells.items() if meant and (line := best_cell(name, seeds, study.store))]
     for line in said[:MOST]:
         print(f"best     {coloured(line, 'green')}")
     if more := said[MOST:]:

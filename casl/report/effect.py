@@ -10,19 +10,22 @@ from collections.abc import Mapping
 from casl.report.layout import Gain, quantity
 from casl.report.significance import spearman
 from casl.report.table import Table
-from casl.report.wording import chance
+from casl.report.wording import UNMEANT, chance
 
 FEWEST = 3  # rows that have an order to compare
 
 
 def effect(table: Table, found: Mapping[int, Gain]) -> list[str]:
     """A sentence about gains and one about the order of rows; none where no published number has a measured one
-    beside it.
+    beside it, and a single one where numbers mean nothing.
 
     Args:
         found: gains over the table's baseline, `layout.gains`.
     """
-    return [*_of_gains(table, found), *_of_orders(table)]
+    told = [*_of_gains(table, found), *_of_orders(table)]
+    if told and table.profile in UNMEANT:
+        return [f"Profile {table.profile} only shows that everything runs; its numbers mean nothing."]
+    return told
 
 
 def _of_gains(table: Table, found: Mapping[int, Gain]) -> list[str]:

@@ -12,6 +12,7 @@ from casl.report.recall import RecallLine, section
 from casl.report.setting import PLAIN, Setting, again
 from casl.report.table import PUBLISHED, Repetition, Table, TableCell
 from casl.report.wording import (
+    UNMEANT,
     best,
     compared_rows,
     difference_label,
@@ -211,7 +212,8 @@ class _View:
 
 def _legend(table: Table) -> str:
     linked = " and leads to its run in MLflow (start the pages with: make ui)" if is_linked(table) else ""
-    words = [f"The large number of a cell is measured here{linked}.", "A frame marks the best."]
+    words = [f"The large number of a cell is measured here{linked}."]
+    words += [] if table.profile in UNMEANT else ["A frame marks the best."]
     if has_paper(table):
         words.append(f"In brackets after the paper's number: {difference_label(table).lower()}.")
     if table.baseline:

@@ -11,6 +11,7 @@ from casl.report.layout import Gain, comparable, positions, quantity
 from casl.report.table import PUBLISHED, Table, TableCell
 
 MEAN_AND_SPREAD = "Behind a mean, ± is the sample standard deviation over seeds."
+UNMEANT = ("smoke",)  # profiles that only show that everything runs: no number of theirs is better than another
 REASONS = "reasons"  # has a heading of its own
 _STANDS = re.compile(r"(?:^|; )([^;]+?)(?: on images of (\d+ px))? stands for ([^;]+)")  # in the note of a cell
 _CHECKED = re.compile(r"\S+\.json: ")  # how a warning of the check of a data set begins
@@ -67,9 +68,10 @@ def ours(cell: TableCell, seeds: int) -> str:
 def best(table: Table) -> tuple[set[int], set[int]]:
     """Positions in table.cells of the highest number of each comparable group: ours, and the paper's.
 
-    As printed, ties included; none where all numbers are equal.
+    As printed, ties included; none where all numbers are equal, and none of ours where numbers mean nothing.
     """
-    return _highest(table, lambda c: c.value), _highest(table, lambda c: c.paper)
+    mine = set() if table.profile in UNMEANT else _highest(table, lambda c: c.value)
+    return mine, _highest(table, lambda c: c.paper)
 
 
 def _highest(table: Table, value: Callable[[TableCell], float | None]) -> set[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from scipy.stats import spearmanr
 
@@ -9,6 +11,7 @@ from casl.report.effect import effect
 from casl.report.layout import gains
 from casl.report.table import Table
 from casl.report.table_page import to_markdown
+from casl.report.wording import best
 from tests.report.sample import tabled
 
 AP = "ap_det"
@@ -37,6 +40,15 @@ def test_signs_of_gains_are_counted_and_those_that_seeds_are_sure_of() -> None:
     )
     beyond = "of them with an interval that leaves out 0"
     assert said(table)[0] == (f"Published gains over r0: 3. Same sign here: 2, 1 {beyond}. Other sign: 1, 1 {beyond}.")
+
+
+def test_nothing_is_said_of_numbers_that_mean_nothing() -> None:
+    table = of_rows(([10.0], 30.0), ([12.0], 29.0), ([11.0], 31.0), baseline="r0")
+    smoke = replace(table, profile="smoke")
+    assert len(said(table)) == 2 and best(table) == ({1}, {2})
+    assert said(smoke) == ["Profile smoke only shows that everything runs; its numbers mean nothing."]
+    assert best(smoke) == (set(), {2}), "the published ones mean what they did"
+    assert "rho" not in to_markdown(smoke) and "rho" in to_markdown(table)
 
 
 def test_one_seed_tells_signs_alone() -> None:
