@@ -17,6 +17,7 @@ from casl.errors import SpecError, StageError, unknown
 from casl.report.paper import joined
 from casl.report.table import Table
 from casl.runner.plan import outcomes
+from casl.words import number_of
 
 if TYPE_CHECKING:
     import pandas
@@ -96,7 +97,7 @@ class Study:
             raise KeyboardInterrupt
         if failed := ended["failed"]:
             why = self._opened().store.run(failed[0]).error
-            raise StageError(f"{len(failed)} stages failed, {failed[0]} first: {why}")
+            raise StageError(f"{number_of(len(failed), 'stage')} failed, {failed[0]} first: {why}")
         return self
 
     def table(self, name: str = "", tidy: bool = False) -> pandas.DataFrame:

@@ -17,6 +17,7 @@ from casl.cli.plan import default_jobs
 from casl.cli.study import counter, crowds_option, known_names
 from casl.errors import SpecError
 from casl.spec.profile import Profile
+from casl.words import noun, number_of
 
 NOT_MEASURED = "not measured"  # begins the note of a cell whose metric the data lack something for
 CANNOT = "cannot run"  # begins what is said of a table of which no cell can be measured
@@ -143,7 +144,7 @@ def _tables(profile: Profile) -> dict[str, str]:
         runs = [cell for cell in cells if cell.stage is not None]
         lacks = list(dict.fromkeys(c.note for c in cells if c.stage is None and c.note.startswith(NOT_MEASURED)))
         why = f"; {'; '.join(lacks)}" if lacks else ""
-        said[name] = f"runs, {len(runs)} of {len(cells)} cells{why}" if runs else f"{CANNOT}{why}"
+        said[name] = f"runs, {len(runs)} of {number_of(len(cells), 'cell')}{why}" if runs else f"{CANNOT}{why}"
     return said
 
 
@@ -180,7 +181,7 @@ def data_prepare_command(options: argparse.Namespace) -> int:
     known = out / INVENTORY / "roots.json"
     roots = {**(read_json_object(known) if known.exists() else {}), source: str(Path(options.path).resolve())}
     write_json(known, roots)
-    print(f"{source}: {read:,} files read, others as before", file=sys.stderr)
+    print(f"{source}: {read:,} {noun(read, 'file')} read, others as before", file=sys.stderr)
     if "coco" not in roots:
         print("labeled and val are COCO's: `casl data prepare coco` makes the set", file=sys.stderr)
         return 0

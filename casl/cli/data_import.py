@@ -13,6 +13,7 @@ from casl.cli.places import check_folder
 from casl.cli.plan import default_jobs
 from casl.cli.study import counter, crowds_option, say
 from casl.errors import SpecError
+from casl.words import number_of
 
 
 def add(data: Any) -> None:
@@ -121,8 +122,8 @@ def _show(options: argparse.Namespace, manifest: dict[str, Any]) -> None:
         print(json.dumps(manifest, indent=1, ensure_ascii=False))
     for split in ("labeled", "val", "unlabeled"):
         found = manifest["splits"].get(split, {"images": 0, "objects": 0})
-        objects = "" if split == "unlabeled" else f", {found['objects']} objects"
-        say(options, f"{split:>10}: {found['images']} images{objects}")
+        objects = "" if split == "unlabeled" else f", {number_of(found['objects'], 'object')}"
+        say(options, f"{split:>10}: {number_of(found['images'], 'image')}{objects}")
     for split, names in manifest["classes_lacking"].items():
         listed = ", ".join(f"{name} ({count})" for name, count in list(names.items())[:10])
         say(options, f"no object in {split} of: {listed}{', ...' * (len(names) > 10)} (images that have one)")
@@ -131,8 +132,9 @@ def _show(options: argparse.Namespace, manifest: dict[str, Any]) -> None:
     near = manifest["near_copies"]
     if near["groups"]:
         fate = "may be in different splits, as asked" if near["apart"] else "stay in one split each"
-        say(options, f"{near['images']} images are near copies of another, in {near['groups']} groups, which {fate}")
+        groups = number_of(near["groups"], "group")
+        say(options, f"{near['images']} images are near copies of another, in {groups}, which {fate}")
     for what, count in near.items():
         if what not in ("groups", "images", "apart"):
-            say(options, f"{count} images {what}")
+            say(options, f"{number_of(count, 'image')} {what}")
     say(options, f"next: casl data check {shlex.quote(options.out)}")

@@ -17,6 +17,7 @@ from casl.runner.cost import estimate
 from casl.runner.plan import outcomes
 from casl.runner.schedule import Summary
 from casl.spec.claim import Claim
+from casl.words import number_of
 
 if TYPE_CHECKING:
     from casl.report.spending import Decision
@@ -88,7 +89,7 @@ def decide(options: argparse.Namespace, run: Run) -> dict[str, Any]:
         decisions = _look(options, claims, count)
         open_claims = [d.verdict.claim for d in decisions if d.is_open]
         if not open_claims or count == options.most:
-            most = f"at {count} seeds, the most planned for"
+            most = f"at {number_of(count, 'seed')}, the most planned for"
             why = most if open_claims else "every claim that can be run is decided"
             break
         count += 1
@@ -119,7 +120,8 @@ def _too_long(options: argparse.Namespace, until: float, count: int) -> str:
     left = until - time.monotonic()
     if left > 0 and needed <= left:
         return ""
-    return f"{count} seeds would take about {needed / 60:.0f} min more, and {max(left, 0.0) / 60:.0f} min are left"
+    asked = f"{number_of(count, 'seed')} would take about {needed / 60:.0f} min more"
+    return f"{asked}, and {max(left, 0.0) / 60:.0f} min are left"
 
 
 def _look(options: argparse.Namespace, claims: Sequence[Claim], count: int) -> list[Decision]:
@@ -135,7 +137,8 @@ def _look(options: argparse.Namespace, claims: Sequence[Claim], count: int) -> l
     decisions = look(claims, tables, count, options.most)
     decided = sum(d.seeds > 0 for d in decisions)
     still = [d.verdict.claim.id for d in decisions if d.is_open]
-    print(f"look at {count} seeds, level {level_of(count, options.most):.2g}: {decided} decided, {len(still)} open")
+    level = level_of(count, options.most)
+    print(f"look at {number_of(count, 'seed')}, level {level:.2g}: {decided} decided, {len(still)} open")
     print("\n".join(f"  open: {name}" for name in still))
     return decisions
 
@@ -143,7 +146,7 @@ def _look(options: argparse.Namespace, claims: Sequence[Claim], count: int) -> l
 def _say(decisions: Sequence[Decision], seeds: Mapping[str, int], why: str) -> None:
     print(f"ended: {why}")
     for d in decisions:
-        at = f", decided at {d.seeds} seeds" if d.seeds else ""
+        at = f", decided at {number_of(d.seeds, 'seed')}" if d.seeds else ""
         print(f"  {d.verdict.verdict}{at}: {d.verdict.claim.id}")
     if most := max(seeds.values(), default=0):
         print(f"`casl report all --seeds {most} --as-measured` shows the numbers; its own verdicts know of no looks")

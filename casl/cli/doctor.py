@@ -16,6 +16,7 @@ from casl.cli.doctor_checks import BROKEN, Finding, machine, offers, optional, p
 from casl.cli.doctor_probes import Probes
 from casl.cli.study import mlflow_option
 from casl.errors import CaslError
+from casl.words import number_of
 
 MARKS = {"ok": "ok    ", "note": "note  ", BROKEN: "BROKEN"}
 COLOURS = {"ok": "green", "note": "yellow", BROKEN: "red"}
@@ -93,7 +94,7 @@ def _open_store(root: Path) -> Finding:
         return Finding("store", BROKEN, str(error).splitlines()[0], "see that the folder is whole and yours to write")
     leased = store.leases.root.iterdir() if store.leases.root.exists() else ()
     worked_on = sorted(p.name for p in leased if store.leases.is_held(p.name))
-    said = f"{root}: {len(names)} finished stages"
+    said = f"{root}: {number_of(len(names), 'finished stage')}"
     if worked_on:
         said += f", {len(worked_on)} being worked on ({', '.join(worked_on[:3])}{' ...' if worked_on[3:] else ''})"
     return Finding("store", "ok", said)

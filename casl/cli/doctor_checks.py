@@ -14,6 +14,7 @@ from casl import catalog
 from casl.catalog import offered
 from casl.errors import DETECTRON2_INSTALL, CaslError, DataError, MissingPackageError
 from casl.pretrained import in_package
+from casl.words import number_of
 
 BROKEN = "broken"
 INSTALL = "`make setup`, or `pip install -e .` in the project's folder"
@@ -114,7 +115,7 @@ def tracking(store: Path, uri: str) -> Finding:
         if "401" in str(error) or "403" in str(error):
             todo = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
         return Finding("mlflow", BROKEN, str(error).splitlines()[0], todo)
-    return Finding("mlflow", "ok", f"{spoken(where)}: {count} experiments; `casl ui` shows them")
+    return Finding("mlflow", "ok", f"{spoken(where)}: {number_of(count, 'experiment')}; `casl ui` shows them")
 
 
 def optional() -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from casl.runner.schedule import Summary
 from casl.runner.store import Store
 from casl.spec.ablation import Cell
 from casl.tracking.text import NOTHING
+from casl.words import number_of
 
 MOST = 5  # tables whose best cells are printed
 
@@ -31,7 +32,7 @@ def print_ending(study: Study, options: argparse.Namespace, summary: Summary) ->
     for line in said[:MOST]:
         print(f"best     {coloured(line, 'green')}")
     if more := said[MOST:]:
-        print(f"         and of {len(more)} tables more: their reports show it")
+        print(f"         and of {number_of(len(more), 'table')} more, as reports show")
     again = summary.failed or summary.blocked or summary.stopped
     print(f"next     {coloured(next_command('run' if again else 'report', options), 'bold')}")
 

@@ -14,6 +14,7 @@ from casl.cli.images import find_images
 from casl.cli.predict import MODEL
 from casl.cli.study import mlflow_option, say
 from casl.errors import SpecError, unknown
+from casl.words import number_of
 
 OUT = {"coco": "labels.json", "voc": "labels", "yolo": "labels"}  # format -> result that --out does not name
 LINE_S = 10.0  # between lines of progress where standard error is no terminal
@@ -68,7 +69,7 @@ def label_command(options: argparse.Namespace) -> int:
 def _warn(about: Mapping[str, Any], count: int) -> None:
     lines = [f"warning: {sentence}" for sentence in about["warnings"]]
     if unreadable := about["unreadable"]:
-        lines.append(f"{len(unreadable)} of {count} images have no labels, since they cannot be read:")
+        lines.append(f"no labels for {len(unreadable)} of {number_of(count, 'image')}, which cannot be read:")
     print(
         *(f"{line}\n" for line in [*lines, *(f"  {sentence}" for sentence in unreadable)]),
         sep="",
@@ -102,9 +103,10 @@ def told(about: Mapping[str, Any]) -> list[str]:
     most = sorted(objects.items(), key=lambda pair: -pair[1])
     named = ", ".join(f"{name} {count}" for name, count in most[:LISTED]) + ", ..." * (len(most) > LISTED)
     masks = "boxes and masks" if about["masks"] else "boxes"
-    empty = f"; {about['empty']} more have none and are left out"
+    empty = f"; {number_of(about['empty'], 'more has none and is', 'more have none and are')} left out"
+    images = number_of(about["images"], "image")
     return [
-        f"{about['out']}: {sum(objects.values())} pseudo labels ({masks}) in {about['images']} images"
+        f"{about['out']}: {number_of(sum(objects.values()), 'pseudo label')} ({masks}) in {images}"
         f"{empty * (about['empty'] > 0)}: {named}",
         f"  scores above {about['threshold']:g}, {about['threshold_is']}; they stand in {about['scores_in']}",
         f"  names of images are relative to {about['root']}",

@@ -16,6 +16,7 @@ from casl.errors import SpecError
 from casl.runner.cost import Estimate, Spent, duration, estimate
 from casl.runner.moved import by_kind, moved, plan_without_moved, unrecorded
 from casl.runner.plan import Plan
+from casl.words import noun, number_of
 
 SLOWEST = 1e-6  # iterations a second, twelve days for one
 
@@ -72,9 +73,7 @@ def plan_command(options: argparse.Namespace) -> int:
     print_counts(plan_counts(plan, study), study.heading)
     print_estimate(expected, jobs)
     if gone:
-        print(
-            f"  moved    {len(gone):5} stages made by another version of the code, and from those, are computed again"
-        )
+        print(f"{_work('moved', len(gone))} made by another version of the code, and from those: computed again")
     else:
         print_warnings(plan, study)
     if options.why:
@@ -145,7 +144,7 @@ def print_estimate(expected: Estimate, jobs: int) -> None:
     grounds = ", ".join(f"{count} {basis}" for basis, count in expected.counts.items())
     least = "at least " if unknown else ""
     print(
-        f"  estimate {least}{duration(expected.wall_s(jobs))} on {jobs} device{'s' if jobs > 1 else ''}, "
+        f"  estimate {least}{duration(expected.wall_s(jobs))} on {number_of(jobs, 'device')}, "
         f"{expected.total_s / 3600:,.2f} device-hours   ({grounds})"
     )
 
@@ -157,12 +156,13 @@ def print_warnings(plan: Plan, study: Study) -> None:
         shown = ", ".join(files[:4]) + (f" and {len(files) - 4} more" if len(files) > 4 else "")
         kinds = ", ".join(f"{count} {kind}" for kind, count in by_kind(gone).items())
         print(
-            f"warning: {len(gone)} result{'s' if len(gone) > 1 else ''} made by another version of the code ({kinds}): "
+            f"warning: {number_of(len(gone), 'result')} made by another version of the code ({kinds}): "
             f"{shown}; `--rerun-moved` computes them again",
             file=sys.stderr,
         )
     if old := unrecorded(plan, study.store):
-        print(f"  note: {len(old)} results are from before sources were recorded; only their commit tells their code")
+        results = number_of(len(old), "result")
+        print(f"  note: {results} from before sources were recorded; only the commit tells the code")
 
 
 def print_spent(cost: Spent) -> None:
@@ -210,16 +210,24 @@ def plan_counts(plan: Plan, study: Study) -> dict[str, Any]:
 def print_counts(counts: dict[str, Any], heading: str) -> None:
     """Print counts of a plan for people. heading: what its tables are called together."""
     stages, iterations, epochs = counts["stages"], counts["iterations"], counts["epochs"]
-    print(f"{heading}: {counts['cells']} cells, profile {counts['profile']}, data {counts['data']}")
-    print(f"  naive    {stages['naive']:5} stages  {iterations['naive']:10,} iterations  {epochs['naive']:8,g} epochs")
-    print(
-        f"  unique   {stages['unique']:5} stages  {iterations['unique']:10,} iterations  {epochs['unique']:8,g} epochs"
-    )
-    print(
-        f"  shared   {stages['shared']:5} stages  {iterations['shared']:10,} iterations  {epochs['shared']:8,g} epochs"
-        "   (trainings cut where they begin alike, each piece once)"
-    )
+    print(f"{heading}: {number_of(counts['cells'], 'cell')}, profile {counts['profile']}, data {counts['data']}")
+    for name, said in (
+        ("naive", ""),
+        ("unique", ""),
+        ("shared", "   (trainings cut where they begin alike, each piece once)"),
+    ):
+        trained = f"{_iterations(iterations[name])}  {epochs[name]:8,g} {noun(epochs[name], 'epoch')}"
+        print(f"{_work(name, stages[name])}  {trained}{said}")
     todo = counts["to_run"]
     others = todo["data_and_starts"]  # which the lines above leave out: they are no part of the method
     of_them = f"   ({todo['stages'] - others:,} of the shared, {others:,} data and starts)" if others else ""
-    print(f"  to run   {todo['stages']:5} stages  {todo['iterations']:10,} iterations{of_them}")
+    print(f"{_work('to run', todo['stages'])}  {_iterations(todo['iterations'])}{of_them}")
+
+
+def _work(heading: str, stages: int) -> str:
+    """The beginning of a line of counts, in columns."""
+    return f"  {heading:8} {stages:5} {noun(stages, 'stage'):6}"
+
+
+def _iterations(count: int) -> str:
+    return f"{count:10,} {noun(count, 'iteration')}"

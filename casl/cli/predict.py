@@ -11,6 +11,7 @@ from typing import Any
 from casl.cli.images import find_images
 from casl.cli.study import mlflow_option
 from casl.errors import SpecError
+from casl.words import number_of
 
 EPILOG = """examples:
   casl predict photo.jpg --model finetune-48a4 --out found
@@ -60,7 +61,8 @@ def predict_command(options: argparse.Namespace) -> int:
         print(json.dumps(report, indent=1))
     else:
         count = sum(len(image["objects"]) for image in report["images"])
-        print(f"{report['model']}: {count} objects in {len(report['images'])} images; pictures and results.json: {out}")
+        seen = f"{number_of(count, 'object')} in {number_of(len(report['images']), 'image')}"
+        print(f"{report['model']}: {seen}; pictures and results.json: {out}")
         if images.said:
             print(images.said)
     return 1 if bad else 0

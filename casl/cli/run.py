@@ -28,6 +28,7 @@ from casl.runner.plan import Plan
 from casl.runner.schedule import Launcher, Summary, execute, hand_over
 from casl.runner.snapshot import environment, take
 from casl.runner.store import need_store
+from casl.words import number_of
 
 if TYPE_CHECKING:
     from casl.tracking.mirror import Mirror
@@ -102,7 +103,7 @@ def _run(options: argparse.Namespace) -> dict[str, list[str]]:
     if _quarantine_damaged(study, plan):
         plan = study.plan()
     while options.rerun_moved and (found := moved(plan, study.store)):
-        print(f"set aside {len(set_aside(found, study.store))} results of another version of the code")
+        print(f"set aside {number_of(len(set_aside(found, study.store)), 'result')} of another version of the code")
         plan = study.plan()
     check_ready(plan, study.store, options.weights)
     remember_roots(study.store, study.name, plan)
@@ -149,7 +150,7 @@ def carry_out(plan: Plan, study: Study, mirror: Mirror, options: argparse.Namesp
         launcher.close()
     if launcher.ahead:
         print(launcher.farewell(), end="")
-    print(f"{len(summary.done)} stages done, {len(summary.failed)} failed, {len(summary.blocked)} blocked")
+    print(f"{number_of(len(summary.done), 'stage')} done, {len(summary.failed)} failed, {len(summary.blocked)} blocked")
     print_spent(spent(plan, study.store))
     return summary
 
@@ -251,7 +252,7 @@ def send(mirror: Mirror, study: Study, plan: Plan, *, always: bool = False) -> i
         print(f"MLflow: {error}", file=sys.stderr)
         return None
     count = len(mirror.sent)  # most of them while the stages ran
-    print(f"MLflow: {count} new runs in experiment {mirror.place!r}; `make ui` or `casl ui` shows them")
+    print(f"MLflow: {number_of(count, 'new run')} in experiment {mirror.place!r}; `make ui` or `casl ui` shows them")
     return count
 
 

@@ -28,6 +28,7 @@ from casl.runner.store import Store, need_store
 from casl.runner.why import comparable, describe, differences, flat, shortened
 from casl.spec.run import STATUSES, Run
 from casl.spec.stage import Stage, ancestors
+from casl.words import number_of
 
 UNKNOWN_INPUTS = "not recorded, and not to be told from the fields"
 ORDERS = ("name", "kind", "status", "seconds", "size", "when")
@@ -80,7 +81,7 @@ def ls_command(options: argparse.Namespace) -> int:
         columns = (f"{row['name']:28}", f"{row['status']:8}", f"{row['seconds']:9.1f} s", f"{human(row['size']):>9}")
         print(*columns, f"{row['when'][:19]:19}", f"{commit:8}", ", ".join(row["tables"]), sep="  ")
     hours = sum(row["seconds"] for row in rows) / 3600
-    print(f"{len(rows)} stages, {human(sum(row['size'] for row in rows))}, {hours:.2f} device-hours")
+    print(f"{number_of(len(rows), 'stage')}, {human(sum(row['size'] for row in rows))}, {hours:.2f} device-hours")
     return 0
 
 

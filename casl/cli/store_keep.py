@@ -19,6 +19,7 @@ from casl.runner.foreign import TOTAL_BYTES
 from casl.runner.gc import Garbage, find, forget_roots, remove, roots
 from casl.runner.results import find_stage
 from casl.runner.store import Store, need_store
+from casl.words import noun, number_of
 
 GB = 10**9
 MOST_LISTED = 12  # archives that a message lists
@@ -96,7 +97,7 @@ def verify_command(options: argparse.Namespace) -> int:
     for name, problem in damaged.items():
         print(f"{name}: {problem}" + (f"\n  moved to {moved[name]}" if name in moved else ""))
     advice = "" if moved or not damaged else "; --quarantine moves them away, and the next run computes them again"
-    print(f"{len(names)} stages checked, {len(damaged)} damaged{advice}")
+    print(f"{number_of(len(names), 'stage')} checked, {len(damaged)} damaged{advice}")
     return 1 if damaged else 0
 
 
@@ -121,7 +122,8 @@ def gc_command(options: argparse.Namespace) -> int:
         print(f"{item.name:28}  {item.why:11}  {human(item.bytes):>9}  {item.path}")
     size = human(sum(item.bytes for item in listed))
     print(f"kept for the studies {', '.join(studies)}")
-    print(f"{len(listed)} things, {size} " + ("freed" if options.yes else "would be freed; --yes removes them"))
+    fate = "freed" if options.yes else f"would be freed; --yes removes {noun(len(listed), 'it', 'them')}"
+    print(f"{number_of(len(listed), 'thing')}, {size} {fate}")
     return 0
 
 
@@ -143,7 +145,8 @@ def export_command(options: argparse.Namespace) -> int:
         return 0
     if extra:
         print(f"with the content of files that git did not know when the results were made: {', '.join(extra)}")
-    print(f"{target}: {len(inside)} stages, {size:,} bytes; `casl store import {target}` takes them over elsewhere")
+    there = f"`casl store import {target}` takes {noun(len(inside), 'it', 'them')} over elsewhere"
+    print(f"{target}: {number_of(len(inside), 'stage')}, {size:,} bytes; {there}")
     return 0
 
 
@@ -182,11 +185,11 @@ def _finished(store: Store, options: argparse.Namespace) -> list[str]:
     done = [name for name in ends if store.is_done(name)]
     if not done:
         raise StoreError(
-            f"{store.root} has none of the {len(ends)} results of {study.heading}; `casl run` makes them, and "
-            "--profile, --data and --seeds say of which study."
+            f"{store.root} has none of {number_of(len(ends), 'result')} of {study.heading}; `casl run` makes "
+            f"{noun(len(ends), 'it', 'them')}, and --profile, --data and --seeds say of which study."
         )
     if len(done) < len(ends):
-        print(f"note: {len(ends) - len(done)} of {len(ends)} results are not finished and left out", file=sys.stderr)
+        print(f"note: left out, since not finished: {len(ends) - len(done)} of {len(ends)} results", file=sys.stderr)
     return done
 
 
@@ -201,8 +204,8 @@ def import_command(options: argparse.Namespace) -> int:
         return 1 if outcome.damaged else 0
     for name, problem in outcome.damaged.items():
         print(f"{name} is damaged and was left out: {problem}")
-    counts = f"{len(outcome.added)} stages added, {len(outcome.skipped)} were there, {len(outcome.damaged)} damaged"
-    print(counts)
+    there = number_of(len(outcome.skipped), "was there", "were there")
+    print(f"{number_of(len(outcome.added), 'stage')} added, {there}, {len(outcome.damaged)} damaged")
     if outcome.about:
         where = ["--store", options.store] if options.store != STORE else []
         print(f"next     casl report {shlex.join([*outcome.about, *where])}")

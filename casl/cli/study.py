@@ -25,6 +25,7 @@ from casl.spec.ablation import Ablation, Cell
 from casl.spec.kinds import Train
 from casl.spec.profile import PROVIDERS, Profile
 from casl.spec.varied import resolve, varied
+from casl.words import number_of
 
 STORE = "store"  # folder of all results, unless another is named
 # words that stand for several tables
@@ -66,7 +67,7 @@ class Study:
         left, words = [*self.tables], []
         for word, names in GROUPS.items():
             if set(names) <= set(left):
-                words.append(f"{word} ({len(names)} tables)")
+                words.append(f"{word} ({number_of(len(names), 'table')})")
                 left = [name for name in left if name not in names]
         return ", ".join([*words, *left])
 
@@ -117,7 +118,7 @@ def open_study(options: argparse.Namespace, *, make: bool = True) -> Study:
     only, place = getattr(options, "only_seed", None), getattr(options, "only_cell", None)
     rows = getattr(options, "only_rows", None)
     if only is not None and only not in range(options.seeds):
-        raise SpecError(f"--only-seed {only} is none of the {options.seeds} seeds, which count from 0")
+        raise SpecError(f"--only-seed {only} is not among {number_of(options.seeds, 'seed')}, counted from 0")
     seeds = range(options.seeds) if only is None else [only]
     cells = {n: [t.build(profile.with_seed(s)) for s in seeds] for n, t in tables.items()}
     for path, value in values.items():

@@ -21,6 +21,7 @@ from casl.data.image import image_size
 from casl.data.image_info import ImageInfo
 from casl.data.layout import SplitFiles, find_splits
 from casl.errors import DataError, shortened
+from casl.words import noun, number_of
 
 Progress = Callable[[int, int], None]
 RULES = 1  # raised whenever a check finds more or less, so that what passed an earlier one is checked again
@@ -47,7 +48,7 @@ class Report:
         if not self.errors:
             return
         more = len(self.errors) - MOST_SHOWN
-        lines = [f"the data set has {len(self.errors)} problem{'s' * (len(self.errors) > 1)}:"]
+        lines = [f"the data set has {number_of(len(self.errors), 'problem')}:"]
         lines += [f"  {error}" for error in self.errors[:MOST_SHOWN]]
         raise DataError("\n".join(lines + [f"  ... and {more} more"] * (more > 0)))
 
@@ -226,7 +227,9 @@ class _Checker:
 
     def _queue_images(self, folder: Path, images: dict[str, tuple[str, ImageInfo]]) -> None:
         if images and not folder.is_dir():
-            self.error(f"{folder}: no such folder; it should hold the {len(images)} images of the annotations")
+            self.error(
+                f"{folder}: no such folder; it should hold the {number_of(len(images), 'image')} of the annotations"
+            )
             return
         listed = Counter(table for table, _ in images.values())
         for table, info in images.values():
@@ -254,18 +257,22 @@ class _Checker:
                 shared := [name for content, name in found.items() if content in names.get("val", ())]
             ):
                 self.warn(
-                    f"{len(shared)} images of '{split}' are also in 'val' (the first: {shared[0]}), which makes "
-                    "results too good; take them out of one of the two"
+                    f"{_images(len(shared), split)} also in 'val' (the first: {shared[0]}), which makes "
+                    f"results too good; take {noun(len(shared), 'it', 'them')} out of one of the two"
                 )
             both = names.get("labeled", {}) if split.startswith("unlabeled") else {}
             if twice := [name for content, name in found.items() if content in both]:
                 self.warn(
-                    f"{len(twice)} images of '{split}' are also in 'labeled' (the first: {twice[0]}); the method gains "
-                    "nothing from labeling them"
+                    f"{_images(len(twice), split)} also in 'labeled' (the first: {twice[0]}); the method gains "
+                    f"nothing from labeling {noun(len(twice), 'it', 'them')}"
                 )
         for split, paths in images.items():
             if (
                 split in names
                 and (copies := len([p for p in paths if self.images.found.get(p)]) - len(names[split])) > 0
             ):
-                self.warn(f"{copies} images of '{split}' are there twice, as equal files under two names")
+                self.warn(f"{_images(copies, split)} there twice, as equal files under two names")
+
+
+def _images(count: int, split: str) -> str:
+    return f"{number_of(count, 'image')} of '{split}' {noun(count, 'is', 'are')}"

@@ -37,6 +37,7 @@ from casl.data.keypoints import has_keypoints
 from casl.data.layout import MANIFEST
 from casl.data.manifest import Manifest
 from casl.errors import DataError
+from casl.words import noun, number_of
 
 LEAST_BOXES = 10  # fewer may all have a width above x and a height above y by chance
 
@@ -145,18 +146,18 @@ class _Seen:
         count, found = len(self.sound), []
         if self.empty:
             found.append(
-                f"{len(self.empty)} annotations have no area or an empty mask (the first: annotation {self.empty[0]}) "
-                "and are left out of training"
+                f"{number_of(len(self.empty), 'annotation has', 'annotations have')} no area or an empty mask (the "
+                f"first: annotation {self.empty[0]}) and {noun(len(self.empty), 'is', 'are')} left out of training"
             )
         if self.apart:
             found.append(
-                f"{len(self.apart)} boxes overlap the box around their mask by less than half (the first: annotation "
-                f"{self.apart[0]}); 'bbox' is the box around the segmentation"
+                f"{number_of(len(self.apart), 'box overlaps', 'boxes overlap')} the box around the mask by less than "
+                f"half (the first: annotation {self.apart[0]}); 'bbox' is the box around the segmentation"
             )
         if self.outside:
             found.append(
-                f"{len(self.outside)} annotations have points outside their image (the first: annotation "
-                f"{self.outside[0]}), which are cut off"
+                f"{number_of(len(self.outside), 'annotation has', 'annotations have')} points outside the image (the "
+                f"first: annotation {self.outside[0]}), which are cut off"
             )
         if count >= LEAST_BOXES and self.like_corners == count:
             found.append(
@@ -184,8 +185,8 @@ def check_keypoints(table: Table, records: list[Record], error: Say, warn: Say) 
             outside.append(record["id"])
     if outside:
         warn(
-            f"{table.name}: {len(outside)} annotations have labeled keypoints outside their image (the first: "
-            f"annotation {outside[0]}), which nothing is learned from"
+            f"{table.name}: {number_of(len(outside), 'annotation has', 'annotations have')} labeled keypoints outside "
+            f"the image (the first: annotation {outside[0]}), which nothing is learned from"
         )
     return count
 

@@ -13,6 +13,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from casl.coco.pngs import UNREADABLE, unreadable
 from casl.errors import DataError
+from casl.words import noun, number_of
 
 FULL_RANGE = 0xFFFF  # of 16 bit
 TWELVE_BIT = 1 << 12
@@ -77,7 +78,8 @@ def dim_values(highest: Sequence[int], whose: str = "") -> str:
     most = max(highest, default=0)
     levels, dim = (most >> 8) + 1, sum(0 < value < TWELVE_BIT for value in highest)
     if most > 0 and levels < LEAST_LEVELS:
-        said = f"{len(highest)} images{whose} have 16-bit values that go to {most} of {FULL_RANGE}"
+        have = noun(len(highest), "has", "have")
+        said = f"{number_of(len(highest), 'image')}{whose} {have} 16-bit values that go to {most} of {FULL_RANGE}"
         return f"{said}, of which {levels} of 256 grey levels are left; scale the values to the full range"
     said = f"{dim} of {len(highest)} images{whose} with 16-bit values stay below {TWELVE_BIT} of {FULL_RANGE}"
     mostly = 2 * dim > len(highest)  # a few dark images among bright ones are as they should be

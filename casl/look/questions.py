@@ -27,6 +27,7 @@ from casl.spec.run import CURVES
 from casl.spec.stage import Stage, ancestors
 from casl.stages.agreement import ScoredLabels
 from casl.stages.sources import LABELS, hidden_truth
+from casl.words import number_of
 
 SIZES = (0.0, 8.0, 16.0, 32.0, 96.0, math.inf)  # sides in pixels; the built-in scenes are 64 px, COCO's photos 640
 
@@ -77,7 +78,7 @@ def links(table: Table) -> Markdown:
         if c.value is not None
     ]
     missing = table.measurable - table.measured
-    note = [Paragraph(f"{missing} cells are not measured yet.")] if missing else []
+    note = [Paragraph(f"{number_of(missing, 'cell is', 'cells are')} not measured yet.")] if missing else []
     return Markdown(write_blocks([Rows(("cell", "value", "stage", "MLflow run"), lines), *note]))
 
 

@@ -25,6 +25,7 @@ from casl.spec.run import Run
 from casl.spec.stage import Stage
 from casl.stages.sources import open_split
 from casl.tracking.mirror import Mirror
+from casl.words import number_of
 
 
 class Markdown(str):
@@ -142,4 +143,4 @@ def _carry_out(results: Results, plan: Plan, device: str) -> None:
     launcher.close()
     if summary.failed:
         name = summary.failed[0]
-        raise StageError(f"{len(summary.failed)} stages failed, {name} first: {store.run(name).error}")
+        raise StageError(f"{number_of(len(summary.failed), 'stage')} failed, {name} first: {store.run(name).error}")

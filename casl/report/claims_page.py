@@ -31,6 +31,7 @@ from casl.report.significance import TEST
 from casl.report.table import SMALL
 from casl.report.wording import chance, legend, number, sentence, spread
 from casl.spec.claim import MARGIN, Place, Term
+from casl.words import number_of
 
 PAPERS, OURS = "Claims of the paper", "Claims of this project"
 _HEADS = ("ours", "difference", "p", "paper's difference")
@@ -90,7 +91,7 @@ def overview(verdicts: Sequence[Verdict], file: str = "") -> list[Block]:
 
 
 def _said(found: Sequence[tuple[int, Verdict]]) -> str:
-    return f"{len(found)} claim{'s' if len(found) != 1 else ''}: {counted([v for _, v in found])}"
+    return f"{number_of(len(found), 'claim')}: {counted([v for _, v in found])}"
 
 
 def _among(v: Verdict) -> str:
@@ -205,9 +206,8 @@ def measured(found: Estimate | None) -> tuple[str, str]:
     """A difference with its interval and seeds, and its p: ("+5.0 ± 1.2, 3 seeds", "0.003")."""
     if found is None:
         return "–", "–"
-    seeds = "1 seed" if found.seeds == 1 else f"{found.seeds} seeds"
     p = chance(found.p).removeprefix("p ") if found.p is not None else "no spread" if found.seeds > 1 else "–"
-    return f"{spread(found)}, {seeds}", p
+    return f"{spread(found)}, {number_of(found.seeds, 'seed')}", p
 
 
 def _line(evidence: Evidence, there: Collection[str]) -> list[Text]:

@@ -21,6 +21,7 @@ from casl.report.table_page import FILES, MLFLOW, folded, measurements
 from casl.report.wording import REASONS, headline, measured, missing, quoted, stood_in, warned
 from casl.report.written import Contents, Write, anew
 from casl.spec.claim import Claim
+from casl.words import number_of
 
 INDEX = "index.html"
 CLAIM_PAGES = ("claims.html", "claims.md", CLAIMS)
@@ -129,7 +130,8 @@ def page(
     parts += [blocks.Heading("All tables", "tables"), _links(tables, folder), blocks.Paragraph(_further(folder))]
     if verdicts:
         evidence = (blocks.Link("With the evidence", "claims.html"), f": {claims_page.counted_apart(verdicts)}.")
-        every = blocks.Group(claims_page.overview(verdicts, "claims.html"), summary=f"{len(verdicts)} claims")
+        summary = number_of(len(verdicts), "claim")
+        every = blocks.Group(claims_page.overview(verdicts, "claims.html"), summary=summary)
         parts += [blocks.Heading("Claims", "claims"), blocks.Paragraph(evidence), every]
     if (folder / f"{labels.NAME}.png").is_file():
         parts.append(blocks.Heading(blocks.Link("How good the pseudo labels are", "labels.md"), "labels"))
@@ -154,7 +156,7 @@ def _further(folder: Path) -> blocks.Text:
 def _seeds(tables: Sequence[Table]) -> str:
     """ "3 seeds"; "1 to 3 seeds" where tables differ."""
     low, high = min(t.seeds for t in tables), max(t.seeds for t in tables)
-    return f"{low} to {high} seeds" if low < high else f"{high} {'seed' if high == 1 else 'seeds'}"
+    return f"{low} to {high} seeds" if low < high else number_of(high, "seed")
 
 
 def _links(tables: Sequence[Table], folder: Path) -> blocks.Rows:

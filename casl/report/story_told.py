@@ -19,6 +19,7 @@ from casl.report.written import Contents
 from casl.spec.data_kinds import DataSet
 from casl.spec.kinds import Evaluate, PseudoLabel, Train
 from casl.spec.stage import Stage
+from casl.words import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,7 +160,7 @@ class _Teller:
     def _tile(self, name: str, drawn: Drawn, title: str, text: str = "") -> Tile:
         file = f"{FOLDER}/{name}.jpg"
         self.files[file] = drawn.jpeg
-        alt = f"{title}: image {drawn.image} with {drawn.boxes} {'box' if drawn.boxes == 1 else 'boxes'}"
+        alt = f"{title}: image {drawn.image} with {number_of(drawn.boxes, 'box', 'boxes')}"
         return Tile(title, text, file, alt, drawn.size)
 
     def _judged(self, name: str, done: Evaluate, image: int, title: str) -> Tile:

@@ -30,6 +30,7 @@ from casl.report.stored import read_report, read_table, read_tables
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.wording import legend, number, plus_minus, spread, tested
 from casl.spec.claim import MARGIN, Claim, Term
+from casl.words import number_of
 
 RESULTS, VERDICTS = "results", "verdicts"  # what stands between two marks
 BEGIN, END = "<!-- {what}: made by `make docs` from {source} -->", "<!-- end of {what} -->"
@@ -100,16 +101,15 @@ def _short(verdict: Verdict) -> str:
     """A verdict with the smallest and the largest difference that it rests on, and their least number of seeds."""
     if not (found := verdict.rests_on):
         return verdict.verdict
-    seeds = min(e.seeds for e in found)
     way = f"{_way(verdict, found)}; " if len(found) > 1 else ""
-    return f"{verdict.verdict}: {_differences(found)}; {way}{seeds} seed{'s' if seeds != 1 else ''}"
+    return f"{verdict.verdict}: {_differences(found)}; {way}{number_of(min(e.seeds for e in found), 'seed')}"
 
 
 def long(folder: Path) -> str:
     """All claims with every comparison, then the quality of pseudo labels, for a document of its own."""
     verdicts, tables = judged(folder), read_tables(folder)
     warning = next((t.warning for t in tables if t.warning), "")
-    parts = [*caution(warning), Paragraph(f"{len(verdicts)} claims: {counted(verdicts)}.")]
+    parts = [*caution(warning), Paragraph(f"{number_of(len(verdicts), 'claim')}: {counted(verdicts)}.")]
     parts.append(Paragraph(f"Test: {TEST}; equality within {MARGIN:g}, or the claim's own margin."))
     parts += [_claims(verdicts), _legend(tables)]
     for v in verdicts:
@@ -208,9 +208,8 @@ def _evidence(evidence: Evidence) -> str:
 
 
 def _measured(found: Estimate) -> str:
-    seeds = f"{found.seeds} seed{'s' if found.seeds != 1 else ''}"
     p = "" if found.p is None else f", p {found.p:.2g}"
-    return f"{spread(found)} ({seeds}{p})"
+    return f"{spread(found)} ({number_of(found.seeds, 'seed')}{p})"
 
 
 def _term(term: Term) -> str:
@@ -231,7 +230,7 @@ def _pairs(table: Table) -> Rows:
 
 def _gains(table: Table) -> list[Block]:
     """A table's measured cells, one line each, with their gains over the baseline where it has one."""
-    seeds = f"{table.seeds} seed{'s' if table.seeds != 1 else ''}"
+    seeds = number_of(table.seeds, "seed")
     quoted = any(cell.paper is not None for cell in table.cells)
     heads = ["ours", f"gain over {table.baseline}"] if table.baseline else ["ours"]
     heads += ["paper's gain" if table.baseline else "paper"] * quoted
@@ -243,7 +242,7 @@ def _gains(table: Table) -> list[Block]:
             measured = [_value(cell), *([_gain(gain)] if table.baseline else [])]
             lines.append([cell.row, cell.column, *measured, *[paper] * quoted])
     asked = [cell for cell in table.cells if cell.status != PUBLISHED]
-    done = f"{sum(cell.value is not None for cell in asked)} of {len(asked)} cells measured"
+    done = f"{sum(cell.value is not None for cell in asked)} of {number_of(len(asked), 'cell')} measured"
     said = "; ".join([f"{table.title}, {seeds}, {done}", *table.notes])
     return [Paragraph(f"{said}."), Rows([table.name, "", *heads], lines)]
 

@@ -28,6 +28,7 @@ from casl.report.wording import (
     together,
     warned,
 )
+from casl.words import number_of
 
 PALE, DEEP = (237, 244, 252), (24, 91, 158)  # ends of the colour scale
 FILES = ("csv", "json", "tex", "md", "png", "svg")  # of a table, beside its page
@@ -98,7 +99,7 @@ def _page(
 
 def folded(data: Sequence[str]) -> list[blocks.Block]:
     """Warnings about the data behind a click, for HTML."""
-    summary = f"{len(data)} {'warning' if len(data) == 1 else 'warnings'} about the data"
+    summary = f"{number_of(len(data), 'warning')} about the data"
     listed = blocks.Group([blocks.Bullets(data)], summary=summary)
     return [blocks.Group([listed], "html")] if data else []
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from casl.report.additive import Estimate
 from casl.report.layout import Gain, comparable, positions, quantity
 from casl.report.table import PUBLISHED, Table, TableCell
+from casl.words import number_of
 
 MEAN_AND_SPREAD = "Behind a mean, ± is the sample standard deviation over seeds."
 UNMEANT = ("smoke",)  # profiles that only show that everything runs: no number of theirs is better than another
@@ -119,7 +120,8 @@ def gain_label(table: Table) -> str:
 def measured(table: Table) -> str:
     """How many cells are measured: "24 of 25 cells measured, 22 only quoted"."""
     quoted = len(table.cells) - table.measurable
-    counted = f"{table.measured} of {table.measurable} cells measured" if table.measurable else "nothing to measure"
+    cells = number_of(table.measurable, "cell")
+    counted = f"{table.measured} of {cells} measured" if table.measurable else "nothing to measure"
     return counted + (f", {quoted} only quoted" if quoted else "")
 
 

@@ -16,6 +16,7 @@ from casl.runner.plan import Plan
 from casl.runner.remaining import Left, Remaining
 from casl.runner.schedule import rough_iters
 from casl.runner.store import Store
+from casl.words import number_of
 
 LINE_S = 5.0  # a plain progress line at most this often
 WORDS = 56  # letters of a title
@@ -87,7 +88,7 @@ class View:
 
     def _head(self) -> str:
         left = self.remaining.left(dict(self.running))  # the terminal is drawn by another thread
-        return f"[{self.finished_stages}/{len(self.cost)} stages, {self._share():4.0%}, {_left(left)}]"
+        return f"[{self.finished_stages}/{number_of(len(self.cost), 'stage')}, {self._share():4.0%}, {_left(left)}]"
 
     def _lines(self) -> list[str]:
         return [self._head(), *(f"    {n}  {_describe(self.titles.get(n, ''), e)}" for n, e in self.running.items())]
@@ -104,7 +105,7 @@ def _left(left: Left) -> str:
     """What is left, in words: never a time as if it were that of stages whose length is not known."""
     if not left.unknown:
         return f"about {duration(left.seconds)} left"
-    unknown = f"{left.unknown} stage{'s' if left.unknown > 1 else ''} of unknown length"
+    unknown = f"{number_of(left.unknown, 'stage')} of unknown length"
     return f"{unknown} left" if left.seconds < 1 else f"{unknown} left and {duration(left.seconds)} of others"
 
 

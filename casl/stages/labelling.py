@@ -20,6 +20,7 @@ from casl.data.pseudo import read_pseudo_labels
 from casl.errors import DataError
 from casl.stages.detectors import BATCH
 from casl.stages.predict import Detector, Pixels, taught_by
+from casl.words import number_of
 
 READERS = 4  # threads that decode the next batch while the detector works on this one
 Progress = Callable[[int, int], None]
@@ -154,8 +155,9 @@ def _refuse_nothing(found: Labels, count: int, wish: Wish) -> None:
     if count and len(found.unreadable) == count:
         raise DataError("\n".join(["none of the images can be read, so nothing is written:", *found.unreadable]))
     if not found.images:
+        read = number_of(count - len(found.unreadable), "image")
         raise DataError(
-            f"nothing scores above {wish.threshold:g} in {count - len(found.unreadable)} images; nothing is written.\n"
+            f"nothing scores above {wish.threshold:g} in {read}; nothing is written.\n"
             "  lower --threshold (detectors give scores from 0.05 on), or label with a model that was trained longer."
         )
 

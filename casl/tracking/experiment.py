@@ -17,6 +17,7 @@ from casl.spec.freeze import kind_named, kinds
 from casl.spec.search import ranks
 from casl.spec.stage import Stage, split_name
 from casl.tracking.address import START, Address, compare_page, model_page, run_page, search_page, view_page
+from casl.words import number_of
 
 MOST_CELLS = 5  # of a table, in a description
 NOTE_TAG = "mlflow.note.content"
@@ -243,7 +244,7 @@ def _row(table: str, runs: Sequence[Listed], experiment: str) -> str:
     cells, whole = _of_table(table, runs)
     count = sum(table in r.places for r in runs)
     links = [f"[{heading(table)}]({cells.address(experiment)})", _best_words(table, runs) or "–"]
-    links += [f"[{count} runs]({whole.address(experiment)})", _pair_words(table, runs)]
+    links += [f"[{number_of(count, 'run')}]({whole.address(experiment)})", _pair_words(table, runs)]
     return f"| {' | '.join(links)} |"
 
 

@@ -29,6 +29,7 @@ from casl.spec.stage import ancestors
 from casl.tracking.experiment import Listed, best, heading, main_metric, tables_of
 from casl.tracking.home import settle
 from casl.tracking.server import artifact_root, default_uri, open_client, quiet_mlflow, tracking_errors
+from casl.words import number_of
 
 LOADER = "casl.stages.predict"  # what it reads is CARD and WEIGHTS
 EXAMPLE, SERVING_EXAMPLE = "input_example.json", "serving_input_example.json"
@@ -77,7 +78,8 @@ def _defaults(experiment: str, runs: Sequence[Listed]) -> Iterator[Wanted]:
         if cells:
             iters = {r.name: r.iters for r in runs}
             name = max(sorted(cells), key=lambda n: (cells[n], iters[n]))
-            yield Wanted(registered(experiment, kind), "default", name, f"the {kind} of {cells[name]} cells")
+            what = f"the {kind} of {number_of(cells[name], 'cell')}"
+            yield Wanted(registered(experiment, kind), "default", name, what)
 
 
 def registered(experiment: str, what: str) -> str:

@@ -27,6 +27,7 @@ from casl.tune.search import Tools, search
 from casl.tune.space import Space, make_space, parse, searched
 from casl.tune.storage import default_url, open_storage
 from casl.tune.trials import Trials, version
+from casl.words import number_of
 
 
 class Tuning:
@@ -57,7 +58,7 @@ class Tuning:
         """Search until there are enough trials, or the time is over."""
         found = self.describe()
         tools.say(f"study {found.name}\n  {found.target} of {found.cell}: {self.trials.space.describe()}")
-        begun = f"{len(found.trials)} of {self.asked.trials} trials begun"
+        begun = f"{len(found.trials)} of {number_of(self.asked.trials, 'trial')} begun"
         tools.say(f"  objective: {found.labels[found.objective]}; {begun}")
         search(self.trials, self.question, self.asked.pruner, tools, self.asked.timeout)
 
@@ -157,7 +158,7 @@ class Publisher:
         if self.refused:
             print(f"MLflow: {self.refused}\n  repeating this command sends the search", file=sys.stderr)
         else:
-            print(f"MLflow: search and {len(self.ids)} trials in experiment {self.mirror.place!r}")
+            print(f"MLflow: search and {number_of(len(self.ids), 'trial')} in experiment {self.mirror.place!r}")
         written = write_search(found, self.folder, self.ids if self.pages else {}, self.pages)
         print("\n".join([*map(str, written), *headlines(found)]))
         if best := verdict(found):

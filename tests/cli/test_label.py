@@ -47,7 +47,7 @@ def test_labels_are_what_predict_finds_and_unreadable_images_are_named(
     name, out = keep(store, training("condinst")), tmp_path / "labels.json"
     assert label(store, photos, name, "--out", str(out), "--threshold", "0.05", "--json") == 1
     said = capsys.readouterr()
-    assert "1 of 3 images have no labels, since they cannot be read:\n" in said.err and "broken.jpg" in said.err
+    assert "no labels for 1 of 3 images, which cannot be read:\n" in said.err and "broken.jpg" in said.err
     about = json.loads(said.out)
     read, model = COCO(str(out)), casl.load(name, store=store, device="cpu")
     with pytest.warns(UserWarning):
@@ -87,7 +87,7 @@ def test_a_class_agnostic_detector_labels_objects_and_says_so(
     assert label(store, photos / "a", keep(store, training("entity")), "--out", str(out), "--threshold", "0") == 0
     assert [c["name"] for c in json.loads(out.read_text())["categories"]] == ["object"]
     said = capsys.readouterr()
-    assert "in 1 images: object " in said.out and "warning: " in said.err and "learned from drawn scenes" in said.err
+    assert "in 1 image: object " in said.out and "warning: " in said.err and "learned from drawn scenes" in said.err
 
 
 def test_images_without_a_label_are_left_out_unless_they_are_wanted(
@@ -96,7 +96,7 @@ def test_images_without_a_label_are_left_out_unless_they_are_wanted(
     name, out = keep(store, training()), tmp_path / "l.json"
     asked = ("--out", str(out), "--threshold", "0.99")
     assert label(store, photos / "a", name, *asked) == 2
-    assert "nothing scores above 0.99 in 1 images" in capsys.readouterr().err and not out.exists()
+    assert "nothing scores above 0.99 in 1 image;" in capsys.readouterr().err and not out.exists()
     assert label(store, photos / "a", name, *asked, "--keep-empty") == 0
     written = json.loads(out.read_text())
     assert len(written["images"]) == 1 and written["annotations"] == []

@@ -75,7 +75,7 @@ def test_numbers_from_elsewhere_are_reported_and_never_compared_with_themselves(
     tar, store = tmp_path / "numbers.tar", tmp_path / "store"
     whole = ["--tables", "table1", *CHANGED, "--store", str(reports.parent / "store")]
     assert main(["store", "export", *whole, "--numbers", "-o", str(tar)]) == 0
-    assert "are not finished and left out" in capsys.readouterr().err
+    assert "left out, since not finished" in capsys.readouterr().err
     assert main(["store", "import", str(tar), "--store", str(store)]) == 0
     words = " ".join(["table1", *CHANGED])
     assert f"next     casl report {words} --store {store}" in capsys.readouterr().out

@@ -374,7 +374,7 @@ def test_boxes_elsewhere_than_their_masks_are_warned_of(tmp_path: Path) -> None:
     report: Any = check(root)
     assert report.errors == []
     assert report.warnings == [
-        "annotations/instances_val.json: 1 boxes overlap the box around their mask by less than half "
+        "annotations/instances_val.json: 1 box overlaps the box around the mask by less than half "
         "(the first: annotation 1); 'bbox' is the box around the segmentation"
     ]
 

@@ -338,7 +338,7 @@ def test_annotations_without_area_are_legal_and_counted_in_every_layout(tmp_path
     edit(root, "instances_val", first("annotations", **change))
     report = check(root)
     assert (report.errors, len(report.warnings)) == ([], 1)
-    assert "instances_val.json: 1 annotations have no area or an empty mask (the first: annotation 1)" in str(report)
+    assert "instances_val.json: 1 annotation has no area or an empty mask (the first: annotation 1)" in str(report)
 
     coco = tmp_path / "coco"
     (coco / "annotations").mkdir(parents=True)
@@ -346,14 +346,14 @@ def test_annotations_without_area_are_legal_and_counted_in_every_layout(tmp_path
     shutil.copytree(root / "images", coco / "val2017")
     report = check(coco)
     assert report.errors == []
-    assert "instances_val2017.json: 1 annotations have no area" in report.warnings[0]
+    assert "instances_val2017.json: 1 annotation has no area" in report.warnings[0]
 
 
 def test_val_images_in_training_data_are_warned_of_under_any_name(tmp_path: Path) -> None:
     root = write_set(tmp_path)
     shutil.copy(root / "images" / "d.png", root / "images" / "c.png")
     (warning,) = check(root).warnings
-    assert "1 images of 'unlabeled' are also in 'val' (the first: c.png)" in warning
+    assert "1 image of 'unlabeled' is also in 'val' (the first: c.png)" in warning
 
 
 def test_objects_with_and_without_mask_are_warned_of(tmp_path: Path) -> None:
@@ -493,13 +493,13 @@ def test_files_in_no_list_and_files_in_two_are_warned_of(tmp_path: Path) -> None
         (images / name).write_bytes(b"")
     warnings = check(tmp_path).warnings
     assert "images/: 2 image files are in no list and are not used: y.JPG, z.png" in warnings
-    assert any("1 images of 'unlabeled' are also in 'labeled' (the first: c.png)" in line for line in warnings)
+    assert any("1 image of 'unlabeled' is also in 'labeled' (the first: c.png)" in line for line in warnings)
 
 
 def test_copies_in_one_split_are_warned_of(tmp_path: Path) -> None:
     images = write_set(tmp_path) / "images"
     shutil.copy(images / "a.png", images / "b.png")
-    assert "1 images of 'labeled' are there twice, as equal files under two names" in check(tmp_path).warnings
+    assert "1 image of 'labeled' is there twice, as equal files under two names" in check(tmp_path).warnings
 
 
 def test_boxes_written_as_corners_are_warned_of(tmp_path: Path) -> None:
@@ -513,12 +513,12 @@ def test_points_outside_the_image_are_warned_of(tmp_path: Path) -> None:
     write_set(tmp_path)
     edit(tmp_path, "instances_val", first("annotations", segmentation=[[-1.5, 3, 10, 3, 10, 9, 2, 9]]))
     (warning,) = check(tmp_path).warnings
-    assert "1 annotations have points outside their image (the first: annotation 1)" in warning
+    assert "1 annotation has points outside the image (the first: annotation 1)" in warning
     person = cat(1, 4) | {"keypoints": [1, 2, 2, 90, 4, 1]}
     people: dict[str, Any] = {"categories": [{"id": 3, "name": "cat", "keypoints": ["nose", "tail"]}]}
     images = [{"id": 4, "file_name": "d.png", "width": WIDTH, "height": HEIGHT}]
     write_json(tmp_path, "person_keypoints_val", people | {"images": images, "annotations": [person]})
-    assert any("labeled keypoints outside their image (the first: annotation 1)" in w for w in check(tmp_path).warnings)
+    assert any("labeled keypoints outside the image (the first: annotation 1)" in w for w in check(tmp_path).warnings)
 
 
 def sixteen_bit(root: Path, name: str, highest: int, colour: bool = False) -> None:
@@ -537,7 +537,7 @@ def test_16_bit_images_say_how_much_of_their_range_is_left(tmp_path: Path, colou
     report = check(tmp_path)
     assert report.errors == []
     (warning,) = report.warnings
-    assert "1 images of 'unlabeled' have 16-bit values that go to 4095 of 65535, of which 16 of 256 grey" in warning
+    assert "1 image of 'unlabeled' has 16-bit values that go to 4095 of 65535, of which 16 of 256 grey" in warning
 
     sixteen_bit(tmp_path, "c.png", 255, colour)
     assert "nothing is left of them in 8 bit" in error_of(tmp_path)

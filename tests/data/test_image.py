@@ -148,7 +148,7 @@ def test_bits_that_are_left_of_16_are_known(tmp_path: Path, bits: int, levels: i
     pixels, highest = read_with_range(path)
     assert highest == (1 << bits) - 1 and len(np.unique(pixels)) == levels
     said = dim_values([highest], " of 'val'")
-    lost = f"1 images of 'val' have 16-bit values that go to {highest} of 65535, of which {levels} of 256 grey levels"
+    lost = f"1 image of 'val' has 16-bit values that go to {highest} of 65535, of which {levels} of 256 grey levels"
     assert said == "" if bits == 16 else said.startswith(lost)
 
 
