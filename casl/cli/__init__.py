@@ -1,4 +1,8 @@
-"""Command line, one file a group of verbs. The only room that reads environment variables.
+"""Command line, one file a group of verbs.
+
+What a person sets by environment variables is read here, but for PROFILE of notebooks (casl/look/compare.py) and
+CUDA_VISIBLE_DEVICES (casl/runner/launch/local.py). The other variables that casl/runner and casl/tracking read are
+set by launchers, or by these rooms themselves for the libraries and processes that they start.
 
 Exit codes are in docs/cli.md, which is made by casl/cli/reference.py.
 """

@@ -26,8 +26,8 @@ Exit codes, of every verb:
 An error is a sentence on standard error: what is wrong, what there is, what to do. Letters that the terminal cannot
 show are printed as escapes.
 
-With `--json`, standard output is one JSON value and people's lines go to standard error. Options may be shortened
-to a beginning that only one has. Stages are named by any beginning of their name or key that only one has.
+With `--json`, standard output is one JSON value and people's lines go to standard error. Options are typed in full;
+stages are named by any beginning of their name or key that only one has.
 """
 
 
