@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from casl.spec.run import Use
-from casl.tracking.follow import follow
+from casl.tracking.follow import GIVE_UP_S, follow
 from casl.tracking.mirror import Mirror
 from casl.tracking.server import make_database, quiet_mlflow
 from tests.tracking.shelf import FINETUNE, LABELED, LABELER, PSEUDO, VAL, WARMUP, Shelf
@@ -97,9 +98,12 @@ def test_an_error_of_the_run_comes_through_and_the_environment_is_as_before(shel
 
 
 def test_a_plan_that_ends_at_once_does_not_wait_for_the_next_batch(shelf: Shelf) -> None:
+    before, begun = set(threading.enumerate()), time.monotonic()
     with follow(Mirror(shelf.root), shelf.run, {}, every_s=10_000.0) as tell:
         for stage in (WARMUP, FINETUNE, PSEUDO):
             tell(stage.name)
+    assert time.monotonic() - begun < GIVE_UP_S
+    assert set(threading.enumerate()) <= before, "the sender has ended, it was not given up"
 
 
 def test_following_imports_no_mlflow_before_something_ended(tmp_path: Path) -> None:
