@@ -258,7 +258,7 @@ class _Checker:
             ):
                 self.warn(
                     f"{_images(len(shared), split)} also in 'val' (the first: {shared[0]}), which makes "
-                    f"results too good; take {noun(len(shared), 'it', 'them')} out of one of the two"
+                    "results too good; take each out of one of the two"
                 )
             both = names.get("labeled", {}) if split.startswith("unlabeled") else {}
             if twice := [name for content, name in found.items() if content in both]:
