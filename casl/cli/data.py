@@ -95,7 +95,7 @@ def _said(path: str, found: Mapping[str, Any]) -> list[str]:
 
 
 def _several(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun(count, what)}"
 
 
 def _counted(split: Mapping[str, Any]) -> str:

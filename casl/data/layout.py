@@ -124,13 +124,18 @@ def unread(root: Path) -> str:
     empty where there is nothing of that kind."""
     folder = root / "annotations"
     if not folder.is_dir():
-        alike = [p.name for p in _entries(root) if p.name.casefold() == folder.name and p.is_dir()]
+        alike = [p.name for p in _entries(root) if p.name.casefold() == folder.name and p.is_dir() and _has_json(p)]
         return "".join(
             f"\n  {name}/ is not read: upper and lower case count; rename it to annotations" for name in alike
         )
     found = [f"{path.name} {why}" for path in _entries(folder) if (why := _why_unread(path))]
     more = f", and {len(found) - MOST_SAID} more" * (len(found) > MOST_SAID)
     return f"\n  not read of annotations/: {', '.join(found[:MOST_SAID])}{more}" if found else ""
+
+
+def _has_json(folder: Path) -> bool:
+    """Whether it has annotations as casl reads them; those of Pascal VOC are XML."""
+    return any(".json" in path.name.casefold() for path in _entries(folder))
 
 
 def _why_unread(path: Path) -> str:

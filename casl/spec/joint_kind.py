@@ -14,7 +14,7 @@ from casl.errors import SpecError
 from casl.rows import Detector
 from casl.spec.data_kinds import DataSet
 from casl.spec.kinds import PseudoLabel, Train
-from casl.spec.records import LARGEST_RATE, LARGEST_SIDE
+from casl.spec.records import LARGEST_RATE
 from casl.spec.schedule import MOST_ITERS
 from casl.spec.stage import DataUse, Stage, Work, check_choice, check_within
 
@@ -127,7 +127,7 @@ class Joint(Train):
         check_within("weight of unlabeled images", max(weights), 0, LARGEST_RATE)
         check_within("burn_in", self.burn_in, 0, MOST_ITERS)
         check_within("rise", self.rise, 0, MOST_ITERS)
-        check_within("spread", self.spread, 0, LARGEST_SIDE)
+        check_within("spread", self.spread, 0, LARGEST_RATE)
 
     def _check_rules(self) -> None:
         for name, power in (("threshold_power", self.threshold_power), ("weight_power", self.weight_power)):
