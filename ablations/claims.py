@@ -213,6 +213,7 @@ CLAIMS = (
         "A longer warmup is better, from 12 to 48 epochs.",
         "Sec. 4.1, Table 3",
         warmup_epochs(1, 2, 3, 4),
+        question="Does a longer warmup make a better warmed-up model?",
     ),
     Claim(
         "warmup-saturates",
@@ -240,6 +241,7 @@ CLAIMS = (
             t6("F strong", "W weak", "ap_det"),
         ),
         worse=(t6("F weak", "W weak", "ap_e"), *(t6("F weak", "W weak", "ap_det") for _ in range(2))),
+        question="Does strong augmentation help, in each stage alone?",
     ),
     highest(
         "strong-in-both-is-best",

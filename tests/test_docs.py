@@ -149,7 +149,9 @@ def test_the_shipped_claims_are_about_the_shipped_tables() -> None:
                 for c in table["cells"]
                 if all(c[name] == place[name] for name in ("row", "column", "metric", "figure"))
             )
-            assert evidence["better_value"] in (pytest.approx(cell["value"]), *map(pytest.approx, cell["values"]))
+            values = cell["values"]  # by seed; the other side of a comparison may have fewer
+            means = [statistics.fmean(values[:n]) for n in range(1, len(values) + 1)]
+            assert evidence["better_value"] in (*map(pytest.approx, means), *map(pytest.approx, values))
 
 
 @pytest.fixture(scope="module")
@@ -180,14 +182,20 @@ def gain_of(row: str, table: str = "mini/reasons", column: str = "this") -> Esti
 # what is decided among all claims, and how
 OF_THE_PAPER = {
     "agnostic-beats-specific": "contradicted",
+    "longer-warmup-helps": "supported",
     "scale-helps-warmup": "supported",
+    "strong-augmentation-helps": "contradicted",
     "agnostic-pays-when-confusable": "supported",
 }
 OF_RIVALS = {
     "beats-length-with-strong-augmentation": "contradicted",
+    "beats-stac-as-long": "contradicted",
+    "beats-self-training-as-long": "contradicted",
     "beats-unbiased-teacher-as-long": "supported",
+    "is-better-when-finetuned-longer": "supported",
 }
-UNDECIDED = ("beats-stac-as-long", "beats-self-training-as-long", "is-better-when-finetuned-longer")  # and sure alone
+UNDECIDED = ("beats-length-when-finetuned-longer", "adds-to-soft-teacher")  # and sure alone
+FIVE = (STRONG_LONG, rivals.OURS, rivals.OURS_LATE, rivals.STAC, rivals.SELF)  # rows with as many seeds
 
 
 def decided(verdicts: dict[str, Verdict]) -> dict[str, str]:
@@ -203,18 +211,26 @@ def values_of(table: str, column: str) -> dict[str, float]:
 
 def test_what_is_said_to_show_shows(verdicts: dict[str, Verdict]) -> None:
     assert {n: shipped(f"mini/{n}")["seeds"] for n in catalog.OF_THE_PAPER} == {
-        n: 3 if n in ("table2", "table5", "table7", "table9") else 1 for n in catalog.OF_THE_PAPER
+        n: 1 if n in ("table4", "table8", "table10") else 3 for n in catalog.OF_THE_PAPER
     }
     assert decided(verdicts) == OF_THE_PAPER | OF_RIVALS
     none, ours, long = (values_of("table10", column) for column in ("ImageNet", "ours", LONG))
     assert all(ours[row] > none[row] for row in ours) and len(ours) == 8
     below = {row for row in ours if ours[row] > long[row]}
     assert below == {"FPN (P)", "CondInst entity (E)"} and ours["CondInst entity (E)"] - long["CondInst entity (E)"] < 1
+    (cost,) = verdicts["agnostic-labels-cost-less"].rests_on
+    assert verdicts["agnostic-labels-cost-less"].verdict == "too imprecise" and cost.value < 0 and sure(cost)
+    specific, nameless = (values_of("table1", f"class-{kind}") for kind in ("specific", "agnostic"))
+    assert 4 < specific["pseudo labels"] - specific["ground truth"] < 6
+    assert 0.5 < nameless["pseudo labels"] - nameless["ground truth"] < 1.5
+    assert verdicts["warmup-saturates"].verdict == "too imprecise"
+    *_, of_finetune = measured(verdicts["strong-augmentation-helps"])
+    assert sure(of_finetune) and 4.5 < of_finetune.value < 6
     of = values_of("table3", "AP^e")
     first, second, third, *rest = of.values()
-    assert first + 5 < second < third and all(abs(value - third) < 0.5 for value in rest)
+    assert first + 5 < second < third and all(abs(value - third) < 0.7 for value in rest)
     medium = [*values_of("table3", "AP^e_m").values()]
-    assert medium[:4] == sorted(medium[:4], reverse=True) and medium[4] < medium[1]
+    assert medium[:4] == sorted(medium[:4], reverse=True) and medium[4] < medium[1] and medium[0] - min(medium) < 2
     parts, loose, tight = (values_of("table9", column) for column in ("AP^det", "AP^det_50", "AP^det_75"))
     handed = ("backbone", "backbone + neck", "backbone + neck + head", "all")
     assert all(
@@ -322,21 +338,23 @@ def test_what_is_said_of_forgetting_is_so(verdicts: dict[str, Verdict]) -> None:
 FOUND = (
     "On drawn scenes the warmup ends above the same finetune without one in every framework of Table 10 (one "
     "seed); in six of eight it ends below no warmup that trains as long.",
-    "Pseudo labels **with** classes make the better warmup on scenes (Table 2, three seeds), and ended higher on "
-    "photographs with ImageNet weights (one seed); the paper says the opposite. On scenes whose classes are "
-    "easily confused this lead is gone, as predicted before any run.",
+    "Pseudo labels **with** classes make the better warmup, on scenes and on photographs with ImageNet weights "
+    "(Table 2, three seeds each); the paper says the opposite. On scenes whose classes are easily confused this "
+    "lead is gone, as predicted before any run.",
     "A warmup without classes improves where boxes are and worsens what they are called: in Table 9 AP at IoU .75 "
     "rises by seven points or more, whatever is handed over, and AP at .5 falls, by more than noise only where "
-    "the classifier is handed over too (three seeds).",
-    "More unlabeled images make a better warmed-up model, as the paper says (Table 7, three seeds); that a better "
-    "labeler does (Table 5) is significant by itself, not among all claims. After the finetune nothing is seen of "
-    "what more images gained.",
-    "With as many iterations for everyone on the same scenes (three seeds), strong augmentation without any "
-    "warmup ends highest. CA-SSL as the paper shares its length ends far below it, STAC and self-training; with a "
-    "shorter warmup and a longer finetune about three points below it, within noise, as of STAC and "
+    "the classifier is handed over too (three seeds). On photographs it ends above no warmup over the six classes "
+    "with most objects, in each of three seeds, and level with it over all 20.",
+    "A longer warmup and more unlabeled images make a better warmed-up model, as the paper says (Tables 3 and 7, "
+    "three seeds); that a better labeler does (Table 5) is significant by itself, not among all claims. After the "
+    "finetune nothing is seen of what more images gained.",
+    "With as many iterations for everyone on the same scenes (five seeds), strong augmentation without any warmup "
+    "ends highest. CA-SSL as the paper shares its length ends far below it, STAC and self-training; with a "
+    "shorter warmup and a longer finetune about three points below it, and within noise of STAC and "
     "self-training.",
     "So on photographs (three seeds): STAC and strong augmentation without a warmup end highest, CA-SSL ends "
-    "below STAC, and CA-SSL and Soft Teacher within noise of no warmup at weak augmentation.",
+    "below STAC, significantly by itself, not among all claims, and CA-SSL and Soft Teacher within noise of no "
+    "warmup at weak augmentation.",
     "On photographs no labeler's labels without classes lifted the target above no warmup, with classes counted, "
     "and the weakest cost most; true boxes ended above it, within chance (one seed). Whether a warmup gains more "
     "where there are fewer labels is undecided: where it should, hardly anything is learned.",
@@ -351,8 +369,8 @@ def test_the_sentences_of_the_readme_are_what_the_reports_say(verdicts: dict[str
     assert all(abs(fewer[row, fractions.WARM] - fewer[row, fractions.NONE]) < 0.2 for row in ("10 %", "100 %"))
     table = shipped("mini/rivals")
     of = {c["row"]: c["value"] for c in table["cells"] if c["column"] == rivals.STUDENT and c["value"] is not None}
-    assert table["seeds"] == 3 and max(of, key=lambda row: (row != rivals.TRUTH, of[row])) == STRONG_LONG
-    assert 2.5 < of[STRONG_LONG] - of[rivals.OURS_LATE] < 3.5 and not sure(contrast(STRONG_LONG, rivals.OURS_LATE))
+    assert table["seeds"] == 5 and max(of, key=lambda row: (row != rivals.TRUTH, of[row])) == STRONG_LONG
+    assert 2.5 < of[STRONG_LONG] - of[rivals.OURS_LATE] < 3.5 and sure(contrast(STRONG_LONG, rivals.OURS_LATE))
     for other in (rivals.STAC, rivals.SELF):
         assert not sure(contrast(rivals.OURS_LATE, other)) and of[other] > of[rivals.OURS] + 5
     (better,) = verdicts["better-labeler-helps"].rests_on
@@ -400,7 +418,8 @@ def test_what_is_said_of_suspects_is_so(verdicts: dict[str, Verdict]) -> None:
     labelers, targets = ([five[row, column] for column in columns] for row in ("labeler", "warmed-up target"))
     assert 3.5 < max(labelers) - min(labelers) < 4.5 and targets == sorted(targets) and 2 < targets[-1] - targets[0] < 3
     six = {(c["row"], c["column"], c["metric"]): c["value"] for c in shipped("mini/table6")["cells"]}
-    assert six["F weak", "W strong", "ap_e"] < six["F weak", "W weak", "ap_e"] / 2
+    assert 0.4 < six["F weak", "W strong", "ap_e"] / six["F weak", "W weak", "ap_e"] < 0.55
+    assert max((k for k in six if k[2] == "ap_det"), key=six.__getitem__)[:2] == ("F strong", "W weak")
     assert all(six["F strong", column, "ap_det"] > six["F weak", column, "ap_det"] for column in ("W weak", "W strong"))
     parts = values_of("table9", "AP^det")
     assert parts[STRONG] < parts["none"]
@@ -474,7 +493,8 @@ def contrast(better: str, worse: str, folder: str = "mini") -> Estimate:
 
 def test_what_is_said_of_rivals_is_so(verdicts: dict[str, Verdict]) -> None:
     table = shipped("mini/rivals")
-    assert table["seeds"] == 3 and table["baseline"] == LONG
+    seeds = {c["row"]: c["seeds"] for c in table["cells"] if c["column"] == rivals.STUDENT and c["seeds"]}
+    assert seeds == {row: 5 if row in FIVE else 3 for row in seeds} and table["baseline"] == LONG
     of = {c["row"]: c["value"] for c in table["cells"] if c["column"] == rivals.STUDENT and c["value"] is not None}
     gained = {c["row"]: (c["gain"], c["gain_p"]) for c in table["cells"] if c["gain"] is not None}
     best, *rest = sorted(of, key=lambda row: -of[row])
@@ -483,22 +503,21 @@ def test_what_is_said_of_rivals_is_so(verdicts: dict[str, Verdict]) -> None:
     assert rest[1:6] == near
     assert all(gained[row][0] > 0 and gained[row][1] < 0.05 for row in near)
     assert not any(sure(contrast(a, b)) for a, b in combinations(near, 2))
-    assert [row for row in near if not sure(contrast(STRONG_LONG, row))] == [rivals.OURS_LATE]
-    assert all(2 < contrast(STRONG_LONG, row).value < 3.5 for row in near)
+    assert all(sure(contrast(STRONG_LONG, row)) and 2 < contrast(STRONG_LONG, row).value < 3.5 for row in near)
     for higher in (rivals.STAC, rivals.SELF):
-        assert sure(contrast(higher, rivals.OURS)) and 6.5 < contrast(higher, rivals.OURS).value < 7.5
+        assert 6 < contrast(higher, rivals.OURS).value < 7.5
     later = contrast(rivals.OURS_LATE, rivals.OURS)
     assert sure(later) and 6 < later.value < 7
     for ours in (rivals.OURS, rivals.OURS_WEAK):
         assert gained[ours][0] > 0 and gained[ours][1] > 0.05
     assert {n: verdicts[n].verdict for n in OF_RIVALS} == OF_RIVALS
-    for claim in (*UNDECIDED, "beats-length-when-finetuned-longer"):
+    for claim in UNDECIDED:
         (rests,) = verdicts[claim].rests_on
-        assert verdicts[claim].verdict == "too imprecise" and sure(rests) == (claim in UNDECIDED)
+        assert verdicts[claim].verdict == "too imprecise" and sure(rests)
     assert of[STRONG] < of[rivals.NONE] < of[STRONG_LONG]
     for less in (LONG, rivals.OURS):
         assert of[rivals.SOFT] > of[less] and not sure(contrast(rivals.SOFT, less))
-    assert contrast(rivals.SOFT, rivals.BOTH).value > 3 and not sure(contrast(rivals.SOFT, rivals.BOTH))
+    assert contrast(rivals.SOFT, rivals.BOTH).value > 3
     assert min(of, key=lambda row: of[row]) == rivals.UNBIASED
     for start in (rivals.MOCO, rivals.DENSE):
         assert gained[start][0] < 0 and gained[start][1] < 0.05
@@ -591,28 +610,41 @@ def test_what_is_said_of_photographs_is_so() -> None:
 
 
 def test_what_is_said_of_table_2_on_photographs_is_so() -> None:
-    table, classes = shipped("photos-voc_animals/table2"), shipped("photos-voc_animals/classes-table2")
-    assert table["seeds"] == 1
-    boxes = {c["row"]: c for c in table["cells"] if c["column"] == "AP^det"}
-    none, specific, agnostic = "ImageNet", "Objects (P, S)", "Objects (P, A)"
-    assert boxes[specific]["gain_images"][0] > 0 and boxes[specific]["value"] > boxes[LONG]["value"] + 1
-    assert abs(boxes[agnostic]["gain"]) < 0.5
+    photos = "photos-voc_animals"
+    table, classes = shipped(f"{photos}/table2"), shipped(f"{photos}/classes-table2")
+    none, truth, specific, agnostic = "ImageNet", "Objects (G, A)", "Objects (P, S)", "Objects (P, A)"
+    found = {v.claim.id: v for v in judged(REPORTS / photos)}
+    assert table["seeds"] == 3 and decided(found) == {"agnostic-beats-specific": "contradicted"}
+    for claim in ("warmup-helps", "warmup-helps-at-equal-length"):
+        first, *others = measured(found[claim])
+        assert sure(first) and 2.5 < first.value < 3 and found[claim].verdict == "too imprecise"
+        assert len(others) == 4 and all(abs(e.value) < 0.5 and not sure(e) for e in others)
     assert len(classes["objects"]) == 20 and len(classes["frequent"]["classes"]) == 6
     frequent = {
-        column["row"]: mean[0]
-        for column, mean in zip(classes["columns"], classes["frequent"]["means"], strict=True)
+        column["row"]: means
+        for column, means in zip(classes["columns"], classes["frequent"]["means"], strict=True)
         if column["column"] == "AP^det"
     }
-    assert max(frequent[none], frequent[LONG]) < frequent[agnostic] < frequent[specific]
-    names, places = (cost_of(kind, "photos-voc_animals/table2") for kind in ("classification", "localisation"))
-    assert max(names, key=names.__getitem__) in (agnostic, "Entities (P, A)")  # one training, the set has no entities
+    for less in (none, LONG, truth):
+        assert all(0.8 < a - b < 4.2 for a, b in zip(frequent[agnostic], frequent[less], strict=True))
+    assert all(0 < b - a < 2 for a, b in zip(frequent[agnostic], frequent[specific], strict=True))
+    lines = {
+        line["row"]: line["gains"] for line in shipped(f"{photos}/errors-table2")["lines"] if line["column"] == "AP^det"
+    }
+    names, places = (cost_of(kind, f"{photos}/table2") for kind in ("classification", "localisation"))
     assert places[agnostic] < min(places[none], places[LONG], places[specific])
+    starts = (none, truth, specific, LONG)
+    assert names[agnostic] > max(names[row] for row in starts)
+    of_seeds = zip(*(lines[row]["classification"] for row in (agnostic, *starts)), strict=True)
+    assert all(ours > max(theirs) for ours, *theirs in of_seeds)
 
 
 def test_what_is_said_of_rivals_on_photographs_is_so() -> None:
     photos = "photos-voc_animals"
     table, classes = shipped(f"{photos}/rivals"), shipped(f"{photos}/classes-rivals")
     of = {c["row"]: c["value"] for c in table["cells"] if c["column"] == rivals.STUDENT and c["seeds"] == 3}
+    weak = of.pop(rivals.OURS_WEAK)
+    assert abs(weak - of[LONG]) < 0.5 and abs(weak - of[rivals.NONE]) < 0.5
     assert table["seeds"] == 3 and set(of) == {rivals.NONE, LONG, STRONG_LONG, rivals.OURS, rivals.STAC, rivals.SOFT}
     assert set(sorted(of, key=of.__getitem__)[-2:]) == {rivals.STAC, STRONG_LONG}
     assert not sure(contrast(rivals.STAC, STRONG_LONG, photos))
@@ -625,11 +657,9 @@ def test_what_is_said_of_rivals_on_photographs_is_so() -> None:
     assert thresholds == {"photos": 0.4, "mini": 0.3}
     claims = {c["id"]: c["verdict"] for c in shipped(f"{photos}/claims")["claims"]}
     names = ("beats-stac-as-long", "beats-soft-teacher-as-long", "beats-length-with-strong-augmentation")
-    assert [claims[name] for name in names] == ["contradicted", "too imprecise", "too imprecise"]
+    assert [claims[name] for name in names] == ["too imprecise"] * 3
     p = {c["id"]: c["p_difference"] for c in shipped(f"{photos}/claims")["claims"]}
-    said = " ".join((ROOT / "docs" / "results.md").read_text().split())
-    assert f"(p {p['beats-stac-as-long']:.3f}) among the three claims".replace("0.", ".") in said
-    assert sum(value is not None for value in p.values()) == 3
+    assert sum(value is not None for value in p.values()) == 7
     for near in (rivals.OURS, rivals.SOFT):
         above = contrast(near, LONG, photos)
         assert 0 < above.value < 1 and not sure(above)

@@ -21,7 +21,7 @@ from casl.report import markdown
 from casl.report.additive import Estimate
 from casl.report.blocks import Block, Bullets, Heading, Marked, Paragraph, Rows, caution
 from casl.report.claims import Verdict, judge
-from casl.report.claims_page import counted
+from casl.report.claims_page import counted_apart
 from casl.report.evidence import Evidence, Trend
 from casl.report.labels import FIGURES
 from casl.report.layout import Gain, gains, positions
@@ -109,7 +109,7 @@ def long(folder: Path) -> str:
     """All claims with every comparison, then the quality of pseudo labels, for a document of its own."""
     verdicts, tables = judged(folder), read_tables(folder)
     warning = next((t.warning for t in tables if t.warning), "")
-    parts = [*caution(warning), Paragraph(f"{number_of(len(verdicts), 'claim')}: {counted(verdicts)}.")]
+    parts = [*caution(warning), Paragraph(f"{number_of(len(verdicts), 'claim')}; {counted_apart(verdicts)}.")]
     parts.append(Paragraph(f"Test: {TEST}; equality within {MARGIN:g}, or the claim's own margin."))
     parts += [_claims(verdicts), _legend(tables)]
     for v in verdicts:
