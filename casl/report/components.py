@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # numpy is imported when a table is fitted, not whenever a re
     from numpy.typing import NDArray
 
 Array: TypeAlias = "NDArray[np.float64]"
-STEPS = 500
+STEPS, WHOLE_STEPS = 2000, 20  # at most; and after so many halves, since whole ones may go to and fro for ever
 _SETTLED = 1e-12  # step in units of the variance: what is left is below the digits that reports keep
 _SLACK = 1e-9  # rise of the deviance that rounding explains
 _LEAST = 1e-10  # of the whole variance, for own errors: without any the likelihood has no bound
@@ -98,7 +98,11 @@ def _told_apart(kernels: Sequence[Array], rest: Array) -> list[Array]:
 
 
 def _likeliest(residual: Array, kernels: Sequence[Array]) -> tuple[Array, Array]:
-    """Sizes by Fisher's scoring, none below zero, and their covariance."""
+    """Sizes by Fisher's scoring, none below zero, and their covariance.
+
+    Raises:
+        ArithmeticError: the sizes do not settle.
+    """
     import numpy as np
 
     freedom, whole = len(residual), float(residual @ residual) / len(residual)
@@ -112,12 +116,12 @@ def _likeliest(residual: Array, kernels: Sequence[Array]) -> tuple[Array, Array]
     sizes = np.array([freedom / (len(kernels) * np.trace(kernel)) for kernel in kernels])
     lowest = np.array([_LEAST, *[0.0] * (len(kernels) - 1)])
     deviance = _deviance(scaled, kernels, sizes)
-    for _ in range(STEPS):
+    for count in range(STEPS):
         score, information = _slopes(scaled, kernels, sizes)
         free = (sizes > lowest) | (score > 0.0)
         step = np.zeros(len(sizes))
         step[free] = np.linalg.lstsq(information[np.ix_(free, free)], score[free], rcond=None)[0]
-        share = 1.0
+        share = 1.0 if count < WHOLE_STEPS else 0.5
         while True:
             tried = np.maximum(sizes + share * step, lowest)
             reached = _deviance(scaled, kernels, tried)
@@ -128,6 +132,8 @@ def _likeliest(residual: Array, kernels: Sequence[Array]) -> tuple[Array, Array]
         sizes, deviance = tried, reached
         if moved < _SETTLED:
             break
+    else:
+        raise ArithmeticError(f"sizes of {len(kernels)} components of {freedom} residuals did not settle")
     _, information = _slopes(scaled, kernels, sizes)
     return sizes * whole, np.asarray(np.linalg.pinv(information, hermitian=True)) * whole**2
 

@@ -133,6 +133,19 @@ def test_what_all_cells_share_changes_nothing(shares: dict[int, tuple[str, ...]]
     assert estimated(cells, between([0], [1])) == estimated(alone, between([0], [1])), "each its own"
 
 
+def test_sizes_settle_also_where_whole_steps_would_go_to_and_fro() -> None:
+    """Those of the same numbers in another order are the same to the digits that reports keep."""
+    generator = np.random.default_rng(1)
+    for layout in ("aaaabbbb", "aabcd", ["", *"aaaa"]):
+        for shared in (0.0, 0.3, 1.0, 5.0):
+            for _ in range(30):
+                cells = drawn(layout, 3, shared, 0.5, generator)
+                there, back = (
+                    estimated(dict(order), between([1], [2])) for order in (cells.items(), [*cells.items()][::-1])
+                )
+                assert there.of_seeds == pytest.approx(back.of_seeds, abs=1e-8) and there.freedom == back.freedom
+
+
 def test_cells_that_never_differ_are_not_divided_by_nothing() -> None:
     cells = {n: Numbers("AP", {s: float(s) for s in range(3)}, {s: (f"warmup-{s}",) for s in range(3)}) for n in "abc"}
     cells["d"] = Numbers("AP", {0: 1.0, 1: 1.5, 2: 3.0})
