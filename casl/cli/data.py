@@ -128,7 +128,7 @@ def _of_tables(tables: Mapping[str, str]) -> list[str]:
 
 
 def _is_whole(said: str) -> bool:
-    counts = re.match(r"runs, (\d+) of (\d+) cells", said)
+    counts = re.match(r"runs, (\d+) of (\d+) cell", said)
     return counts is not None and counts[1] == counts[2]
 
 

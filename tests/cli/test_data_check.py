@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from casl.cli import main
+from casl.cli.data import _is_whole
 from casl.data.scenes import write_scene_set
 
 
@@ -109,3 +110,11 @@ def test_objects_that_no_location_sees_are_counted_at_the_size(
         shares[size] = said["detector"]["val"]["share_without_location"]
         assert (shares[size] > 0.1) is any("of the objects in val have no location" in w for w in said["warnings"])
     assert shares["32"] > shares["256"]
+
+
+@pytest.mark.parametrize(
+    ("said", "whole"),
+    [("runs, 1 of 1 cell", True), ("runs, 12 of 12 cells", True), ("runs, 1 of 12 cells; not measured: x", False)],
+)
+def test_a_table_runs_whole_where_all_of_its_cells_do(said: str, whole: bool) -> None:
+    assert _is_whole(said) == whole
