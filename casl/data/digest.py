@@ -148,7 +148,7 @@ def _names(path: Path) -> dict[str, Any]:
     try:
         images = [[image["id"], image["file_name"], image["width"], image["height"]] for image in data["images"]]
         names = sorted({str(image[1]) for image in images})
-        held = data.get("annotations")  # in a list of images nobody reads them, whatever they are
+        held = data.get("annotations")  # may be anything in a list of images, of which only `images` is read
         records = [record for record in held if isinstance(record, dict)] if isinstance(held, list) else []
         pngs = sorted({str(record["file_name"]) for record in records if "segments_info" in record})
     except (KeyError, TypeError) as error:

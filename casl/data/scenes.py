@@ -120,7 +120,8 @@ def write_scene_set(
 
 
 def new_scene_set(root: Path, labeled: int, unlabeled: int, val: int, size: int, seed: int) -> None:
-    """As `write_scene_set`, but never into what somebody else's data may be in; one that is interrupted leaves nothing.
+    """As `write_scene_set`, into a new folder: one that holds something is refused, and an interrupted call leaves none
+    of its files behind.
 
     Args:
         root: folder of the set, which is not there yet or empty.
