@@ -18,7 +18,7 @@ from casl.report.story import Story, read_story
 from casl.report.story_page import opening
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.table_page import FILES, MLFLOW, folded, measurements
-from casl.report.wording import REASONS, headline, measured, missing, quoted, stood_in, warned
+from casl.report.wording import REASONS, headline, measured, missing, quoted, stood_in, untold, warned
 from casl.report.written import Contents, Write, anew
 from casl.spec.claim import Claim
 from casl.words import number_of
@@ -60,7 +60,7 @@ def write_index(
         contents[latex.DOCUMENT] = latex.document(t.name for t in tables if (folder / f"{t.name}.tex").is_file())
         if verdicts:
             there = [t.name for t in tables if (folder / f"{t.name}.html").is_file()]
-            stands = [f"{t.name}: {said}" for t in tables if (said := stood_in(t))]
+            stands = [f"{t.name}: {said}" for t in tables for said in (stood_in(t), untold(t)) if said]
             judged = claims_page.page(verdicts, older, there, stands)
             contents |= {"claims.html": html.write(judged), "claims.md": markdown.write(judged)}
             contents[CLAIMS] = claims_page.to_json(verdicts)

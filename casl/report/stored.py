@@ -122,7 +122,7 @@ def _cell(record: Mapping[str, Any], draws: DrawsOf, run_id: RunId) -> TableCell
     repetitions = []
     for one in record["repetitions"]:
         own = draws(one["name"]) if drawn and one["value"] is not None else ()
-        more = {"mlflow_run_id": run_id(one["name"]), "draws": own, "shares": _frozen(one.get("shares", []))}
+        more = {"mlflow_run_id": run_id(one["name"]), "draws": own, "shares": _frozen(one.get("shares"))}
         repetitions.append(Repetition(**{**one, **more}))
     fields = [f.name for f in dataclasses.fields(TableCell) if f.name not in ("repetitions", "mlflow_run_id")]
     return TableCell(

@@ -34,7 +34,8 @@ _WORST_FIRST = ("failed", "blocked", "running", "not run")
 @dataclass(frozen=True)
 class Repetition:
     """One seed of a cell. value: percent, None where there is none; note: why. kernels: as of Run. draws: of the
-    bootstrap over images. shares: what the value rests on that other cells' do too; see `_shared`."""
+    bootstrap over images. shares: what the value rests on that other cells' do too, see `_shared`; None in a file of
+    before that was noted."""
 
     seed: int
     name: str
@@ -47,7 +48,7 @@ class Repetition:
     dirty: bool
     draws: tuple[float, ...] = ()
     kernels: str = ""
-    shares: tuple[str, ...] = ()
+    shares: tuple[str, ...] | None = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class TableCell:
     @property
     def shares(self) -> dict[int, tuple[str, ...]]:
         """What measured values rest on that other cells' do too, by seed."""
-        return {r.seed: r.shares for r in self.repetitions if r.value is not None}
+        return {r.seed: r.shares or () for r in self.repetitions if r.value is not None}
 
     @property
     def draws(self) -> dict[int, tuple[float, ...]]:

@@ -134,9 +134,20 @@ def headline(table: Table) -> list[str]:
         f"Profile {table.profile} ({table.profile_title}), data {table.data}, {seeds}.",
         f"{quantities(table)}, in percent; {measured(table)}.",
         stood_in(table),
+        untold(table),
         legend(bool(table.image_covariance)) if spreads else "",
         *(note for note in table.notes if not _CHECKED.match(note)),
     ]
+
+
+def untold(table: Table) -> str:
+    """One sentence where a file of several seeds does not say which trainings its cells share; "" elsewhere."""
+    if table.seeds < 2 or not any(r.shares is None for cell in table.cells for r in cell.repetitions):
+        return ""
+    return (
+        "Made before it was noted which trainings cells share: their errors are taken for independent, and intervals "
+        "may be too narrow."
+    )
 
 
 def warned(table: Table) -> list[str]:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from casl.report.index import refresh_index
-from casl.report.render import write_table
-from casl.report.stored import stored_tables
+from casl.report.render import to_json, write_table
+from casl.report.stored import read_table, stored_tables
 from casl.report.table import Table
+from casl.report.wording import headline, untold
 from casl.spec.ablation import Origin
 from casl.spec.run import DRAWS
 from tests.report.sample import cells, done, full, gappy, stage_of, table, tabled
@@ -37,6 +38,23 @@ def test_a_table_is_read_back_as_it_was_written(written: Table, tmp_path: Path) 
     write_table(written, tmp_path)
     ids = {r.name: r.mlflow_run_id for c in written.cells for r in c.repetitions if r.mlflow_run_id}
     assert read(tmp_path, ids) == ([written], [])
+
+
+def test_a_file_that_does_not_say_what_cells_share_is_taken_for_independent_and_says_so(tmp_path: Path) -> None:
+    made = tabled(
+        "mine", {("a", "x", "ap_det", "AP"): ([1.0, 2.0], None), ("b", "x", "ap_det", "AP"): ([2.0, 4.0], None)}
+    )
+    record = json.loads(to_json(made))
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(record))
+    assert untold(read_table(file)) == "" == untold(made)
+    for cell in record["cells"]:
+        for repetition in cell["repetitions"]:
+            del repetition["shares"]
+    file.write_text(json.dumps(record))
+    old = read_table(file)
+    assert "taken for independent" in untold(old) and untold(old) in headline(old)
+    assert all(cell.shares == {0: (), 1: ()} for cell in old.cells)
 
 
 def test_runs_are_those_that_mlflow_has_now(tmp_path: Path) -> None:
