@@ -29,7 +29,6 @@ from casl.runner.store import Store
 
 RETRIES = 2  # attempts that Ray makes on its own after a node or a process of its own was lost
 LOOK_S = 0.1
-PREFIX = "ray."
 OPTIONS = {"address": "auto"}
 
 
