@@ -40,11 +40,25 @@ help: ## list the targets
 	@echo "           STORE=store  REPORTS=reports  PORT=5000 (of make ui, and of links to it)  PAPER=yes (its numbers beside yours on your data)"
 	@echo "example:   make table4 PROFILE=smoke"
 
+# Room on the disk is asked for first: pip tells of a full one after minutes, with a .venv that is no use. What a half-made
+# one holds already counts as room.
+define ROOM
+import os, shutil, sys
+place = os.path.abspath(sys.argv[1])
+there = sum(os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(place) for name in names)
+free = shutil.disk_usage(os.path.dirname(place)).free
+if free + there < 7.2e9:
+    sys.exit(f"setting up .venv takes about 7 GB; {os.path.dirname(place)} has {free / 1e9:.1f} GB free"
+             f"{f' and {there / 1e9:.1f} GB in .venv' if there else ''}: free some, or clone onto another disk")
+endef
+export ROOM
+
 # An environment that is being made says so inside, so that what a killed `make` left is made anew: aside and renamed it
 # would not work, since its scripts name the folder they were made in. pip goes on by itself, but for a package that it was
 # just writing: its list of files, which pip writes last, does not have INSTALLER, and what pip takes it for is removed.
 $(READY): pyproject.toml constraints.txt
 	@"$$PYTHON" -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "casl needs Python 3.11 or newer, this is " + sys.version)'
+	@"$$PYTHON" -c "$$ROOM" $(VENV)
 	@echo "setting up $(VENV): about 7 GB and two to seven minutes, once"
 	@if [ -e $(MAKING) ]; then rm -rf $(VENV).left; mv $(VENV) $(VENV).left; fi; rm -rf $(VENV).left
 	@if ! [ -x $(BIN)/python ]; then \

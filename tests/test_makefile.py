@@ -8,6 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,6 +76,30 @@ def calls(project: Path) -> list[list[str]]:
     """The words of every call of casl."""
     words = (project / "called").read_text().split("\n.\n")
     return [call.split("\n") for call in words if call]
+
+
+def test_a_disk_without_room_is_told_before_anything_is_installed(project: Path, tmp_path: Path) -> None:
+    around = tmp_path / "around"
+    around.mkdir()
+    (around / "sitecustomize.py").write_text(
+        "import collections, os, shutil\n"
+        "usage = collections.namedtuple('usage', 'total used free')\n"
+        "shutil.disk_usage = lambda place: usage(10**11, 0, int(os.environ['FREE']))\n"
+    )
+    real = shlex.quote(sys.executable)
+    stand_in = PYTHON.replace("#!/bin/sh\n", f'#!/bin/sh\n[ "$1" = -c ] && exec {real} "$@"\n')
+    (project / "python").write_text(stand_in)
+    full = make(project, "setup", PYTHONPATH=str(around), FREE="5_000_000_000")
+    assert full.returncode != 0
+    assert f"takes about 7 GB; {project} has 5.0 GB free: free some, or clone onto another disk" in full.stderr
+    assert not (project / ".venv").exists()
+    half = project / ".venv/lib/half of torch"
+    half.parent.mkdir(parents=True)
+    with half.open("wb") as file:
+        file.truncate(3_000_000_000)
+    less = make(project, "setup", PYTHONPATH=str(around), FREE="4_000_000_000")
+    assert "has 4.0 GB free and 3.0 GB in .venv" in less.stderr and half.exists()
+    assert make(project, "setup", PYTHONPATH=str(around), FREE="5_000_000_000").returncode == 0
 
 
 def test_values_with_spaces_and_semicolons_are_words_and_no_commands(project: Path) -> None:
