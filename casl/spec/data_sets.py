@@ -29,6 +29,10 @@ def share_of(count: int, percent: float) -> int:
     return max(1, round(count * percent / 100))
 
 
+# by so much the seed of a fold's scenes rises with each: past the seeds of scenes that starts are trained on
+_A_FOLD = 1000
+
+
 @dataclass(frozen=True)
 class SceneData:
     """The built-in scenes at a given size. unlabeled: images of each scale; smaller scales are prefixes of larger.
@@ -78,7 +82,7 @@ class SceneData:
             raise SpecError(unknown("unlabeled scale", scale, self.unlabeled))
         count = self.unlabeled[scale] if split == "unlabeled" else {"labeled": self.labeled, "val": self.val}[split]
         tail = Scenes.tail if split == "val" else self.tail
-        seed = self.seed + (self.fold if split == "labeled" else 0)
+        seed = self.seed + (_A_FOLD * self.fold if split == "labeled" else 0)
         return Scenes(split=split, count=count, size=self.size, seed=seed, tail=tail, shapes=self.shapes)
 
     def lookalikes(self) -> SceneData:

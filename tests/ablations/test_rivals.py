@@ -24,7 +24,9 @@ from casl.spec import (
     Joint,
     Labeler,
     Profile,
+    Scenes,
     Stage,
+    Start,
     Train,
     Warmup,
     ancestors,
@@ -160,6 +162,19 @@ def test_every_seed_is_a_fold_that_its_methods_share(table: ModuleType, profile:
     assert {share: len(keys) for share, keys in drawn.items()} == {s: 1 if s == "100 %" else 5 for s in drawn}
     first = {c.stage.key for c in built(table.cells, profile) if c.stage}
     assert first == {c.stage.key for c in built(table.cells, profile.with_seed(0)) if c.stage}
+
+
+@pytest.mark.parametrize("table", [ladder, fractions], ids=["ladder", "fractions"])
+def test_scenes_that_a_start_was_trained_on_are_of_no_fold(table: ModuleType) -> None:
+    """Scenes of one seed are alike in where their objects lie, so that a start would have seen them before."""
+    seeds: dict[bool, set[int]] = {True: set(), False: set()}
+    for seed in range(5):
+        for cell in built(table.cells, MINI.with_seed(seed)):
+            for stage in ancestors(trained(cell)):
+                data = getattr(stage, "data", None)
+                if isinstance(data, Scenes):
+                    seeds[isinstance(stage, Start)].add(data.seed)
+    assert len(seeds[False]) == 5 and seeds[True] and not seeds[True] & seeds[False]
 
 
 def test_a_fold_is_of_fewer_than_all_images() -> None:
