@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from casl import catalog
 from casl.cli.study import PARTS, is_part, open_study
+from casl.durations import seconds_of
 from casl.errors import SpecError
 from casl.runner.cost import estimate
 from casl.runner.plan import outcomes
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 WORD = "claims"
 MOST = 10  # seeds planned for, unless said otherwise
-_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 Run = Callable[[argparse.Namespace], dict[str, list[str]]]
 
@@ -44,18 +43,6 @@ def options_of(run: argparse.ArgumentParser) -> None:
     )
 
 
-def seconds_of(budget: str) -> float:
-    """Seconds of "3h", "45m", "90s" or "1d".
-
-    Raises:
-        SpecError: it is none of these.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", budget)
-    if not found or found[2] not in _UNITS:
-        raise SpecError(f"--budget is a time such as 3h, 45m or 90s, got {budget!r}")
-    return float(found[1]) * _UNITS[found[2]]
-
-
 def decide(options: argparse.Namespace, run: Run) -> dict[str, Any]:
     """Run what open claims need, one seed more at a time.
 
@@ -72,7 +59,7 @@ def decide(options: argparse.Namespace, run: Run) -> dict[str, Any]:
     if options.most < max(options.seeds, 2):
         raise SpecError(f"--most {options.most}: seeds planned for are at least 2 and at least --seeds")
     claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
-    until, open_claims = time.monotonic() + seconds_of(options.budget), claims
+    until, open_claims = time.monotonic() + seconds_of(options.budget, "--budget"), claims
     seeds, count = dict.fromkeys(_named(claims), 0), max(options.seeds, 2)
     ended: dict[str, list[str]] = {"to_run": [], **vars(Summary())}
     decisions: list[Decision] = []

@@ -19,6 +19,7 @@ from casl.cli.ending import print_ending
 from casl.cli.plan import plan_counts, print_counts, print_estimate, print_spent
 from casl.cli.study import Study, check_ready, mlflow_option, open_study, part_options, worker_variables
 from casl.cli.workers import check_placement, worker_options
+from casl.durations import seconds_of
 from casl.errors import SpecError, StoreError, TrackingError
 from casl.runner.cost import estimate, spent
 from casl.runner.gc import remember_roots
@@ -36,10 +37,7 @@ if TYPE_CHECKING:
 SAVING = "stopping: running stages save a checkpoint; Ctrl-C again ends them now"
 LEAVING = "leaving: what was handed over goes on"
 STDERR = 2
-_LIMITS = (
-    *(("jobs", 0, 10_000), ("per_gpu", 1, 1_000), ("gpus_per_stage", 1, 10_000), ("nodes", 1, 10_000)),
-    ("time_limit", 0, 10_000_000),  # minutes, nineteen years
-)
+_LIMITS = ("jobs", 0, 10_000), ("per_gpu", 1, 1_000), ("gpus_per_stage", 1, 10_000), ("nodes", 1, 10_000)
 
 
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
@@ -182,7 +180,7 @@ def place(study: Study, options: argparse.Namespace) -> Placement:
         weights=options.weights or None,
         ranks=options.gpus_per_stage,
         nodes=options.nodes,
-        time_limit_s=60 * options.time_limit,
+        time_limit_s=seconds_of(options.time_limit, "--time-limit"),
     )
 
 

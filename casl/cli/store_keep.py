@@ -67,7 +67,7 @@ def add(what: Any, store: argparse.ArgumentParser) -> None:
         action="store_true",
         help="only what reports and their statistics read of evaluations, some kilobytes each: nothing to train on",
     )
-    export.add_argument("-o", "--output", required=True, metavar="FILE.tar", help="the file to write")
+    export.add_argument("-o", "--out", required=True, metavar="FILE.tar", help="the file to write")
     export.add_argument("--json", action="store_true", help="print JSON")
     export.set_defaults(command=export_command)
     take = what.add_parser("import", parents=[store], help="take over the stages of a tar file, checksums verified")
@@ -134,8 +134,8 @@ def _values(item: Garbage) -> dict[str, Any]:
 def export_command(options: argparse.Namespace) -> int:
     """Write an archive."""
     need_store(Path(options.store))
-    store, target = Store(Path(options.store)), Path(options.output)
-    check_target(target, folder=options.output.endswith("/"))
+    store, target = Store(Path(options.store)), Path(options.out)
+    check_target(target, folder=options.out.endswith("/"))
     names = _asked_for(store, options)
     about = _study_words(options) if options.tables else []
     inside = write_archive(store, names, target, counter("writing stages"), numbers=options.numbers, about=about)

@@ -79,7 +79,9 @@ def _add_option(tune: argparse.ArgumentParser, option: dataclasses.Field[Any]) -
 
 def _where(tune: argparse.ArgumentParser) -> None:
     known_names(tune.add_argument("--launcher", default="local", help="%(known)s (default local)"), "launcher")
-    tune.add_argument("--workers", type=int, default=0, help="stages at once; default one a core, or one a GPU")
+    tune.add_argument(
+        "--jobs", type=int, default=0, metavar="N", help="stages at once; default one a GPU, or one a core"
+    )
     tune.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     tune.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
     tune.add_argument(
@@ -137,8 +139,8 @@ def _study(options: argparse.Namespace, table: str) -> Study:
     from casl.spec.data_sets import PlannedData
 
     check_placement(options)
-    if options.workers < 0:
-        raise SpecError(f"--workers must be at least 0, got {options.workers}")
+    if options.jobs < 0:
+        raise SpecError(f"--jobs must be at least 0, got {options.jobs}")
     options.tables = [table]
     study = open_study(options)
     if isinstance(study.profile.data, PlannedData):
@@ -174,7 +176,7 @@ def _worker(options: argparse.Namespace, study: Study) -> Iterator[Callable[[Pla
     def work(plan: Plan) -> None:
         check_ready(plan, study.store, options.weights)
         if not launchers:
-            resources = Resources(options.workers, environment=worker_variables(study, options.bits))
+            resources = Resources(options.jobs, environment=worker_variables(study, options.bits))
             launchers.append(catalog.load("launcher", options.launcher)(study.store, resources))
         with View(plan, study.store) as view, interruptible() as stopping:
             ended = execute(plan, study.store, launchers[0], placement, view, lambda name: None, stopping=stopping)

@@ -7,6 +7,7 @@ import shlex
 
 from casl import catalog
 from casl.cli.study import bits_option, known_names, mlflow_option, part_options, study_options
+from casl.durations import seconds_of
 from casl.errors import SpecError
 from casl.runner.devices import check_device
 from casl.runner.launch.local import visible_gpus
@@ -31,7 +32,7 @@ def worker_options(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--option", action="append", default=[], metavar="NAME=VALUE", help="of the launcher, as slurm.partition=gpu"
     )
-    run.add_argument("--time-limit", type=float, default=0.0, metavar="MIN", help="of one stage; 0 for none")
+    run.add_argument("--time-limit", default="0", metavar="30m", help="of one stage; 0 for none (default)")
     run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
     run.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
     run.add_argument(
@@ -41,7 +42,7 @@ def worker_options(run: argparse.ArgumentParser) -> None:
 
 
 def check_placement(options: argparse.Namespace) -> None:
-    """Check the launcher and the device before anything is begun.
+    """Check the launcher, the device and the time limit before anything is begun; `casl tune` has no such limit.
 
     Raises:
         SpecError: there is no such launcher, or no such device where it runs stages; or GPUs are asked for by number
@@ -49,7 +50,8 @@ def check_placement(options: argparse.Namespace) -> None:
     """
     launcher = catalog.load("launcher", options.launcher)
     check_device(options.device, here=launcher.here)
-    each = getattr(options, "gpus_per_stage", 1)  # `casl tune` has no such option
+    seconds_of(getattr(options, "time_limit", "0"), "--time-limit")
+    each = getattr(options, "gpus_per_stage", 1)
     if each > 1 and options.device == "auto" and launcher.here and not visible_gpus():
         raise SpecError(
             f"--gpus-per-stage {each}: a stage was to have so many GPUs, and there is none here.\n"

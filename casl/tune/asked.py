@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from casl.durations import seconds_of
 from casl.errors import SpecError, unknown
 from casl.spec.search import FINAL, GRID, OBJECTIVES, PRUNERS, SAMPLERS
 
@@ -14,7 +15,7 @@ DEFAULT_CELLS = {"table4": ("F 3x", "W 5x")}  # row and column: the paper's defa
 MOST_VALUES = 100_000  # of one grid
 _LIMITS = (
     *(("trials", 1, 1_000_000), ("batch", 1, 10_000), ("points", 2, MOST_VALUES)),
-    *(("timeout", 0, 1_000_000_000), ("sampler_seed", 0, 2**32 - 1)),
+    ("sampler_seed", 0, 2**32 - 1),
 )
 _RUNG = re.compile(r"0*[1-9]\d{0,5}")
 
@@ -45,7 +46,7 @@ class Asked:
         FINAL, "final: the cell's metric, AP^det in table4; warmup: AP^e of the warmup; proxy: F1 of held-out labels"
     )
     trials: int = _option(12, "trials of the study in all (default %(default)s)")
-    timeout: float = _option(0.0, "begin no trials after so many seconds; 0 for none")
+    budget: str = _option("0", "begin no trials after this time, such as 3h; 0 for none (default)")
     sampler: str = _option(GRID, f"{', '.join(SAMPLERS)} (default %(default)s)")
     sampler_seed: int = _option(0, "of the sampler (default %(default)s)")
     batch: int = _option(4, "trials chosen and judged together (default %(default)s)")
@@ -66,6 +67,12 @@ class Asked:
                 raise SpecError(f"--{name.replace('_', '-')} must be at most {most:,}, got {value}")
         if not all(_RUNG.fullmatch(part) for part in _parts(self.rungs)):
             raise SpecError(f"--rungs are lengths in x, such as 1,3; got {self.rungs!r:.80}")
+        seconds_of(self.budget, "--budget")
+
+    @property
+    def budget_s(self) -> float:
+        """Seconds after which no trial is begun; 0 for none."""
+        return seconds_of(self.budget, "--budget")
 
     @property
     def values(self) -> tuple[str, ...]:

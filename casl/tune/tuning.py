@@ -60,7 +60,7 @@ class Tuning:
         tools.say(f"study {found.name}\n  {found.target} of {found.cell}: {self.trials.space.describe()}")
         begun = f"{len(found.trials)} of {number_of(self.asked.trials, 'trial')} begun"
         tools.say(f"  objective: {found.labels[found.objective]}; {begun}")
-        search(self.trials, self.question, self.asked.pruner, tools, self.asked.timeout)
+        search(self.trials, self.question, self.asked.pruner, tools, self.asked.budget_s)
 
     def describe(self) -> Search:
         """All that is known of the search now."""

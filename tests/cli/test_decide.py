@@ -10,8 +10,6 @@ import pytest
 from ablations.claims import CLAIMS
 from casl import catalog
 from casl.cli import main
-from casl.cli.decide import seconds_of
-from casl.errors import SpecError
 from casl.runner.plan import make_plan
 from casl.runner.store import Store
 from casl.spec.run import DRAWS
@@ -96,9 +94,3 @@ def test_what_cannot_be_is_refused(
     store = ["--store", str(tmp_path / "store")]
     assert main(["run", "claims", "--until", "decided", "--budget", "1h", *store, *changed]) != 0
     assert why in capsys.readouterr().err
-
-
-def test_times_are_hours_minutes_or_seconds() -> None:
-    assert [seconds_of(t) for t in ("3h", "1.5 h", "45m", "90s")] == [10800.0, 5400.0, 2700.0, 90.0]
-    with pytest.raises(SpecError, match="got '3'"):
-        seconds_of("3")

@@ -179,7 +179,7 @@ def test_the_verb_costs_no_import_of_optuna_torch_or_mlflow() -> None:
 
 
 def start(root: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.tune.searches", *arguments, *places(root), "--workers", "1"]
+    command = [sys.executable, "-m", "tests.tune.searches", *arguments, *places(root), "--jobs", "1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     quiet = subprocess.DEVNULL
     return subprocess.Popen([*command, "--mlflow", NOWHERE], stdout=quiet, stderr=quiet, env=environment)
