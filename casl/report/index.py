@@ -166,7 +166,7 @@ def _links(tables: Sequence[Table], folder: Path) -> blocks.Rows:
             blocks.Link(t.name, f"#{t.name}"),
             t.title,
             str(t.seeds),
-            f"{t.measured} of {t.measurable}",
+            f"{t.with_a_number} of {t.measurable}",
             states(t.cells) or "–",
             _commits(t),
             _files(t, folder),

@@ -140,6 +140,11 @@ class Table:
         return sum(cell.status == "done" for cell in self.cells)
 
     @property
+    def with_a_number(self) -> int:
+        """How many cells have a seed measured."""
+        return sum(cell.status != PUBLISHED and cell.value is not None for cell in self.cells)
+
+    @property
     def measurable(self) -> int:
         """How many cells are to be measured; the others only quote the paper."""
         return sum(cell.status != PUBLISHED for cell in self.cells)

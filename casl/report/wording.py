@@ -118,11 +118,12 @@ def gain_label(table: Table) -> str:
 
 
 def measured(table: Table) -> str:
-    """How many cells are measured: "24 of 25 cells measured, 22 only quoted"."""
-    quoted = len(table.cells) - table.measurable
+    """How many cells are measured: "24 of 25 cells measured, 3 of them in fewer seeds; 22 only quoted"."""
+    quoted, fewer = len(table.cells) - table.measurable, table.with_a_number - table.measured
     cells = number_of(table.measurable, "cell")
-    counted = f"{table.measured} of {cells} measured" if table.measurable else "nothing to measure"
-    return counted + (f", {quoted} only quoted" if quoted else "")
+    counted = f"{table.with_a_number} of {cells} measured" if table.measurable else "nothing to measure"
+    counted += f", {fewer} of them in fewer seeds" if fewer else ""
+    return counted + (f"{';' if fewer else ','} {quoted} only quoted" if quoted else "")
 
 
 def headline(table: Table) -> list[str]:
@@ -136,8 +137,16 @@ def headline(table: Table) -> list[str]:
         stood_in(table),
         untold(table),
         legend(bool(table.image_covariance)) if spreads else "",
+        uneven(table),
         *(note for note in table.notes if not _CHECKED.match(note)),
     ]
+
+
+def uneven(table: Table) -> str:
+    """One sentence where rows have different seeds, so that a gain is not the difference of the means; "" elsewhere."""
+    if not table.baseline or len({cell.seeds for cell in table.cells if cell.seeds}) < 2:
+        return ""
+    return "A gain is over the seeds that both rows have, so it may differ from the difference of the printed means."
 
 
 def untold(table: Table) -> str:

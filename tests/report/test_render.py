@@ -133,6 +133,22 @@ def literature() -> Table:
     )
 
 
+def test_a_cell_with_fewer_seeds_counts_as_measured_and_what_that_does_to_gains_is_said() -> None:
+    """Its gain is over the seeds that both have: 22 - 21 of the first two, where the means printed are 23 and 21."""
+    uneven = tabled(
+        "rivals",
+        {
+            ("one", "AP", "ap_det", "AP"): ([20.0, 22.0, None], None),
+            ("another", "AP", "ap_det", "AP"): ([21.0, 23.0, 25.0], None),
+        },
+        baseline="one",
+    )
+    text = to_markdown(uneven)
+    assert "2 of 2 cells measured, 1 of them in fewer seeds." in text
+    assert "| another | **23.0 ± 2.0** (+1.0) |" in text and "may differ from the difference of the printed means" in text
+    assert "printed means" not in to_markdown(literature())
+
+
 def test_quoted_numbers_stand_apart_in_every_format() -> None:
     made = literature()
     text = to_markdown(made)
