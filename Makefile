@@ -132,10 +132,10 @@ bench: $(READY) ## ratios of every benchmark to its peers
 gpu-check: $(READY) ## one GPU in at most 8 minutes, as build/gpu-check.json: losses, waits, speed, Table 4; tiny without GPU
 	@$(BIN)/python benchmarks/gpu_check.py --json build/gpu-check.json
 
-docs: $(READY) ## write docs/cli.md anew from the parser, shipped pages and docs/results.md from the reports
+docs: $(READY) ## write docs/cli.md anew from the parser; shipped pages, docs/results.md and README.md from the reports
 	$(BIN)/python -m casl.cli.reference docs/cli.md
 	$(BIN)/python -m casl.report.again reports/published/*
-	$(BIN)/python -m casl.report.summary docs/results.md reports/published/mini reports/published/photos-voc_animals
+	$(BIN)/python -m casl.report.summary README.md docs/results.md reports/published/mini reports/published/photos-voc_animals
 
 $(VENV)/.docs: $(READY)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'

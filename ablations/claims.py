@@ -122,7 +122,7 @@ def transfers() -> Claim:
         "Sec. 4.1, Table 10",
         better=tuple(Place("table10", row, "ours", *what) for row, what in rows),
         worse=tuple(Place("table10", row, "ImageNet", *what) for row, what in rows),
-        question="With the same finetune, does every framework profit?",
+        question="After the same warmup, does every framework end above its baseline?",
     )
 
 

@@ -1,11 +1,12 @@
-"""The tables of results in docs/results.md, written from the shipped JSON reports and from nothing else.
+"""The tables of results in README.md and docs/results.md, written from the shipped JSON reports and from nothing else.
 
 `make docs` puts them between marks, and a test compares: a document cannot say what its reports do not. Claims are
 judged and gains tested here anew, by the numbers of the tables' cells.
 
-    python -m casl.report.summary DOCUMENT FOLDER [FOLDER ...]
+    python -m casl.report.summary DOCUMENT.md [DOCUMENT.md ...] FOLDER [FOLDER ...]
 
-writes the questions of the claims with the verdicts of every folder side by side, then all of the first folder.
+writes into each document what it has marks for: methods at equal length in every folder side by side, the questions of
+the claims with the verdicts of every folder, all of the first folder.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from casl.report.wording import legend, number, plus_minus, spread, tested
 from casl.spec.claim import MARGIN, Claim, Term
 from casl.words import number_of
 
-RESULTS, VERDICTS = "results", "verdicts"  # what stands between two marks
+RESULTS, VERDICTS, METHODS = "results", "verdicts", "methods"  # what stands between two marks
 BEGIN, END = "<!-- {what}: made by `make docs` from {source} -->", "<!-- end of {what} -->"
 
 
@@ -92,17 +93,41 @@ def side_by_side(folders: Sequence[Path]) -> str:
     return _prose([Rows(["question", "difference in the paper", *columns], rows)])
 
 
+def at_equal_length(folders: Sequence[Path], name: str = "rivals") -> str:
+    """The methods of a table with their means, one folder a column; those that several folders or all seeds have.
+
+    Raises:
+        DataError: a table cannot be read.
+    """
+    tables = [read_table(folder / f"{name}.json") for folder in folders]
+    measured = [{c.row: c for c in t.cells if c.column == t.columns[0] and c.value is not None} for t in tables]
+    rows = [r for r in tables[0].rows if all(r in of for of in measured) or measured[0][r].seeds == tables[0].seeds]
+    lines = [[row, *(_with_seeds(of.get(row)) for of in measured)] for row in rows]
+    return _prose([Rows([tables[0].columns[0], *map(_setting, tables)], lines)])
+
+
+def _with_seeds(cell: TableCell | None) -> str:
+    """A mean, its deviation and how many seeds it is of: "35.7 ± 1.5 (5)"."""
+    return "not run" if cell is None else f"{_value(cell)} ({cell.seeds})"
+
+
 def _setting(table: Table) -> str:
     """Profile and data of a folder's tables: "mini, scenes", "photos, voc_animals"."""
     return f"{table.profile}, {table.data}"
 
 
 def _short(verdict: Verdict) -> str:
-    """A verdict with the smallest and the largest difference that it rests on, and their least number of seeds."""
+    """A verdict with the smallest and the largest difference that it rests on, and how many seeds they have."""
     if not (found := verdict.rests_on):
         return verdict.verdict
     way = f"{_way(verdict, found)}; " if len(found) > 1 else ""
-    return f"{verdict.verdict}: {_differences(found)}; {way}{number_of(min(e.seeds for e in found), 'seed')}"
+    return f"{verdict.verdict}: {_differences(found)}; {way}{_seeds(found)}"
+
+
+def _seeds(found: Sequence[Estimate]) -> str:
+    """Of comparisons: "3 seeds"; "1 to 3 seeds" where they differ."""
+    low, high = min(e.seeds for e in found), max(e.seeds for e in found)
+    return f"{low} to {number_of(high, 'seed')}" if low < high else number_of(high, "seed")
 
 
 def long(folder: Path) -> str:
@@ -139,7 +164,7 @@ def placed(document: str, what: str, source: str, text: str) -> str:
     """A document with the text between its marks.
 
     Args:
-        what: RESULTS or VERDICTS.
+        what: RESULTS, VERDICTS or METHODS.
         source: where the text comes from, as the first mark says it.
 
     Raises:
@@ -157,7 +182,7 @@ def _claims(verdicts: Sequence[Verdict]) -> Rows:
     lines = []
     for v in verdicts:
         found = v.rests_on
-        seeds = str(min((e.seeds for e in found), default="–"))
+        seeds = _seeds(found).removesuffix("s").removesuffix(" seed") if found else "–"
         lines.append([v.claim.text, v.verdict, seeds, _way(v, found), _differences(found), _range(_papers(v))])
     heads = ["claim", "here", "seeds", "comparisons that agree", "differences", "in the paper"]
     return Rows(heads, lines)
@@ -264,11 +289,36 @@ def _labels(labels: Sequence[Mapping[str, Any]]) -> Rows:
     return Rows(["labeler", "images", *(f"{figure} at {delta}" for figure, delta in places)], lines)
 
 
+def written(text: str, folders: Sequence[Path]) -> str:
+    """A document with everything anew that it has marks for.
+
+    Raises:
+        DataError: it has none, or a table cannot be read.
+    """
+    all_of, first = " and ".join(map(str, folders)), str(folders[0])
+    parts = {
+        METHODS: (all_of, lambda: at_equal_length(folders)),
+        VERDICTS: (all_of, lambda: side_by_side(folders)),
+        RESULTS: (first, lambda: long(folders[0])),
+    }
+    there = [what for what, (source, _) in parts.items() if BEGIN.format(what=what, source=source) in text]
+    if not there:
+        raise DataError(
+            f"the document has no line such as {BEGIN.format(what=METHODS, source=all_of)!r} to write behind"
+        )
+    for what in there:
+        source, made = parts[what]
+        text = placed(text, what, source, made())
+    return text
+
+
 def main() -> None:
-    """Write a document anew."""
-    document, *folders = map(Path, sys.argv[1:])
-    text = placed(document.read_text(), VERDICTS, " and ".join(map(str, folders)), side_by_side(folders))
-    document.write_text(placed(text, RESULTS, str(folders[0]), long(folders[0])))
+    """Write documents anew."""
+    given = [Path(word) for word in sys.argv[1:]]
+    folders = [path for path in given if path.suffix != ".md"]
+    for document in given:
+        if document.suffix == ".md":
+            document.write_text(written(document.read_text(), folders))
 
 
 if __name__ == "__main__":

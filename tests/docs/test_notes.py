@@ -53,16 +53,21 @@ def test_words_of_the_code_are_in_the_glossary() -> None:
     assert set(asked.split()) | {"pseudo label", "table", "profile", "launcher", "delta", "1x"} <= first
 
 
-def test_the_citation_has_the_software_and_the_paper() -> None:
+def test_the_citation_has_the_software_the_paper_and_those_behind_the_dissertation() -> None:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert cited["cff-version"] == "1.2.0" and cited["license"] == "Apache-2.0" and cited["message"]
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert version and cited["version"] == version[1]
-    (paper,) = cited["references"]
+    paper, *others = cited["references"]
     assert paper["year"] == 2022 and [a["family-names"] for a in paper["authors"]][::9] == ["Qi", "Jia"]
     for page in ("README.md", "docs/licences.md"):
         assert "LICENSE" in (ROOT / page).read_text()
     assert paper["url"] in (ROOT / "README.md").read_text()
+    told = " ".join((ROOT / "docs" / "dissertation.md").read_text().split())
+    assert len(others) == told.count("](https://arxiv.org/abs/")
+    for one in others:
+        assert f"*{one['title']}*" in told and one["url"] in told and one["identifiers"][0]["value"] in told
+        assert f"{one['authors'][0]['given-names'][0]}. {one['authors'][0]['family-names']}" in told
 
 
 def test_the_packages_of_weights_are_those_of_the_licence_notes() -> None:

@@ -145,7 +145,9 @@ def test_a_cell_with_fewer_seeds_counts_as_measured_and_what_that_does_to_gains_
     )
     text = to_markdown(uneven)
     assert "2 of 2 cells measured, 1 of them in fewer seeds." in text
-    assert "| another | **23.0 ± 2.0** (+1.0) |" in text and "may differ from the difference of the printed means" in text
+    assert (
+        "| another | **23.0 ± 2.0** (+1.0) |" in text and "may differ from the difference of the printed means" in text
+    )
     assert "printed means" not in to_markdown(literature())
 
 
