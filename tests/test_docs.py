@@ -692,8 +692,8 @@ def test_what_is_said_of_rivals_on_photographs_is_so() -> None:
     assert not sure(contrast(rivals.STAC, STRONG_LONG, photos))
     with_classes = Place("table2", "Objects (P, S)", "AP^det", "ap_det")
     for best in (rivals.STAC, STRONG_LONG):
-        near = between(with_classes, Place("rivals", best, rivals.STUDENT, "ap_det"), photos)
-        assert near.seeds == 3 and not sure(near)
+        beside = between(with_classes, Place("rivals", best, rivals.STUDENT, "ap_det"), photos)
+        assert beside.seeds == 3 and not sure(beside)
     for best in (rivals.STAC, STRONG_LONG):
         beyond = contrast(best, LONG, photos)
         assert sure(beyond) and beyond.value > 1.9

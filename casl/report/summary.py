@@ -12,7 +12,7 @@ the claims with the verdicts of every folder, all of the first folder.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -296,7 +296,7 @@ def written(text: str, folders: Sequence[Path]) -> str:
         DataError: it has none, or a table cannot be read.
     """
     all_of, first = " and ".join(map(str, folders)), str(folders[0])
-    parts = {
+    parts: dict[str, tuple[str, Callable[[], str]]] = {
         METHODS: (all_of, lambda: at_equal_length(folders)),
         VERDICTS: (all_of, lambda: side_by_side(folders)),
         RESULTS: (first, lambda: long(folders[0])),
