@@ -1,4 +1,4 @@
-"""Classification after pre-training on classes or on boxes: the claim of chapter 4 whose table is not at hand.
+"""Classification after pre-training on classes or on boxes: the claim of chapter 4 whose table is not quoted.
 
 Run:     make dissertation, or casl run pre_cls --seeds 3
 Expect:  class only above detection in both columns (published in words: detection features are worse than ImageNet's,

@@ -1,7 +1,7 @@
 """What the benchmarks share: turns, medians, and what is said about the machine.
 
-Sides take turns inside one run, so that other work on the machine slows all of them; ratios are medians of the ratios
-of each turn. Absolute times of a shared machine mean little.
+Sides take turns inside one run, so that other programs slow all of them; ratios are medians of the ratios
+of each turn. Absolute times mean little where other programs run.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Times = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True)
 class Turns:
-    """Seconds of each side in each round: by the wall, and of the processor, which other work disturbs less."""
+    """Seconds of each side in each round: by the wall, and of the processor, which other programs disturb less."""
 
     wall: dict[str, list[float]]
     own: dict[str, list[float]]
