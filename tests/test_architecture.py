@@ -138,7 +138,7 @@ def test_planning_and_reporting_import_neither_torch_nor_mlflow(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
 
 
-WITHOUT_KINDS = {"runner", "tracking", "cli"}  # they ask a stage for what they must know of its kind
+WITHOUT_KINDS = {"runner", "tracking", "study", "cli"}  # they ask a stage for what they must know of its kind
 CONCRETE = {kind.__name__ for kind in kinds().values()}
 
 
@@ -183,6 +183,16 @@ def test_runner_tracking_and_command_line_know_no_single_kind(path: Path) -> Non
 )
 def test_knowledge_of_a_single_kind_is_found(code: str) -> None:
     assert ABOUT_KINDS.intersection(of_kinds(ast.parse(code)))
+
+
+def test_a_study_is_opened_without_a_command_line_and_prints_nothing() -> None:
+    for path in (ROOT / "casl" / "study").glob("*.py"):
+        tree = ast.walk(ast.parse(path.read_text()))
+        names = {getattr(node, field, "") for node in tree for field in ("id", "name", "module", "attr")}
+        assert not {"argparse", "print", "input", "stdout", "stderr", "argv"} & names, path.name
+    script = "import sys, casl.study.basis, casl.study.ready; assert not {'casl.cli', 'torch'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_room_of_coco_needs_numpy_pycocotools_and_pillow_only() -> None:

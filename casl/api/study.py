@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from casl.cli import parser
 from casl.cli.parser import Parser
 from casl.cli.run import run_study
-from casl.cli.study import Study as Opened
-from casl.cli.study import open_study
+from casl.cli.study import asked_of, counter, warn
 from casl.cli.workers import words_of
 from casl.errors import SpecError, StageError, unknown
 from casl.report.paper import joined
 from casl.report.table import Table
 from casl.runner.plan import outcomes
+from casl.study.asked import STORE, Asked
+from casl.study.basis import basis_of
+from casl.study.opened import Study as Opened
 from casl.words import number_of
 
 if TYPE_CHECKING:
@@ -42,10 +44,10 @@ class Study:
     def __init__(
         self,
         *tables: str,
-        profile: str = "mini",
+        profile: str = Asked.profile,
         data: str | Path = "",
-        seeds: int = 1,
-        store: str | Path = "store",
+        seeds: int = Asked.seeds,
+        store: str | Path = STORE,
         **options: Any,
     ) -> None:
         if not tables:
@@ -132,8 +134,10 @@ class Study:
 
     def _opened(self) -> Opened:
         """The study on its store as it is now."""
-        with contextlib.redirect_stdout(io.StringIO()):  # counts of a data set, which every call would print again
-            return open_study(self._options, make=False)
+        with contextlib.redirect_stdout(io.StringIO()):  # of a file with a table, which every call would print again
+            basis = basis_of(asked_of(self._options), counter("checking images"), make=False)
+            warn(basis.warnings)
+            return basis.study()
 
 
 def _words(options: dict[str, Any]) -> list[str]:

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from casl.cli.study import Study, open_study
+from casl.cli.study import open_study
 from casl.errors import SpecError, need_detectron2
 from casl.spec.data_sets import SceneData
 from casl.spec.kinds import Train
 from casl.spec.profile import PROVIDERS, Profile
 from casl.spec.records import Model
 from casl.spec.stage import ancestors
+from casl.study.opened import Study
 
 HEADS = ("detector", "backbone", "classes", "image, px", "parameters, M", "multiply-adds, G", "images a second")
 

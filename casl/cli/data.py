@@ -12,11 +12,11 @@ from typing import Any
 
 from casl import catalog
 from casl.cli import data_import
-from casl.cli.places import check_folder
 from casl.cli.plan import default_jobs
 from casl.cli.study import counter, crowds_option, known_names
 from casl.errors import SpecError
 from casl.spec.profile import Profile
+from casl.study.places import check_folder
 from casl.words import noun, number_of
 
 NOT_MEASURED = "not measured"  # begins the note of a cell whose metric the data lack something for

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from casl.cli.parser import installed_version
-from casl.cli.places import check_folder
 from casl.cli.plan import default_jobs
 from casl.cli.study import counter, crowds_option, say
 from casl.errors import SpecError
+from casl.study.places import check_folder
 from casl.words import number_of
 
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from casl.cli.colour import coloured
-from casl.cli.study import Study
 from casl.cli.workers import next_command
 from casl.report.wording import UNMEANT
 from casl.runner.schedule import Summary
 from casl.runner.store import Store
 from casl.spec.ablation import Cell
+from casl.study.opened import Study
 from casl.tracking.text import NOTHING
 from casl.words import number_of
 

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from casl.cli.study import Study, open_study, part_options
+from casl.cli.study import open_study, part_options
 from casl.errors import SpecError
 from casl.runner.cost import Estimate, Spent, duration, estimate
 from casl.runner.moved import by_kind, moved, plan_without_moved, unrecorded
 from casl.runner.plan import Plan
+from casl.study.opened import Study
 from casl.words import noun, number_of
 
 SLOWEST = 1e-6  # iterations a second, twelve days for one

@@ -15,7 +15,7 @@ from casl import catalog
 from casl.cli.further import Further
 from casl.cli.reports import folder_of, pages_of, place_of, reports_options, runs_shown, where_of
 from casl.cli.story import Storyteller
-from casl.cli.study import Study, mlflow_option, open_study
+from casl.cli.study import mlflow_option, open_study
 from casl.cli.workers import next_command
 from casl.errors import StoreError
 from casl.runner.gc import remember_roots
@@ -23,6 +23,7 @@ from casl.runner.plan import outcomes
 from casl.runner.store import need_store
 from casl.spec.ablation import Cell
 from casl.spec.run import Run
+from casl.study.opened import Study
 
 if TYPE_CHECKING:
     from casl.report.setting import Setting

@@ -11,11 +11,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from casl.cli.places import claim_reports
-from casl.cli.study import STORE
 from casl.errors import SpecError
 from casl.runner.store import Store
 from casl.spec.profile import Profile
+from casl.study.asked import STORE
+from casl.study.places import claim_reports
 
 if TYPE_CHECKING:
     from casl.report.commands import Where

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
-from casl.cli.from_path import file_digest, is_path
 from casl.cli.study import bits_option, mlflow_option, open_study
 from casl.errors import SpecError, unknown
 from casl.files import json_value
@@ -19,6 +18,7 @@ from casl.runner import bits
 from casl.runner.store import Store
 from casl.spec.profile import YES
 from casl.spec.run import PORTABLE
+from casl.study.from_path import file_digest, is_path
 
 # Measured on the 25 values of Table 4 of `mini` at commit 8e903ac, seed 0, native bits: on the processor that
 # made the report, and on another one with AVX-512 and AMX.

@@ -17,7 +17,7 @@ from casl import catalog
 from casl.cli.decide import decide, options_of
 from casl.cli.ending import print_ending
 from casl.cli.plan import plan_counts, print_counts, print_estimate, print_spent
-from casl.cli.study import Study, check_ready, mlflow_option, open_study, part_options, worker_variables
+from casl.cli.study import mlflow_option, open_study, part_options, worker_variables
 from casl.cli.workers import check_placement, worker_options
 from casl.durations import seconds_of
 from casl.errors import SpecError, StoreError, TrackingError
@@ -29,6 +29,8 @@ from casl.runner.plan import Plan
 from casl.runner.schedule import Launcher, Summary, execute, hand_over
 from casl.runner.snapshot import environment, take
 from casl.runner.store import need_store
+from casl.study.opened import Study
+from casl.study.ready import check_ready
 from casl.words import number_of
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from casl.cli.store_keep import human
-from casl.cli.study import STORE
 from casl.runner.cost import duration
 from casl.runner.gc import tables_of
 from casl.runner.job import LOG
@@ -19,6 +18,7 @@ from casl.runner.store import Store, need_store
 from casl.spec.kinds import Predict, Train
 from casl.spec.run import ELSEWHERE, Run
 from casl.spec.stage import Stage, ancestors
+from casl.study.asked import STORE
 from casl.tracking.text import NOTHING, stage_of
 
 INDENT = "  "

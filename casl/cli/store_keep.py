@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
-from casl.cli.study import PARTS, STORE, counter, is_part, known_names, open_study, part_options, recipe_options
+from casl.cli.study import PARTS, asked_of, counter, known_names, open_study, part_options, recipe_options
 from casl.cli.workers import next_command
 from casl.errors import SpecError, StoreError
 from casl.runner.archive import check_target, outside_git, read_archive, write_archive
@@ -19,6 +19,7 @@ from casl.runner.foreign import TOTAL_BYTES
 from casl.runner.gc import Garbage, find, forget_roots, remove, roots
 from casl.runner.results import find_stage
 from casl.runner.store import Store, need_store
+from casl.study.asked import STORE, Asked
 from casl.words import noun, number_of
 
 GB = 10**9
@@ -55,12 +56,16 @@ def add(what: Any, store: argparse.ArgumentParser) -> None:
         "ablation",
     )
     known_names(
-        export.add_argument("--profile", default="mini", help="that the tables were run in: %(known)s (default mini)"),
+        export.add_argument(
+            "--profile", default=Asked.profile, help="that the tables were run in: %(known)s (default %(default)s)"
+        ),
         "profile",
     )
     export.add_argument("--data", default="", help="data set on disk that they were run on")
     recipe_options(export)
-    export.add_argument("--seeds", type=int, default=1, help="how many repetitions of the tables (default 1)")
+    export.add_argument(
+        "--seeds", type=int, default=Asked.seeds, help="how many repetitions of the tables (default %(default)s)"
+    )
     part_options(export)
     export.add_argument(
         "--numbers",
@@ -156,7 +161,7 @@ def _asked_for(store: Store, options: argparse.Namespace) -> list[str]:
         raise SpecError("name what to export: keys of stages (`casl store ls` lists them), or --tables such as table4.")
     if not options.tables and (given := _study_words(options)):
         raise SpecError(f"{' '.join(given)} says of which study --tables are; keys name stages by themselves.")
-    if not options.tables and is_part(options):
+    if not options.tables and asked_of(options).part:
         raise SpecError(f"{PARTS} choose from --tables; keys name stages by themselves.")
     if mistaken := [word for word in options.keys if word in catalog.ABLATIONS]:
         raise SpecError(f"{mistaken[0]} is a table: name it with --tables {mistaken[0]}. Keys go before --tables.")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl.cli.further import Further
-from casl.cli.study import Study
 from casl.errors import SpecError
 from casl.spec.ablation import Cell
 from casl.spec.freeze import thaw
 from casl.spec.stage import Stage
+from casl.study.opened import Study
 
 if TYPE_CHECKING:
     from casl.report.story_choice import Choice, Side

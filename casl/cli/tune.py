@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any
 from casl import catalog
 from casl.cli.reports import folder_of, pages_of, reports_options
 from casl.cli.study import (
-    Study,
     bits_option,
     cell_option,
-    check_ready,
     known_names,
     mlflow_option,
     open_study,
@@ -28,6 +26,8 @@ from casl.cli.study import (
 from casl.cli.workers import check_placement, next_command
 from casl.errors import SpecError
 from casl.spec.search import Search, spoken
+from casl.study.opened import Study
+from casl.study.ready import check_ready
 from casl.tune.asked import Asked
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ import pytest
 from casl.api.opened import open_detector
 from casl.cli import main, parser
 from casl.cli.examples import EXAMPLES
-from casl.cli.from_path import file_digest
 from casl.cli.reproduce import CHANGES, bits_of, expected
 from casl.errors import SpecError
 from casl.report.stored import read_table
 from casl.report.today import of_folder
 from casl.runner import bits
 from casl.spec.profile import YES
+from casl.study.from_path import file_digest
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL = ("ground truth", "class-specific")  # of table1: the shortest chain that there is

@@ -12,10 +12,10 @@ import pytest
 from ablations.profiles import SMOKE
 from casl import catalog
 from casl.cli import main
-from casl.cli.from_path import load_tables
 from casl.errors import SpecError
 from casl.runner.gc import roots
 from casl.runner.store import Store
+from casl.study.from_path import load_tables
 from tests.outside.folder import TABLE, write
 
 

@@ -10,7 +10,6 @@ import timm
 import torch
 from safetensors.torch import load_file
 
-from casl.cli.study import need_packages
 from casl.errors import DataError
 from casl.models.lite import kept
 from casl.runner.plan import make_plan
@@ -18,6 +17,7 @@ from casl.runner.store import Store
 from casl.spec import finetune, warmup, warmup_on_truth
 from casl.spec.kinds import Train
 from casl.spec.profile import Profile
+from casl.study.ready import need_packages
 from tests.models.test_lite_weights import INSTALLED
 from tests.runner.stores import NANO, cell_of, run
 

@@ -90,6 +90,6 @@ def test_reports_of_another_store_and_set_are_not_overwritten(coins: Path, capsy
 def test_a_store_that_can_only_be_read_still_has_reports(coins: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert report("a/coins") == 1
     (coins / "S/sets.json").unlink()
-    monkeypatch.setattr("casl.cli.places.os.access", lambda *_: False)
+    monkeypatch.setattr("casl.study.places.os.access", lambda *_: False)
     assert report("a/coins") == 1
     assert not (coins / "S/sets.json").exists()
