@@ -57,6 +57,12 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     report.add_argument(
         "--curves", action="store_true", help="also write curves-TABLE.*: the loss of every training behind a table"
     )
+    report.add_argument(
+        "--licence",
+        default="",
+        metavar="TEXT",
+        help="of all photographs of the data set, for --publish where its annotations name none: 'MIT https://...'",
+    )
     report.add_argument("--json", action="store_true", help="print what was written, and counts of cells, as JSON")
     report.set_defaults(command=report_command)
 
@@ -72,6 +78,10 @@ def report_command(options: argparse.Namespace) -> int:
     from casl.report.written import anew, renew
 
     need_store(Path(options.store))
+    if options.licence:
+        from casl.stages.licence import check_stated
+
+        check_stated(options.licence)
     study = open_study(options)
     mirror = _mirror(options, study)
     plan = study.plan()
@@ -92,7 +102,7 @@ def report_command(options: argparse.Namespace) -> int:
     written = [path for table in tables for path in pages_of_table(table, **asked)]
     if "all" in options.tables:
         written += write_labels(runs, folder, study.profile.small, write)
-    tell = Storyteller(study, folder, write, for_everyone=options.publish)
+    tell = Storyteller(study, folder, write, for_everyone=options.publish, licence=options.licence)
     today = Today(None if options.set else study.profile)  # one value of many cells is no other profile
     written += _refresh(folder, study, mirror, pages, write, tell, replace(setting, today=today))
     if options.json:

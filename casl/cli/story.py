@@ -25,12 +25,14 @@ class Storyteller:
     """Writes story.json and its pictures into a folder of reports.
 
     for_everyone: as of casl.report.story_told.tell. write: whether always, or only where they would be others.
+    licence: as of casl.stages.story.Pictures.
     """
 
     study: Study
     folder: Path
     write: Write
     for_everyone: bool
+    licence: str = ""
 
     def __call__(self, tables: Sequence[Table]) -> list[Path]:
         """Tell the story of the tables of the folder; nothing where nothing of it is measured.
@@ -77,7 +79,7 @@ class Storyteller:
         """All that record and pictures follow from."""
         runs = [self.study.store.run(name) for name in self._names(choice)]
         made = [(run.name, sorted((name, known["sha256"]) for name, known in run.files.items())) for run in runs]
-        return choice.table.name, choice.seed, made, sorted(self.study.roots.items()), self.for_everyone
+        return choice.table.name, choice.seed, made, sorted(self.study.roots.items()), self.for_everyone, self.licence
 
     def _names(self, choice: Choice) -> list[str]:
         sides = [choice.warm, *([choice.base] if choice.base else [])]
@@ -90,7 +92,7 @@ class Storyteller:
 
         store = self.study.store
         roots = {digest: Path(folder) for digest, folder in self.study.roots.items()}
-        painter = Pictures(store.folder, roots, store.root / "digests.json")
+        painter = Pictures(store.folder, roots, store.root / "digests.json", self.licence)
         quality = store.run(choice.labelled.name).metrics
         private = [str(store.root), *self.study.roots.values()]
         return tell(choice, painter, self._by_class, quality, for_everyone=self.for_everyone, private=private)

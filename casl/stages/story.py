@@ -59,12 +59,18 @@ class Drawn:
 
 
 class Pictures(Finished):
-    """Draws what finished stages kept, and remembers which images it showed; arguments as of Finished."""
+    """Draws what finished stages kept, and remembers which images it showed; arguments as of Finished.
+
+    licence: of images whose annotations name none, "" where the user states none.
+    """
 
     above = CONFIDENT  # predictions that score no more are left out
 
-    def __init__(self, folder_of: Callable[[str], Path], roots: Mapping[str, Path], digests: Path) -> None:
+    def __init__(
+        self, folder_of: Callable[[str], Path], roots: Mapping[str, Path], digests: Path, licence: str = ""
+    ) -> None:
         super().__init__(folder_of, roots, digests)
+        self.licence = licence
         self._seen: dict[tuple[Stage, str], dict[str, None]] = defaultdict(dict)
         self._splits: dict[tuple[str, str], CocoSplit] = {}
         self._found: dict[str, Mapping[int, Sequence[Result]]] = {}
@@ -152,7 +158,7 @@ class Pictures(Finished):
         credit: dict[str, None] = {}
         for (data, kind), names in self._seen.items():
             if isinstance(data, Folder):
-                found = terms(split_files(data, self.context(data)), kind, names)
+                found = terms(split_files(data, self.context(data)), kind, names, self.licence)
                 if found.closed:
                     return found
                 credit |= dict.fromkeys(found.credit)

@@ -99,7 +99,9 @@ def test_an_evaluation_that_kept_no_predictions_is_noted(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_photographs_are_published_only_where_their_licence_is_open(tmp_path: Path) -> None:
+def test_photographs_are_published_only_where_their_licence_is_open(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "pair.py").write_text(TABLE)
     photos = tmp_path / "photos"
     write_scene_set(photos, labeled=8, unlabeled=4, val=4, size=64, seed=3)
@@ -114,6 +116,13 @@ def test_photographs_are_published_only_where_their_licence_is_open(tmp_path: Pa
     published = report(tmp_path, *words, "--publish", place="published/smoke-photos")
     assert not list(published.rglob("story*.png")) + list(published.rglob("*.jpg"))
     assert "Photographs are left out of what is published" in (published / "index.html").read_text()
+    where = ["--store", str(tmp_path / "store"), "--reports", str(tmp_path / "reports")]
+    asked = ["report", str(tmp_path / "pair.py"), "--profile", "smoke", *where, *words]
+    assert main([*asked, "--publish", "--licence", "research only"]) == 2
+    assert "--licence 'research only': none that is known" in capsys.readouterr().err
+    report(tmp_path, *words, "--publish", "--licence", "MIT https://example.org", place="published/smoke-photos")
+    assert (published / "story" / "val-1-with.jpg").is_file()
+    assert "Whose images these are: MIT https://example.org" in (published / "index.html").read_text()
 
     for path in (photos / "annotations").glob("*.json"):
         content = json.loads(path.read_bytes())
