@@ -131,7 +131,7 @@ def training(folder: Path, *, fused: bool) -> tuple[Callable[[int], None], Any]:
     torch.manual_seed(0)
     detector: Any = build_detector(stage.model, ctx, pretrained=False).train()
     groups, recipe = named_groups(detector, stage.recipe.weight_decay), replace(stage.recipe, augmentation="strong")
-    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, **({"fused": True} if fused else {"foreach": True}))
+    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, fused=fused, foreach=not fused)
     feed = Feed(open_split(data, "objects", ctx), recipe, 0, getattr(detector, "needs", ()))
 
     def step(iteration: int) -> None:

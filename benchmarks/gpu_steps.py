@@ -76,7 +76,7 @@ def drawn_on_host() -> Iterator[None]:
     try:
         yield
     finally:
-        torch.randperm = original  # type: ignore[assignment]
+        torch.randperm = original
 
 
 @contextlib.contextmanager

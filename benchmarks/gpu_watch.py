@@ -48,7 +48,7 @@ def hardware(wanted: str) -> dict[str, Any]:
         "multiprocessors": facts.multi_processor_count,
         "gpus": torch.cuda.device_count(),
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version(),
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "bfloat16": torch.cuda.is_bf16_supported(),
         "driver": driver(),
         "nvidia_smi": asked(FACTS) or "unavailable",
@@ -96,10 +96,13 @@ def utilisation() -> tuple[str, Callable[[], float]] | str:
     it is unavailable."""
     reasons = []
 
+    def of_torch() -> float:
+        return float(torch.cuda.utilization(0))
+
     def smi() -> float:
         return float(asked("utilization.gpu", 2.0))
 
-    for name, ask in (("torch.cuda.utilization", lambda: float(torch.cuda.utilization(0))), ("nvidia-smi", smi)):
+    for name, ask in (("torch.cuda.utilization", of_torch), ("nvidia-smi", smi)):
         try:
             ask()
         except Exception as error:  # no pynvml, no permission, no nvidia-smi: all mean the same here
@@ -115,7 +118,8 @@ class Meter:
     def __init__(self, device: str) -> None:
         self._gpu = device == "cuda"
         found = utilisation() if self._gpu else "a processor has none"
-        self._source, self._ask = found if isinstance(found, tuple) else (found, None)
+        nothing: tuple[str, Callable[[], float] | None] = (str(found), None)
+        self._source, self._ask = found if isinstance(found, tuple) else nothing
         self._values: list[float] = []
         self._ended = threading.Event()
 
@@ -193,7 +197,7 @@ def _read(events: list[Any]) -> dict[str, Any]:
     kernels = [
         (event.time_range.start, event.time_range.end)
         for event in events
-        if event.device_type == torch.autograd.DeviceType.CUDA and not getattr(event, "is_user_annotation", False)
+        if event.device_type.name == "CUDA" and not getattr(event, "is_user_annotation", False)
     ]
     calls = Counter(event.name for event in events if event.name in WAITS or event.name == "aten::_local_scalar_dense")
     span = max((end for _, end in kernels), default=0) - min((start for start, _ in kernels), default=0)

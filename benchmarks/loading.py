@@ -44,11 +44,11 @@ def main() -> None:
         _same(feed, peer)
 
         def ours() -> None:
-            stage_feed.IMAGES = ImageCache(0)  # a set larger than memory: every image is decoded each time
+            vars(stage_feed)["IMAGES"] = ImageCache(0)  # a set larger than memory: every image is decoded each time
             feed(0)
 
         def cached() -> None:
-            stage_feed.IMAGES = kept
+            vars(stage_feed)["IMAGES"] = kept
             feed(0)
 
         def theirs() -> None:
@@ -56,7 +56,7 @@ def main() -> None:
                 peer[i]
 
         def threads() -> None:
-            stage_feed.IMAGES = ImageCache(0)
+            vars(stage_feed)["IMAGES"] = ImageCache(0)
             with ThreadPoolExecutor(2) as pool:
                 list(pool.map(feed.sample, range(len(split))))
 
@@ -71,7 +71,7 @@ def main() -> None:
         f"{rate:.1f} images a second of a core; a device that trains N images a second needs N / {rate:.1f} cores",
     ]
     figures = {**vars(turns), "images_a_core_second": rate, "ratio": ratio(turns.own, "casl", "torchvision")}
-    facts = versions("casl", "torch", "torchvision", "pillow")
+    facts: dict[str, Any] = {**versions("casl", "torch", "torchvision", "pillow")}
     facts |= {"images": chosen.images, "short_side": chosen.size, "objects": OBJECTS}
     report("data loading: JPEG to tensors with masks", facts, lines, figures, chosen.json)
 
@@ -81,7 +81,8 @@ def _photos(folder: Path, count: int) -> CocoSplit:
     rng = np.random.default_rng(0)
     (folder / "images").mkdir()
     (folder / "annotations").mkdir()
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number in range(1, count + 1):
         coarse = rng.integers(0, 256, (HEIGHT // 16, WIDTH // 16, 3), dtype=np.uint8)
         smooth = np.asarray(Image.fromarray(coarse).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC), dtype=np.int16)

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def overhead(store: str, profile: str) -> None:
         study = ["all", "--profile", profile, "--store", store]
         for verb, more in (("plan", []), ("report", ["--reports", reports])):
             command = [sys.executable, "-m", "casl", verb, *study, *more]
-            done, wall, _ = timed(lambda command=command: subprocess.run(command, capture_output=True, check=True))
+            done, wall, _ = timed(partial(subprocess.run, command, capture_output=True, check=True))
             print(f"casl {verb} all: {wall:.2f} s, {len(done.stdout.splitlines())} lines")
 
 

@@ -138,7 +138,7 @@ def _plain(folder: Path) -> int:
     for split in ("val2017", "train2017"):
         for path in sorted((folder / "set" / "inventory" / "coco" / split).iterdir()):
             seen |= {row["sha256"] for row in pq.read_table(path).to_pylist()}
-    kept = []
+    kept: list[dict[str, Any]] = []
     for name in SHARE:
         for path in sorted((folder / "set" / "inventory" / name).iterdir()):
             for row in pq.read_table(path).to_pylist():

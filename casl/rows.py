@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-ENTIRE = ("backbone", "neck", "head", "classifier")
+PARTS = ("backbone", "neck", "head", "classifier")
 BODY_AND_NECK = ("backbone", "neck")
 SUPPRESSIONS = ("hard", "linear", "gaussian")  # of boxes that overlap a better one
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # RGB on 0..255

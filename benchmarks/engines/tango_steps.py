@@ -10,5 +10,5 @@ from tango import Step
 class Piece(Step):  # type: ignore[misc]
     """One piece."""
 
-    def run(self, folder: str, number: int) -> float:  # type: ignore[override]
+    def run(self, folder: str, number: int) -> float:
         return do_piece(folder, number)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from casl.rows import ENTIRE, Converts, Detector
+from casl.rows import PARTS, Converts, Detector
 
 
 def _detectron2(row: Detector, build: str, classifier: tuple[str, ...], **converts: Any) -> Detector:
@@ -32,7 +32,7 @@ _D2_RPN = "framework.proposal_generator.rpn_head.objectness_logits.weight"
 
 FCOS = Detector(
     "casl.models.fcos:build",
-    takes=ENTIRE,
+    takes=PARTS,
     divisible=True,
     settings=("clean", "clean_alpha", "clean_gamma", "towers"),
     classifier=("head.cls_logits.",),

@@ -13,7 +13,7 @@ from casl.cli.convert_stage import OF_OTHERS, SUFFIXES, graph_command, labels_co
 from casl.cli.study import mlflow_option
 from casl.errors import DataError, SpecError, unknown
 from casl.files import read_json
-from casl.rows import ENTIRE
+from casl.rows import PARTS
 from casl.runner.results import find_stage
 from casl.runner.store import Store, need_store
 from casl.spec.freeze import trainings_for_people
@@ -40,9 +40,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     way.add_argument("--from", dest="origin", default="", metavar="FORMAT", help=f"or from: {', '.join(FROM)}")
     verb.add_argument("-o", "--out", default="", metavar="FILE", help="result; FILE.json reports of weights")
     verb.add_argument("--into", default="", metavar="FRAMEWORK", help="of the target: fcos, retinanet, mask_rcnn ...")
-    verb.add_argument(
-        "--parts", default="", metavar="PARTS", help=f"some of {', '.join(ENTIRE)} (default all that fit)"
-    )
+    verb.add_argument("--parts", default="", metavar="PARTS", help=f"some of {', '.join(PARTS)} (default all that fit)")
     verb.add_argument("--classes", type=int, default=0, metavar="N", help="copy a class-agnostic classifier to N")
     verb.add_argument(
         "--input", default="bgr", metavar="ORDER", help="of detectron2's model: bgr, its default, or rgb, ours"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
-from casl.cli.study import PARTS, asked_of, counter, known_names, open_study, part_options, recipe_options
+from casl.cli.study import PART_OPTIONS, asked_of, counter, known_names, open_study, part_options, recipe_options
 from casl.cli.workers import next_command
 from casl.errors import SpecError, StoreError
 from casl.runner.archive import check_target, outside_git, read_archive, write_archive
@@ -162,7 +162,7 @@ def _asked_for(store: Store, options: argparse.Namespace) -> list[str]:
     if not options.tables and (given := _study_words(options)):
         raise SpecError(f"{' '.join(given)} says of which study --tables are; keys name stages by themselves.")
     if not options.tables and asked_of(options).part:
-        raise SpecError(f"{PARTS} choose from --tables; keys name stages by themselves.")
+        raise SpecError(f"{PART_OPTIONS} choose from --tables; keys name stages by themselves.")
     if mistaken := [word for word in options.keys if word in catalog.ABLATIONS]:
         raise SpecError(f"{mistaken[0]} is a table: name it with --tables {mistaken[0]}. Keys go before --tables.")
     if mistaken := [word for word in options.tables if word in store.folders()]:

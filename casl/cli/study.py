@@ -51,7 +51,7 @@ def asked_of(options: argparse.Namespace) -> Asked:
     )
 
 
-PARTS = "--cell, --row and --only-seed"
+PART_OPTIONS = "--cell, --row and --only-seed"
 
 
 def part_options(parser: argparse.ArgumentParser) -> None:

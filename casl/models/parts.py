@@ -18,9 +18,8 @@ from torch import Tensor, nn
 
 from casl import catalog
 from casl.errors import SpecError, unknown
-from casl.rows import ENTIRE
+from casl.rows import PARTS
 
-PARTS = ENTIRE
 CLASSIFIERS = ("replicate", "random", "scaled")
 RARE, SURE = 0.01, 0.9  # probabilities of the one class between which `scaled` shares it out: the prior, and a find
 

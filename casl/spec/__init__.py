@@ -1,5 +1,6 @@
 """What to compute: stages, cells, ablations and profiles. Standard library only."""
 
+from casl.rows import PARTS
 from casl.spec.ablation import Ablation, Cell, quoted
 from casl.spec.adaptive_recipe import adaptive
 from casl.spec.data_kinds import Folder, Pretrain, Scenes, Start
@@ -7,7 +8,6 @@ from casl.spec.data_sets import FolderData, PlannedData, SceneData
 from casl.spec.joint_kind import Joint
 from casl.spec.joint_methods import METHODS, joint
 from casl.spec.kinds import (
-    PARTS,
     Evaluate,
     Finetune,
     Labeler,

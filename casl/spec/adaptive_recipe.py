@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from casl.spec.kinds import PARTS, Labeler
+from casl.rows import PARTS
+from casl.spec.kinds import Labeler
 from casl.spec.profile import Profile
 from casl.spec.schedule import times
 

@@ -16,14 +16,13 @@ from typing import ClassVar
 
 from casl.catalog import check_name, names, row
 from casl.errors import SpecError
-from casl.rows import ENTIRE
+from casl.rows import PARTS
 from casl.spec.data_kinds import BOXES, DIGEST_LENGTH, DataSet, Start, named_classes
 from casl.spec.records import LARGEST_SIDE, MOST_COUNTED, OWN_WAY, SMALLEST_SIDE, Applied, Model, Recipe
 from casl.spec.schedule import Schedule, check_schedule, cosine, factor_at, is_trunk, iterations
 from casl.spec.stage import DataUse, Stage, Work, check_choice, check_seed, check_within, digest
 from casl.spec.starts import FEATURES
 
-PARTS = ENTIRE
 MAPS = ("panoptic", "semantic")  # forms of metrics that read a map of stuff
 
 

@@ -11,11 +11,10 @@ from typing import Any, overload
 
 from casl import catalog
 from casl.errors import SpecError
-from casl.rows import Backbone, Detector
+from casl.rows import PARTS, Backbone, Detector
 from casl.spec.data_kinds import DataSet, Folder, Scenes, Start
 from casl.spec.data_sets import check_learns
 from casl.spec.kinds import (
-    PARTS,
     Evaluate,
     Finetune,
     Labeler,

@@ -10,7 +10,8 @@ from torch.nn import functional
 from casl.errors import SpecError
 from casl.models.backbone import build_backbone
 from casl.models.fcos import FCOS, FCOSSettings
-from casl.models.parts import PARTS, RARE, SURE, part_of, transfer
+from casl.models.parts import RARE, SURE, part_of, transfer
+from casl.rows import PARTS
 
 
 def detector(num_classes: int, seed: int, channels: int = 16, controller: nn.Module | None = None) -> FCOS:

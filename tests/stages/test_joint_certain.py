@@ -12,9 +12,9 @@ import torch
 from casl.data.coco import CocoSplit
 from casl.data.pseudo import read_pseudo_labels
 from casl.errors import DataError, StoppedError
+from casl.rows import PARTS
 from casl.spec import Joint, PseudoLabel, SceneData, finetune, pseudo_label
 from casl.spec.joint_methods import joint
-from casl.spec.kinds import PARTS
 from casl.spec.run import CURVES, WEIGHTS
 from casl.stages.joint import JointFeed, run
 from casl.stages.joint_certain import HIGHEST, LOWEST, CertainLearner, absent_classes, passing

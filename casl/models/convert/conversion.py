@@ -18,7 +18,7 @@ from casl.models.convert.kind import framework_of, reads_p2
 from casl.models.convert.ledger import Ledger, Report
 from casl.models.convert.names import renamer
 from casl.models.fcos import FCOS, FCOSSettings
-from casl.models.parts import PARTS
+from casl.rows import PARTS
 
 TARGETS = {"detectron2": detectron2.heads, "torchvision": torchvision.heads}  # project -> its models
 SOURCES = ("detectron2", "timm", "torchvision")

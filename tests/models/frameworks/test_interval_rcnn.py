@@ -18,7 +18,8 @@ from casl.models.frameworks.by_class import losses_by_class
 from casl.models.frameworks.interval_rcnn import IntervalRCNN, IntervalSettings, build
 from casl.models.frameworks.rcnn_losses import Regions
 from casl.models.intervals import interval_loss, place_sides, refinement_loss
-from casl.models.parts import PARTS, part_of, transfer
+from casl.models.parts import part_of, transfer
+from casl.rows import PARTS
 from tests.models.frameworks.cases import SMALL, batch, scene, small, total, without_objects
 
 EVERYTHING = InferenceSettings(score_threshold=0.0, nms=0.5, max_detections=1000)

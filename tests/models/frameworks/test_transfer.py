@@ -11,7 +11,8 @@ from casl.models.backbone import build_backbone
 from casl.models.condinst import CondInstSettings
 from casl.models.condinst import build as build_condinst
 from casl.models.frameworks.adapter import Framework
-from casl.models.parts import PARTS, part_of, transfer
+from casl.models.parts import part_of, transfer
+from casl.rows import PARTS
 from tests.models.frameworks.cases import NAMES, R_CNNS, small
 
 NECK = ("backbone", "neck")
