@@ -130,8 +130,11 @@ def _seeds(found: Sequence[Estimate]) -> str:
     return f"{low} to {number_of(high, 'seed')}" if low < high else number_of(high, "seed")
 
 
-def long(folder: Path) -> str:
-    """All claims with every comparison, then the quality of pseudo labels, for a document of its own."""
+def long(folder: Path, beside: Sequence[Path] = ()) -> str:
+    """All claims with every comparison, then the quality of pseudo labels, for a document of its own.
+
+    beside: folders with a column of verdicts; of all others next to `folder` the tables follow at the end.
+    """
     verdicts, tables = judged(folder), read_tables(folder)
     warning = next((t.warning for t in tables if t.warning), "")
     parts = [*caution(warning), Paragraph(f"{number_of(len(verdicts), 'claim')}; {counted_apart(verdicts)}.")]
@@ -149,9 +152,10 @@ def long(folder: Path) -> str:
         parts += [Heading("Suspects, taken away one at a time"), _pairs(suspects), _legend([suspects])]
     if (labels := folder / "labels.json").is_file():
         parts += [Heading("Quality of pseudo labels"), _labels(read_report(labels)["labels"])]
-    for other in sorted(folder.parent.glob(f"{folder.name}-*")):
+    others = {path.parent for path in folder.parent.glob("*/*.json")} - {folder, *beside}
+    for other in sorted(others):
         tables = read_tables(other)
-        parts += [Heading(f"Real images: {tables[0].data}"), *(part for table in tables for part in _gains(table))]
+        parts += [Heading(f"Real images: {_setting(tables[0])}"), *(part for table in tables for part in _gains(table))]
         parts.append(_legend(tables))
     return _prose(parts)
 
@@ -299,7 +303,7 @@ def written(text: str, folders: Sequence[Path]) -> str:
     parts: dict[str, tuple[str, Callable[[], str]]] = {
         METHODS: (all_of, lambda: at_equal_length(folders)),
         VERDICTS: (all_of, lambda: side_by_side(folders)),
-        RESULTS: (first, lambda: long(folders[0])),
+        RESULTS: (first, lambda: long(folders[0], folders)),
     }
     there = [what for what, (source, _) in parts.items() if BEGIN.format(what=what, source=source) in text]
     if not there:
