@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-import textwrap
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,7 +23,10 @@ Paint = Callable[["Figure"], None]
 
 RED = "#b3261e"
 DPI = 140
-TITLE, MARGIN = 14, 0.02  # points; of the width, left and right of a head
+TITLE, BODY = 14.0, 9.0  # points of a title, and of what stands below it
+MARGIN = 0.02  # of the width, left and right of a head
+_TITLE_LINE, _LINE = 0.25, 0.24  # inches from one line of a head to the next
+_HINTED = 1.02  # letters on pixels may be so much wider than their outlines
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def headed(title: str, warning: str, lines: Sequence[str], size: tuple[float, fl
     """PNG with a head from the top left corner down: the title, the warning in red, the lines.
 
     Args:
-        title, lines: mathtext.
+        title, warning: plain text, broken where the picture ends. lines: mathtext, each as wide as it is.
         size: inches of what is painted below the head.
     """
     return _png(_figure(*_below_head(title, warning, lines, size, paint)))
@@ -59,19 +62,20 @@ def _below_head(
     title: str, warning: str, lines: Sequence[str], size: tuple[float, float], paint: Paint
 ) -> tuple[tuple[float, float], Paint, float]:
     """Size of the whole, what paints it, and the inches of its head."""
-    lines = [warning, *lines] if warning else lines
-    head = 0.24 * len(lines) + 0.6
+    titles = wrapped([title], size[0], TITLE, bold=True)
+    warnings = wrapped([warning] if warning else [], size[0], bold=True)
+    top = 0.53 + _TITLE_LINE * (len(titles) - 1)
+    head = top + 0.07 + _LINE * (len(warnings) + len(lines))
     whole = size[1] + head
 
     def with_head(figure: Figure) -> None:
-        heading = figure.text(MARGIN, 1 - 0.16 / whole, title, fontsize=TITLE, fontweight="bold", va="top")
-        too_wide = heading.get_window_extent().width / ((1 - 2 * MARGIN) * figure.bbox.width)
-        if too_wide > 1:  # smaller letters instead of an end that is cut off
-            heading.set_fontsize(TITLE / too_wide)
-        for i, line in enumerate(lines):
-            colour, weight = (RED, "bold") if warning and i == 0 else ("#333333", "normal")
-            place = 1 - (0.53 + 0.24 * i) / whole
-            figure.text(MARGIN, place, line, fontsize=9, va="top", color=colour, fontweight=weight)
+        for i, line in enumerate(titles):
+            place = 1 - (0.16 + _TITLE_LINE * i) / whole
+            figure.text(MARGIN, place, as_it_is(line), fontsize=TITLE, fontweight="bold", va="top")
+        for i, line in enumerate([*map(as_it_is, warnings), *lines]):
+            colour, weight = (RED, "bold") if i < len(warnings) else ("#333333", "normal")
+            place = 1 - (top + _LINE * i) / whole
+            figure.text(MARGIN, place, line, fontsize=BODY, va="top", color=colour, fontweight=weight)
         paint(figure)
 
     return (size[0], whole), with_head, head
@@ -120,9 +124,41 @@ def panels(figure: Figure, count: int, across: int) -> list[Axes]:
     return list(grid[:count])
 
 
-def wrapped(sentences: Sequence[str], inches: float) -> list[str]:
-    """Sentences broken into lines that fit a head of that width."""
-    return [line for sentence in sentences for line in textwrap.wrap(sentence, int(inches * 13))]
+def wrapped(sentences: Sequence[str], inches: float, points: float = BODY, *, bold: bool = False) -> list[str]:
+    """Plain sentences broken into lines that fit a head of that width."""
+    room = (1 - 2 * MARGIN) * inches
+    return [line for sentence in sentences for line in broken(sentence, room, points, bold=bold)]
+
+
+def broken(text: str, inches: float, points: float, *, bold: bool = False) -> list[str]:
+    """Plain text in lines of at most that width: between words, and within one that is wider by itself."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if width_of(longer, points, bold=bold) <= inches:
+            lines[-1] = longer
+            continue
+        lines += [word] if lines[-1] else []
+        lines[-1] = word
+        while len(lines[-1]) > 1 and width_of(lines[-1], points, bold=bold) > inches:
+            cut = max(1, _letters(lines[-1], inches, points, bold=bold))
+            lines[-1:] = [lines[-1][:cut], lines[-1][cut:]]
+    return [line for line in lines if line]
+
+
+def _letters(word: str, inches: float, points: float, *, bold: bool) -> int:
+    """How many first letters of a word are no wider than that."""
+    return bisect_right(range(1, len(word)), inches, key=lambda n: width_of(word[:n], points, bold=bold))
+
+
+def width_of(text: str, points: float, *, bold: bool = False) -> float:
+    """Inches of plain text on one line."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties("DejaVu Sans", weight="bold" if bold else "normal", size=points)
+    wide, _, _ = text_to_path.get_text_width_height_descent(text, font, False)
+    return float(wide) / 72 * _HINTED
 
 
 def as_it_is(text: str) -> str:

@@ -204,7 +204,7 @@ def drawing(found: ErrorKinds) -> Drawing:
     wide = 0.085 * max((len(line.place) for line in found.counted), default=0)
     size = 0.62 * len(KINDS) + wide + 1.6, max(1.7, 0.3 * len(found.counted) + 1.9)
     said = [as_it_is(line) for line in wrapped([HOW], size[0])]
-    return drawn(as_it_is(found.title), found.table.warning, said, size, lambda figure: _paint(figure, found))
+    return drawn(found.title, found.table.warning, said, size, lambda figure: _paint(figure, found))
 
 
 def _paint(figure: Figure, found: ErrorKinds) -> None:

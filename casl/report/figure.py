@@ -36,7 +36,7 @@ def _parts(table: Table) -> tuple[str, str, list[str], tuple[float, float], Pain
     size, paint = PAINTERS[table.figure]
     inches = size(table)
     lines = [as_it_is(line) for line in wrapped([*headline(table), *_left_out(table)], inches[0])]
-    return as_it_is(table.title), table.warning, lines, inches, lambda figure: paint(figure, table)
+    return table.title, table.warning, lines, inches, lambda figure: paint(figure, table)
 
 
 def _left_out(table: Table) -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from casl.report import markdown
 from casl.report.blocks import Page, Paragraph, Rows, caution
-from casl.report.canvas import as_it_is, headed
+from casl.report.canvas import as_it_is, headed, wrapped
 from casl.report.table import SMALL
 from casl.report.wording import MEAN_AND_SPREAD, number, plus_minus
 from casl.report.written import Contents, Write, anew
@@ -171,7 +171,8 @@ def paint(figure: Figure, found: Sequence[Quality]) -> None:
 def _picture(found: Sequence[Quality], small: bool) -> bytes:
     size = 10.0, 1.3 + 0.5 * len(found)
     warning = SMALL if small else ""
-    return headed("Pseudo labels against hidden truth", warning, [_HOW_DRAWN], size, lambda f: paint(f, found))
+    lines = wrapped([_HOW_DRAWN], size[0])
+    return headed("Pseudo labels against hidden truth", warning, lines, size, lambda f: paint(f, found))
 
 
 def _mark(axes: Axes, rows: Sequence[Sequence[float]], delta: str, n: int, count: int) -> None:

@@ -245,7 +245,7 @@ def drawing(found: PerClass) -> Drawing:
     high = 0.055 * max((len(column.place) for column in found.counted), default=0)
     size = max(5.0, 0.62 * len(found.counted) + wide + 1.6), max(1.7, 0.3 * len(found.objects) + high + 0.9)
     lines = [as_it_is(line) for line in wrapped([HOW], size[0])]
-    return drawn(as_it_is(found.title), found.table.warning, lines, size, lambda figure: _paint(figure, found))
+    return drawn(found.title, found.table.warning, lines, size, lambda figure: _paint(figure, found))
 
 
 def _paint(figure: Figure, found: PerClass) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 from casl.report.table import Table, build_table
 from casl.spec import (
@@ -147,3 +151,9 @@ def gappy() -> Table:
         failed(start, "no disk"),
     ]
     return table([one], runs)
+
+
+def inked(picture: bytes) -> tuple[int, int]:
+    """The last column of pixels that is not background, and how many columns there are."""
+    found = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
+    return int(np.flatnonzero((found < 200).any(axis=0))[-1]), found.shape[1]

@@ -28,7 +28,7 @@ from casl.report.written import Contents, renew
 from casl.spec import Profile
 from tests.report.made_curves import DROPS, LENGTHS, Made, cells
 from tests.report.odd_names import ODD
-from tests.report.sample import tabled
+from tests.report.sample import inked, tabled
 from tests.report.test_odd_names import Parsed
 
 LINE = re.compile(r'<path d="([^"]+)"[^>]*style="fill: none; stroke: (#\w+)')
@@ -258,6 +258,11 @@ def test_the_picture_is_told_in_words_and_every_file_of_the_page_is_there(shown:
     assert linked == {path.name for path in paths} - {paths[0].name}
     assert text.count("<h1>") == 1 and "SMALL PROFILE" in text
     assert paths[1].read_text().count("prefers-color-scheme: dark") == 1
+
+
+def test_a_long_title_is_not_cut_off(tmp_path: Path) -> None:
+    last, width = inked(drawing("a title of many words, " * 12, "", [], [panels_of(made(tmp_path))["Warmups"]]).png)
+    assert last < width - 3
 
 
 @pytest.mark.parametrize("name", ODD.values(), ids=ODD.keys())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 
 from casl.metrics import error_types
 from casl.report import markdown
-from casl.report.error_kinds import KINDS, error_kinds, page, to_json, write_errors
+from casl.report.error_kinds import KINDS, drawing, error_kinds, page, to_json, write_errors
 from casl.report.table import Table
-from tests.report.sample import cells, done, stage_of, table
+from tests.report.sample import cells, done, inked, stage_of, table
 
 
 def made(metric: str = "ap_det") -> Table:
@@ -97,3 +98,11 @@ def test_evaluations_without_predictions_leave_a_page_that_says_why(tmp_path: Pa
 def test_a_table_without_ap_of_boxes_or_masks_has_no_page(tmp_path: Path, metric: str) -> None:
     assert write_errors(made(metric), lambda name: {}, tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_title_is_not_cut_off_by_a_narrow_picture() -> None:
+    found = made()
+    kinds = error_kinds(replace(found, title="What a warmup gains, by many words " * 4), figures(found).__getitem__)
+    assert kinds is not None
+    last, width = inked(drawing(kinds).png)
+    assert last < width - 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from casl.errors import SpecError
 from casl.report import figure_bars, figure_curves, figure_scatter
-from casl.report.canvas import headed
+from casl.report.canvas import DPI, broken, headed, width_of
 from casl.report.figure import drawing, picture
 from casl.report.figure_curves import limits, spanning, steps_of, unmeasured
 from casl.report.figure_scatter import points
@@ -23,7 +24,7 @@ from casl.report.layout import panels, shown_rows
 from casl.report.table import Table
 from casl.report.table_page import DEEP, PALE, readable
 from casl.spec.ablation import FIGURES, Ablation
-from tests.report.sample import Numbers, Spot, tabled
+from tests.report.sample import Numbers, Spot, inked, tabled
 
 FULL: list[float | None] = [20.0, 21.0]
 BLUE, ORANGE = (24, 91, 158), (200, 100, 27)
@@ -241,8 +242,33 @@ def test_error_bars_of_a_scatter_are_whole() -> None:
 
 @pytest.mark.parametrize("letters", [20, 90, 250])
 def test_a_title_is_never_cut_off(letters: int) -> None:
-    made = headed("X" * letters, "", [], (6.0, 2.0), lambda figure: None)
-    pixels = np.asarray(Image.open(io.BytesIO(made)).convert("L"))
-    inked = np.flatnonzero((pixels < 128).any(axis=0))
-    assert inked.size and inked[-1] < 0.985 * pixels.shape[1]
-    assert (inked[-1] > 0.9 * pixels.shape[1]) == (letters > 50), "a short one keeps its size"
+    last, width = inked(headed("X" * letters, "", [], (6.0, 2.0), lambda figure: None))
+    assert last < 0.985 * width
+    assert (last > 0.9 * width) == (letters > 50), "a short one has one line"
+
+
+def test_a_title_and_a_warning_of_several_lines_keep_their_size_and_cover_nothing() -> None:
+    def ink(title: str, warning: str) -> list[int]:
+        made = headed(title, warning, [], (4.0, 1.0), lambda figure: figure.patch.set_facecolor("white"))
+        dark = (np.asarray(Image.open(io.BytesIO(made)).convert("L")) < 200).any(axis=1)
+        starts = np.flatnonzero(np.diff(dark.astype(int)) == 1)
+        return [int(start) for start in starts]
+
+    words = "EEEE " * 24
+    title, warned = ink(words, ""), ink("E", words)
+    assert len(title) >= 3 and min(np.diff(title)) > 0.2 * DPI, "lines of one size, apart from each other"
+    assert len(warned) >= 3
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_no_kind_of_picture_reaches_its_right_end_however_long_its_title(figure: str) -> None:
+    table = replace(made(figure), title="a title of many words, $ and ^ among them, " * 5)
+    last, width = inked(picture(table))
+    assert last < width - 3
+
+
+def test_words_are_broken_only_where_they_must_be() -> None:
+    assert broken("one two", 10.0, 9.0) == ["one two"] and broken("", 1.0, 9.0) == []
+    assert broken("one two", width_of("one t", 9.0), 9.0) == ["one", "two"]
+    parts = broken("a " + "W" * 50, 1.0, 9.0)
+    assert parts[0] == "a" and "".join(parts[1:]) == "W" * 50 and max(width_of(p, 9.0) for p in parts) <= 1.0

@@ -12,9 +12,9 @@ from typing import Any
 from PIL import Image
 
 from casl.report import markdown
-from casl.report.per_class import page, per_class, to_json, write_classes
+from casl.report.per_class import drawing, page, per_class, to_json, write_classes
 from casl.report.table import Table
-from tests.report.sample import cells, done, stage_of, table
+from tests.report.sample import cells, done, inked, stage_of, table
 
 
 def made(metric: str = "ap_det") -> Table:
@@ -147,3 +147,11 @@ def test_a_table_without_a_metric_over_classes_has_no_page(tmp_path: Path) -> No
     found = made("pq")
     assert write_classes(found, lambda name: [], tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_long_title_is_not_cut_off_by_a_narrow_picture() -> None:
+    found = made()
+    joined = per_class(replace(found, title="What a warmup gains, by many words " * 4), figures(found).__getitem__)
+    assert joined is not None
+    last, width = inked(drawing(joined).png)
+    assert last < width - 3

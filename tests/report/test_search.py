@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from casl.report.search import headlines, line_to_paste, trusts, verdict
-from casl.report.search_pages import read_search, search_json, texts, write_search
+from casl.report.search_pages import drawing, read_search, search_json, texts, write_search
 from casl.spec.search import Search, Trial
+from tests.report.sample import inked
 
 VALUES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
@@ -126,3 +127,8 @@ def test_a_search_of_other_code_says_so_and_pages_call_p_two_sided() -> None:
     found = texts(search([(v,) for v in (1.0, 2.0, 3.0, 4.0, 3.5)]), b"", {}, "", "OLDER THAN THE CODE")
     for name in ("search-delta.md", "search-delta.html"):
         assert "OLDER THAN THE CODE" in found[name] and "two-sided p 0.017" in found[name], name
+
+
+def test_a_picture_of_a_search_in_a_cell_of_many_words_is_not_cut_off() -> None:
+    last, width = inked(drawing(search([(1.0,), (2.0,)], cell="table8: CA-SSL, 3.66M, Swin-T FCOS / $ " * 5)).png)
+    assert last < width - 3
