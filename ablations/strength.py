@@ -75,4 +75,5 @@ ABLATION = Ablation(
     unit="row",
     figure="curves",
     baseline=NONE,
+    apart=(TRUTH,),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from casl.report import figure_bars, figure_curves, figure_map, figure_scatter
 from casl.report.canvas import Drawing, Paint, as_it_is, drawn, headed, wrapped
-from casl.report.layout import shown_rows
+from casl.report.layout import shown_rows, what_bars_are
 from casl.report.table import Table
 from casl.report.wording import headline
 
@@ -14,6 +14,7 @@ PAINTERS = {
     "heat map": (figure_map.size, figure_map.paint),
     "scatter": (figure_scatter.size, figure_scatter.paint),
 }
+HAVE_BARS = ("bars", "curves", "scatter")  # of errors
 LEAVES_OUT = ("bars", "curves")  # have no place for a row without a number
 
 
@@ -35,7 +36,8 @@ def _parts(table: Table) -> tuple[str, str, list[str], tuple[float, float], Pain
     """Title, warning, lines, inches, and what paints below them."""
     size, paint = PAINTERS[table.figure]
     inches = size(table)
-    lines = [as_it_is(line) for line in wrapped([*headline(table), *_left_out(table)], inches[0])]
+    bars = what_bars_are(table) if table.figure in HAVE_BARS else ""
+    lines = [as_it_is(line) for line in wrapped([*headline(table), bars, *_left_out(table)], inches[0])]
     return table.title, table.warning, lines, inches, lambda figure: paint(figure, table)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from casl.report.canvas import broken, in_picture, width_of
 from casl.report.figure_places import lines_of, scale_of
-from casl.report.layout import Gain, Panel, gains, panels, shown_rows
+from casl.report.layout import Gain, Panel, gains, half_bar, panels, shown_rows
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.wording import has_paper, here, number, ours
 
@@ -181,7 +181,7 @@ def _of_cell(table: Table, cell: TableCell, colour: str, gain: Gain | None) -> I
     mine = f" ({number(gain.ours.value, signed=True)})" if gain and gain.ours else ""
     theirs = f" ({number(gain.paper, signed=True)})" if gain and gain.paper is not None else ""
     if cell.value is not None:
-        yield cell.value, cell.std, colour, False, ours(cell, table.seeds) + mine
+        yield cell.value, half_bar(table, cell), colour, False, ours(cell, table.seeds) + mine
     elif cell.status != PUBLISHED:
         yield None, None, colour, False, ours(cell, table.seeds)
     if cell.paper is not None:

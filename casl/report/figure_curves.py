@@ -1,7 +1,8 @@
 """Curves over the rows, one pair of axes a column: ours on the left scale, the paper's on the right one.
 
 Their levels differ at any size but the paper's. Both scales span as many points, so that the same slope is the same
-change. A baseline and its variants are levels, not steps of the rows' order, and shares are placed by their logarithm.
+change, and numbers of one metric have one scale in all panels. A baseline and its variants are levels, not steps of the
+rows' order; a row apart stands behind the steps, and no line leads there; shares are placed by their logarithm.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from casl.report import canvas
+from casl.report.additive import Estimate
 from casl.report.canvas import in_picture
 from casl.report.figure_bars import BASELINE, COLOURS
+from casl.report.figure_places import scale_of
 from casl.report.fitted import difference, fitted
-from casl.report.layout import Panel, Series, panels, shown_rows
+from casl.report.layout import Panel, Series, half_bar, panels, shown_rows
 from casl.report.table import Table, TableCell
 from casl.report.wording import has_paper, here
 
@@ -32,6 +35,7 @@ LEAST_SPAN = 1.0  # percent; a scale shows no less, lest differences without mea
 _MARKERS = "osD^vP*X"
 _DASHES = ("--", ":", "-.")  # of levels
 _ACROSS = 3
+_APART = 0.3  # of a step, between steps and rows apart
 _WIDE = 0.075  # inches of a letter of a tick
 _SHARE = re.compile(r"(\d+(?:\.\d+)?) ?%")
 
@@ -40,13 +44,23 @@ _SHARE = re.compile(r"(\d+(?:\.\d+)?) ?%")
 class Steps:
     """What stands along x. rows: positions in table.rows; at: where; levels: rows that are drawn as levels instead.
 
-    shares: whether rows are rising shares, which `at` places by their logarithm.
+    shares: whether rows are rising shares, which `at` places by their logarithm. joined: how many rows a line leads
+    through; those behind them are apart.
     """
 
     rows: tuple[int, ...]
     at: tuple[float, ...]
     levels: tuple[int, ...]
     shares: bool
+    joined: int
+
+
+@dataclass(frozen=True)
+class _Scales:
+    """Ends of the scale of ours and of the paper's; None without a number."""
+
+    ours: tuple[float, float] | None
+    paper: tuple[float, float] | None
 
 
 def size(table: Table) -> tuple[float, float]:
@@ -61,7 +75,8 @@ def paint(figure: Figure, table: Table) -> None:
     count = len(drawn) + len(compared)
     every = canvas.panels(figure, count, max(2, min(_ACROSS, count)))
     for axes, panel in zip(every, drawn, strict=False):
-        _panel(axes, table, panel, steps)
+        same = [one for one in drawn if scale_of(one) == scale_of(panel)]
+        _panel(axes, table, panel, steps, _scales(table, same, steps))
     for axes, panel in zip(every[len(drawn) :], compared, strict=True):
         _differences(axes, table, panel, steps)
 
@@ -72,10 +87,13 @@ def steps_of(table: Table) -> Steps:
     based = table.baseline in table.rows
     levels = [i for i in there if based and _is_level(table.rows[i], table.baseline)]
     rows = tuple(i for i in there if i not in levels) or tuple(there)
+    apart = [i for i in rows if table.rows[i] in table.apart]
+    rows = (*(i for i in rows if i not in apart), *apart)
     shares = [float(m[1]) for i in rows if (m := _SHARE.fullmatch(table.rows[i]))]
     by_share = len(shares) == len(rows) > 1 and all(0 < a < b for a, b in itertools.pairwise(shares))
-    at = [math.log10(share) for share in shares] if by_share else [float(n) for n in range(len(rows))]
-    return Steps(rows, tuple(at), tuple(i for i in levels if i not in rows), by_share)
+    joined = len(rows) - len(apart)
+    at = [math.log10(share) for share in shares] if by_share else [n + _APART * (n >= joined) for n in range(len(rows))]
+    return Steps(rows, tuple(at), tuple(i for i in levels if i not in rows), by_share, joined)
 
 
 def _is_level(row: str, baseline: str) -> bool:
@@ -90,32 +108,40 @@ def _compared(table: Table) -> list[Panel]:
     return [panel for panel in panels(table) if len(panel.series) > 1]
 
 
-def _panel(axes: Axes, table: Table, panel: Panel, steps: Steps) -> None:
-    axes.set_title(in_picture(panel.heading), fontsize=11)
+def _scales(table: Table, same: Sequence[Panel], steps: Steps) -> _Scales:
+    """Of panels of one metric; ours and the paper's span as many points."""
+    drawn = (*steps.rows, *steps.levels)
+    cells = [one.cells[i] for panel in same for one in panel.series for i in drawn]
+    mine, theirs = limits([_ours(c) for c in cells], _room(table, cells)), limits([_paper(c) for c in cells])
+    if mine and theirs:
+        span = max(high - low for low, high in (mine, theirs))
+        mine, theirs = spanning(mine, span), spanning(theirs, span)
+    return _Scales(mine, theirs)
+
+
+def _panel(axes: Axes, table: Table, panel: Panel, steps: Steps, scales: _Scales) -> None:
+    axes.set_title(_heading(panel.heading), fontsize=11)
     _rows(axes, table, steps)
     drawn = (*steps.rows, *steps.levels)
     cells = [one.cells[i] for one in panel.series for i in drawn]
     twin = axes.twinx() if has_paper(table) else None
-    mine, theirs = limits([_ours(c) for c in cells], _room(cells)), limits([_paper(c) for c in cells])
-    if twin and mine and theirs:
-        span = max(high - low for low, high in (mine, theirs))
-        mine, theirs = spanning(mine, span), spanning(theirs, span)
     several = len(panel.series) > 1
-    _scale(axes, mine, f"ours, {table.profile}", "#333333" if several else OURS)
+    _scale(axes, scales.ours, f"ours, {table.profile}", "#333333" if several else OURS)
     if twin:
-        _scale(twin, theirs, "paper", "#333333" if several else PAPER)
+        _scale(twin, scales.paper, "paper", "#333333" if several else PAPER)
     for n, one in enumerate(panel.series):
         marker, colour = _MARKERS[n % len(_MARKERS)], COLOURS[n % len(COLOURS)]
         name = in_picture(one.heading) if several else ""
-        _levels(axes, table, one, steps, colour if several else BASELINE, lambda c: (_ours(c), c.std))
+        _levels(axes, table, one, steps, colour if several else BASELINE, lambda c: (_ours(c), half_bar(table, c)))
         line = [one.cells[i] for i in steps.rows]
         if twin:
             _levels(twin, table, one, steps, colour if several else PAPER, lambda c: (_paper(c), None))
             _line(twin, steps, [_paper(c) for c in line], (colour if several else PAPER, "--", marker), "")
-        _line(axes, steps, [_ours(c) for c in line], (colour, "-", marker), name, [c.std if c else None for c in line])
+        spreads = [half_bar(table, c) for c in line]
+        _line(axes, steps, [_ours(c) for c in line], (colour, "-", marker), name, spreads)
     if axes.get_legend_handles_labels()[1]:
         axes.legend(fontsize=8)
-    if mine is None:
+    if all(math.isnan(_ours(c)) for c in cells):
         words = f"ours: {unmeasured(cells)}"
         axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", color="#777777", fontsize=10)
 
@@ -123,7 +149,7 @@ def _panel(axes: Axes, table: Table, panel: Panel, steps: Steps) -> None:
 def _differences(axes: Axes, table: Table, panel: Panel, steps: Steps) -> None:
     """Every column minus the first, with the intervals that the pages print."""
     first, *others = panel.series
-    axes.set_title(in_picture(f"{panel.heading}, over {first.heading}"), fontsize=11)
+    axes.set_title(_heading(f"{panel.heading}, over {first.heading}"), fontsize=11)
     _rows(axes, table, steps)
     axes.axhline(0.0, color=BASELINE, linewidth=1.0)
     model, ends = fitted([table]), [0.0]
@@ -131,13 +157,27 @@ def _differences(axes: Axes, table: Table, panel: Panel, steps: Steps) -> None:
         pairs = [(one.cells[i], first.cells[i]) for i in steps.rows]
         found = [difference(model, table.name, a, b) if a and b else None for a, b in pairs]
         values = [math.nan if e is None else e.value for e in found]
-        halves = [e.half_width if e else None for e in found]
+        halves = [_half_width(e) for e in found]
         ends += [v + side * (h or 0.0) for v, h in zip(values, halves, strict=True) for side in (-1, 1)]
         style = COLOURS[n % len(COLOURS)], "-", _MARKERS[n % len(_MARKERS)]
         _line(axes, steps, values, style, in_picture(one.heading), halves)
     known = [v for v in ends if not math.isnan(v)]
-    _scale(axes, limits(known), "difference, 95 % interval" if table.seeds > 1 else "difference", "#333333")
+    seeds, images = table.seeds > 1, bool(table.image_covariance)
+    interval = ", 95 % interval" if seeds else ",\n95 % interval over images" if images else ""
+    _scale(axes, limits(known), f"difference{interval}", "#333333")
     axes.legend(fontsize=8)
+
+
+def _half_width(found: Estimate | None) -> float | None:
+    """Half of the interval that pages print: of seeds and images, or of images alone."""
+    if found is None or found.half_width is not None or found.over_images is None:
+        return found.half_width if found else None
+    low, high = found.over_images
+    return (high - low) / 2
+
+
+def _heading(text: str) -> str:
+    return in_picture("\n".join(canvas.broken(text, 3.6, 11.0)))
 
 
 def _rows(axes: Axes, table: Table, steps: Steps) -> None:
@@ -185,8 +225,8 @@ def _raised(low: float, high: float) -> tuple[float, float]:
     return (0.0, high - low) if low < 0 else (low, high)
 
 
-def _room(cells: Sequence[TableCell | None]) -> float:
-    return max((c.std or 0.0 for c in cells if c and c.value is not None), default=0.0)
+def _room(table: Table, cells: Sequence[TableCell | None]) -> float:
+    return max((half_bar(table, c) or 0.0 for c in cells), default=0.0)
 
 
 def _scale(axes: Axes, ends: tuple[float, float] | None, label: str, colour: str) -> None:
@@ -226,13 +266,15 @@ def _line(
     name: str,
     spread: Sequence[float | None] = (),
 ) -> None:
-    """A curve that breaks where a number is missing."""
+    """A curve that breaks where a number is missing, and points alone for rows apart."""
     colour, dashes, marker = style
     bars = [s or 0.0 for s in spread] if any(spread) else None
-    axes.errorbar(
-        steps.at, values, yerr=bars, color=colour, linestyle=dashes, marker=marker, markersize=5, capsize=3,
-        label=name or None,
-    )  # fmt: skip
+    for part, line in ((slice(steps.joined), dashes), (slice(steps.joined, None), "none")):
+        if steps.at[part]:
+            axes.errorbar(
+                steps.at[part], values[part], yerr=bars[part] if bars else None, color=colour, linestyle=line,
+                marker=marker, markersize=5, capsize=3, label=name if name and line == dashes else None,
+            )  # fmt: skip
 
 
 def _ours(cell: TableCell | None) -> float:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from casl.report.additive import Estimate
 from casl.report.fitted import difference, fitted
+from casl.report.significance import LEVEL
 from casl.report.table import Table, TableCell
 
 NOT_RUN = "not run"  # a status
@@ -109,6 +112,27 @@ def panels(table: Table) -> list[Panel]:
 def _series(table: Table, column: str, kind: str | None) -> Series:
     cells = {c.row: c for c in table.cells if c.column == column and kind in (None, quantity(c))}
     return Series(column, tuple(cells.get(row) for row in table.rows))
+
+
+def half_bar(table: Table, cell: TableCell | None) -> float | None:
+    """Half of the error bar of a number of ours: its standard deviation over seeds; of a table of one seed half of the
+    95 % interval over images alone. None where neither is known."""
+    if cell is None or cell.value is None:
+        return None
+    if table.seeds > 1 or not table.image_covariance:
+        return cell.std
+    at = next(i for i, one in enumerate(table.cells) if one is cell)
+    variance = table.image_covariance[at][at]
+    return None if variance is None else NormalDist().inv_cdf(1 - LEVEL / 2) * math.sqrt(variance)
+
+
+def what_bars_are(table: Table) -> str:
+    """What error bars of the table's numbers are, as a sentence; "" where there are none."""
+    if all(half_bar(table, cell) is None for cell in table.cells):
+        return ""
+    if table.seeds > 1:
+        return "Error bars are one sample standard deviation over seeds."
+    return "Error bars are 95 % intervals over images alone: one seed tells no other spread."
 
 
 def gains(table: Table) -> dict[int, Gain]:

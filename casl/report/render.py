@@ -96,6 +96,8 @@ def to_json(table: Table, recall: Sequence[RecallLine] = ()) -> str:
     Numbers are at full precision, covariances have six decimals; null where there is none.
     """
     head = {name: getattr(table, name) for name in _TABLE_FIELDS}
+    if table.apart:  # few tables have such rows
+        head["apart"] = table.apart
     if table.origin:  # a table of casl's own has no such field
         head["origin"] = dataclasses.asdict(table.origin)
     body: dict[str, Any] = {"cells": _records(table), "image_covariance": table.image_covariance}

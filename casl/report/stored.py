@@ -20,7 +20,7 @@ from casl.spec.ablation import Origin
 
 CLAIMS = "claims.json"
 FOLLOW = (CLAIMS, RECORD)  # from the tables
-_JOINED = ("cells", "origin")  # fields of Table that are objects of their own
+_JOINED = ("cells", "origin", "apart")  # fields of Table that are objects of their own, or not in every record
 
 
 DrawsOf = Callable[[str], tuple[float, ...]]  # by the name of an evaluation
@@ -112,6 +112,7 @@ def _table(record: Mapping[str, Any], draws: DrawsOf, run_id: RunId) -> Table:
     fields = [f.name for f in dataclasses.fields(Table) if f.name not in _JOINED]
     return Table(
         **{name: _frozen(record[name]) for name in fields},
+        apart=_frozen(record.get("apart", [])),
         cells=tuple(_cell(cell, draws, run_id) for cell in record["cells"]),
         origin=Origin(**record["origin"]) if "origin" in record else None,
     )

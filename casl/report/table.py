@@ -105,7 +105,8 @@ class Table:
     """A table ready to print. small: its numbers say nothing about the paper's claim; seeds: repetitions asked for.
 
     rows, columns: headings in the order of the cells; row_axis, column_axis: what they mean. figure, baseline,
-    origin: as in Ablation. image_covariance: of all pairs of cells over draws of the images (casl.report.images).
+    apart, origin: as in Ablation. image_covariance: of all pairs of cells over draws of the images, see
+    casl.report.images.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Table:
     cells: tuple[TableCell, ...]
     figure: str = "heat map"
     baseline: str = ""
+    apart: tuple[str, ...] = ()
     origin: Origin | None = None
     image_covariance: Covariance = ()
 
@@ -200,6 +202,7 @@ def build_table(
         cells=cells,
         figure=ablation.figure,
         baseline=ablation.baseline,
+        apart=ablation.apart,
         origin=ablation.origin,
         image_covariance=covariance([cell.draws for cell in cells]),
     )

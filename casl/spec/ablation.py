@@ -96,7 +96,8 @@ class Ablation:
     unit: what a study without any sharing would run as one experiment, "cell", "row" or "column"; for counting only.
     figure: which picture suits it: "heat map", "curves" (over the rows, one a column), "scatter" (two rows or two
     columns against each other) or "bars". baseline: the column or row that the others' gains are measured against;
-    "" for none. origin: set by the command line for a table that is not one of casl's own.
+    "" for none. apart: rows that are no step of the others' order, such as an upper end: curves do not lead to them.
+    origin: set by the command line for a table that is not one of casl's own.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Ablation:
     unit: str = "cell"
     figure: str = "heat map"
     baseline: str = ""
+    apart: tuple[str, ...] = ()
     origin: Origin | None = None
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
@@ -22,7 +23,7 @@ from casl.report.figure import drawing, picture
 from casl.report.figure_curves import limits, spanning, steps_of, unmeasured
 from casl.report.figure_scatter import points
 from casl.report.figure_theme import DARK, FIXED, GROUND, INK
-from casl.report.layout import panels, shown_rows
+from casl.report.layout import panels, shown_rows, what_bars_are
 from casl.report.table import Table
 from casl.report.table_page import DEEP, PALE, readable
 from casl.spec.ablation import FIGURES, Ablation
@@ -337,3 +338,58 @@ def test_many_panels_stand_in_lines_that_can_be_read(columns: int) -> None:
     assert max(lines.values()) <= 3 and max(lines.values()) - min(lines.values()) <= 1
     last, width = inked(picture(table))
     assert last < width - 3, "what is written behind the longest bar has room"
+
+
+def of_images(figure: str, variances: dict[str, float], **more: object) -> Table:
+    """A table of one seed, whose numbers have a variance over images."""
+    spots: dict[Spot, Numbers] = {(row, "AP", "ap_det", "AP"): ([20.0], None) for row in variances}
+    known = [list(variances.values())[i] if i == j else 0.0 for i in range(len(spots)) for j in range(len(spots))]
+    square = tuple(tuple(known[i * len(spots) : (i + 1) * len(spots)]) for i in range(len(spots)))
+    return replace(tabled("t", spots, figure=figure), image_covariance=square, **more)  # type: ignore[arg-type]
+
+
+def error_bars(axes: Axes, across: int) -> list[float]:
+    """Halves of all error bars of axes, along x (0) or y (1), in order."""
+    parts = [part for one in axes.containers if isinstance(one, ErrorbarContainer) for part in one.lines[2]]
+    found = [np.asarray(segment)[:, across] for part in parts for segment in part.get_segments()]
+    return [float(np.ptp(ends)) / 2 for ends in found]
+
+
+def test_numbers_of_one_seed_have_error_bars_of_images_alone_and_the_picture_says_so() -> None:
+    variances = {"a": 1.0, "b": 4.0}
+    for figure, across in (("bars", 0), ("curves", 1)):
+        table = of_images(figure, variances)
+        (axes,) = painted(table)
+        assert error_bars(axes, across) == pytest.approx([1.96, 3.92], abs=0.01)
+        assert "images alone" in what_bars_are(table)
+    seeds = tabled("t", {("a", "AP", "ap_det", "AP"): ([10.0, 14.0], None)}, figure="curves")
+    assert error_bars(painted(seeds)[0], 1) == pytest.approx([8**0.5])
+    assert "standard deviation over seeds" in what_bars_are(seeds)
+    assert what_bars_are(tabled("t", {("a", "AP", "ap_det", "AP"): ([10.0], 40.0)})) == ""
+
+
+def test_no_line_leads_to_a_row_apart() -> None:
+    spots: dict[Spot, Numbers] = {
+        (row, "AP", "ap_det", "AP"): ([value], None) for row, value in {"truth": 20.0, "R-101": 10.0, "L": 12.0}.items()
+    }
+    table = replace(tabled("strength", spots, figure="curves"), apart=("truth",))
+    steps = steps_of(table)
+    assert [table.rows[i] for i in steps.rows] == ["R-101", "L", "truth"] and steps.joined == 2
+    (axes,) = painted(table)
+    joined = [line for line in axes.get_lines() if line.get_linestyle() == "-"]
+    assert [list(np.asarray(line.get_ydata())) for line in joined] == [[10.0, 12.0]]
+    alone = [line for line in axes.get_lines() if line.get_marker() == "o" and line not in joined]
+    assert [list(np.asarray(line.get_ydata())) for line in alone] == [[20.0]]
+    assert len({line.get_color() for line in (*joined, *alone)}) == 1
+
+
+def test_curves_of_one_metric_have_one_scale_over_panels() -> None:
+    spots: dict[Spot, Numbers] = {}
+    for column, metric, values in (
+        ("warmup", "ap_e", (30, 31)),
+        ("later", "ap_e", (10, 11)),
+        ("AP", "ap_det", (50, 51)),
+    ):
+        spots |= {(f"{n}x", column, metric, "AP"): ([float(v)], None) for n, v in enumerate(values)}
+    warmup, later, other = (axes.get_ylim() for axes in painted(tabled("t", spots, figure="curves")))
+    assert warmup == later != other and warmup[0] < 10 and warmup[1] > 31
