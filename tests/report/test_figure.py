@@ -393,3 +393,23 @@ def test_curves_of_one_metric_have_one_scale_over_panels() -> None:
         spots |= {(f"{n}x", column, metric, "AP"): ([float(v)], None) for n, v in enumerate(values)}
     warmup, later, other = (axes.get_ylim() for axes in painted(tabled("t", spots, figure="curves")))
     assert warmup == later != other and warmup[0] < 10 and warmup[1] > 31
+
+
+def test_names_of_a_scatter_cover_no_error_bar_and_no_other_name() -> None:
+    middles = {"R-101": (27.0, 29.0), "Swin-T": (29.5, 30.0), "Swin-S": (30.0, 30.4), "Swin-B": (30.0, 30.8)}
+    spots: dict[Spot, Numbers] = {
+        (row, column, "ap_e", "AP"): ([place[n] - 0.7, place[n] + 0.7], None)
+        for n, row in enumerate(("labeler", "target")) for column, place in middles.items()
+    }  # fmt: skip
+    table = tabled("table5", spots, figure="scatter")
+    figure = Figure(figsize=figure_scatter.size(table), dpi=100, layout="constrained")
+    figure_scatter.paint(figure, table)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    names = [text.get_window_extent() for text in axes.texts]
+    assert len(names) == 4 and all(axes.bbox.contains(*corner) for name in names for corner in name.corners())
+    assert not any(a.overlaps(b) for n, a in enumerate(names) for b in names[:n])
+    bars = [path for line in axes.collections for path in line.get_paths()]
+    for path in bars:
+        crossed = [name for name in names if path.transformed(axes.transData).intersects_bbox(name, filled=False)]
+        assert not crossed
