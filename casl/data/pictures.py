@@ -54,6 +54,9 @@ def draw_labels(
     scores: Sequence[float] | Floats | None = None,
     rles: Sequence[Any] | None = None,
     classes: Sequence[str] = (),
+    *,
+    filled: bool = True,
+    named: int | None = None,
 ) -> Image.Image:
     """An image with its labels: boxes, translucent masks with an outline, class name and score.
 
@@ -64,6 +67,8 @@ def draw_labels(
         scores: (N,) in [0, 1], written behind the name; None for ground truth.
         rles: N COCO run-length encodings of (H, W) masks, compressed or not, or None where an instance has no mask.
         classes: name of each class number; a number beyond it is written as such.
+        filled: whether masks have a colour inside their outline, under which those of the image are not seen.
+        named: at most so many have name and score written, those of the highest scores, or the first without scores.
 
     Returns:
         RGB picture; enlarged by a whole number if the image's short side is below READABLE_SIDE.
@@ -79,14 +84,22 @@ def draw_labels(
     colours = [colour(i if labels is None else int(labels[i])) for i in range(len(boxes))]
     largest_first = np.argsort(-_areas(boxes), kind="stable")
     if rles is not None:
-        picture = _with_masks(picture, [(rles[i], colours[i]) for i in largest_first if rles[i] is not None])
+        masks = [(rles[i], colours[i]) for i in largest_first if rles[i] is not None]
+        picture = _with_masks(picture, masks, filled=filled)
     pen = ImageDraw.Draw(picture)
     corners = [_inside(box * scale, size) for box in boxes]
     for i in largest_first:
         if corners[i] is not None:
             pen.rectangle(corners[i], outline=colours[i], width=2)
-    _write_texts(pen, size, [(corners[i], _text(i, labels, scores, classes), colours[i]) for i in largest_first[::-1]])
+    written = [i for i in largest_first[::-1] if i in _best(len(boxes), scores, named)]
+    _write_texts(pen, size, [(corners[i], _text(i, labels, scores, classes), colours[i]) for i in written])
     return picture
+
+
+def _best(count: int, scores: Sequence[float] | Floats | None, most: int | None) -> set[int]:
+    """Of so many labels at most those with the highest scores."""
+    every = sorted(range(count), key=lambda i: 0.0 if scores is None else -float(scores[i]))
+    return set(every[:most])
 
 
 def side_by_side(rows: Sequence[Sequence[Image.Image]], headings: Sequence[str]) -> Image.Image:
@@ -146,7 +159,7 @@ def _inside(box: Floats, size: tuple[int, int]) -> Rect | None:
     return float(x1), float(y1), float(x2), float(y2)
 
 
-def _with_masks(picture: Image.Image, masks: Sequence[tuple[Any, Rgb]]) -> Image.Image:
+def _with_masks(picture: Image.Image, masks: Sequence[tuple[Any, Rgb]], *, filled: bool) -> Image.Image:
     pixels = np.array(picture, dtype=np.float32)
     for rle, paint in masks:
         height, width = rle["size"]
@@ -154,7 +167,8 @@ def _with_masks(picture: Image.Image, masks: Sequence[tuple[Any, Rgb]]) -> Image
             rle = coco_mask.frPyObjects(rle, height, width)
         small = Image.fromarray(coco_mask.decode(rle))
         mask = np.asarray(small.resize(picture.size, Image.Resampling.NEAREST)).astype(bool)
-        pixels[mask] = pixels[mask] * (1 - MASK_OPACITY) + np.array(paint, dtype=np.float32) * MASK_OPACITY
+        if filled:
+            pixels[mask] = pixels[mask] * (1 - MASK_OPACITY) + np.array(paint, dtype=np.float32) * MASK_OPACITY
         edge = mask & ~_eroded(mask)
         pixels[edge] = paint
     return Image.fromarray(pixels.round().astype(np.uint8))

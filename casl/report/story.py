@@ -48,7 +48,8 @@ class Story:
     the method. long: row and column of a training without the warmup that is as long as with it. labels: images
     with pseudo labels, beside the truth where it is known. quality: figures of them, percent. val: images of val,
     without and with the warmup. gains, losses: those where F1 rises and falls most. rose, fell, same: in how many
-    images. above: the score that shown predictions exceed. classes: most objects first. closed: why pictures are
+    images. above: the score that shown predictions exceed. named: how many labels of a picture have name and score at
+    most, 0 where all have. classes: most objects first. closed: why pictures are
     left out, "" where they are not. credit: licences of the images. notes: what could not be shown, and why.
     """
 
@@ -70,6 +71,7 @@ class Story:
     fell: int = 0
     same: int = 0
     above: float = 0.0
+    named: int = 0
     classes: tuple[ClassLine, ...] = ()
     closed: str = ""
     credit: tuple[str, ...] = ()

@@ -206,9 +206,15 @@ def _labels(story: Story) -> list[blocks.Block]:
 def _val(story: Story) -> list[blocks.Block]:
     if not story.val:
         return []
-    said = f"Spread evenly over val, not picked. Shown is what scores above {story.above:g}."
+    said = f"Spread evenly over val, not picked. Shown is what scores above {story.above:g}{_named(story)}."
     heading = "The same images without and with the warmup" if story.base else "Images of val after the warmup"
     return [blocks.Heading(heading, "val"), blocks.Paragraph(said), _rows(story.val)]
+
+
+def _named(story: Story) -> str:
+    if not story.named:
+        return ""
+    return f"; at most {story.named} boxes have name and score, those that score highest"
 
 
 def _cases(story: Story) -> list[blocks.Block]:

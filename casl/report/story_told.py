@@ -60,6 +60,8 @@ class Painter(Protocol):
 
     @property
     def above(self) -> float: ...
+    @property
+    def named(self) -> int: ...
     def labeled(self, trained: Train) -> Drawn: ...
     def pseudo(self, labelled: PseudoLabel, threshold: float, count: int) -> Sequence[tuple[Drawn, Drawn | None]]: ...
     def judged(self, done: Evaluate, image: int) -> Drawn: ...
@@ -139,6 +141,7 @@ class _Teller:
             quality=_quality(quality, choice.warmup.threshold),
             val=val,
             above=self.painter.above,
+            named=self.painter.named,
             classes=_classes(classes(choice.warm), classes(base) if base else ()),
         )
         story = self._with_cases(story)

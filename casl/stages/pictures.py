@@ -32,11 +32,12 @@ def predicted(split: CocoSplit, index: int, prediction: Prediction, classes: Seq
     return draw_labels(image, prediction.boxes[keep], labels, prediction.scores[keep], rles, classes)
 
 
-def true(split: CocoSplit, index: int) -> Image.Image:
-    """One image with its annotations."""
+def true(split: CocoSplit, index: int, *, filled: bool = True) -> Image.Image:
+    """One image with its annotations. filled: as of draw_labels."""
     labels = split.labels(index)
     classes = labels.labels if len(split.classes) > 1 else None  # one class: a colour an instance tells more
-    return draw_labels(IMAGES.read(split.path(index)), labels.boxes, classes, None, labels.rles, split.classes)
+    image = IMAGES.read(split.path(index))
+    return draw_labels(image, labels.boxes, classes, None, labels.rles, split.classes, filled=filled)
 
 
 def save_grid(folder: Path, name: str, rows: list[list[Image.Image]], headings: list[str]) -> None:

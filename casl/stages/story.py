@@ -1,7 +1,8 @@
 """Pictures of one chain of stages, drawn from what they kept: no detector runs, and nothing is trained.
 
-Labels are drawn as everywhere in casl; a picture is a JPEG of at most SIDE pixels, and the same results give the same
-bytes with one version of Pillow.
+Labels are drawn as everywhere in casl, but masks as outlines alone, so that one image looks alike whatever is found in
+it, and with NAMED names at most, or they would hide each other. A picture is a JPEG of at most SIDE pixels, and the
+same results give the same bytes with one version of Pillow.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,7 @@ from casl.stages.sources import IMAGES, LABELS, hidden_truth, open_split, split_
 
 SIDE = 384  # px, of a picture's longer side
 QUALITY = 88  # of the JPEG, with colours at full resolution: thin coloured lines stay
+NAMED = 6  # labels of a picture with name and score, those of the highest scores
 FIRST = 50  # labeled images among which the one with most classes is shown
 
 
@@ -65,6 +68,7 @@ class Pictures(Finished):
     """
 
     above = CONFIDENT  # predictions that score no more are left out
+    named = NAMED
 
     def __init__(
         self, folder_of: Callable[[str], Path], roots: Mapping[str, Path], digests: Path, licence: str = ""
@@ -103,7 +107,7 @@ class Pictures(Finished):
             labels = split.labels(i)
             classes = labels.labels if len(split.classes) > 1 else None
             image = IMAGES.read(split.path(i))
-            drawn = draw_labels(image, labels.boxes, classes, labels.scores, labels.rles, split.classes)
+            drawn = _labelled(image, labels.boxes, classes, labels.scores, labels.rles, split.classes)
             self._show(labelled.data, "images", split, i)
             beside = at.get(split.images[i].file_name)
             known = None if truth is None or beside is None else _true(truth, beside)
@@ -126,7 +130,7 @@ class Pictures(Finished):
         rles = [to_rle(r["segmentation"], info.height, info.width) for r in found] if masks else None
         scores = [r["score"] for r in found]
         self._show(done.data, done.labels, split, i)
-        drawn = draw_labels(IMAGES.read(split.path(i)), boxes, labels, scores, rles, split.classes)
+        drawn = _labelled(IMAGES.read(split.path(i)), boxes, labels, scores, rles, split.classes)
         return _drawn(split, i, drawn, len(found))
 
     def true(self, done: Evaluate, image: int) -> Drawn:
@@ -214,10 +218,13 @@ def spread(length: int, count: int) -> list[int]:
     return [i * length // count for i in range(count)]
 
 
+_labelled = partial(draw_labels, filled=False, named=NAMED)
+
+
 def _drawn(split: CocoSplit, i: int, picture: Image.Image, boxes: int) -> Drawn:
     picture.thumbnail((SIDE, SIDE))
     return Drawn(Path(split.images[i].file_name).stem, picture, boxes)
 
 
 def _true(split: CocoSplit, i: int) -> Drawn:
-    return _drawn(split, i, true(split, i), len(split.annotations[i]))
+    return _drawn(split, i, true(split, i, filled=False), len(split.annotations[i]))

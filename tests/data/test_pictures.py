@@ -145,3 +145,29 @@ def test_a_grid_needs_a_picture_for_every_heading() -> None:
     for rows in ([], [[picture]]):
         with pytest.raises(ValueError, match="2 headings need rows"):
             side_by_side(rows, ["a", "b"])
+
+
+def test_an_outline_leaves_what_is_inside_as_it_is() -> None:
+    pixels = np.asarray(draw_labels(GREY, BOX, [0], rles=[left_half()], filled=False))
+    assert tuple(pixels[110, 75]) == (100, 100, 100)
+    assert tuple(pixels[110, 99]) == colour(0)
+
+
+def test_only_the_highest_scores_are_written_and_every_box_is_drawn() -> None:
+    boxes = np.array([[x, 100.0, x + 80, 180] for x in (10, 110, 210, 310)])
+    scores, classes = [0.2, 0.9, 0.4, 0.8], ["disc"]
+    bare = np.asarray(draw_labels(GREY, boxes, [0] * 4, named=0))
+    named = np.asarray(draw_labels(GREY, boxes, [0] * 4, scores, classes=classes, named=2))
+    columns = np.flatnonzero((bare != named).any(axis=(0, 2)))
+    assert {int(x) // 100 for x in columns} == {1, 3}, "above the second and the fourth"
+    every = np.asarray(draw_labels(GREY, boxes, [0] * 4, scores, classes=classes))
+    assert (np.asarray(draw_labels(GREY, boxes, [0] * 4, scores, classes=classes, named=9)) == every).all()
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (398, 0), (0, 298), (398, 298)])
+def test_a_name_at_the_edge_is_written_whole(corner: tuple[int, int]) -> None:
+    def plate(x: float, y: float) -> int:
+        drawn = draw_labels(GREY, np.array([[x, y, x + 2, y + 2]]), [0], [0.61], classes=["pentagon"])
+        return int(is_painted(drawn, colour(0)).sum())
+
+    assert plate(*corner) == pytest.approx(plate(200, 150), abs=8), "as many pixels as in the middle"

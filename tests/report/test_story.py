@@ -94,6 +94,7 @@ class Painter:
     gone: tuple[str, ...] = ()
     licence: Licence = field(default_factory=Licence)
     above: float = 0.3
+    named: int = 6
 
     def _there(self, what: str) -> None:
         if what in self.gone:
@@ -264,6 +265,8 @@ def test_the_page_opens_with_the_method_and_has_every_part() -> None:
     assert int(longer.replace(",", "")) > int(shorter.replace(",", "")) > 0, "the warmup comes on top"
     assert "the warmup raises it in 3 images, lowers it in 1, and 1 stay as they were" in words
     assert "Warming up helps." in words
+    said = "at most 6 boxes have name and score"
+    assert said in words and said not in Parsed(_page(replace(story(Painter()), named=0))).words
     assert page.count("<h1") == 1
 
 
