@@ -1,18 +1,22 @@
-"""Pages of shipped reports anew, from the JSON that lies beside them: `python -m casl.report.again FOLDER...`.
+"""Pages and pictures of shipped reports anew, from the JSON beside them: `python -m casl.report.again FOLDER...`.
 
-For changes of how pages look. Numbers are read, not made: JSON, CSV and pictures stay as they are; an SVG that is not
-there is drawn. What follows from the numbers, verdicts on claims and the answer of a search, is told anew.
+For changes of how they look. Numbers are read, not made: JSON and CSV stay as they are. What follows from the numbers,
+verdicts on claims and the answer of a search, is told anew, on pages and in pictures; what is older than the code says
+so on both. Training curves and the story need the store and stay.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from casl import catalog
 from casl.files import read_json
-from casl.report import labels, markdown, search_pages
+from casl.report import error_kinds, labels, markdown, per_class, search_pages
+from casl.report.canvas import Drawing
 from casl.report.figure import drawing
 from casl.report.index import refresh_index
 from casl.report.latex import to_latex
@@ -27,8 +31,11 @@ from casl.report.written import Contents, write_files
 from casl.spec.search import SEARCHES
 
 
-def write_again(folder: Path) -> list[Path]:
-    """The page of every table of a folder, as HTML, Markdown and LaTeX, of labels and searches, then index and claims.
+def write_again(folder: Path, *, pictures: bool = True) -> list[Path]:
+    """The pages of every table of a folder, of its labels and searches, with their pictures, then index and claims.
+
+    Args:
+        pictures: whether pictures are drawn anew too; else those that are there stay.
 
     Raises:
         DataError: a table cannot be read.
@@ -41,35 +48,71 @@ def write_again(folder: Path) -> list[Path]:
 
     setting = Setting(today=of_folder(folder.name, read()))
     for path in sorted(folder.glob("*.json")):
-        record = read_json(path)
-        if "cells" in record:
-            table, lines = read_table(path), [RecallLine(**line) for line in record.get("recall", ())]
-            drawn = path.with_suffix(".svg")
-            svg = drawn.read_bytes() if drawn.is_file() else drawing(table).svg
-            contents: Contents = {
-                f"{table.name}.html": to_html(table, svg, MLFLOW, lines, others_of(table, folder), setting),
-                f"{table.name}.md": to_markdown(table, lines, setting),
-                f"{table.name}.tex": to_latex(table),
-                f"{table.name}.svg": svg,
-            }
-            written += write_files(folder, contents)
-    written += _records(folder, setting.today)
+        if "cells" in (record := read_json(path)):
+            table = read_table(path)
+            for contents in _of_table(table, record, folder, setting, pictures=pictures):
+                written += write_files(folder, contents)
+    for contents in _records(folder, setting.today, pictures=pictures):
+        written += write_files(folder, contents)
     claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
     return written + refresh_index(claims, folder, read, "", setting=setting)
 
 
-def _records(folder: Path, today: Today) -> list[Path]:
+def _of_table(
+    table: Table, record: Mapping[str, Any], folder: Path, setting: Setting, *, pictures: bool
+) -> list[Contents]:
+    """The page of a table, and those on its errors and classes that are there."""
+    said = setting.today.of_table(table)
+    older = setting.today.on_picture(said)
+    image = _image(folder, table.name, partial(drawing, table, older), anew=pictures)
+    lines = [RecallLine(**line) for line in record.get("recall", ())]
+    made: list[Contents] = [
+        {
+            f"{table.name}.html": to_html(table, image.svg, MLFLOW, lines, others_of(table, folder), setting),
+            f"{table.name}.md": to_markdown(table, lines, setting),
+            f"{table.name}.tex": to_latex(table),
+            f"{table.name}.png": image.png,
+            f"{table.name}.svg": image.svg,
+        }
+    ]
+    name = error_kinds.errors_name(table)
+    if (path := folder / f"{name}.json").is_file():
+        errors = error_kinds.read_errors(read_json(path), table)
+        image = _image(folder, name, partial(error_kinds.drawing, errors, older), anew=pictures)
+        made.append(error_kinds.contents(errors, image, said))
+    name = per_class.classes_name(table)
+    if (path := folder / f"{name}.json").is_file():
+        classes = per_class.read_classes(read_json(path), table)
+        image = _image(folder, name, partial(per_class.drawing, classes, older), anew=pictures)
+        made.append(per_class.contents(classes, image, said))
+    return made
+
+
+def _image(folder: Path, name: str, draw: Callable[[], Drawing], *, anew: bool) -> Drawing:
+    """A picture as it lies there, or drawn: where that is wanted, and where a file of it is gone."""
+    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
+    if anew or not (png.is_file() and svg.is_file()):
+        return draw()
+    return Drawing(png.read_bytes(), svg.read_bytes())
+
+
+def _records(folder: Path, today: Today, *, pictures: bool) -> list[Contents]:
     """The pages on the quality of labels and of searches, which say what follows from the numbers beside them."""
-    contents: dict[str, str | bytes] = {}
+    made: list[Contents] = []
     for path in folder.glob(f"{labels.NAME}.json"):
-        record = read_json(path)
-        made = labels.page(labels.read_labels(record), bool(record["warning"]), today.of_record(path))
-        contents[f"{labels.NAME}.md"] = markdown.write(made)
+        record, said = read_json(path), today.of_record(path)
+        found, small = labels.read_labels(record), bool(record["warning"])
+        contents: dict[str, str | bytes] = {f"{path.stem}.md": markdown.write(labels.page(found, small, said))}
+        if pictures or not path.with_suffix(".png").is_file():
+            contents[f"{path.stem}.png"] = labels.picture(found, small, today.on_picture(said))
+        made.append(contents)
     for path in sorted(folder.glob(f"{SEARCHES}*.json")):
-        search, drawn = search_pages.read_search(read_json(path)), path.with_suffix(".svg")
-        svg = drawn.read_bytes() if drawn.is_file() else search_pages.drawing(search).svg
-        contents |= {drawn.name: svg, **search_pages.texts(search, svg, {}, "", today.of_record(path))}
-    return write_files(folder, contents)
+        search, said = search_pages.read_search(read_json(path)), today.of_record(path)
+        older = today.on_picture(said)
+        image = _image(folder, path.stem, partial(search_pages.drawing, search, older), anew=pictures)
+        texts = search_pages.texts(search, image.svg, {}, "", said)
+        made.append({**texts, f"{path.stem}.png": image.png, f"{path.stem}.svg": image.svg})
+    return made
 
 
 def main(folders: Sequence[str]) -> None:

@@ -37,20 +37,22 @@ class Drawing:
     svg: bytes
 
 
-def drawn(title: str, warning: str, lines: Sequence[str], size: tuple[float, float], paint: Paint) -> Drawing:
+def drawn(
+    title: str, warnings: Sequence[str], lines: Sequence[str], size: tuple[float, float], paint: Paint
+) -> Drawing:
     """A picture with a head, as PNG and as SVG; arguments as of `headed`."""
-    figure = _figure(*_below_head(title, warning, lines, size, paint))
+    figure = _figure(*_below_head(title, warnings, lines, size, paint))
     return Drawing(_png(figure), _svg(figure))
 
 
-def headed(title: str, warning: str, lines: Sequence[str], size: tuple[float, float], paint: Paint) -> bytes:
-    """PNG with a head from the top left corner down: the title, the warning in red, the lines.
+def headed(title: str, warnings: Sequence[str], lines: Sequence[str], size: tuple[float, float], paint: Paint) -> bytes:
+    """PNG with a head from the top left corner down: the title, the warnings in red, the lines.
 
     Args:
-        title, warning: plain text, broken where the picture ends. lines: mathtext, each as wide as it is.
+        title, warnings: plain text, broken where the picture ends; "" is left out. lines: mathtext, as they are.
         size: inches of what is painted below the head.
     """
-    return _png(_figure(*_below_head(title, warning, lines, size, paint)))
+    return _png(_figure(*_below_head(title, warnings, lines, size, paint)))
 
 
 def painted(size: tuple[float, float], paint: Paint, *, dpi: int = DPI) -> bytes:
@@ -59,11 +61,11 @@ def painted(size: tuple[float, float], paint: Paint, *, dpi: int = DPI) -> bytes
 
 
 def _below_head(
-    title: str, warning: str, lines: Sequence[str], size: tuple[float, float], paint: Paint
+    title: str, warnings: Sequence[str], lines: Sequence[str], size: tuple[float, float], paint: Paint
 ) -> tuple[tuple[float, float], Paint, float]:
     """Size of the whole, what paints it, and the inches of its head."""
     titles = wrapped([title], size[0], TITLE, bold=True)
-    warnings = wrapped([warning] if warning else [], size[0], bold=True)
+    warnings = wrapped(warnings, size[0], bold=True)
     top = 0.53 + _TITLE_LINE * (len(titles) - 1)
     head = top + 0.07 + _LINE * (len(warnings) + len(lines))
     whole = size[1] + head

@@ -35,7 +35,7 @@ def drawing(title: str, warning: str, sentences: Sequence[str], panels: Sequence
     high = sum(_HIGH + _LINE * max(map(_legend_lines, row)) for row in rows)
     size = (max(7.5, _WIDE * across), high)
     lines = [as_it_is(line) for line in wrapped(sentences, size[0])]
-    return drawn(title, warning, lines, size, lambda figure: _paint(figure, panels, across))
+    return drawn(title, [warning], lines, size, lambda figure: _paint(figure, panels, across))
 
 
 def _paint(figure: Figure, panels: Sequence[Panel], across: int) -> None:

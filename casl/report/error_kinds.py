@@ -21,7 +21,7 @@ from casl.report.layout import quantity
 from casl.report.recall import by_note, notes_of_seeds
 from casl.report.table import Table, TableCell
 from casl.report.wording import MEAN_AND_SPREAD, mean_and_spread, number
-from casl.report.written import write_files
+from casl.report.written import Contents, write_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,15 +131,29 @@ def write_errors(table: Table, figures: Figures, folder: Path) -> list[Path]:
     """
     if (found := error_kinds(table, figures)) is None:
         return []
-    made, name = drawing(found), errors_name(table)
-    contents: dict[str, str | bytes] = {
-        "md": markdown.write(page(found, f"{name}.png")),
-        "html": html.write(page(found, made.svg)),
-        "json": to_json(found),
-        "png": made.png,
-        "svg": made.svg,
+    return write_files(folder, {**contents(found, drawing(found)), f"{errors_name(table)}.json": to_json(found)})
+
+
+def contents(found: ErrorKinds, image: Drawing, older: str = "") -> Contents:
+    """The pages and their picture by file name. older: what stands above those of other code than today's."""
+    name = errors_name(found.table)
+    made: dict[str, str | bytes] = {
+        "md": markdown.write(page(found, f"{name}.png", older)),
+        "html": html.write(page(found, image.svg, older)),
+        "png": image.png,
+        "svg": image.svg,
     }
-    return write_files(folder, {f"{name}.{suffix}": content for suffix, content in contents.items()})
+    return {f"{name}.{suffix}": content for suffix, content in made.items()}
+
+
+def read_errors(record: Mapping[str, Any], table: Table) -> ErrorKinds:
+    """Kinds of errors from their JSON and the table that they are of. Raises KeyError or TypeError for what is none."""
+    lines = []
+    for one in record["lines"]:
+        gains, counts = ({kind: tuple(v) for kind, v in one[part].items()} for part in ("gains", "counts"))
+        more = {"gains": gains, "counts": counts, "ap": tuple(one["ap"]), "notes": tuple(one["notes"])}
+        lines.append(ErrorLine(**{**one, **more}))
+    return ErrorKinds(table, tuple(lines))
 
 
 def to_json(found: ErrorKinds) -> str:
@@ -149,11 +163,11 @@ def to_json(found: ErrorKinds) -> str:
     return json.dumps(about | {"lines": [vars(line) for line in found.lines]}, indent=1, allow_nan=False) + "\n"
 
 
-def page(found: ErrorKinds, image: str | bytes) -> blocks.Page:
-    """The page: one line a cell. image: as in blocks.Picture."""
+def page(found: ErrorKinds, image: str | bytes, older: str = "") -> blocks.Page:
+    """The page: one line a cell. image: as in blocks.Picture. older: as of `contents`."""
     table = found.table
     about = f"Profile {table.profile} ({table.profile_title}), data {table.data}."
-    parts: list[blocks.Block] = [*blocks.caution(table.warning), blocks.Paragraph(about)]
+    parts: list[blocks.Block] = [*blocks.caution(table.warning), *blocks.caution(older), blocks.Paragraph(about)]
     if found.counted:
         parts += [
             blocks.Paragraph(f"{HOW} {MEAN_AND_SPREAD}" if table.seeds > 1 else HOW),
@@ -199,12 +213,12 @@ def _mean(values: Sequence[float]) -> float | None:
     return statistics.fmean(values) if values else None
 
 
-def drawing(found: ErrorKinds) -> Drawing:
+def drawing(found: ErrorKinds, older: str = "") -> Drawing:
     """Cells against kinds as a picture."""
     wide = 0.085 * max((len(line.place) for line in found.counted), default=0)
     size = 0.62 * len(KINDS) + wide + 1.6, max(1.7, 0.3 * len(found.counted) + 1.9)
     said = [as_it_is(line) for line in wrapped([HOW], size[0])]
-    return drawn(found.title, found.table.warning, said, size, lambda figure: _paint(figure, found))
+    return drawn(found.title, [found.table.warning, older], said, size, lambda figure: _paint(figure, found))
 
 
 def _paint(figure: Figure, found: ErrorKinds) -> None:

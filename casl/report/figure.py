@@ -18,27 +18,27 @@ HAVE_BARS = ("bars", "curves", "scatter")  # of errors
 LEAVES_OUT = ("bars", "curves")  # have no place for a row without a number
 
 
-def picture(table: Table) -> bytes:
-    """PNG of a table.
+def picture(table: Table, older: str = "") -> bytes:
+    """PNG of a table. older: what stands above one of other code than today's.
 
     Raises:
         SpecError: a scatter of a table that has neither two rows nor two columns.
     """
-    return headed(*_parts(table))
+    return headed(*_parts(table, older))
 
 
-def drawing(table: Table) -> Drawing:
+def drawing(table: Table, older: str = "") -> Drawing:
     """The same as PNG and as SVG."""
-    return drawn(*_parts(table))
+    return drawn(*_parts(table, older))
 
 
-def _parts(table: Table) -> tuple[str, str, list[str], tuple[float, float], Paint]:
-    """Title, warning, lines, inches, and what paints below them."""
+def _parts(table: Table, older: str) -> tuple[str, list[str], list[str], tuple[float, float], Paint]:
+    """Title, warnings, lines, inches, and what paints below them."""
     size, paint = PAINTERS[table.figure]
     inches = size(table)
     bars = what_bars_are(table) if table.figure in HAVE_BARS else ""
     lines = [as_it_is(line) for line in wrapped([*headline(table), bars, *_left_out(table)], inches[0])]
-    return table.title, table.warning, lines, inches, lambda figure: paint(figure, table)
+    return table.title, [table.warning, older], lines, inches, lambda figure: paint(figure, table)
 
 
 def _left_out(table: Table) -> list[str]:

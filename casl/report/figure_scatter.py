@@ -117,11 +117,12 @@ def _label(axes: Axes, found: Sequence[_Named]) -> None:
     for one in found:
         x, y = (72 / axes.figure.dpi) * axes.transData.transform(one.points[0][:2])
         wide, high = 72 * max(width_of(word, _LETTERS) for word in one.words), 1.25 * _LETTERS * len(one.words)
+        others = [bar for another in found if another is not one for p in another.points for bar in _bars(axes, p)]
         boxes = {place: _box(x, y, place, wide, high) for place in _PLACES}
         leaders = {place: _leader(x, y, boxes[place]) if place[0] > _NEAR else [] for place in _PLACES}
         costs = {
             place: _covered(boxes[place], [*bars, *names], frame)
-            + sum(_common(part, name) for part in leaders[place] for name in names)
+            + sum(_common(part, other) for part in leaders[place] for other in [*names, *others])
             for place in _PLACES
         }
         place = min(_PLACES, key=lambda place: costs[place])

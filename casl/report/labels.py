@@ -83,7 +83,7 @@ def write_labels(runs: Mapping[str, Run], folder: Path, small: bool, write: Writ
         return []
 
     def make() -> Contents:
-        text, record, png = markdown.write(page(found, small)), to_json(found, small), _picture(found, small)
+        text, record, png = markdown.write(page(found, small)), to_json(found, small), picture(found, small)
         return {f"{NAME}.md": text, f"{NAME}.json": record, f"{NAME}.png": png}
 
     return write(folder, NAME, (found, small), make)
@@ -168,11 +168,12 @@ def paint(figure: Figure, found: Sequence[Quality]) -> None:
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9)
 
 
-def _picture(found: Sequence[Quality], small: bool) -> bytes:
+def picture(found: Sequence[Quality], small: bool, older: str = "") -> bytes:
+    """PNG of all of it. older: as of `page`."""
     size = 10.0, 1.3 + 0.5 * len(found)
-    warning = SMALL if small else ""
+    warnings = [SMALL if small else "", older]
     lines = wrapped([_HOW_DRAWN], size[0])
-    return headed("Pseudo labels against hidden truth", warning, lines, size, lambda f: paint(f, found))
+    return headed("Pseudo labels against hidden truth", warnings, lines, size, lambda f: paint(f, found))
 
 
 def _mark(axes: Axes, rows: Sequence[Sequence[float]], delta: str, n: int, count: int) -> None:

@@ -21,7 +21,7 @@ from casl.report.layout import quantity
 from casl.report.recall import by_note, notes_of_seeds
 from casl.report.table import Table, TableCell
 from casl.report.wording import MEAN_AND_SPREAD, mean_and_spread
-from casl.report.written import write_files
+from casl.report.written import Contents, write_files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -174,15 +174,28 @@ def write_classes(table: Table, figures: Figures, folder: Path) -> list[Path]:
     """
     if (found := per_class(table, figures)) is None:
         return []
-    made = drawing(found)
-    contents: dict[str, str | bytes] = {
-        "md": markdown.write(page(found, f"{found.name}.png")),
-        "html": html.write(page(found, made.svg)),
-        "json": to_json(found),
-        "png": made.png,
-        "svg": made.svg,
+    return write_files(folder, {**contents(found, drawing(found)), f"{found.name}.json": to_json(found)})
+
+
+def contents(found: PerClass, image: Drawing, older: str = "") -> Contents:
+    """The pages and their picture by file name. older: what stands above those of other code than today's."""
+    made: dict[str, str | bytes] = {
+        "md": markdown.write(page(found, f"{found.name}.png", older)),
+        "html": html.write(page(found, image.svg, older)),
+        "png": image.png,
+        "svg": image.svg,
     }
-    return write_files(folder, {f"{found.name}.{suffix}": content for suffix, content in contents.items()})
+    return {f"{found.name}.{suffix}": content for suffix, content in made.items()}
+
+
+def read_classes(record: Mapping[str, Any], table: Table) -> PerClass:
+    """AP of each class from its JSON and the table that it is of. Raises KeyError or TypeError for what is none."""
+    columns = []
+    for one in record["columns"]:
+        values, loose = ({name: tuple(v) for name, v in one[part].items()} for part in ("values", "values_50"))
+        head = one["row"], one["column"], one["metric"]
+        columns.append(ClassColumn(*head, values, loose, tuple(one["notes"]), one.get("objects")))
+    return PerClass(table, record["objects"], tuple(columns))
 
 
 def to_json(found: PerClass) -> str:
@@ -216,8 +229,8 @@ def to_json(found: PerClass) -> str:
     return json.dumps(record, indent=1, allow_nan=False) + "\n"
 
 
-def page(found: PerClass, image: str | bytes) -> blocks.Page:
-    """The page: one line a class. image: as in blocks.Picture."""
+def page(found: PerClass, image: str | bytes, older: str = "") -> blocks.Page:
+    """The page: one line a class. image: as in blocks.Picture. older: as of `contents`."""
     table = found.table
     heads: list[blocks.Text] = ["class", "objects", *(blocks.Raised(column.place) for column in found.counted)]
     lines = [[name, f"{n:,}", *(c.text(name) for c in found.counted)] for name, n in found.objects.items()]
@@ -229,7 +242,12 @@ def page(found: PerClass, image: str | bytes) -> blocks.Page:
             if any(means):
                 lines.append([name, f"{objects:,}", *map(mean_and_spread, means)])
     about = f"Profile {table.profile} ({table.profile_title}), data {table.data}."
-    parts: list[blocks.Block] = [*blocks.caution(table.warning), blocks.Paragraph(about), blocks.Paragraph(HOW)]
+    parts: list[blocks.Block] = [
+        *blocks.caution(table.warning),
+        *blocks.caution(older),
+        blocks.Paragraph(about),
+        blocks.Paragraph(HOW),
+    ]
     if found.counted:
         parts.append(blocks.Rows(heads, lines))
         parts.append(blocks.Paragraph(MEAN_AND_SPREAD))
@@ -239,13 +257,13 @@ def page(found: PerClass, image: str | bytes) -> blocks.Page:
     return blocks.Page(found.title, parts, above=(blocks.ALL_TABLES, whole))
 
 
-def drawing(found: PerClass) -> Drawing:
+def drawing(found: PerClass, older: str = "") -> Drawing:
     """Classes against cells as a picture."""
     wide = 0.085 * max(map(len, found.objects), default=0)
     high = 0.055 * max((len(column.place) for column in found.counted), default=0)
     size = max(5.0, 0.62 * len(found.counted) + wide + 1.6), max(1.7, 0.3 * len(found.objects) + high + 0.9)
     lines = [as_it_is(line) for line in wrapped([HOW], size[0])]
-    return drawn(found.title, found.table.warning, lines, size, lambda figure: _paint(figure, found))
+    return drawn(found.title, [found.table.warning, older], lines, size, lambda figure: _paint(figure, found))
 
 
 def _paint(figure: Figure, found: PerClass) -> None:

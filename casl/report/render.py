@@ -63,7 +63,7 @@ def write_table(
     """
 
     def make() -> Contents:
-        picture = drawing(table)
+        picture = drawing(table, setting.today.on_picture(setting.today.of_table(table)))
         contents: dict[str, str | bytes] = {
             "json": to_json(table, recall),
             "csv": to_csv(table),

@@ -18,7 +18,7 @@ COLOURS = {"final": "#185b9e", "warmup": "#3f9e8c", "proxy": "#c8641b"}
 WIDE, HIGH = 4.6, 3.4
 
 
-def search_picture(search: Search, warning: str = "") -> Drawing:
+def search_picture(search: Search, warnings: Sequence[str] = ()) -> Drawing:
     """One panel an objective with a dot a seed, one for counts, one for precision and recall."""
     named = objectives(search)
     has_labels = bool(measured(search, "labels"))
@@ -36,7 +36,7 @@ def search_picture(search: Search, warning: str = "") -> Drawing:
 
     title = f"Search over {search.argument}: {search.cell}, profile {search.profile}"
     lines = [in_picture(line) for line in wrapped(headlines(search), WIDE * across)]
-    return drawn(title, warning, lines, (WIDE * across, HIGH * down), paint)
+    return drawn(title, warnings, lines, (WIDE * across, HIGH * down), paint)
 
 
 def _places(axes: Axes, search: Search, trials: Sequence[Trial]) -> list[float]:

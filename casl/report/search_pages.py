@@ -38,9 +38,9 @@ def write_search(
     return write_files(folder, {**texts(search, picture.svg, runs or {}, mlflow), **pictures})
 
 
-def drawing(search: Search) -> Drawing:
-    """The picture of a search."""
-    return search_picture(search, _warning(search))
+def drawing(search: Search, older: str = "") -> Drawing:
+    """The picture of a search. older: what stands above one of other code than today's."""
+    return search_picture(search, [_warning(search), older])
 
 
 def texts(search: Search, image: bytes, runs: Mapping[int, str], mlflow: str, older: str = "") -> dict[str, str]:

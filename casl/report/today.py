@@ -22,6 +22,7 @@ from casl.spec.search import SEARCHES, Value
 from casl.spec.stage import ancestors
 from casl.spec.varied import resolve
 
+OLDER = "OLDER THAN THE CODE"
 LABELS = "labels"  # of labels.json
 STAGES_OF_TRIALS = ("labels", "final")  # roles of a trial whose stages lie in the chain of its cell
 
@@ -49,8 +50,12 @@ class Today:
     def of_table(self, table: Table) -> str:
         """What stands above a table on its own page; "" for one of today."""
         if self.is_older(table):
-            return f"OLDER THAN THE CODE. Today other stages would be trained for this table. {_numbers_of([table])}"
+            return f"{OLDER}. Today other stages would be trained for this table. {_numbers_of([table])}"
         return f"{self._not_known}. {_numbers_of([table])}" if self.why else ""
+
+    def on_picture(self, said: str) -> str:
+        """What stands on a picture whose page says that of it: only that it is older than the code; "" elsewhere."""
+        return said.split(". Numbers are those", 1)[0] if said.startswith(OLDER) else ""
 
     def over(self, tables: Sequence[Table], folder: Path) -> str:
         """What stands above pages over a whole folder: the sentences that name what in it is older, or may be.
@@ -68,7 +73,7 @@ class Today:
         said = []
         if names:
             said.append(
-                f"OLDER THAN THE CODE: {', '.join(names)}. Today other stages would be trained for them: their "
+                f"{OLDER}: {', '.join(names)}. Today other stages would be trained for them: their "
                 "numbers, and verdicts that rest on them, are those of the commits that stand with them"
             )
         if unsaid:
@@ -82,7 +87,7 @@ class Today:
         older = self._records(path.parent).get(path.stem, False)
         if older is None:
             return "NOT COMPARED WITH THE CODE OF TODAY: which stages this is of is not recorded"
-        return "OLDER THAN THE CODE. Today other stages would be trained for this" if older else ""
+        return f"{OLDER}. Today other stages would be trained for this" if older else ""
 
     @property
     def _not_known(self) -> str:

@@ -27,7 +27,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page as this code writes it."""
     copy = tmp_path_factory.mktemp("shipped") / "mini"
     shutil.copytree(SHIPPED, copy)
-    write_again(copy)
+    write_again(copy, pictures=False)
     return (copy / "index.html").as_uri()
 
 

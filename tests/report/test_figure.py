@@ -244,14 +244,14 @@ def test_error_bars_of_a_scatter_are_whole() -> None:
 
 @pytest.mark.parametrize("letters", [20, 90, 250])
 def test_a_title_is_never_cut_off(letters: int) -> None:
-    last, width = inked(headed("X" * letters, "", [], (6.0, 2.0), lambda figure: None))
+    last, width = inked(headed("X" * letters, [], [], (6.0, 2.0), lambda figure: None))
     assert last < 0.985 * width
     assert (last > 0.9 * width) == (letters > 50), "a short one has one line"
 
 
 def test_a_title_and_a_warning_of_several_lines_keep_their_size_and_cover_nothing() -> None:
     def ink(title: str, warning: str) -> list[int]:
-        made = headed(title, warning, [], (4.0, 1.0), lambda figure: figure.patch.set_facecolor("white"))
+        made = headed(title, [warning], [], (4.0, 1.0), lambda figure: figure.patch.set_facecolor("white"))
         dark = (np.asarray(Image.open(io.BytesIO(made)).convert("L")) < 200).any(axis=1)
         starts = np.flatnonzero(np.diff(dark.astype(int)) == 1)
         return [int(start) for start in starts]
@@ -413,3 +413,10 @@ def test_names_of_a_scatter_cover_no_error_bar_and_no_other_name() -> None:
     for path in bars:
         crossed = [name for name in names if path.transformed(axes.transData).intersects_bbox(name, filled=False)]
         assert not crossed
+
+
+def test_a_picture_of_what_is_older_than_the_code_says_so() -> None:
+    old = replace(made("bars"), title="t")
+    plain, marked = picture(old), picture(old, "OLDER THAN THE CODE")
+    red = (179, 38, 30)
+    assert pixels(marked, red) > 1.5 * pixels(plain, red) > 0, "beside the warning of a small profile"
