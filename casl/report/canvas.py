@@ -158,7 +158,7 @@ def width_of(text: str, points: float, *, bold: bool = False) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    font = FontProperties("DejaVu Sans", weight="bold" if bold else "normal", size=points)
+    font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal", size=points)
     wide, _, _ = text_to_path.get_text_width_height_descent(text, font, False)
     return float(wide) / 72 * _HINTED
 
