@@ -131,15 +131,17 @@ def write_errors(table: Table, figures: Figures, folder: Path) -> list[Path]:
     """
     if (found := error_kinds(table, figures)) is None:
         return []
-    return write_files(folder, {**contents(found, drawing(found)), f"{errors_name(table)}.json": to_json(found)})
+    return write_files(folder, contents(found, drawing(found), record=to_json(found)))
 
 
-def contents(found: ErrorKinds, image: Drawing, older: str = "") -> Contents:
-    """The pages and their picture by file name. older: what stands above those of other code than today's."""
+def contents(found: ErrorKinds, image: Drawing, older: str = "", record: str = "") -> Contents:
+    """The pages and their picture by file name. older: what stands above those of other code than today's. record:
+    the JSON, where that is to be written too."""
     name = errors_name(found.table)
     made: dict[str, str | bytes] = {
         "md": markdown.write(page(found, f"{name}.png", older)),
         "html": html.write(page(found, image.svg, older)),
+        **({"json": record} if record else {}),
         "png": image.png,
         "svg": image.svg,
     }
