@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +237,7 @@ def values_of(table: str, column: str) -> dict[str, float]:
 
 def test_what_is_said_to_show_shows(verdicts: dict[str, Verdict]) -> None:
     assert {n: shipped(f"mini/{n}")["seeds"] for n in catalog.OF_THE_PAPER} == {
-        n: 1 if n in ("table4", "table8", "table10") else 3 for n in catalog.OF_THE_PAPER
+        n: 1 if n in ("table8", "table10") else 3 for n in catalog.OF_THE_PAPER
     }
     assert decided(verdicts) == OF_THE_PAPER | OF_RIVALS
     none, ours, long = (values_of("table10", column) for column in ("ImageNet", "ours", LONG))
@@ -336,8 +336,11 @@ def test_what_is_said_of_kinds_of_errors_is_so() -> None:
     )
     assert all(missed[agnostic] < missed[row] + 0.1 for row in others)
     for kind, sign in (("classification", 1), ("localisation", -1)):
-        first, second = (cost_of(kind, "mini/table4", f"W {n}x") for n in (1, 2))
-        assert len(first) == 5 and all(sign * (second[row] - first[row]) > 0 for row in first)
+        by_length = [cost_of(kind, "mini/table4", f"W {n}x") for n in range(1, 6)]
+        for row in by_length[0]:
+            costs = [sign * length[row] for length in by_length]
+            assert costs[-1] - costs[0] > 1 and sum(b > a for a, b in pairwise(costs)) >= 3, "nearly step by step"
+        assert len(by_length[0]) == 5
 
 
 def test_what_is_said_of_forgetting_is_so(verdicts: dict[str, Verdict]) -> None:
@@ -374,12 +377,13 @@ FOUND = (
     "confused this lead is smaller, as predicted before any run on such scenes; what is left of it cannot be "
     "told from nothing.",
     "A warmup without classes mends places and costs names: after it fewer misplaced boxes and more wrong "
-    "classes cost AP at IoU .5 (Table 2, kinds of errors, three seeds, on scenes and on photographs). On "
-    "photographs it ends above no warmup over the six classes with most objects, in each of three seeds, and "
-    "level with it over all 20.",
+    "classes cost AP at IoU .5 (Table 2, kinds of errors, three seeds, on scenes and on photographs), and the"
+    " longer the warmup, the more of both (Table 4, three seeds). On photographs it ends above no warmup over"
+    " the six classes with most objects, in each of three seeds, and level with it over all 20.",
     "A longer warmup and more unlabeled images make a better warmed-up model, as the paper says (Tables 3 and"
-    " 7, three seeds); that a better labeler does (Table 5) is significant by itself, not among all claims. "
-    "After the finetune nothing is seen of what more images gained.",
+    " 7, three seeds; of more photographs one seed); that a better labeler does (Table 5) is significant by "
+    "itself, not among all claims. After the finetune nothing is seen of what more images gained, but for the"
+    " frequent classes of the photographs.",
     "At equal length on scenes strong augmentation without any warmup ends highest of all methods. CA-SSL as "
     "the paper shares its length ends far below it, STAC and self-training; with a shorter warmup and a "
     "longer finetune about three points below it, and within noise of STAC and self-training.",
@@ -433,14 +437,6 @@ def test_what_is_said_of_suspects_is_so(verdicts: dict[str, Verdict]) -> None:
 
     short, long = gain_of("Table 6: finetuning with strong, weak augmentation"), gain_of("the same for 5x")
     assert short.value < 0 < long.value and sure(long)
-
-    table4 = shipped("mini/table4")
-    values = {(c["row"], c["column"]): c["value"] for c in table4["cells"]}
-    assert table4["seeds"] == 1 and max(values, key=values.__getitem__) == ("F 2x", "W 3x")
-    third, longest = (sum(values[row, f"W {n}x"] for row in table4["rows"]) for n in (3, 5))
-    assert longest < third
-    longer = [value for (row, _), value in values.items() if row != "F 1x"]
-    assert max(longer) - min(longer) < 5
 
     finetuned = [*values_of("table7", "finetuned AP^det").values()]
     assert max(finetuned[2:]) < min(finetuned[:2])
@@ -651,6 +647,39 @@ def test_what_is_said_of_photographs_is_so() -> None:
     assert abs(of[largest, strength.LABELS] - of[default, strength.LABELS]) < 1.5
 
 
+def test_what_is_said_of_tables_1_6_and_7_on_photographs_is_so() -> None:
+    photos = "photos-voc_animals"
+    one, six, seven = (shipped(f"{photos}/table{n}") for n in (1, 6, 7))
+    assert [table["seeds"] for table in (one, six, seven)] == [1, 1, 1]
+    of = {(c["row"], c["column"]): c["value"] for c in one["cells"]}
+    assert of["pseudo labels", "class-agnostic"] > of["ground truth", "class-agnostic"]
+    assert of["pseudo labels", "class-specific"] < of["ground truth", "class-specific"]
+    weak_and_strong = {(c["row"], c["column"], c["metric"]): c["value"] for c in six["cells"]}
+    for row in ("F weak", "F strong"):
+        warmed = [weak_and_strong[row, column, "ap_e"] for column in ("W weak", "W strong")]
+        assert 0 < warmed[0] - warmed[1] < 1
+    for column in ("W weak", "W strong"):
+        assert weak_and_strong["F strong", column, "ap_det"] < weak_and_strong["F weak", column, "ap_det"]
+    scales: dict[str, list[float]] = {}
+    for cell in seven["cells"]:
+        scales.setdefault(cell["column"], []).append(cell["value"])
+    warmed, finetuned = scales["warmup AP^e"], scales["finetuned AP^det"]
+    assert warmed == sorted(warmed) and 1.8 < warmed[-1] / warmed[0] < 2 and finetuned[-1] <= finetuned[0]
+    classes = shipped(f"{photos}/classes-table7")
+    frequent = [mean[0] for mean in classes["frequent"]["means"]]
+    assert len(frequent) == 4 and frequent == sorted(frequent) and 2 < frequent[-1] - frequent[0] < 2.5
+    assert len(classes["frequent"]["classes"]) == 6
+
+
+def test_what_is_said_of_schedules_is_so(verdicts: dict[str, Verdict]) -> None:
+    cells = {(c["row"], c["column"]): c["value"] for c in shipped("mini/table4")["cells"]}
+    longer = [value for (row, _), value in cells.items() if row != "F 1x"]
+    assert len(longer) == 20 and max(longer) - min(longer) < 2 and len(verdicts["best-schedule"].best) == 20
+    for n in range(1, 6):
+        assert cells["F 1x", f"W {n}x"] + 4 < min(longer)
+    assert all(cells[f"F {f}x", "W 5x"] < cells[f"F {f}x", "W 4x"] for f in range(1, 6)), "ends no higher"
+
+
 def test_what_is_said_of_table_2_on_photographs_is_so() -> None:
     photos = "photos-voc_animals"
     table, classes = shipped(f"{photos}/table2"), shipped(f"{photos}/classes-table2")
@@ -730,13 +759,15 @@ def test_what_is_said_of_rivals_on_photographs_is_so() -> None:
 def test_what_is_said_of_fewer_labels_on_scenes_is_so(verdicts: dict[str, Verdict]) -> None:
     table = shipped("mini/fractions")
     of = {(c["row"], c["column"]): c["value"] for c in table["cells"] if c["value"] is not None}
-    assert table["seeds"] == 3 and {row for row, _ in of} == {"1 %", "10 %", "100 %"}
-    one, ten, whole = (of[row, fractions.WARM] - of[row, fractions.NONE] for row in ("1 %", "10 %", "100 %"))
-    assert one < -0.5 < ten < 0.5 < whole
-    assert max(v for (row, _), v in of.items() if row == "10 %") < 5 and max(of["1 %", c] for c in table["columns"]) < 2
+    few, many = ("1 %", "5 %", "10 %"), ("50 %", "100 %")
+    assert table["seeds"] == 3 and [*dict.fromkeys(row for row, _ in of)] == [*few, *many]
+    for rows, over_none, over_long in ((few, (-1, 0), (-1, 0)), (many, (1.7, 2.3), (0, 1))):
+        for row in rows:
+            warm, none, long_ = (of[row, column] for column in (fractions.WARM, fractions.NONE, LONG))
+            assert over_none[0] < warm - none < over_none[1] and over_long[0] < warm - long_ < over_long[1], row
+    assert max(v for (row, _), v in of.items() if row in few) < 5
     found = verdicts["gains-more-with-fewer-labels"]
-    assert found.verdict == "too imprecise" and [sure(e) for e in measured(found)] == [True, False]
-    assert all(e.value < 0 for e in measured(found))
+    assert found.verdict == "too imprecise" and all(e.value < 0 and not sure(e) for e in measured(found))
 
 
 def test_what_is_said_of_fewer_labels_on_photographs_is_so() -> None:
