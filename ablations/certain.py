@@ -101,7 +101,7 @@ def labeled_images(profile: Profile) -> int:
 def lasting(profile: Profile, length: float) -> Schedule:
     """So many published 1x in the profile; drops at 2/3 and 8/9, of 3x as detectron2 has them."""
     whole = max(1, round(length))
-    unit = max(1, round(profile.iters_1x * profile.certain_1x * length / whole))
+    unit = max(1, round(profile.iters_1x * profile.certain.one_x * length / whole))
     return times(whole, unit, profile.rule)
 
 
@@ -113,7 +113,7 @@ def options_of(profile: Profile, student: Student) -> tuple[tuple[str, str | int
 def teacher(share: Profile, student: Student) -> Finetune:
     """The labeled images alone, class-specific. share: with the labels it may see."""
     published = TEACHERS[student.percent] if student.teacher is None else student.teacher
-    least = share.certain_teacher / share.certain_1x
+    least = share.certain.teacher / share.certain.one_x
     base = finetune(share, None, schedule=1, detector=student.detector)
     return replace(
         base,
@@ -145,7 +145,7 @@ def student_of(profile: Profile, student: Student, method: str = "certainty") ->
     recipe = replace(base.recipe, sizes=student.sizes) if student.sizes else base.recipe
     gammas = student.gammas if method == "certainty" else (0.0, 0.0)
     return replace(
-        base if method != "certainty" else _with_tau(base, share.certain_tau),
+        base if method != "certainty" else _with_tau(base, share.certain.tau),
         model=replace(base.model, options=options_of(share, student)),
         recipe=recipe,
         schedule=lasting(share, student.length),

@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from casl.spec import ContrastRecipe, Model, PlannedData, Pretrain, Profile, Recipe, SceneData, Scenes
+from casl.spec import (
+    Certainty,
+    ContrastRecipe,
+    Model,
+    PlannedData,
+    Pretrain,
+    Profile,
+    Recipe,
+    SceneData,
+    Scenes,
+    Unlabelled,
+)
 
 # Nested, in the paper's ratios 123 : 660 : 1740 : 3660 (thousand images, Table 7).
 _MINI_UNLABELED = {"tiny": 246, "small": 1320, "base": 3480, "large": 7320}
@@ -79,11 +90,8 @@ MINI = Profile(
     classifier="random",
     light=True,
     pretrain=_classifier_of(scenes=254, iters=150),
-    contrast=_SMALL_CONTRAST,
-    contrast_iters=1000,
-    contrast_grid="c4",
-    certain_1x=4.0,
-    certain_teacher=3.0,
+    contrast=Unlabelled(_SMALL_CONTRAST, iters=1000, grid="c4"),
+    certain=Certainty(one_x=4.0, teacher=3.0),
 )
 
 SMOKE = replace(
@@ -95,11 +103,8 @@ SMOKE = replace(
     warmup_recipe=replace(_SMALL_RECIPE, batch=8, ramp_iters=10),
     finetune_recipe=replace(_SMALL_RECIPE, batch=8, ramp_iters=10),
     pretrain=_classifier_of(scenes=61, iters=10),
-    contrast=replace(_SMALL_CONTRAST, batch=16, queue=64, dim=16, groups=4),
-    contrast_iters=6,
-    certain_1x=0.5,
-    certain_teacher=0.25,
-    certain_tau=0.07,  # after two iterations no score comes near .7
+    contrast=Unlabelled(replace(_SMALL_CONTRAST, batch=16, queue=64, dim=16, groups=4), iters=6, grid="c4"),
+    certain=Certainty(one_x=0.5, teacher=0.25, tau=0.07),  # after two iterations no score comes near .7
 )
 
 # One GPU of 80 GB, a day: scenes at 256 px, 20 times mini's images and iterations, ResNets from resnet10t to resnet101.
@@ -140,20 +145,20 @@ GPU = replace(
         lr=1e-3,
     ),
     # a view sees a quarter of a scene's area and more; half its side as published views are of ImageNet's images
-    contrast=ContrastRecipe(
-        lr=1e-3,
-        batch=256,
-        size=128,
-        queue=16_384,
-        momentum=0.99,
-        optimizer="adamw",
-        weight_decay=0.05,
-        precision="mixed",
+    contrast=Unlabelled(
+        ContrastRecipe(
+            lr=1e-3,
+            batch=256,
+            size=128,
+            queue=16_384,
+            momentum=0.99,
+            optimizer="adamw",
+            weight_decay=0.05,
+            precision="mixed",
+        ),
+        iters=6750,
     ),
-    contrast_iters=6750,
-    contrast_grid="c5",
-    certain_1x=2.0,
-    certain_teacher=1.0,
+    certain=Certainty(one_x=2.0, teacher=1.0),
 )
 
 # The pretrained body learns at a third of the rate; no other factor was tried. See docs/decisions.md.
@@ -203,11 +208,8 @@ PHOTOS = Profile(
     classifier="random",
     light=True,
     native=True,
-    contrast=replace(_SMALL_CONTRAST, size=96, dim=128),
-    contrast_iters=1000,
-    contrast_grid="c4",
-    certain_1x=4.0,
-    certain_teacher=3.0,
+    contrast=Unlabelled(replace(_SMALL_CONTRAST, size=96, dim=128), iters=1000, grid="c4"),
+    certain=Certainty(one_x=4.0, teacher=3.0),
 )
 
 # EntitySeg's recipe of its Swins (entity_swin_t_1x.yaml): AdamW 1e-4, weight decay .05, drop path .2, ramp-up 1,500
@@ -257,8 +259,7 @@ PAPER = Profile(
     shapes={"resnet50": _PLAIN, "resnet101": _PLAIN, "resnext101": _PLAIN},
     recipes={"resnet50": {**_SGD, "ramp_iters": 1000}, "resnet101": _SGD, "resnext101": _SGD},
     # MoCo v2 and DenseCL on ImageNet: SGD .03 at 256 images, 200 epochs of its 1,281,167. Theirs is a ResNet-50.
-    contrast=ContrastRecipe(lr=0.03, batch=256, size=224, precision="mixed"),
-    contrast_iters=200 * 1_281_167 // 256,
+    contrast=Unlabelled(ContrastRecipe(lr=0.03, batch=256, size=224, precision="mixed"), iters=200 * 1_281_167 // 256),
     # OpenImages V4 as its detection challenge has it: 500 classes, 14.6 million boxes
     source=PlannedData(name="openimages", counts={"labeled": 1_740_000}, classes=500, stuff=0, keypoints=0),
 )

@@ -15,7 +15,7 @@ from casl.spec.kinds import (
     Train,
     Warmup,
 )
-from casl.spec.profile import Profile
+from casl.spec.profile import Certainty, Profile, Unlabelled
 from casl.spec.recipe import evaluate, finetune, labeler, pseudo_label, warmup, warmup_on_truth
 from casl.spec.records import Applied, Model, Recipe
 from casl.spec.stage import Record, Stage, ancestors
@@ -29,6 +29,7 @@ __all__ = [
     "Ablation",
     "Applied",
     "Cell",
+    "Certainty",
     "Contrast",
     "ContrastRecipe",
     "Evaluate",
@@ -50,6 +51,7 @@ __all__ = [
     "Stage",
     "Start",
     "Train",
+    "Unlabelled",
     "Warmup",
     "adaptive",
     "ancestors",

@@ -55,6 +55,30 @@ def _batch_rule(optimizer: str) -> tuple[str, float]:
 
 
 @dataclass(frozen=True)
+class Unlabelled:
+    """How and how long a backbone is pre-trained without labels. grid: the map whose cells DenseCL compares."""
+
+    recipe: ContrastRecipe
+    iters: int
+    grid: str = "c5"
+
+    def scaled(self, scale: float) -> Unlabelled:
+        """The same on images so many times as large; no view is smaller than SMALLEST."""
+        return replace(self, recipe=replace(self.recipe, size=max(SMALLEST, round(self.recipe.size * scale))))
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """Lengths of certainty-aware pseudo labels, in x. one_x: what stands for a published 1x of students. teacher: the
+    least length of their teachers. tau: threshold of a class of mean certainty, with its range in proportion.
+    """
+
+    one_x: float = 1.0
+    teacher: float = 0.0
+    tau: float = 0.7
+
+
+@dataclass(frozen=True)
 class Profile:
     """Sizes and settings of one scale of experiment; numeric code never sees it.
 
@@ -66,12 +90,10 @@ class Profile:
     recipes: the paper's backbone name -> fields of Model and of Recipe that are others with it.
     test_size: short and long side at inference, px. photo_size: that of images on disk, where it is another.
     threshold: delta. classifier: how a finetune of many classes starts from one, as in Train. provider: a key of
-    PROVIDERS. contrast, contrast_iters, contrast_grid: how and how long a backbone is pre-trained without labels, and
-    the map whose cells DenseCL compares. source: labeled images of another set that detectors may be pre-trained on,
-    where neither scenes of another seed nor hidden truth can be had. certain_1x, certain_teacher: lengths in x of what
-    stands for a published 1x of certainty-aware students, and the least of their teachers; certain_tau: threshold of a
-    class of mean certainty, with its range in proportion. native: small, yet computed with the processor's own kernels
-    unless asked otherwise. options: what a command changed, (option, value).
+    PROVIDERS. contrast: how a backbone is pre-trained without labels, None where it is not said. source: labeled images
+    of another set that detectors may be pre-trained on, where neither scenes of another seed nor hidden truth can be
+    had. certain: lengths and threshold of certainty-aware pseudo labels. native: small, yet computed with the
+    processor's own kernels unless asked otherwise. options: what a command changed, (option, value).
     """
 
     name: str
@@ -95,13 +117,9 @@ class Profile:
     photo_size: tuple[int, int] | None = None
     strong_sizes: tuple[int, ...] = ()
     pretrain: Start | None = None
-    contrast: ContrastRecipe | None = None
-    contrast_iters: int = 0
-    contrast_grid: str = "c5"
+    contrast: Unlabelled | None = None
     source: PlannedData | None = None
-    certain_1x: float = 1.0
-    certain_teacher: float = 0.0
-    certain_tau: float = 0.7
+    certain: Certainty = Certainty()
     epochs_follow_scale: bool = False
     light: bool = False
     shapes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -297,7 +315,7 @@ class Profile:
             finetune_recipe=resized(self.finetune_recipe),
             test_size=(short, long),
             strong_sizes=tuple(round(size * scale) for size in self.strong_sizes),
-            contrast=self.contrast and replace(self.contrast, size=max(SMALLEST, round(self.contrast.size * scale))),
+            contrast=self.contrast and self.contrast.scaled(scale),
         )
 
     def larger(self, backbone: str) -> Profile:

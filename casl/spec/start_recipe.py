@@ -47,10 +47,10 @@ def contrast(
     return Contrast(
         backbone=profile.backbone(backbone),
         data=data or profile.data.split("unlabeled", "images", scale),
-        recipe=profile.contrast,
-        iters=iters or profile.contrast_iters,
+        recipe=profile.contrast.recipe,
+        iters=iters or profile.contrast.iters,
         dense=dense,
-        grid=profile.contrast_grid if dense else "c5",
+        grid=profile.contrast.grid if dense else "c5",
         seed=profile.seed,
     )
 

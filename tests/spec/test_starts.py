@@ -34,15 +34,15 @@ RECIPE = ContrastRecipe(lr=0.03, batch=256, size=224)
 
 
 def test_mini_and_paper_have_the_settings_of_the_reference() -> None:
-    small, published = MINI.contrast, PAPER.contrast
-    assert small is not None and published is not None
+    assert MINI.contrast is not None and PAPER.contrast is not None
+    small, published = MINI.contrast.recipe, PAPER.contrast.recipe
     assert (small.size, small.batch, small.queue, small.dim) == (64, 64, 1024, 64)
     assert (small.momentum, small.temperature, small.optimizer, small.lr) == (0.99, 0.2, "adamw", 1e-3)
-    assert MINI.contrast_iters <= 1000 and contrast(MINI, dense=0.5).grid == "c4"
+    assert MINI.contrast.iters <= 1000 and contrast(MINI, dense=0.5).grid == "c4"
     assert (published.lr, published.batch, published.queue, published.dim) == (0.03, 256, 65_536, 128)
     assert (published.momentum, published.temperature, published.optimizer) == (0.999, 0.2, "sgd")
     assert published.weight_decay == 1e-4
-    assert PAPER.contrast_iters * published.batch / 1_281_167 == pytest.approx(200, abs=1e-3)
+    assert PAPER.contrast.iters * published.batch / 1_281_167 == pytest.approx(200, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["smoke", "mini", "gpu", "photos", "paper"])
@@ -57,7 +57,9 @@ def test_every_profile_can_start_a_finetune_without_labels(name: str) -> None:
         assert thaw(freeze(trained)) == trained
     moco = contrast(profile)
     assert moco.grid == "c5" and moco.key != contrast(profile, dense=0.5).key
-    assert replace(profile, contrast_grid="c4") and contrast(replace(profile, contrast_grid="c4")).key == moco.key
+    assert profile.contrast is not None
+    other = replace(profile, contrast=replace(profile.contrast, grid="c4"))
+    assert contrast(other).key == moco.key
 
 
 def test_a_profile_may_have_it_in_the_place_of_the_classifier_of_crops() -> None:
@@ -136,7 +138,7 @@ def test_a_start_needs_a_backbone_that_takes_it() -> None:
 def test_of_photographs_in_another_size_views_grow_too() -> None:
     larger = MINI.with_data(catalog.load("profile", "photos").data)
     assert MINI.contrast is not None and larger.contrast is not None
-    assert (MINI.contrast.size, larger.contrast.size) == (64, 128)
+    assert (MINI.contrast.recipe.size, larger.contrast.recipe.size) == (64, 128)
 
 
 def test_a_probe_is_a_cell_and_every_other_metric_needs_a_detector() -> None:

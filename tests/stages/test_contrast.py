@@ -19,7 +19,7 @@ from casl.files import read_json
 from casl.models.backbone import build_backbone
 from casl.models.contrast import Encoder, contrastive_loss, similarities, unit
 from casl.models.parts import part_of
-from casl.spec import Contrast, ContrastRecipe, SceneData, contrast, finetune
+from casl.spec import Contrast, ContrastRecipe, SceneData, Unlabelled, contrast, finetune
 from casl.spec.run import CURVES, WEIGHTS
 from casl.stages.contrast import (
     CHANCE,
@@ -43,9 +43,7 @@ RECIPE = ContrastRecipe(lr=1e-3, batch=4, size=32, queue=8, dim=4, momentum=0.9,
 PROFILE = replace(
     NANO,
     data=SceneData(labeled=3, unlabeled={"tiny": 5}, val=2, size=64),
-    contrast=RECIPE,
-    contrast_iters=8,
-    contrast_grid="c4",
+    contrast=Unlabelled(RECIPE, iters=8, grid="c4"),
 )
 STAGE = contrast(PROFILE, dense=0.5)
 

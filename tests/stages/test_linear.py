@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from casl.errors import DataError, StoppedError
-from casl.spec import Pretrain, SceneData, Scenes, Stage, contrast, evaluate, finetune, probe
+from casl.spec import Pretrain, SceneData, Scenes, Stage, Unlabelled, contrast, evaluate, finetune, probe
 from casl.spec.run import CURVES, WEIGHTS
 from casl.stages.linear import drawn
 from casl.stages.sources import open_split
@@ -21,8 +21,7 @@ from tests.stages.test_contrast import RECIPE
 PROFILE = replace(
     NANO,
     data=SceneData(labeled=12, unlabeled={"tiny": 4}, val=8, size=64),
-    contrast=RECIPE,
-    contrast_iters=1,
+    contrast=Unlabelled(RECIPE, iters=1),
 )
 
 
