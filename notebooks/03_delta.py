@@ -50,7 +50,8 @@ complete(results, held_out, downstream)
 plot_left(left_at(results, labelled, held_out, DELTAS))
 
 # %% [markdown]
-# The built-in scenes know the truth of their unlabeled images too. Against that truth: was the held-out estimate good?
+# The built-in scenes know the truth of their unlabeled images too, and so does a set that was split from labeled images.
+# Against that truth: was the held-out estimate good?
 
 # %%
 plot_left(left_at(results, labelled, held_out, DELTAS, hidden=True))

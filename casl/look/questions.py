@@ -26,7 +26,7 @@ from casl.spec.profile import Profile
 from casl.spec.run import CURVES
 from casl.spec.stage import Stage, ancestors
 from casl.stages.agreement import ScoredLabels
-from casl.stages.sources import LABELS, hidden_truth
+from casl.stages.sources import LABELS, known_truth
 from casl.words import number_of
 
 SIZES = (0.0, 8.0, 16.0, 32.0, 96.0, math.inf)  # sides in pixels; the built-in scenes are 64 px, COCO's photos 640
@@ -102,8 +102,8 @@ def left_at(
         labelled: the scored pseudo labels, which are counted.
         scored: an evaluation of their labeler, whose held-out labels say how good they are.
         thresholds: scores in [0, 1].
-        hidden: compare the pseudo labels themselves with the truth of the unlabeled images instead, which only the
-            built-in scenes have. It is not to be chosen by: no real data set has it.
+        hidden: compare the pseudo labels themselves with the truth of the unlabeled images instead, where it is
+            known. It is not to be chosen by: who has unlabeled images does not have it.
 
     Raises:
         SpecError: an evaluation of another model, or no hidden truth.
@@ -120,16 +120,22 @@ def left_at(
 
 
 def hidden_quality(results: Results, labelled: PseudoLabel, threshold: float) -> dict[str, float]:
-    """Precision, recall and F1 of pseudo labels against the truth that only the built-in scenes know; 0 for undefined.
+    """Precision, recall and F1 of pseudo labels against the true labels of the same images; 0 for undefined.
 
     Raises:
-        SpecError: the unlabeled images are not built-in scenes.
+        SpecError: they are not known, neither as of built-in scenes nor beside a set on disk.
     """
-    truth = hidden_truth(labelled.data, labelled.labeler.labels, results.context(labelled.data))
+    truth = known_truth(labelled.data, labelled.labeler.labels, results.context(labelled.data))
     if truth is None:
         raise SpecError(f"{labelled.data.name} has no hidden truth: its images are your own")
     split = read_pseudo_labels(results.folder(labelled) / LABELS, truth.folder, threshold)
-    found = [dict(a) for annotations in split.annotations for a in annotations]
+    ids = {image.file_name: image.id for image in truth.images}
+    found = [
+        {**label, "image_id": ids[image.file_name]}
+        for image, labels in zip(split.images, split.annotations, strict=True)
+        if image.file_name in ids
+        for label in labels
+    ]
     return {name: max(0.0, rate) for name, rate in label_quality(truth.coco(), found).items()}
 
 

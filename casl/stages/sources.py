@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from casl.data.coco import CocoSplit, agnostic, load_split, sample, without_categories
+from casl.data.coco import CocoSplit, agnostic, load_split, sample, with_images, without_categories
 from casl.data.digest import digest
 from casl.data.image import read_with_range
 from casl.data.layout import SplitFiles, find_splits
@@ -16,6 +16,7 @@ from casl.data.pseudo import read_pseudo_labels
 from casl.errors import DataError, SpecError
 from casl.spec.context import Context
 from casl.spec.data_kinds import DataSet, Folder, Scenes
+from casl.spec.data_sets import TRUTH
 from casl.spec.kinds import PseudoLabel, Warmup
 from casl.spec.stage import Stage
 
@@ -73,8 +74,23 @@ def categories_at(split: CocoSplit, classes: Iterable[int]) -> list[int]:
 
 
 def hidden_truth(stage: Stage, labels: str, ctx: Context) -> CocoSplit | None:
-    """True labels of an unlabeled split where they are known, None elsewhere."""
+    """True labels of built-in unlabeled scenes, None elsewhere: what the results of stages may rest on."""
     return open_split(stage, labels, ctx) if isinstance(stage, Scenes) else None
+
+
+def known_truth(stage: Stage, labels: str, ctx: Context) -> CocoSplit | None:
+    """As hidden_truth, also of the images of a set on disk that keeps their true labels beside it; None elsewhere.
+
+    For pictures and figures about results. No stage's result may rest on it, since keys do not hold those labels.
+    Images are those of the stage that have true labels, with the ids of the true labels.
+    """
+    if not isinstance(stage, Folder):
+        return hidden_truth(stage, labels, ctx)
+    images = open_split(stage, "images", ctx).images
+    files = find_splits(ctx.roots[stage.digest]).get(TRUTH)
+    if files is None or not (files.entity if labels == "entities" else files.instances):
+        return None
+    return with_images(load_split(files, labels), {image.file_name for image in images})
 
 
 def open_pseudo_labels(stage: Warmup, ctx: Context) -> CocoSplit:

@@ -18,8 +18,7 @@ import numpy as np
 from PIL import Image
 
 from casl.coco.masks import has_mask, to_rle
-from casl.data.coco import CocoSplit, agnostic, load_split
-from casl.data.layout import find_splits
+from casl.data.coco import CocoSplit, agnostic
 from casl.data.pictures import draw_labels, side_by_side
 from casl.data.pseudo import read_pseudo_labels
 from casl.errors import DataError
@@ -32,7 +31,7 @@ from casl.spec.stage import Stage
 from casl.stages.kept import Finished
 from casl.stages.licence import Terms, terms
 from casl.stages.pictures import CONFIDENT, true
-from casl.stages.sources import IMAGES, LABELS, hidden_truth, open_split, split_files
+from casl.stages.sources import IMAGES, LABELS, known_truth, open_split, split_files
 
 SIDE = 384  # px, of a picture's longer side
 QUALITY = 88  # of the JPEG, with colours at full resolution: thin coloured lines stay
@@ -201,11 +200,7 @@ class Pictures(Finished):
     def _truth_of(self, labelled: PseudoLabel) -> CocoSplit | None:
         """The true labels of images with pseudo labels, with as many classes as these; None where it is not known."""
         data, labels = labelled.data, labelled.labeler.labels
-        truth = hidden_truth(data, labels, self.context(data))
-        if truth is None and isinstance(data, Folder):
-            files = find_splits(self.roots[data.digest]).get("unlabeled_gt")
-            has = files and (files.entity if labels == "entities" else files.instances)
-            truth = load_split(files, labels) if files and has else None
+        truth = known_truth(data, labels, self.context(data))
         return truth if truth is None or labelled.labeler.model.classes > 1 else agnostic(truth)
 
     def _show(self, data: Stage, kind: str, split: CocoSplit, i: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import pytest
 from PIL import Image
 
 from casl.catalog import load
+from casl.data.coco import load_split
 from casl.data.image import read_image
-from casl.data.pseudo import read_pseudo_labels
+from casl.data.layout import find_splits
+from casl.data.pseudo import Prediction, read_pseudo_labels, write_pseudo_labels
+from casl.data.scenes import write_scene_set
 from casl.errors import SpecError, StageError
 from casl.look.pictures import detections, kept, mistakes, predictions, pseudo_labels, truth
 from casl.look.plots import plot_curves, plot_errors, plot_left, plot_precision, plot_sizes, plot_table
@@ -22,6 +26,7 @@ from casl.look.questions import (
     curves,
     errors,
     evaluation_of,
+    hidden_quality,
     left_at,
     links,
     recall_curves,
@@ -30,9 +35,12 @@ from casl.look.questions import (
 )
 from casl.look.results import Results, complete, measure, plan_of, read
 from casl.metrics.ap import ap_det
+from casl.runner.store import Store
 from casl.spec import Ablation, Cell, evaluate, finetune, labeler, pseudo_label, warmup
+from casl.stages.dataset import open_data
 from casl.stages.sources import LABELS
 from tests.runner.stores import NANO
+from tests.stages.storied import commit_chain
 
 LABELER = labeler(NANO)
 LABELLED = pseudo_label(NANO, LABELER)
@@ -93,6 +101,39 @@ def test_labels_left_fall_as_delta_rises(results: Results) -> None:
     hidden = left_at(results, LABELLED, HELD_OUT, [0.0, 1.0], hidden=True)
     assert [x.labels for x in hidden] == [len(scores), 0]
     assert hidden[1].recall == 0
+
+
+@pytest.mark.parametrize("scale", ["tiny", "large"], ids=["a share", "all"])
+def test_labels_of_a_set_on_disk_are_compared_with_the_truth_that_is_beside_it(tmp_path: Path, scale: str) -> None:
+    """Ids of images in the list of unlabeled images are others than in the truth; a share is judged on itself."""
+    photos = tmp_path / "photos"
+    write_scene_set(photos, labeled=8, unlabeled=6, val=4, size=64, seed=3)
+    listed = photos / "annotations" / "unlabeled.json"
+    content = json.loads(listed.read_bytes())
+    for record in content["images"]:
+        record["id"] += 1000
+    listed.write_text(json.dumps(content))
+    opened = open_data(photos, tmp_path / "store")
+    profile = replace(NANO.with_data(opened.data), classifier="random")
+    labelled = pseudo_label(profile, labeler(profile), scale=scale)
+    roots = {digest: Path(root) for digest, root in opened.roots.items()}
+    end = evaluate(profile, finetune(profile, warmup(profile, pseudo=labelled)), "ap_det")
+    commit_chain(Store(tmp_path / "store"), end, roots=roots)
+    found = Results(tmp_path / "store", opened.roots)
+    known = load_split(find_splits(photos)["unlabeled_gt"], labelled.labeler.labels)
+    drawn = found.split(labelled.data, "images").images
+    boxes = {image.file_name: known.labels(i).boxes for i, image in enumerate(known.images)}
+    shutil.rmtree(found.folder(labelled) / LABELS)
+    perfect = [boxes[image.file_name] for image in drawn]
+    labels = [Prediction(b, np.full(len(b), 0.9, np.float32), np.zeros(len(b), np.int64)) for b in perfect]
+    write_pseudo_labels(found.folder(labelled) / LABELS, drawn, labels)
+    quality = hidden_quality(found, labelled, 0.0)
+    assert (quality["precision"], quality["recall"]) == (100, 100)
+    assert len(drawn) == 6 if scale == "large" else len(drawn) < 6
+    for path in (photos / "annotations").glob("*unlabeled_gt*.json"):
+        path.unlink()
+    with pytest.raises(SpecError, match="has no hidden truth"):
+        hidden_quality(found, labelled, 0.0)
 
 
 def test_labels_are_judged_by_their_own_labeler_only(results: Results) -> None:
