@@ -50,7 +50,7 @@ complete(results, held_out, downstream)
 plot_left(left_at(results, labelled, held_out, DELTAS))
 
 # %% [markdown]
-# The built-in scenes know the truth of their unlabeled images too, and so does a set that was split from labeled images.
+# The built-in scenes know the truth of their unlabeled images too, and so do sets that were split from labeled ones.
 # Against that truth: was the held-out estimate good?
 
 # %%
