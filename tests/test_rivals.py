@@ -14,7 +14,7 @@ from ablations import rivals
 from ablations.profiles import SMOKE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # minutes alone, more where others compute too
-SOME = (rivals.STAC, rivals.SOFT)  # a fixed and an averaged teacher
+FIXED, AVERAGED = pytest.param(rivals.STAC, marks=pytest.mark.long), rivals.SOFT  # teachers of methods
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def reported(folder: Path) -> dict[str, Any]:
     return table
 
 
-@pytest.mark.parametrize("row", SOME)
+@pytest.mark.parametrize("row", [AVERAGED, FIXED])
 def test_one_method_is_measured_without_the_others(row: str, tmp_path: Path) -> None:
     table = reported(run(tmp_path, "--cell", row, rivals.STUDENT))
     cells = {c["row"]: c for c in table["cells"] if c["column"] == rivals.STUDENT}

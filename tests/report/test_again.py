@@ -20,6 +20,7 @@ from casl.report.today import OLDER, Today
 from tests.report import test_error_kinds, test_per_class
 
 PUBLISHED = sorted((Path(__file__).resolve().parents[2] / "reports" / "published").iterdir())
+LARGE = ("mini", "photos-voc_animals")  # a minute of pictures, of the same kinds as the others and more
 MINI = next(path for path in PUBLISHED if path.name == "mini")
 DRAWN = (".png", ".svg")
 
@@ -45,7 +46,11 @@ def test_shipped_pages_are_those_of_this_code(folder: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "folder",
+    [pytest.param(path, marks=[pytest.mark.long] * (path.name in LARGE)) for path in PUBLISHED],
+    ids=lambda path: path.name,
+)
 def test_shipped_pictures_are_those_of_this_code(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / folder.name
     shutil.copytree(folder, copy)
