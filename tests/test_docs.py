@@ -717,6 +717,9 @@ def test_what_is_said_of_rivals_on_photographs_is_so() -> None:
     weak = of.pop(rivals.OURS_WEAK)
     assert abs(weak - of[LONG]) < 0.5 and abs(weak - of[rivals.NONE]) < 0.5
     assert table["seeds"] == 3 and set(of) == {rivals.NONE, LONG, STRONG_LONG, rivals.OURS, rivals.STAC, rivals.SOFT}
+    first = {c["row"]: c["values"][0] for c in table["cells"] if c["column"] == rivals.STUDENT and c["seeds"]}
+    assert set(first) - set(of) == {rivals.OURS_WEAK, rivals.OURS_LATE}
+    assert 0.5 < first[rivals.OURS_LATE] - first[rivals.OURS] < 1 < first[STRONG_LONG] - first[rivals.OURS_LATE] < 1.5
     assert set(sorted(of, key=of.__getitem__)[-2:]) == {rivals.STAC, STRONG_LONG}
     assert not sure(contrast(rivals.STAC, STRONG_LONG, photos))
     with_classes = Place("table2", "Objects (P, S)", "AP^det", "ap_det")
@@ -734,7 +737,7 @@ def test_what_is_said_of_rivals_on_photographs_is_so() -> None:
     names = ("beats-stac-as-long", "beats-soft-teacher-as-long", "beats-length-with-strong-augmentation")
     assert [claims[name] for name in names] == ["too imprecise"] * 3
     p = {c["id"]: c["p_difference"] for c in shipped(f"{photos}/claims")["claims"]}
-    assert sum(value is not None for value in p.values()) == 7
+    assert sum(value is not None for value in p.values()) == 9
     for near in (rivals.OURS, rivals.SOFT):
         above = contrast(near, LONG, photos)
         assert 0 < above.value < 1 and not sure(above)
