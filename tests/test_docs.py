@@ -78,6 +78,7 @@ def test_methods_at_equal_length_are_those_that_both_folders_or_all_seeds_have()
     of = {c["row"]: c for c in shipped("mini/rivals")["cells"] if c["column"] == rivals.STUDENT}
     photos = {c["row"] for c in shipped("photos-voc_animals/rivals")["cells"] if c["value"] is not None}
     assert set(rows) == {row for row in of if row in photos} | {*FIVE}
+    assert next(iter(rows)) == rivals.NONE, "the first row, which README.md says is shorter"
     assert f"{of[rivals.STAC]['value']:.1f} ± " in rows[rivals.STAC] and "(5)" in rows[rivals.STAC]
     assert "not run" in rows[rivals.SELF]
 

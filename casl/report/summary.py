@@ -31,7 +31,7 @@ from casl.report.stored import read_report, read_table, read_tables
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.wording import legend, number, plus_minus, spread, tested
 from casl.spec.claim import MARGIN, Claim, Term
-from casl.words import number_of
+from casl.words import noun, number_of
 
 RESULTS, VERDICTS, METHODS = "results", "verdicts", "methods"  # what stands between two marks
 BEGIN, END = "<!-- {what}: made by `make docs` from {source} -->", "<!-- end of {what} -->"
@@ -94,14 +94,16 @@ def side_by_side(folders: Sequence[Path]) -> str:
 
 
 def at_equal_length(folders: Sequence[Path], name: str = "rivals") -> str:
-    """The methods of a table with their means, one folder a column; those that several folders or all seeds have.
+    """The methods of a table with their means, one folder a column: those that every folder has, and those that have
+    all seeds of the first.
 
     Raises:
         DataError: a table cannot be read.
     """
     tables = [read_table(folder / f"{name}.json") for folder in folders]
     measured = [{c.row: c for c in t.cells if c.column == t.columns[0] and c.value is not None} for t in tables]
-    rows = [r for r in tables[0].rows if all(r in of for of in measured) or measured[0][r].seeds == tables[0].seeds]
+    whole = {row for row, cell in measured[0].items() if cell.seeds == tables[0].seeds}
+    rows = [row for row in tables[0].rows if row in whole or all(row in of for of in measured)]
     lines = [[row, *(_with_seeds(of.get(row)) for of in measured)] for row in rows]
     return _prose([Rows([tables[0].columns[0], *map(_setting, tables)], lines)])
 
@@ -126,8 +128,13 @@ def _short(verdict: Verdict) -> str:
 
 def _seeds(found: Sequence[Estimate]) -> str:
     """Of comparisons: "3 seeds"; "1 to 3 seeds" where they differ."""
-    low, high = min(e.seeds for e in found), max(e.seeds for e in found)
-    return f"{low} to {number_of(high, 'seed')}" if low < high else number_of(high, "seed")
+    return f"{_span(found)} {noun(max(e.seeds for e in found), 'seed')}"
+
+
+def _span(found: Sequence[Estimate]) -> str:
+    """How many seeds comparisons have: "3"; "1 to 3" where they differ, "–" without any."""
+    counts = sorted({e.seeds for e in found})
+    return " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]]))) if counts else "–"
 
 
 def long(folder: Path, beside: Sequence[Path] = ()) -> str:
@@ -186,8 +193,7 @@ def _claims(verdicts: Sequence[Verdict]) -> Rows:
     lines = []
     for v in verdicts:
         found = v.rests_on
-        seeds = _seeds(found).removesuffix("s").removesuffix(" seed") if found else "–"
-        lines.append([v.claim.text, v.verdict, seeds, _way(v, found), _differences(found), _range(_papers(v))])
+        lines.append([v.claim.text, v.verdict, _span(found), _way(v, found), _differences(found), _range(_papers(v))])
     heads = ["claim", "here", "seeds", "comparisons that agree", "differences", "in the paper"]
     return Rows(heads, lines)
 
