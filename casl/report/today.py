@@ -23,6 +23,7 @@ from casl.spec.stage import ancestors
 from casl.spec.varied import resolve
 
 OLDER = "OLDER THAN THE CODE"
+_OLDER_PICTURE = f"{OLDER}. Today other stages would be trained for this"
 LABELS = "labels"  # of labels.json
 STAGES_OF_TRIALS = ("labels", "final")  # roles of a trial whose stages lie in the chain of its cell
 
@@ -55,7 +56,7 @@ class Today:
 
     def on_picture(self, said: str) -> str:
         """What stands on a picture whose page says that of it: only that it is older than the code; "" elsewhere."""
-        return said.split(". Numbers are those", 1)[0] if said.startswith(OLDER) else ""
+        return _OLDER_PICTURE if said.startswith(OLDER) else ""
 
     def over(self, tables: Sequence[Table], folder: Path) -> str:
         """What stands above pages over a whole folder: the sentences that name what in it is older, or may be.
@@ -87,7 +88,7 @@ class Today:
         older = self._records(path.parent).get(path.stem, False)
         if older is None:
             return "NOT COMPARED WITH THE CODE OF TODAY: which stages this is of is not recorded"
-        return f"{OLDER}. Today other stages would be trained for this" if older else ""
+        return _OLDER_PICTURE if older else ""
 
     @property
     def _not_known(self) -> str:

@@ -94,7 +94,7 @@ def test_a_picture_changes_where_its_record_is_older_than_the_code(
 
 def test_a_picture_says_only_that_it_is_older() -> None:
     said = f"{OLDER}. Today other stages would be trained for this table. Numbers are those of commit 0123456789"
-    assert Today().on_picture(said) == f"{OLDER}. Today other stages would be trained for this table"
+    assert Today().on_picture(said) == f"{OLDER}. Today other stages would be trained for this"
     assert Today().on_picture("NOT COMPARED WITH THE CODE OF TODAY: the data set x is not here") == ""
 
 
