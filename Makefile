@@ -30,7 +30,7 @@ STUDY := --profile "$$PROFILE" --seeds "$$SEEDS" --store "$$STORE" $(ON_DATA) $$
 PAGES := --reports "$$REPORTS" --port "$$PORT" $${PAPER:+--paper}
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tables reasons strength fractions held_out confusable forgetting rivals ladder thresholds dissertation publish search notebooks doctor bench gpu-check docs site test test-all check lint format ui clean FORCE
+.PHONY: help setup tables reasons strength fractions held_out confusable finetune_length forgetting rivals ladder thresholds dissertation publish search notebooks doctor bench gpu-check docs site test test-all check lint format ui clean FORCE
 
 help: ## list the targets
 	@echo "make table4        the paper's Table 4: plan, run what is missing, write $$REPORTS/$$PROFILE/table4.*"
@@ -97,6 +97,9 @@ held_out: $(READY) ## objects of classes left out of training: how many are foun
 
 confusable: $(READY) ## whether labels without classes pay where classes are easily confused
 	$(call run_and_report,confusable)
+
+finetune_length: $(READY) ## whether the lead of labels with classes is gone after a longer finetune
+	$(call run_and_report,finetune_length)
 
 forgetting: $(READY) ## whether a warmup without classes unlearns what the start knew of them
 	$(call run_and_report,forgetting)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from ablations import confusable, forgetting, fractions, rivals, strength
+from ablations import confusable, finetune_length, forgetting, fractions, rivals, strength
 from ablations.controls import LONG, STRONG_LONG
 from casl.spec.claim import Claim, Gap, Place, Term, highest, rising
 
@@ -87,6 +87,15 @@ def without_classes(side: str) -> Gap:
     """Confusable: what a finetune gains by a warmup on labels without classes instead of with them."""
     of, over = (
         Place("confusable", row, f"{side} AP^det", "ap_det") for row in (confusable.AGNOSTIC, confusable.SPECIFIC)
+    )
+    return Gap(of, over)
+
+
+def without_after(length: int) -> Gap:
+    """Finetune length: what a target finetuned for so many x gains by labels without classes instead of with them."""
+    of, over = (
+        Place("finetune_length", finetune_length.row_of(length), column, "ap_det")
+        for column in (finetune_length.WITHOUT, finetune_length.WITH)
     )
     return Gap(of, over)
 
@@ -365,5 +374,13 @@ CLAIMS = (
         "not in the paper: the table forgetting",
         better=(Place("forgetting", forgetting.row_of(forgetting.WITHOUT, forgetting.SLOW), "AP^det", "ap_det"),),
         worse=(Place("forgetting", forgetting.WITHOUT, "AP^det", "ap_det"),),
+    ),
+    Claim(
+        "names-are-learned-in-time",
+        "Labels without classes lose less to labels with classes after a finetune of 8x than after one of 3x.",
+        "not in the paper: the table finetune_length",
+        better=(without_after(8),),
+        worse=(without_after(3),),
+        question="Do labels without classes lose less after a longer finetune?",
     ),
 )

@@ -68,6 +68,7 @@ DISSERTATION = {  # tables of its chapters 2 to 4 and 6, and HTC++
 OURS = {
     "confusable": "ablations.confusable:ABLATION",
     "delta": "ablations.delta:ABLATION",
+    "finetune_length": "ablations.finetune_length:ABLATION",
     "forgetting": "ablations.forgetting:ABLATION",
     "fractions": "ablations.fractions:ABLATION",
     "held_out": "ablations.held_out:ABLATION",

@@ -15,6 +15,7 @@ MADE = (
     "fractions",
     "held_out",
     "confusable",
+    "finetune_length",
     "forgetting",
     "rivals",
     "ladder",

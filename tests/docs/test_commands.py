@@ -94,7 +94,8 @@ NOT_RUN = {
     r"casl run table4 --gpus-per-stage \d": "needs GPUs; tests/stages/test_distributed.py trains with processes",
     r"make test( .*)?": "it runs the tests",
     r"make notebooks( PROFILE=smoke)?": "tests/notebooks runs every notebook; the target adds jupytext and nbconvert",
-    r"make (held_out|confusable|forgetting|strength|fractions|rivals|ladder|thresholds|dissertation)( SEEDS=3)?": (
+    r"make (held_out|confusable|finetune_length|forgetting)( SEEDS=3)?|"
+    r"make (strength|fractions|rivals|ladder|thresholds|dissertation)( SEEDS=3)?": (
         "the rule is that of the other tables; tests of each ablation run its cells in a smaller profile"
     ),
     r"casl run table4 --gpus 0,1,2,3|casl run table4 --per-gpu 2": "needs GPUs; tests/runner tests who gets which",

@@ -315,6 +315,7 @@ def test_every_table_of_the_paper_and_of_our_hypotheses_has_a_claim() -> None:
     assert named == {f"table{n}" for n in range(1, 11)} | {
         "rivals",
         "confusable",
+        "finetune_length",
         "forgetting",
         "fractions",
         "strength",
