@@ -56,6 +56,12 @@ AS_LONG = (
     ),
     ("beats-unbiased-teacher-as-long", rivals.OURS, rivals.UNBIASED, ""),
     ("adds-to-soft-teacher", rivals.BOTH, rivals.SOFT, ""),
+    (
+        "stac-adds-to-strong-augmentation",
+        rivals.STRONGLY.format(rivals.STAC),
+        STRONG_LONG,
+        "With strong augmentation on both sides and as many iterations, do STAC's unlabeled images help?",
+    ),
 )
 
 t2 = partial(Place, "table2")

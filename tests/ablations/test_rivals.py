@@ -67,7 +67,8 @@ def test_targets_train_as_long_as_a_warmup_and_a_finetune_together(profile: Prof
     models = rivals.models(profile)
     long = of_target(models[rivals.OURS])
     assert long == 8 * profile.iters_1x
-    for row in (LONG, STRONG_LONG, rivals.OURS_WEAK, rivals.OURS_LATE, *JOINT):
+    strongly = [row for row in map(rivals.STRONGLY.format, JOINT) if row in models]
+    for row in (LONG, STRONG_LONG, rivals.OURS_WEAK, rivals.OURS_LATE, *JOINT, *strongly):
         assert of_target(models[row]) == long, row
     assert of_target(models[rivals.BOTH]) == long
     assert of_target(models[rivals.NONE]) == of_target(models[STRONG]) == 3 * profile.iters_1x
@@ -92,11 +93,32 @@ def test_all_targets_are_one_model_on_the_same_images(profile: Profile) -> None:
     assert teachers and {t.model.backbone for t in teachers} == {profile.backbone(profile.labeler_backbone)}
 
 
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda p: p.name)
+def test_joint_methods_are_tried_with_the_labeled_images_of_the_finetune_where_they_have_weaker_ones(
+    profile: Profile,
+) -> None:
+    models = rivals.models(profile)
+    rows = [row for row in map(rivals.STRONGLY.format, JOINT) if row in models]
+    assert rows == [
+        rivals.STRONGLY.format(row) for row in (rivals.STAC, rivals.SELF, rivals.SOFT)[: None if profile.small else 1]
+    ]
+    for row in rows:
+        model, usual = models[row], models[row.removesuffix(rivals.STRONGLY.format(""))]
+        assert model.recipe.augmentation == models[rivals.OURS].recipe.augmentation == "strong_labeled"
+        assert isinstance(model, Joint) and isinstance(usual, Joint) and usual.recipe.augmentation == "weak"
+        assert replace(model, recipe=usual.recipe, view_sizes=usual.view_sizes) == usual
+
+
 def test_a_teacher_is_measured_where_it_is_an_average() -> None:
     columns = defaultdict(set)
     for cell in built(rivals.cells, MINI):
         columns[cell.column].add(cell.row)
-    assert columns[rivals.TEACHER] == {rivals.SOFT, rivals.UNBIASED, rivals.BOTH}
+    assert columns[rivals.TEACHER] == {
+        rivals.SOFT,
+        rivals.STRONGLY.format(rivals.SOFT),
+        rivals.UNBIASED,
+        rivals.BOTH,
+    }
     assert columns[rivals.STUDENT] == set(rivals.models(MINI))
 
 
