@@ -39,11 +39,20 @@ def mean_and_spread(values: Sequence[float]) -> str:
 
 def legend(images: bool) -> str:
     """What "±" means. images: whether any interval holds images."""
-    said = (
-        f"{MEAN_AND_SPREAD} Behind a difference, it is half of its 95 % interval, which holds seeds, and images where "
-        "evaluations left draws of them."
+    said = f"{MEAN_AND_SPREAD} Behind a difference, ± is half of its 95 % interval, over seeds"
+    if images:
+        return f"{said} and, where an evaluation kept bootstrap draws of its images, over images too."
+    return f"{said} alone: no evaluation here kept bootstrap draws of its images."
+
+
+def images_alone(table: Table) -> str:
+    """What "images alone" behind a gain of one seed means; "" where no gain has such an interval."""
+    if table.seeds > 1 or not table.baseline or not table.image_covariance:
+        return ""
+    return (
+        "Behind a gain, images alone is its 95 % interval over bootstrap draws of the images; how much another seed "
+        "would differ is not in it."
     )
-    return said if images else f"{said} None did here: intervals are over seeds alone."
 
 
 def low_to_high(interval: Sequence[float]) -> str:
@@ -118,12 +127,18 @@ def gain_label(table: Table) -> str:
 
 
 def measured(table: Table) -> str:
-    """How many cells are measured: "24 of 25 cells measured, 3 of them in fewer seeds; 22 only quoted"."""
-    quoted, fewer = len(table.cells) - table.measurable, table.with_a_number - table.measured
+    """How many cells are measured: "24 of 25 cells measured, 3 of them in fewer seeds; 22 only quoted".
+
+    Undefined is a cell that was evaluated and has nothing to measure, such as AP of large objects where there are none.
+    """
+    quoted = len(table.cells) - table.measurable
+    fewer = sum(cell.status == "partial" and cell.value is not None for cell in table.cells)
+    undefined = sum(cell.status == "done" and cell.value is None for cell in table.cells)
     cells = number_of(table.measurable, "cell")
     counted = f"{table.with_a_number} of {cells} measured" if table.measurable else "nothing to measure"
     counted += f", {fewer} of them in fewer seeds" if fewer else ""
-    return counted + (f"{';' if fewer else ','} {quoted} only quoted" if quoted else "")
+    others = [f"{undefined} undefined"] * bool(undefined) + [f"{quoted} only quoted"] * bool(quoted)
+    return counted + (f"{';' if fewer else ','} {', '.join(others)}" if others else "")
 
 
 def headline(table: Table) -> list[str]:
@@ -136,7 +151,7 @@ def headline(table: Table) -> list[str]:
         f"{quantities(table)}, in percent; {measured(table)}.",
         stood_in(table),
         untold(table),
-        legend(bool(table.image_covariance)) if spreads else "",
+        legend(bool(table.image_covariance)) if spreads else images_alone(table),
         uneven(table),
         *(note for note in table.notes if not _CHECKED.match(note)),
     ]

@@ -193,8 +193,25 @@ def test_what_plus_minus_means_stands_in_every_form_of_a_table_with_spreads() ->
     for form in (to_markdown, to_latex, lambda found: to_html(found, b"", "")):
         words = " ".join(form(made).replace("\\%", "%").replace(r"$\pm$", "±").split())
         assert "Behind a mean, ± is the sample standard deviation over seeds" in words
-        assert "Behind a difference, it is half of its 95 % interval" in words
+        assert "Behind a difference, ± is half of its 95 % interval, over seeds alone" in words
         assert "mean ± sample standard deviation" in form(without).replace(r"$\pm$", "±")
+
+
+def test_what_images_alone_means_stands_above_a_table_of_one_seed_with_gains() -> None:
+    one = tabled(
+        "table10",
+        {("one", "AP", "ap_det", "AP"): ([20.0], None), ("two", "AP", "ap_det", "AP"): ([23.0], None)},
+        baseline="one",
+    )
+    drawn = replace(one, image_covariance=((1.0, 0.0), (0.0, 1.0)))
+    text = to_markdown(drawn)
+    assert "+3.0 (images alone: " in text and "95 % interval over bootstrap draws of the images" in text
+    assert "images alone" not in to_markdown(one)
+
+
+def test_a_cell_with_nothing_to_measure_is_counted_apart() -> None:
+    made = tabled("t", {(row, "AP", "ap_det", "AP"): ([value], None) for row, value in (("one", 20.0), ("two", -1.0))})
+    assert "1 of 2 cells measured, 1 undefined." in to_markdown(made)
 
 
 def test_a_table_is_read_back_from_its_json_as_it_was(tmp_path: Path) -> None:
