@@ -562,6 +562,25 @@ def test_what_is_said_of_rivals_is_so(verdicts: dict[str, Verdict]) -> None:
         assert gained[start][0] < 0 and gained[start][1] < 0.05
 
 
+def test_what_is_said_of_the_labeled_images_of_rivals_is_so() -> None:
+    """Rows whose labeled images are only flipped in small profiles, named in README.md and docs/results.md."""
+    flipped = {rivals.STAC, rivals.SELF, rivals.NORMALISED, rivals.CERTAIN, rivals.SOFT, rivals.UNBIASED}
+    for name in ("mini", "photos"):
+        rows = rivals.models(catalog.load("profile", name))
+        views = {row: model.recipe.augmentation for row, model in rows.items()}
+        assert {views[row] for row in (STRONG, STRONG_LONG, rivals.OURS, rivals.OURS_LATE)} == {"strong_labeled"}
+        assert {views[row] for row in flipped} == {"weak"}
+        assert {row for row in flipped if getattr(rows[row], "second_view", "")} == {rivals.UNBIASED}
+    published = rivals.models(catalog.load("profile", "paper"))
+    assert {row for row in flipped if published[row].recipe.augmentation == "weak"} == {
+        rivals.STAC,
+        rivals.CERTAIN,
+        rivals.UNBIASED,
+    }
+    of = {c["row"]: c["gain"] for c in shipped("mini/rivals")["cells"] if c["gain"] is not None}
+    assert of[STRONG_LONG] > max(gain for row, gain in of.items() if row not in (STRONG_LONG, rivals.TRUTH))
+
+
 def test_what_is_said_of_the_dissertations_methods_is_so() -> None:
     boxes = shipped("mini/pre_4_2")
     of = {(c["row"], c["column"]): c["value"] for c in boxes["cells"] if c["value"] is not None}
