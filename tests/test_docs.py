@@ -378,8 +378,8 @@ FOUND = (
     " six of eight it ends below no warmup that trains as long.",
     "Pseudo labels **with** classes make the better warmup, on scenes and on photographs with ImageNet "
     "weights (Table 2, three seeds each); the paper says the opposite. On scenes whose classes are easily "
-    "confused this lead is smaller, as predicted before any run on such scenes; what is left of it cannot be "
-    "told from nothing.",
+    "confused this lead is smaller, as predicted before any run on such scenes; what is left of it is within "
+    "noise.",
     "A warmup without classes mends places and costs names: after it fewer misplaced boxes and more wrong "
     "classes cost AP at IoU .5 (Table 2, kinds of errors, three seeds, on scenes and on photographs), and the"
     " longer the warmup, the more of both (Table 4, three seeds). On photographs it ends above no warmup over"
@@ -396,8 +396,7 @@ FOUND = (
     "not among all claims, and CA-SSL and Soft Teacher within noise of no warmup at weak augmentation.",
     "On photographs no labeler's labels without classes lifted the target above no warmup, with classes "
     "counted, and the weakest cost most; true boxes ended above it, within chance (one seed). Whether a "
-    "warmup gains more where there are fewer labels is undecided: where it should, hardly anything is "
-    "learned.",
+    "warmup gains more where there are fewer labels is undecided: with so few, no row learns much.",
 )
 
 
