@@ -149,12 +149,20 @@ def headline(table: Table) -> list[str]:
         sentence(table.source),
         f"Profile {table.profile} ({table.profile_title}), data {table.data}, {seeds}.",
         f"{quantities(table)}, in percent; {measured(table)}.",
+        whose_names(table),
         stood_in(table),
         untold(table),
         legend(bool(table.image_covariance)) if spreads else images_alone(table),
         uneven(table),
         *(note for note in table.notes if not _CHECKED.match(note)),
     ]
+
+
+def whose_names(table: Table) -> str:
+    """One sentence where "3.66M, Swin-L" would stand over a small profile's few images; "" elsewhere."""
+    if not table.small or not has_paper(table):
+        return ""
+    return "Rows and columns keep their published names; data, sizes and backbones are this profile's."
 
 
 def uneven(table: Table) -> str:

@@ -50,6 +50,9 @@ RUN = {
     r"casl report table2 --errors": (
         "tests/cli/test_further.py::test_kinds_of_errors_are_a_page_of_their_own_that_is_asked_for"
     ),
+    r"casl report table4 --seeds 3": (
+        "tests/report/test_shipped_numbers.py::test_shipped_numbers_are_those_of_the_tables_beside_them"
+    ),
     r"casl report table4 --curves": "tests/cli/test_report.py::test_curves_are_asked_for_and_linked_by_the_table",
     r"casl label .*": "tests/cli/test_label.py::test_every_format_makes_a_set_that_casl_checks",
     r"casl data check mine": "tests/cli/test_cli.py::test_a_made_data_set_passes_the_check_and_can_be_planned_with",

@@ -209,6 +209,13 @@ def test_what_images_alone_means_stands_above_a_table_of_one_seed_with_gains() -
     assert "images alone" not in to_markdown(one)
 
 
+def test_a_small_profile_beside_published_numbers_says_whose_the_names_are() -> None:
+    """Otherwise "3.66M, Swin-L" stands over a few thousand drawn scenes."""
+    said = "keep their published names; data, sizes and backbones are this profile's"
+    assert said in to_markdown(full()) and said not in to_markdown(full(small=False))
+    assert said not in to_markdown(tabled("mine", {("one", "AP", "ap_det", "AP"): ([20.0], None)}))
+
+
 def test_a_cell_with_nothing_to_measure_is_counted_apart() -> None:
     made = tabled("t", {(row, "AP", "ap_det", "AP"): ([value], None) for row, value in (("one", 20.0), ("two", -1.0))})
     assert "1 of 2 cells measured, 1 undefined." in to_markdown(made)
