@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from casl.cli import parser
 from casl.cli.parser import Parser
 from casl.cli.run import run_study
-from casl.cli.study import asked_of, counter, warn
+from casl.cli.study import counter, request_of, warn
 from casl.cli.workers import words_of
 from casl.errors import SpecError, StageError, unknown
 from casl.report.paper import joined
 from casl.report.table import Table
 from casl.runner.plan import outcomes
-from casl.study.asked import STORE, Asked
 from casl.study.basis import basis_of
 from casl.study.opened import Study as Opened
+from casl.study.request import STORE, StudyRequest
 from casl.words import number_of
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ class Study:
     def __init__(
         self,
         *tables: str,
-        profile: str = Asked.profile,
+        profile: str = StudyRequest.profile,
         data: str | Path = "",
-        seeds: int = Asked.seeds,
+        seeds: int = StudyRequest.seeds,
         store: str | Path = STORE,
         **options: Any,
     ) -> None:
@@ -135,7 +135,7 @@ class Study:
     def _opened(self) -> Opened:
         """The study on its store as it is now."""
         with contextlib.redirect_stdout(io.StringIO()):  # of a file with a table, which every call would print again
-            basis = basis_of(asked_of(self._options), counter("checking images"), make=False)
+            basis = basis_of(request_of(self._options), counter("checking images"), make=False)
             warn(basis.warnings)
             return basis.study()
 

@@ -10,7 +10,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
-from casl.cli.study import PART_OPTIONS, asked_of, open_study
+from casl.cli.study import PART_OPTIONS, open_study, request_of
 from casl.durations import seconds_of
 from casl.errors import SpecError
 from casl.runner.cost import estimate
@@ -54,7 +54,7 @@ def decide(options: argparse.Namespace, run: Run) -> dict[str, Any]:
     """
     if options.until != "decided" or list(options.tables) != [WORD]:
         raise SpecError("seeds are added for all claims together: casl run claims --until decided --budget 3h")
-    if options.dry_run or options.detach or asked_of(options).part:
+    if options.dry_run or options.detach or request_of(options).part:
         raise SpecError(f"--until looks at results of whole tables: not with --dry-run, --detach, {PART_OPTIONS}")
     if options.most < max(options.seeds, 2):
         raise SpecError(f"--most {options.most}: seeds planned for are at least 2 and at least --seeds")

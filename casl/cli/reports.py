@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from casl.errors import SpecError
 from casl.runner.store import Store
 from casl.spec.profile import Profile
-from casl.study.asked import STORE
 from casl.study.places import claim_reports
+from casl.study.request import STORE
 
 if TYPE_CHECKING:
     from casl.report.commands import Where

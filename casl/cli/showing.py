@@ -18,7 +18,7 @@ from casl.runner.store import Store, need_store
 from casl.spec.kinds import Predict, Train
 from casl.spec.run import ELSEWHERE, Run
 from casl.spec.stage import Stage, ancestors
-from casl.study.asked import STORE
+from casl.study.request import STORE
 from casl.tracking.text import NOTHING, stage_of
 
 INDENT = "  "

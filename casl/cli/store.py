@@ -28,7 +28,7 @@ from casl.runner.store import Store, need_store
 from casl.runner.why import comparable, describe, differences, flat, shortened
 from casl.spec.run import STATUSES, Run
 from casl.spec.stage import Stage, ancestors
-from casl.study.asked import Asked
+from casl.study.request import StudyRequest
 from casl.words import number_of
 
 UNKNOWN_INPUTS = "not recorded, and not to be told from the fields"
@@ -48,10 +48,10 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     explain = what.add_parser("explain", parents=[store], help="all about a stage, and whether it would run again")
     explain.add_argument("key", help="name of the stage, or the beginning of its name or key")
     explain.add_argument("--tables", nargs="+", default=["all"], help="what to compare it with (default all)")
-    explain.add_argument("--profile", default=Asked.profile, help="of those tables (default %(default)s)")
+    explain.add_argument("--profile", default=StudyRequest.profile, help="of those tables (default %(default)s)")
     explain.add_argument("--data", default="", help="of those tables (default the profile's own)")
     recipe_options(explain)
-    explain.add_argument("--seeds", type=int, default=Asked.seeds, help="of those tables (default %(default)s)")
+    explain.add_argument("--seeds", type=int, default=StudyRequest.seeds, help="of those tables (default %(default)s)")
     explain.add_argument("--json", action="store_true", help="print JSON")
     explain.set_defaults(command=explain_command)
     store_keep.add(what, store)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
-from casl.cli.study import PART_OPTIONS, asked_of, counter, known_names, open_study, part_options, recipe_options
+from casl.cli.study import PART_OPTIONS, counter, known_names, open_study, part_options, recipe_options, request_of
 from casl.cli.workers import next_command
 from casl.errors import SpecError, StoreError
 from casl.runner.archive import check_target, outside_git, read_archive, write_archive
@@ -19,7 +19,7 @@ from casl.runner.foreign import TOTAL_BYTES
 from casl.runner.gc import Garbage, find, forget_roots, remove, roots
 from casl.runner.results import find_stage
 from casl.runner.store import Store, need_store
-from casl.study.asked import STORE, Asked
+from casl.study.request import STORE, StudyRequest
 from casl.words import noun, number_of
 
 GB = 10**9
@@ -57,14 +57,16 @@ def add(what: Any, store: argparse.ArgumentParser) -> None:
     )
     known_names(
         export.add_argument(
-            "--profile", default=Asked.profile, help="that the tables were run in: %(known)s (default %(default)s)"
+            "--profile",
+            default=StudyRequest.profile,
+            help="that the tables were run in: %(known)s (default %(default)s)",
         ),
         "profile",
     )
     export.add_argument("--data", default="", help="data set on disk that they were run on")
     recipe_options(export)
     export.add_argument(
-        "--seeds", type=int, default=Asked.seeds, help="how many repetitions of the tables (default %(default)s)"
+        "--seeds", type=int, default=StudyRequest.seeds, help="how many repetitions of the tables (default %(default)s)"
     )
     part_options(export)
     export.add_argument(
@@ -161,7 +163,7 @@ def _asked_for(store: Store, options: argparse.Namespace) -> list[str]:
         raise SpecError("name what to export: keys of stages (`casl store ls` lists them), or --tables such as table4.")
     if not options.tables and (given := _study_words(options)):
         raise SpecError(f"{' '.join(given)} says of which study --tables are; keys name stages by themselves.")
-    if not options.tables and asked_of(options).part:
+    if not options.tables and request_of(options).part:
         raise SpecError(f"{PART_OPTIONS} choose from --tables; keys name stages by themselves.")
     if mistaken := [word for word in options.keys if word in catalog.ABLATIONS]:
         raise SpecError(f"{mistaken[0]} is a table: name it with --tables {mistaken[0]}. Keys go before --tables.")

@@ -13,9 +13,9 @@ from typing import Any
 from casl import catalog
 from casl.runner import bits
 from casl.spec.profile import PROVIDERS
-from casl.study.asked import STORE, Asked
 from casl.study.basis import basis_of
 from casl.study.opened import Study
+from casl.study.request import STORE, StudyRequest
 
 
 def open_study(options: argparse.Namespace, *, make: bool = True) -> Study:
@@ -24,16 +24,16 @@ def open_study(options: argparse.Namespace, *, make: bool = True) -> Study:
     Raises:
         CaslError: as of `basis_of` and `Basis.study`.
     """
-    basis = basis_of(asked_of(options), counter("checking images"), make=make)
+    basis = basis_of(request_of(options), counter("checking images"), make=make)
     say(options, *basis.said)
     warn(basis.warnings)
     return basis.study()
 
 
-def asked_of(options: argparse.Namespace) -> Asked:
+def request_of(options: argparse.Namespace) -> StudyRequest:
     """What the options of a verb ask for; some verbs have none for a part of the tables."""
     cell = getattr(options, "only_cell", None)
-    return Asked(
+    return StudyRequest(
         tables=tuple(options.tables),
         profile=options.profile,
         data=Path(options.data) if options.data else None,
@@ -75,11 +75,12 @@ def study_options() -> argparse.ArgumentParser:
     tables = f"%(known)s; {groups}; or a file with an ablation, ./mine.py or ./mine.py:NAME"
     known_names(shared.add_argument("tables", nargs="+", metavar="TABLE", help=tables), "ablation")
     known_names(
-        shared.add_argument("--profile", default=Asked.profile, help="%(known)s (default %(default)s)"), "profile"
+        shared.add_argument("--profile", default=StudyRequest.profile, help="%(known)s (default %(default)s)"),
+        "profile",
     )
     shared.add_argument("--data", default="", help="data set on disk instead of the profile's own")
     shared.add_argument(
-        "--seeds", type=int, default=Asked.seeds, help="repetitions of every training (default %(default)s)"
+        "--seeds", type=int, default=StudyRequest.seeds, help="repetitions of every training (default %(default)s)"
     )
     recipe_options(shared)
     store_option(shared)
@@ -108,9 +109,9 @@ def recipe_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--provider",
-        default=Asked.provider,
+        default=StudyRequest.provider,
         metavar="PROJECT",
-        help=f"whose RetinaNet, R-CNNs and PanopticFPN: {', '.join(PROVIDERS)} (default {Asked.provider})",
+        help=f"whose RetinaNet, R-CNNs and PanopticFPN: {', '.join(PROVIDERS)} (default {StudyRequest.provider})",
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="images an iteration; rates and lengths follow")
     parser.add_argument(

@@ -28,7 +28,7 @@ from casl.errors import SpecError
 from casl.spec.search import Search, spoken
 from casl.study.opened import Study
 from casl.study.ready import check_ready
-from casl.tune.asked import Asked
+from casl.tune.request import SearchRequest
 
 if TYPE_CHECKING:
     from casl.runner.plan import Plan
@@ -59,7 +59,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     tune.add_argument("--data", default="", help="data set on disk instead of the profile's own")
     recipe_options(tune)
     tune.add_argument("--seeds", type=int, default=1, help="repetitions of every trial, averaged (default 1)")
-    for option in dataclasses.fields(Asked)[1:]:
+    for option in dataclasses.fields(SearchRequest)[1:]:
         if option.name == "cell":
             cell_option(tune, option.metadata["help"])
         else:
@@ -110,10 +110,10 @@ def _tune(options: argparse.Namespace) -> Search:
     table = f"table{options.table}" if options.table.isdigit() else options.table
     study = _study(options, table)
     (name,) = study.tables  # that of a file is not what was typed
-    chosen = {f.name: getattr(options, f.name) for f in dataclasses.fields(Asked)}
-    asked = Asked(**chosen | {"table": name, "cell": tuple(options.cell or ())})
+    chosen = {f.name: getattr(options, f.name) for f in dataclasses.fields(SearchRequest)}
+    request = SearchRequest(**chosen | {"table": name, "cell": tuple(options.cell or ())})
     profiles = [study.profile.with_seed(seed) for seed in range(study.profile.seeds)]
-    tuning = Tuning(asked, profiles, study.cells[asked.table], study.store)
+    tuning = Tuning(request, profiles, study.cells[request.table], study.store)
     reports = folder_of(options, study.profile, study.store)
     publisher = Publisher(tuning, reports, options.mlflow or None, study.experiment, pages_of(options))
     with _worker(options, study) as work:

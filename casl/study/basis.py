@@ -13,11 +13,11 @@ from casl.errors import SpecError
 from casl.runner.store import Store
 from casl.spec.ablation import Ablation
 from casl.spec.profile import Profile
-from casl.study.asked import Asked
 from casl.study.cells import chosen, of_a_part, values_of, with_values
 from casl.study.from_path import load_tables
 from casl.study.opened import GROUPS, Study
 from casl.study.places import check_folder, placed
+from casl.study.request import StudyRequest
 from casl.words import number_of
 
 MOST_SEEDS = 1000
@@ -31,7 +31,7 @@ class Basis:
     roots: as of Study. said, warnings: lines for people about the data; they hold also where no study can be made.
     """
 
-    asked: Asked
+    request: StudyRequest
     tables: dict[str, Ablation]
     profile: Profile
     roots: dict[str, str]
@@ -45,35 +45,35 @@ class Basis:
         Raises:
             SpecError: a size, rule, batch, value or part is not possible.
         """
-        asked, profile = self.asked, self._changed()
-        values = values_of(asked.values)
+        request, profile = self.request, self._changed()
+        values = values_of(request.values)
         for path, value in values.items():
             profile = profile.with_value(path, value)
         seeds = self._seeds()
         every = {n: [t.build(profile.with_seed(s)) for s in seeds] for n, t in self.tables.items()}
-        cells = chosen(with_values(every, profile, values), asked)
+        cells = chosen(with_values(every, profile, values), request)
         tables = self.tables
-        if asked.cell or asked.rows:
+        if request.cell or request.rows:
             tables = {n: of_a_part(tables[n], seeds_of[0]) for n, seeds_of in cells.items()}
-        return Study(profile, tables, cells, self.roots, self.store, asked.part)
+        return Study(profile, tables, cells, self.roots, self.store, request.part)
 
     def _changed(self) -> Profile:
-        asked, profile = self.asked, self.profile
-        if asked.size is not None:
-            profile = profile.with_size(asked.size)
-        profile = replace(profile, seeds=asked.seeds)
-        if asked.rule:
-            profile = profile.with_rule(asked.rule)
-        return profile if asked.batch_size is None else profile.with_batch(asked.batch_size)
+        request, profile = self.request, self.profile
+        if request.size is not None:
+            profile = profile.with_size(request.size)
+        profile = replace(profile, seeds=request.seeds)
+        if request.rule:
+            profile = profile.with_rule(request.rule)
+        return profile if request.batch_size is None else profile.with_batch(request.batch_size)
 
     def _seeds(self) -> Iterable[int]:
-        only, count = self.asked.only_seed, self.asked.seeds
+        only, count = self.request.only_seed, self.request.seeds
         if only is not None and only not in range(count):
             raise SpecError(f"--only-seed {only} is not among {number_of(count, 'seed')}, counted from 0")
         return range(count) if only is None else [only]
 
 
-def basis_of(asked: Asked, progress: Progress = None, *, make: bool = True) -> Basis:
+def basis_of(request: StudyRequest, progress: Progress = None, *, make: bool = True) -> Basis:
     """Resolve names, open the store, check the data; with `Basis.study` every error of the user's, before any work.
 
     Args:
@@ -85,19 +85,19 @@ def basis_of(asked: Asked, progress: Progress = None, *, make: bool = True) -> B
         DataError: the data set cannot be read.
         StoreError: the store cannot be opened.
     """
-    tables = load_tables(n for word in asked.tables for n in GROUPS.get(word, [word]))
-    profile: Profile = catalog.load("profile", asked.profile).with_provider(asked.provider)
-    if asked.seeds < 1:
-        raise SpecError(f"--seeds (make: SEEDS=) must be at least 1, got {asked.seeds}")
-    if asked.seeds > MOST_SEEDS:
+    tables = load_tables(n for word in request.tables for n in GROUPS.get(word, [word]))
+    profile: Profile = catalog.load("profile", request.profile).with_provider(request.provider)
+    if request.seeds < 1:
+        raise SpecError(f"--seeds (make: SEEDS=) must be at least 1, got {request.seeds}")
+    if request.seeds > MOST_SEEDS:
         raise SpecError(
-            f"--seeds (make: SEEDS=) must be at most {MOST_SEEDS:,}, got {asked.seeds}; each repeats every training"
+            f"--seeds (make: SEEDS=) must be at most {MOST_SEEDS:,}, got {request.seeds}; each repeats every training"
         )
-    basis = Basis(asked, tables, profile, {}, Store(asked.store, make=make))
-    if asked.data is not None:
+    basis = Basis(request, tables, profile, {}, Store(request.store, make=make))
+    if request.data is not None:
         with _memory(basis.store.root, make) as memory:
-            return _on_disk(basis, asked.data, memory, progress)
-    if asked.crowds_are_objects:
+            return _on_disk(basis, request.data, memory, progress)
+    if request.crowds_are_objects:
         raise SpecError("--crowds-are-objects is about the annotations of a data set on disk: name one with --data.")
     return basis
 
@@ -107,7 +107,7 @@ def _on_disk(basis: Basis, root: Path, memory: Path, progress: Progress) -> Basi
     from casl.stages.dataset import open_data
 
     check_folder(root)
-    crowds_are_objects = basis.asked.crowds_are_objects
+    crowds_are_objects = basis.request.crowds_are_objects
     opened = open_data(root, memory, progress, crowds_are_objects)
     here = placed(opened.data, root, memory)
     profile = basis.profile.with_data(here.data, crowds_are_objects).warned(opened.warnings)

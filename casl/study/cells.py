@@ -9,7 +9,7 @@ from casl.errors import SpecError, unknown
 from casl.spec.ablation import Ablation, Cell
 from casl.spec.profile import Profile
 from casl.spec.varied import resolve, varied
-from casl.study.asked import Asked
+from casl.study.request import StudyRequest
 
 Cells = dict[str, list[tuple[Cell, ...]]]  # table -> those of each seed
 
@@ -42,15 +42,15 @@ def with_values(cells: Cells, profile: Profile, values: Mapping[str, str]) -> Ce
     return cells
 
 
-def chosen(cells: Cells, asked: Asked) -> Cells:
+def chosen(cells: Cells, request: StudyRequest) -> Cells:
     """The part of the cells that is asked for, all where none is.
 
     Raises:
         SpecError: a table has no such place or row, or nothing is to be run there.
     """
-    if asked.cell:
-        cells = {n: [_at(n, repetition, *asked.cell) for repetition in seeds] for n, seeds in cells.items()}
-    return _in_rows(cells, asked.rows) if asked.rows else cells
+    if request.cell:
+        cells = {n: [_at(n, repetition, *request.cell) for repetition in seeds] for n, seeds in cells.items()}
+    return _in_rows(cells, request.rows) if request.rows else cells
 
 
 def of_a_part(table: Ablation, cells: Sequence[Cell]) -> Ablation:

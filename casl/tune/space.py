@@ -11,7 +11,7 @@ from casl.spec.profile import Profile
 from casl.spec.search import Value, spoken
 from casl.spec.stage import Stage
 from casl.spec.varied import Argument, resolve
-from casl.tune.asked import MOST_VALUES, Asked
+from casl.tune.request import MOST_VALUES, SearchRequest
 
 # 0.15 keeps all labels of the built-in profiles (candidates have a class probability above 0.05, and scores are the
 # root of its product with centre-ness); above 0.7 a fifth of them is left. Twelve values.
@@ -85,14 +85,14 @@ def searched(name: str, end: Stage, profile: Profile) -> Argument:
     return argument
 
 
-def make_space(argument: Argument, asked: Asked, end: Stage) -> Space:
+def make_space(argument: Argument, request: SearchRequest, end: Stage) -> Space:
     """The values to search, every end of them tried on the chain.
 
     Raises:
         SpecError: the argument takes no numbers and no choices were given, a number is not of its type, the range is
             empty, or a stage refuses a value.
     """
-    space = _chosen(argument, asked) if asked.values else _range(argument, asked)
+    space = _chosen(argument, request) if request.values else _range(argument, request)
     tried = space.choices or (space.grid()[0], space.grid()[-1])
     for value in tried:
         argument.put(end, parse(argument, value))
@@ -131,21 +131,21 @@ def _type(like: Any) -> str:
     return {"int": "a whole number", "float": "a number"}.get(type(like).__name__, "a text")
 
 
-def _chosen(argument: Argument, asked: Asked) -> Space:
-    if asked.low is not None or asked.high is not None:
+def _chosen(argument: Argument, request: SearchRequest) -> Space:
+    if request.low is not None or request.high is not None:
         raise SpecError("give either --choices or --low and --high")
-    if len(set(asked.values)) < len(asked.values) or len(asked.values) < 2:
-        raise SpecError(f"--choices are two or more different values, got {','.join(asked.values)}")
-    return Space(choices=asked.values)
+    if len(set(request.values)) < len(request.values) or len(request.values) < 2:
+        raise SpecError(f"--choices are two or more different values, got {','.join(request.values)}")
+    return Space(choices=request.values)
 
 
-def _range(argument: Argument, asked: Asked) -> Space:
+def _range(argument: Argument, request: SearchRequest) -> Space:
     if isinstance(argument.current, bool | str | tuple):
         raise SpecError(
             f"{argument.target} is not a number but {argument.current!r}: name the values to compare, --choices A,B.\n"
             "  parts of a tuple are joined by +: --choices backbone,backbone+neck"
         )
-    low, high, step = _ends(argument, asked)
+    low, high, step = _ends(argument, request)
     whole = isinstance(argument.current, int)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise SpecError(f"--low must be below --high, both finite; got {low:g} and {high:g}")
@@ -153,22 +153,22 @@ def _range(argument: Argument, asked: Asked) -> Space:
         raise SpecError(f"{argument.target} takes whole numbers; got --low {low:g} --high {high:g} --step {step:g}")
     if not 0 <= step <= (high - low) * (1 + 1e-9):
         raise SpecError(f"--step must be positive and fit between {low:g} and {high:g}, got {step:g}")
-    if asked.log and (low <= 0 or step > (1 if whole else 0)):
+    if request.log and (low <= 0 or step > (1 if whole else 0)):
         raise SpecError("--log needs a positive --low and no --step: its values have equal ratios, not equal distances")
     if (step or whole) and high - low > MOST_VALUES * (step or 1):
         raise SpecError(
             f"from {low:g} to {high:g} in steps of {step or 1:g} are more than {MOST_VALUES:,} values: make --step "
             "larger, or the range smaller"
         )
-    return Space(low, high, step, asked.log, whole, asked.points)
+    return Space(low, high, step, request.log, whole, request.points)
 
 
-def _ends(argument: Argument, asked: Asked) -> tuple[float, float, float]:
-    low, high, step = asked.low, asked.high, asked.step
+def _ends(argument: Argument, request: SearchRequest) -> tuple[float, float, float]:
+    low, high, step = request.low, request.high, request.step
     if argument.name == "delta":
         low = DELTA[0] if low is None else low
         high = DELTA[1] if high is None else high
-        step = DELTA[2] if step is None and not asked.log else step
+        step = DELTA[2] if step is None and not request.log else step
     if low is None or high is None:
         raise SpecError(
             f"{argument.target} is a number, {spoken(argument.current)} now: say where to search, --low and --high;\n"

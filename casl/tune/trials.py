@@ -29,7 +29,7 @@ from casl.errors import SpecError
 from casl.files import disk_errors
 from casl.spec.search import Trial
 from casl.tracking.server import exclusive
-from casl.tune.asked import Asked
+from casl.tune.request import SearchRequest
 from casl.tune.sampling import distribution, propose
 from casl.tune.space import Space
 
@@ -47,7 +47,7 @@ class Trials:
 
     Args:
         storage: from `open_storage`. name: of the study; made if missing. folder: of the study in the store, for locks.
-        asked: how trials are chosen, and how many. measures: hash of all that makes values comparable. settings: kept
+        request: how trials are chosen, and how many. measures: hash of all that makes values comparable. settings: kept
             with the study, for people and for the record.
 
     Raises:
@@ -59,13 +59,13 @@ class Trials:
         storage: BaseStorage,
         name: str,
         folder: Path,
-        asked: Asked,
+        request: SearchRequest,
         space: Space,
         measures: str,
         settings: Mapping[str, str],
     ) -> None:
         self.storage, self.name, self.folder = storage, name, folder
-        self.asked, self.space, self.settings = asked, space, settings
+        self.request, self.space, self.settings = request, space, settings
         with exclusive(folder / "lock"):
             self.study = optuna.create_study(
                 storage=storage, study_name=name, direction="maximize", load_if_exists=True
@@ -97,7 +97,7 @@ class Trials:
                 if _cohort(trial) == cohort:
                     self.storage.set_trial_user_attr(trial._trial_id, "owner", dict(me))
             judged = any(t.state != TrialState.RUNNING for t in trials if _cohort(t) == cohort)
-            missing = self.asked.batch - cohorts.count(cohort) if new and not judged else 0
+            missing = self.request.batch - cohorts.count(cohort) if new and not judged else 0
             for _ in range(missing):
                 if not self._ask(cohort, me):
                     break
@@ -106,11 +106,11 @@ class Trials:
 
     def _ask(self, cohort: int, me: Worker) -> bool:
         """Begin one more trial. What failed in an earlier run is forgotten, as stages are: repeating tries again."""
-        asked, name = self.asked, self.asked.argument
+        request, name = self.request, self.request.argument
         trials = [t for t in self._kept() if t.state != TrialState.FAIL or _worker(t) == me["token"]]
-        if len(trials) >= asked.trials:
+        if len(trials) >= request.trials:
             return False
-        value = propose(name, asked.sampler, asked.sampler_seed, self.space, trials)
+        value = propose(name, request.sampler, request.sampler_seed, self.space, trials)
         if value is None:
             return False
         self.study.add_trial(
@@ -146,7 +146,7 @@ class Trials:
         kept = trial.user_attrs
         return Trial(
             number=trial.number,
-            value=self.space.snap(trial.params[self.asked.argument]),
+            value=self.space.snap(trial.params[self.request.argument]),
             state=STATES.get(trial.state, "running"),
             figures={name: tuple(values) for name, values in sorted(kept.get("figures", {}).items())},
             rungs={step: tuple(kept[f"rung {step}"]) for step in sorted(trial.intermediate_values)},
@@ -158,7 +158,7 @@ class Trials:
         )
 
     def _kept(self) -> list[FrozenTrial]:
-        return [t for t in self.study.get_trials(deepcopy=False) if self.asked.argument in t.params]
+        return [t for t in self.study.get_trials(deepcopy=False) if self.request.argument in t.params]
 
     def _id(self, number: int) -> int:
         return int(self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number))

@@ -21,8 +21,8 @@ from casl.spec.stage import ancestors
 from casl.tracking.mirror import Mirror
 from casl.tracking.study import sync_search
 from casl.tracking.text import stage_of
-from casl.tune.asked import DEFAULT_CELLS, Asked
 from casl.tune.question import Question
+from casl.tune.request import DEFAULT_CELLS, SearchRequest
 from casl.tune.search import Tools, search
 from casl.tune.space import Space, make_space, parse, searched
 from casl.tune.storage import default_url, open_storage
@@ -42,25 +42,25 @@ class Tuning:
     """
 
     def __init__(
-        self, asked: Asked, profiles: Sequence[Profile], cells: Sequence[Sequence[Cell]], store: Store
+        self, request: SearchRequest, profiles: Sequence[Profile], cells: Sequence[Sequence[Cell]], store: Store
     ) -> None:
-        self.asked, self.profile, self.store, self.seeds = asked, profiles[0], store, len(profiles)
-        chosen = [_cell(asked.table, seed, asked.cell) for seed in cells]
-        self.question, space = ask(asked, profiles, chosen)
-        settings = _settings(asked, space, self.question)
+        self.request, self.profile, self.store, self.seeds = request, profiles[0], store, len(profiles)
+        chosen = [_cell(request.table, seed, request.cell) for seed in cells]
+        self.question, space = ask(request, profiles, chosen)
+        settings = _settings(request, space, self.question)
         measures = self.question.fingerprint()
-        name = asked.study or self._study_name(measures, settings)
+        name = request.study or self._study_name(measures, settings)
         folder = store.root / "studies" / hashlib.sha256(name.encode()).hexdigest()[:16]
-        self.storage = asked.storage or default_url(store.root)
-        self.trials = Trials(open_storage(self.storage), name, folder, asked, space, measures, settings)
+        self.storage = request.storage or default_url(store.root)
+        self.trials = Trials(open_storage(self.storage), name, folder, request, space, measures, settings)
 
     def run(self, tools: Tools) -> None:
         """Search until there are enough trials, or the time is over."""
         found = self.describe()
         tools.say(f"study {found.name}\n  {found.target} of {found.cell}: {self.trials.space.describe()}")
-        begun = f"{len(found.trials)} of {number_of(self.asked.trials, 'trial')} begun"
+        begun = f"{len(found.trials)} of {number_of(self.request.trials, 'trial')} begun"
         tools.say(f"  objective: {found.labels[found.objective]}; {begun}")
-        search(self.trials, self.question, self.asked.pruner, tools, self.asked.budget_s)
+        search(self.trials, self.question, self.request.pruner, tools, self.request.budget_s)
 
     def describe(self) -> Search:
         """All that is known of the search now."""
@@ -75,7 +75,7 @@ class Tuning:
             profile=self.profile.name,
             data=self.profile.data.name,
             small=self.profile.small,
-            cell=f"{self.asked.table}: {cell.row} / {cell.column}",
+            cell=f"{self.request.table}: {cell.row} / {cell.column}",
             objective=self.question.objective,
             labels={
                 FINAL: metric if cell.figure == "AP" else f"{cell.metric} {cell.figure}",
@@ -91,34 +91,34 @@ class Tuning:
         """Another question, range, sampler or version of Optuna is another study; a longer one is the same."""
         everything = json.dumps([measures, settings], sort_keys=True)
         mark = hashlib.sha256(everything.encode()).hexdigest()[:8]
-        return f"{self.asked.argument} {self.asked.objective} {self.profile.name} {self.profile.data.name} {mark}"
+        return f"{self.request.argument} {self.request.objective} {self.profile.name} {self.profile.data.name} {mark}"
 
 
-def _settings(asked: Asked, space: Space, question: Question) -> dict[str, str]:
+def _settings(request: SearchRequest, space: Space, question: Question) -> dict[str, str]:
     """Everything that can change which trials come out, but for what is measured."""
     return {
         "range": space.describe(),
         "log": "yes" if space.log else "no",
         "choices": ",".join(space.choices),
-        "sampler": asked.sampler,
-        "sampler seed": str(asked.sampler_seed),
-        "batch": str(asked.batch),
-        "pruner": asked.pruner,
+        "sampler": request.sampler,
+        "sampler seed": str(request.sampler_seed),
+        "batch": str(request.batch),
+        "pruner": request.pruner,
         "rungs": ",".join(map(str, question.rungs)),
         "optuna": version(),
     }
 
 
-def ask(asked: Asked, profiles: Sequence[Profile], cells: Sequence[Cell]) -> tuple[Question, Space]:
+def ask(request: SearchRequest, profiles: Sequence[Profile], cells: Sequence[Cell]) -> tuple[Question, Space]:
     """The question about one cell of each seed, and the values to try."""
     end = cells[0].evaluation
-    argument = searched(asked.argument, end, profiles[0])
-    space = make_space(argument, asked, end)
-    question = Question(argument, cells, profiles, asked.objective, asked.lengths)
+    argument = searched(request.argument, end, profiles[0])
+    space = make_space(argument, request, end)
+    question = Question(argument, cells, profiles, request.objective, request.lengths)
     question.check()
     low, *_, high = space.grid()
     if not question.moves_warmup(parse(argument, low), parse(argument, high)):
-        question = Question(argument, cells, profiles, asked.objective)  # all values share the warmup
+        question = Question(argument, cells, profiles, request.objective)  # all values share the warmup
     return question, space
 
 

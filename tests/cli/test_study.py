@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 
 from casl.cli import main, parser
-from casl.cli.study import asked_of
-from casl.study.asked import Asked
+from casl.cli.study import request_of
+from casl.study.request import StudyRequest
 
 
-def asked(words: str) -> Asked:
-    return asked_of(parser().parse_args(shlex.split(words)))
+def requested(words: str) -> StudyRequest:
+    return request_of(parser().parse_args(shlex.split(words)))
 
 
 @pytest.mark.parametrize("verb", ["plan", "run", "report", "sync", "costs"])
 def test_a_table_alone_asks_for_what_python_asks_for_by_it(verb: str) -> None:
-    assert asked(f"{verb} table4 mine.py") == Asked(("table4", "mine.py"))
+    assert requested(f"{verb} table4 mine.py") == StudyRequest(("table4", "mine.py"))
 
 
 def test_tables_that_are_named_by_an_option_ask_for_the_same() -> None:
-    assert asked("store explain warmup-1 --tables table4") == Asked(("table4",))
-    assert asked("store export --tables table4 -o x.tar") == Asked(("table4",))
+    assert requested("store explain warmup-1 --tables table4") == StudyRequest(("table4",))
+    assert requested("store export --tables table4 -o x.tar") == StudyRequest(("table4",))
 
 
 def test_every_option_of_a_study_is_asked_for() -> None:
@@ -32,7 +32,7 @@ def test_every_option_of_a_study_is_asked_for() -> None:
         "run table4 --profile smoke --data sets/coins --crowds-are-objects --seeds 3 --store S --provider detectron2 "
         "--size 96 --rule B --batch-size 4 --set warmup.threshold=0.4 --set finetune.lr=1e-3 --only-seed 0"
     )
-    whole = Asked(
+    whole = StudyRequest(
         tables=("table4",),
         profile="smoke",
         data=Path("sets/coins"),
@@ -46,8 +46,8 @@ def test_every_option_of_a_study_is_asked_for() -> None:
         values=("warmup.threshold=0.4", "finetune.lr=1e-3"),
         only_seed=0,
     )
-    assert asked(f"{words} --cell 'F 2x' 'W 3x'") == dataclasses.replace(whole, cell=("F 2x", "W 3x"))
-    assert asked(f"{words} --row 'F 2x' --row 'F 3x'") == dataclasses.replace(whole, rows=("F 2x", "F 3x"))
+    assert requested(f"{words} --cell 'F 2x' 'W 3x'") == dataclasses.replace(whole, cell=("F 2x", "W 3x"))
+    assert requested(f"{words} --row 'F 2x' --row 'F 3x'") == dataclasses.replace(whole, rows=("F 2x", "F 3x"))
 
 
 def test_warnings_about_data_are_printed_before_what_refuses_the_study(

@@ -9,10 +9,10 @@ import pytest
 
 from casl.data.scenes import new_scene_set
 from casl.errors import SpecError
-from casl.study.asked import Asked
 from casl.study.basis import basis_of
+from casl.study.request import StudyRequest
 
-TABLE4 = Asked(("table4",), profile="smoke")
+TABLE4 = StudyRequest(("table4",), profile="smoke")
 CELL = ("F 2x", "W 3x")
 
 
@@ -30,14 +30,14 @@ CELL = ("F 2x", "W 3x")
     ],
     ids=lambda case: case if isinstance(case, str) else "",
 )
-def test_stores_know_a_study_under_the_name_it_always_had(asked: Asked, name: str, tmp_path: Path) -> None:
+def test_stores_know_a_study_under_the_name_it_always_had(asked: StudyRequest, name: str, tmp_path: Path) -> None:
     """Another name would be another study to `casl store gc`, which would keep the results of both."""
     assert basis_of(replace(asked, store=tmp_path / "store"), make=False).study().name == name
     assert not (tmp_path / "store").exists()
 
 
 def test_words_that_stand_for_several_tables_and_what_was_changed_are_in_the_headings(tmp_path: Path) -> None:
-    asked = Asked(("rivals", "all", "table4"), profile="smoke", rule="B", store=tmp_path / "store")
+    asked = StudyRequest(("rivals", "all", "table4"), profile="smoke", rule="B", store=tmp_path / "store")
     study = basis_of(asked, make=False).study()
     assert len(study.tables) == 11 and study.heading == "all (10 tables), rivals"
     assert study.experiment == "casl smoke scenes rule B"

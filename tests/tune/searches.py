@@ -12,7 +12,7 @@ from casl import catalog
 from casl.cli import tune
 from casl.cli.study import store_option
 from casl.errors import CaslError
-from casl.tune.asked import Asked
+from casl.tune.request import SearchRequest
 from casl.tune.space import Space
 from casl.tune.storage import default_url, open_storage
 from casl.tune.trials import Trials
@@ -37,8 +37,8 @@ def casl_tune(*arguments: str) -> int:
 
 def trials(root: Path, name: str = "study", measures: str = "m", **changes: Any) -> Trials:
     """A study of tenths in an SQLite file."""
-    asked = Asked(**({"batch": 2, "trials": 9} | changes))
-    return Trials(open_storage(default_url(root)), name, root / "studies" / "s", asked, TENTHS, measures, {})
+    request = SearchRequest(**({"batch": 2, "trials": 9} | changes))
+    return Trials(open_storage(default_url(root)), name, root / "studies" / "s", request, TENTHS, measures, {})
 
 
 def result(reports: Path, profile: str = "nano", argument: str = "finetune.lr") -> dict[str, Any]:

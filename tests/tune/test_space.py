@@ -13,7 +13,7 @@ from casl.errors import SpecError
 from casl.spec import Finetune
 from casl.spec.stage import ancestors
 from casl.spec.varied import resolve
-from casl.tune.asked import Asked
+from casl.tune.request import SearchRequest
 from casl.tune.space import make_space, parse, searched
 from tests.runner.stores import NANO, chain
 
@@ -54,27 +54,27 @@ def test_any_text_for_any_field_is_a_value_or_a_sentence(text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "asked", "message"),
     [
-        ("finetune.lr", Asked(), "say where to search, --low and --high"),
-        ("finetune.lr", Asked(low=0.1, high=0.01), "--low must be below --high"),
-        ("finetune.lr", Asked(low=-1.0, high=1.0), "lr must be positive"),
-        ("finetune.lr", Asked(low=0.0, high=1.0, log=True), "--log needs a positive --low"),
-        ("finetune.batch", Asked(low=1.5, high=4), "takes whole numbers"),
-        ("delta", Asked(high=1.5), r"probability in \[0, 1\]"),
-        ("delta", Asked(step=2.0), "--step must be positive and fit"),
-        ("delta", Asked(step=math.nan), "--step must be positive and fit"),
-        ("delta", Asked(step=math.inf), "--step must be positive and fit"),
-        ("delta", Asked(step=1e-9), "more than 100,000 values: make --step larger"),
-        ("delta", Asked(step=1e-320), "more than 100,000 values"),
-        ("finetune.batch", Asked(low=1, high=1e9), "more than 100,000 values"),
-        ("finetune.lr", Asked(low=math.nan, high=1), "both finite"),
-        ("finetune.classifier", Asked(low=0, high=1), "is not a number but 'replicate'"),
-        ("finetune.classifier", Asked(choices="replicate,randon"), "did you mean 'random'"),
-        ("finetune.classifier", Asked(choices="random"), "two or more different"),
-        ("finetune.batch", Asked(choices="2,many"), "takes a whole number.*got 'many'"),
-        ("finetune.lr", Asked(low=0.1, choices="0.1,0.2"), "either --choices or"),
+        ("finetune.lr", SearchRequest(), "say where to search, --low and --high"),
+        ("finetune.lr", SearchRequest(low=0.1, high=0.01), "--low must be below --high"),
+        ("finetune.lr", SearchRequest(low=-1.0, high=1.0), "lr must be positive"),
+        ("finetune.lr", SearchRequest(low=0.0, high=1.0, log=True), "--log needs a positive --low"),
+        ("finetune.batch", SearchRequest(low=1.5, high=4), "takes whole numbers"),
+        ("delta", SearchRequest(high=1.5), r"probability in \[0, 1\]"),
+        ("delta", SearchRequest(step=2.0), "--step must be positive and fit"),
+        ("delta", SearchRequest(step=math.nan), "--step must be positive and fit"),
+        ("delta", SearchRequest(step=math.inf), "--step must be positive and fit"),
+        ("delta", SearchRequest(step=1e-9), "more than 100,000 values: make --step larger"),
+        ("delta", SearchRequest(step=1e-320), "more than 100,000 values"),
+        ("finetune.batch", SearchRequest(low=1, high=1e9), "more than 100,000 values"),
+        ("finetune.lr", SearchRequest(low=math.nan, high=1), "both finite"),
+        ("finetune.classifier", SearchRequest(low=0, high=1), "is not a number but 'replicate'"),
+        ("finetune.classifier", SearchRequest(choices="replicate,randon"), "did you mean 'random'"),
+        ("finetune.classifier", SearchRequest(choices="random"), "two or more different"),
+        ("finetune.batch", SearchRequest(choices="2,many"), "takes a whole number.*got 'many'"),
+        ("finetune.lr", SearchRequest(low=0.1, choices="0.1,0.2"), "either --choices or"),
     ],
 )
-def test_types_and_ranges_are_checked_before_anything_runs(name: str, asked: Asked, message: str) -> None:
+def test_types_and_ranges_are_checked_before_anything_runs(name: str, asked: SearchRequest, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         make_space(searched(name, END, NANO), asked, END)
 
@@ -96,21 +96,21 @@ def test_types_and_ranges_are_checked_before_anything_runs(name: str, asked: Ask
 )
 def test_what_a_search_cannot_be_asked_for_is_said(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(SpecError, match=said):
-        Asked(**asked)
+        SearchRequest(**asked)
 
 
 @pytest.mark.parametrize(
     ("name", "asked", "grid"),
     [
-        ("delta", Asked(), [0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7]),
-        ("finetune.batch", Asked(low=2, high=5), [2, 3, 4, 5]),
-        ("finetune.lr", Asked(low=0.01, high=0.03, step=0.02), [0.01, 0.03]),  # 0.03 - 0.01 < 0.02 in binary
-        ("finetune.lr", Asked(low=1e-3, high=1e-1, log=True, points=3), [1e-3, 1e-2, 1e-1]),
-        ("finetune.lr", Asked(low=1.0, high=2.0, points=2), [1.0, 2.0]),
-        ("finetune.classifier", Asked(choices="random,replicate"), ["random", "replicate"]),
+        ("delta", SearchRequest(), [0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7]),
+        ("finetune.batch", SearchRequest(low=2, high=5), [2, 3, 4, 5]),
+        ("finetune.lr", SearchRequest(low=0.01, high=0.03, step=0.02), [0.01, 0.03]),  # 0.03 - 0.01 < 0.02 in binary
+        ("finetune.lr", SearchRequest(low=1e-3, high=1e-1, log=True, points=3), [1e-3, 1e-2, 1e-1]),
+        ("finetune.lr", SearchRequest(low=1.0, high=2.0, points=2), [1.0, 2.0]),
+        ("finetune.classifier", SearchRequest(choices="random,replicate"), ["random", "replicate"]),
     ],
 )
-def test_a_grid_has_these_values(name: str, asked: Asked, grid: list[object]) -> None:
+def test_a_grid_has_these_values(name: str, asked: SearchRequest, grid: list[object]) -> None:
     assert make_space(searched(name, END, NANO), asked, END).grid() == grid
 
 

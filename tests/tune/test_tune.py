@@ -170,7 +170,7 @@ def test_a_wrong_command_is_explained_before_anything_runs(
 
 def test_the_verb_costs_no_import_of_optuna_torch_or_mlflow() -> None:
     script = (
-        "import sys, argparse; from casl.cli import tune; import casl.tune.asked, casl.tune.space\n"
+        "import sys, argparse; from casl.cli import tune; import casl.tune.request, casl.tune.space\n"
         "tune.add(argparse.ArgumentParser().add_subparsers(), argparse.ArgumentParser(add_help=False))\n"
         "loaded = {'optuna', 'torch', 'mlflow', 'numpy'} & set(sys.modules)\n"
         "assert not loaded, loaded"

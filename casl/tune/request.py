@@ -26,7 +26,7 @@ def _option(default: Any, said: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Asked:
+class SearchRequest:
     """A search. What is empty or None is not said; lists are separated by commas. cell: row and column.
 
     Raises:

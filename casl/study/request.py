@@ -11,7 +11,7 @@ STORE = "store"  # folder of all results, unless another is named
 
 
 @dataclass(frozen=True)
-class Asked:
+class StudyRequest:
     """Tables, what differs from their profile, and which part of them; what is empty or None is not said.
 
     tables: names, words that stand for several, or files. values: PATH=VALUE, one value in every chain each.
