@@ -18,7 +18,7 @@ from casl.cli.reports import PORT
 from casl.cli.study import mlflow_option
 from casl.errors import SpecError, TrackingError, unknown
 from casl.runner.store import Store, need_store
-from casl.tracking.server import HOST
+from casl.tracking.server import HOST, is_server
 
 if TYPE_CHECKING:
     from casl.tracking.index import Index
@@ -58,7 +58,7 @@ def ui_command(options: argparse.Namespace) -> int:
     if not options.mlflow:
         need_store(Path(options.store))
     store = Store(Path(options.store), make=False)
-    if not (elsewhere := options.mlflow.startswith(("http://", "https://"))):
+    if not (elsewhere := is_server(options.mlflow)):
         _need_free(options.port)
         print(f"starting MLflow at port {options.port} ...", flush=True)
     settle(store.root, options.mlflow or default_uri(store.root))

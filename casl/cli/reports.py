@@ -71,9 +71,9 @@ def pages_of(options: argparse.Namespace) -> str:
 
 def runs_shown(options: argparse.Namespace) -> str:
     """Where people see the runs behind a report, in words, without a database's address, which may hold a password."""
-    from casl.tracking.server import pages
+    from casl.tracking.server import is_server, pages
 
-    if options.mlflow.startswith(("http://", "https://")):
+    if is_server(options.mlflow):
         return f"the runs are at {pages(options.mlflow, options.port)}"
     command = ["casl", "ui", *(["--store", options.store] if options.store != STORE else [])]
     command += ["--port", str(options.port)] if options.port != PORT else []

@@ -47,7 +47,7 @@ class Draft:
 def draft_of(run: Run, sheet: Sheet, tags: Mapping[str, str], data: Sequence[DataUse]) -> Draft:
     """A run that is done or failed, as it is to be written. tags: all of them."""
     now = round(time.time() * 1000)
-    begun = _milliseconds(run.started)
+    begun = milliseconds(run.started)
     start, end = (now, now) if begun is None else (begun, begun + round(1000 * run.seconds))
     points, damage = read_curves(run.folder / CURVES)
     samples, _ = read_curves(run.folder / SYSTEM)
@@ -127,7 +127,7 @@ def _points(names: list[str], line: str) -> list[Curve]:
     return [(name, float(text), int(step)) for name, text in pairs if text and math.isfinite(float(text))]
 
 
-def _milliseconds(moment: str) -> int | None:
+def milliseconds(moment: str) -> int | None:
     """UTC ISO 8601 to ms since 1970; None if unknown."""
     if not moment:
         return None

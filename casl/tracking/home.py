@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from casl.errors import TrackingError
+from casl.tracking.experiment import NOTE_TAG
 from casl.tracking.index import Index
 from casl.tracking.owner import OWNER, copied_id
 from casl.tracking.server import (
@@ -103,7 +104,7 @@ def _rewrite(path: Path, before: Path, here: Path, ids: tuple[str, str] | None) 
             for table in ("tags", "experiment_tags"):
                 connection.execute(f"UPDATE {table} SET value = ? WHERE key = ? AND value = ?", (ids[1], OWNER, ids[0]))
         connection.execute(
-            "UPDATE tags SET value = replace(value, ?, ?) WHERE key = 'mlflow.note.content'", (f"{before}/", f"{here}/")
+            "UPDATE tags SET value = replace(value, ?, ?) WHERE key = ?", (f"{before}/", f"{here}/", NOTE_TAG)
         )
         connection.execute("COMMIT")
 

@@ -34,6 +34,7 @@ from casl.tracking.server import (
     artifact_root,
     exclusive,
     identity,
+    is_server,
     open_client,
     quiet_mlflow,
     tracking_errors,
@@ -204,7 +205,7 @@ class Mirror:
 
     @property
     def _is_server(self) -> bool:
-        return self.uri.startswith(("http://", "https://"))
+        return is_server(self.uri)
 
     def _entry_of(self, name: str) -> Entry | None:
         """What is known of a stage's run, logged in this sync or before."""

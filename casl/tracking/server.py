@@ -143,9 +143,14 @@ def open_client(uri: str, artifacts: Path) -> Any:
     if uri.startswith(SQLITE):
         make_database(uri, artifacts)
         _check_free(database(uri))
-    elif uri.startswith(("http://", "https://")):
+    elif is_server(uri):
         _check_up(uri)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def is_server(uri: str) -> bool:
+    """Whether an address is that of a server; all others are databases."""
+    return uri.startswith(("http://", "https://"))
 
 
 def database(uri: str) -> Path:
@@ -230,7 +235,7 @@ def check_address(uri: str) -> None:
     Raises:
         TrackingError: its host or its port cannot be, or it has letters that are written otherwise in an address.
     """
-    if uri.startswith(("http://", "https://")) and (wrong := _wrong_with(uri)):
+    if is_server(uri) and (wrong := _wrong_with(uri)):
         raise TrackingError(f"the address of MLflow, {spoken(uri)}, is none: {wrong}.\n  name another with --mlflow.")
 
 
@@ -263,7 +268,7 @@ def spoken(uri: str) -> str:
 
 def pages(uri: str, port: int) -> str:
     """Address of the root of MLflow's pages: that of a server, without its user, or that at which `casl ui` serves."""
-    if not uri.startswith(("http://", "https://")):
+    if not is_server(uri):
         return f"http://{HOST}:{port}"
     return _nameless(uri).rstrip("/")
 
@@ -305,7 +310,7 @@ def ui_command(store: Path, uri: str | None, port: int) -> tuple[list[str], dict
         TrackingError: uri is a server already, or the database cannot be made.
     """
     where = uri or default_uri(store)
-    if where.startswith(("http://", "https://")):
+    if is_server(where):
         raise TrackingError(f"MLflow runs at {spoken(where)} already; open that address in a browser.")
     artifacts = artifact_root(store)
     if where.startswith(SQLITE) and not database(where).exists():

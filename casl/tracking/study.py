@@ -9,30 +9,32 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import time
 from collections.abc import Mapping
-from datetime import datetime
 from statistics import fmean
 from typing import Any
 
 from casl.errors import TrackingError
 from casl.spec.search import PROXY, Search, Trial, spoken
 from casl.tracking.address import run_page
-from casl.tracking.experiment import CELL, KIND
+from casl.tracking.draft import milliseconds
+from casl.tracking.experiment import CELL, KIND, NOTE_TAG
 from casl.tracking.home import settle
 from casl.tracking.mirror import Mirror
 from casl.tracking.owner import OWNER
-from casl.tracking.run import Writer
+from casl.tracking.run import CONTENT, Writer
 from casl.tracking.server import (
     artifact_root,
     exclusive,
+    is_server,
     open_client,
     quiet_mlflow,
     tracking_errors,
     unreachable,
 )
-from casl.tracking.text import legal
+from casl.tracking.text import PARAM_LENGTH, TAG_LENGTH, legal
 
-STUDY, TRIAL, CONTENT = "casl.study", "casl.trial", "casl.content"
+STUDY, TRIAL = "casl.study", "casl.trial"
 PARENT = "mlflow.parentRunId"
 WHOLE = "study"  # value of the tag casl.trial of the study's own run
 _ENDS = {"done": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
@@ -59,7 +61,7 @@ def sync_search(mirror: Mirror, search: Search, note: str = "") -> dict[int, str
             tracking_errors(mirror.uri, mirror.store),
         ):
             client = open_client(mirror.uri, artifact_root(mirror.store))
-            artifacts = None if mirror.uri.startswith("http") else artifact_root(mirror.store).as_uri()
+            artifacts = None if is_server(mirror.uri) else artifact_root(mirror.store).as_uri()
             writer = Writer(client, mirror.experiment, artifacts, mirror.store, None)
             return _Runs(writer, mirror, search).sync(note)
     except OSError as error:
@@ -110,7 +112,7 @@ class _Runs:
 
     def _parent(self, known: list[Any], note: str) -> str:
         search = self.search
-        tags = {**self._tags(WHOLE), "mlflow.note.content": note[:7500], CELL: search.cell}
+        tags = {**self._tags(WHOLE), NOTE_TAG: note[:TAG_LENGTH], CELL: search.cell}
         if known:
             run_id = str(known[0].info.run_id)
             for name, value in tags.items():
@@ -143,8 +145,8 @@ class _Runs:
                 self.client.delete_run(other.info.run_id)
         run_id = str(whole[0].info.run_id) if whole else self._write(trial, content, parent)
         note = _note(self.search, trial, self._links(trial))
-        if not whole or whole[0].data.tags.get("mlflow.note.content") != note:
-            self.client.set_tag(run_id, "mlflow.note.content", note)
+        if not whole or whole[0].data.tags.get(NOTE_TAG) != note:
+            self.client.set_tag(run_id, NOTE_TAG, note)
         return run_id
 
     def _write(self, trial: Trial, content: str, parent: str) -> str:
@@ -152,9 +154,9 @@ class _Runs:
         tags = {**self._tags(str(trial.number)), PARENT: parent, CONTENT: content, "casl.state": trial.state}
         tags |= {legal(f"casl.stage.{role}"): name for role, name in trial.stages.items()}
         if trial.reason:
-            tags["casl.reason"] = trial.reason[:5000]
+            tags["casl.reason"] = trial.reason[:TAG_LENGTH]
         title = f"{self.search.argument} {spoken(trial.value)}"
-        start, end = _milliseconds(trial.started), _milliseconds(trial.ended)
+        start, end = milliseconds(trial.started), milliseconds(trial.ended)
         made = self.client.create_run(self.experiment, start_time=start, tags=tags, run_name=title)
         run_id = str(made.info.run_id)
         self._log(run_id, {self.search.argument: spoken(trial.value)}, _numbers(self.search, trial))
@@ -164,9 +166,11 @@ class _Runs:
     def _log(self, run_id: str, params: Mapping[str, str], numbers: list[tuple[str, float, int]]) -> None:
         from mlflow.entities import Metric, Param
 
-        now = _milliseconds(datetime.now().astimezone().isoformat()) or 0
+        now = round(time.time() * 1000)
         metrics = [Metric(legal(name), value, now, step) for name, value, step in numbers]
-        self.client.log_batch(run_id, metrics=metrics, params=[Param(legal(n), v[:5000]) for n, v in params.items()])
+        self.client.log_batch(
+            run_id, metrics=metrics, params=[Param(legal(n), v[:PARAM_LENGTH]) for n, v in params.items()]
+        )
 
     def _links(self, trial: Trial) -> dict[str, str]:
         ids = {name: self.mirror.run_id(name) for name in trial.stages.values()}
@@ -191,8 +195,4 @@ def _note(search: Search, trial: Trial, links: Mapping[str, str]) -> str:
         f"- {role}: [{name}]({links[name]})" if name in links else f"- {role}: `{name}`"
         for role, name in trial.stages.items()
     ]
-    return "\n".join([head, *([trial.reason] if trial.reason else []), "", "**Made from**", "", *lines])[:7500]
-
-
-def _milliseconds(moment: str) -> int | None:
-    return round(datetime.fromisoformat(moment).timestamp() * 1000) if moment else None
+    return "\n".join([head, *([trial.reason] if trial.reason else []), "", "**Made from**", "", *lines])[:TAG_LENGTH]

@@ -19,8 +19,8 @@ from casl.spec.varied import ALIASES
 from casl.tracking.address import Address, list_page, run_page
 from casl.tracking.experiment import CELL, KIND, NOTE_TAG, by_number
 
-PARAM_LENGTH = 5000  # MLflow refuses longer values: 6000 characters for a parameter, 8000 for a tag
-TAG_LENGTH = 7500
+# MLflow refuses longer values: 6000 characters for a parameter, 8000 for a tag
+PARAM_LENGTH, TAG_LENGTH = 5000, 7500
 TITLE_LENGTH = 250
 TITLE_TAG = "mlflow.runName"  # MLflow shows its value as the name of the run
 NOTHING = -1.0  # what COCO's figures are where there was nothing to measure
