@@ -48,9 +48,8 @@ class Further:
         runs: what is known of its stages. roots: digest -> folder of a data set on disk.
     """
 
-    def __init__(self, store: Store, runs: Mapping[str, Run], roots: Mapping[str, str]) -> None:
-        self.store, self.runs = store, runs
-        self.roots = {digest: Path(folder) for digest, folder in roots.items()}
+    def __init__(self, store: Store, runs: Mapping[str, Run], roots: Mapping[str, Path]) -> None:
+        self.store, self.runs, self.roots = store, runs, roots
         self._kept: Any = None  # a KeptPredictions, made when the first is asked for
 
     def by_class(self, cell: Cell) -> Any:
@@ -103,5 +102,5 @@ class Further:
         if self._kept is None:
             from casl.stages.kept import KeptPredictions
 
-            self._kept = KeptPredictions(self.store.folder, self.roots, self.store.root / "digests.json")
+            self._kept = KeptPredictions(self.store.folder, self.roots, self.store.digests)
         return self._kept

@@ -93,7 +93,7 @@ def report_command(options: argparse.Namespace) -> int:
     folder, pages = folder_of(options, study.profile, study.store), pages_of(options)
     write = anew if options.publish else renew  # what is shipped holds pages and nothing about them
     tables = _tables(options, study, runs, mirror)
-    further = Further(study.store, runs, study.roots)
+    further = Further(study.store, runs, study.data_folders)
     setting = Setting(where_of(options))  # what is written from the store now is none of other code
     pages_of_table = partial(
         _write, study=study, further=further, folder=folder, pages=pages, write=write, setting=setting

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl.cli.further import Further
-from casl.errors import SpecError
 from casl.spec.ablation import Cell
-from casl.spec.freeze import thaw
 from casl.spec.stage import Stage
 from casl.study.opened import Study
+from casl.tracking.text import stage_of as recorded_stage
 
 if TYPE_CHECKING:
     from casl.report.story_choice import Choice, Side
@@ -66,14 +65,9 @@ class Storyteller:
         return stage_of
 
     def _remembered(self, name: str) -> Stage | None:
+        """None of a table from another store, and of a package that is not here: other tables may tell the story."""
         run = self.study.store.run(name)
-        if run.status != "done":  # a table from another store
-            return None
-        try:
-            stage: Stage = thaw(run.stage)
-        except SpecError:  # of a package that is not here: other tables may tell the story
-            return None
-        return stage
+        return recorded_stage(run) if run.status == "done" else None
 
     def _inputs(self, choice: Choice) -> object:
         """All that record and pictures follow from."""
@@ -91,8 +85,7 @@ class Storyteller:
         from casl.stages.story import Pictures
 
         store = self.study.store
-        roots = {digest: Path(folder) for digest, folder in self.study.roots.items()}
-        painter = Pictures(store.folder, roots, store.root / "digests.json", self.licence)
+        painter = Pictures(store.folder, self.study.data_folders, store.digests, self.licence)
         quality = store.run(choice.labelled.name).metrics
         private = [str(store.root), *self.study.roots.values()]
         return tell(choice, painter, self._by_class, quality, for_everyone=self.for_everyone, private=private)
@@ -104,7 +97,7 @@ class Storyteller:
         for one in cell.repetitions:
             stage: Any = stage_of(one.name)
             if stage is not None and one.status == "done":
-                further = Further(store, {one.name: store.run(one.name)}, self.study.roots)
+                further = Further(store, {one.name: store.run(one.name)}, self.study.data_folders)
                 found.append(further.by_class(Cell(cell.row, cell.column, cell.metric, stage)))
         return found
 

@@ -9,7 +9,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
@@ -157,8 +156,7 @@ def _say(line: str) -> None:
 def _labels(study: Study) -> Labels:
     from casl.stages.agreement import ScoredLabels
 
-    roots = {digest: Path(root) for digest, root in study.roots.items()}
-    return ScoredLabels(study.store.folder, roots, study.store.root / "digests.json")
+    return ScoredLabels(study.store.folder, study.data_folders, study.store.digests)
 
 
 @contextmanager

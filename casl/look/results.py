@@ -55,7 +55,7 @@ class Results:
     @property
     def digests(self) -> Path:
         """The file that remembers content hashes of data sets on disk."""
-        return self.root / "digests.json"
+        return self.store.digests
 
     def run(self, stage: Stage) -> Run:
         """Status, figures, cost and code of a stage, as the store has them."""

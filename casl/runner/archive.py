@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from casl.errors import SpecError, StoreError
-from casl.files import disk_errors, json_value, read_json, sha256, sync_folder, write_json
+from casl.files import disk_errors, json_value, read_json, sha256, sync_folder
 from casl.runner.foreign import MANIFEST, TOTAL_BYTES, BoundedFile, Members, Verdict, judge
 from casl.runner.provenance import SOURCES
 from casl.runner.results import inputs_of, record_of, records, stage_of
@@ -244,9 +244,8 @@ def _adopt(folder: Path, name: str, store: Store) -> bool:
     if numbers is not None:  # all of them are in what took their place, and only now are they not needed
         shutil.rmtree(numbers)
     stage = stage_of(record_of(store, name))
-    if isinstance(stage, Train) and stage.name == name:  # so that longer trainings find it
-        pieces = [list(piece) for piece in stage.schedule]
-        write_json(store.root / "families" / stage.family[:16] / name, pieces)
+    if isinstance(stage, Train) and stage.name == name:
+        store.remember_family(stage)
     return True
 
 

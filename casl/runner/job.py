@@ -196,7 +196,7 @@ def _work(job: Job, store: Store, lease: Lease, process: Process, say: Callable[
         rank=process.rank,
         world=process.world,
         stopping=process.stopping,
-        digests=store.root / "digests.json",
+        digests=store.digests,
     )
     if stage.needs_torch:
         fixed_arithmetic()

@@ -36,7 +36,8 @@ SCHEMA = 1
 OPTION = "--store (make: STORE=)"
 # what may lie in a store before its first stage: weights, data sets met there, what a making that was killed has left;
 # and hidden files and MLflow's, by how their names begin
-_BESIDE = frozenset(("weights", "sets.json", "digests.json", "checked.json", "store-id"))
+_DIGESTS = "digests.json"
+_BESIDE = frozenset(("weights", "sets.json", _DIGESTS, "checked.json", "store-id"))
 _BEGUN = frozenset(("incoming", "leases", "families", "work"))
 _BEGINNINGS = (".", "mlflow", "mlartifacts")
 _RUN_FIELDS = (
@@ -129,6 +130,11 @@ class Store:
         with disk_errors("write to the store", self.root, OPTION):
             probe.write_bytes(b"0" * 4096)
             probe.unlink()
+
+    @property
+    def digests(self) -> Path:
+        """The file in which content hashes of data sets on disk are remembered."""
+        return self.root / _DIGESTS
 
     def folder(self, name: str) -> Path:
         """Where a committed stage lies."""
@@ -241,7 +247,7 @@ class Store:
             sync_folder(self.stages)
         self.discard_work(stage.name)
         if isinstance(stage, Train):
-            self._remember_family(stage)
+            self.remember_family(stage)
         return self.run(stage.name)
 
     def fail(self, stage: Stage, error: str, started: str = "", seconds: float = 0.0) -> None:
@@ -253,12 +259,16 @@ class Store:
         """Forget unfinished attempts."""
         shutil.rmtree(self.working / name, ignore_errors=True)
 
-    def _remember_family(self, stage: Train) -> None:
-        write_json(self.root / "families" / stage.family[:16] / stage.name, [list(piece) for piece in stage.schedule])
+    def remember_family(self, stage: Train) -> None:
+        """Note a committed training where longer ones of its family look for beginnings."""
+        write_json(self._family(stage) / stage.name, [list(piece) for piece in stage.schedule])
+
+    def _family(self, stage: Train) -> Path:
+        return self.root / "families" / stage.family[:16]
 
     def family(self, stage: Train) -> dict[str, Schedule]:
         """Committed trainings that differ from this one in length only: name -> schedule."""
-        folder = self.root / "families" / stage.family[:16]
+        folder = self._family(stage)
         if not folder.exists():
             return {}
         names = [p.name for p in folder.iterdir() if not p.name.startswith(".") and self.is_done(p.name)]

@@ -31,6 +31,11 @@ class Study:
     store: Store
     part: str = ""
 
+    @property
+    def data_folders(self) -> dict[str, Path]:
+        """Digest -> folder of a data set on disk."""
+        return {digest: Path(root) for digest, root in self.roots.items()}
+
     def plan(self) -> Plan:
         every_seed = {name: [c for cells in seeds for c in cells] for name, seeds in self.cells.items()}
         units = {name: table.unit for name, table in self.tables.items()}
