@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from casl import catalog
 from casl.cli.study import PART_OPTIONS, open_study, request_of
 from casl.durations import seconds_of
 from casl.errors import SpecError
@@ -58,7 +57,9 @@ def decide(options: argparse.Namespace, run: Run) -> dict[str, Any]:
         raise SpecError(f"--until looks at results of whole tables: not with --dry-run, --detach, {PART_OPTIONS}")
     if options.most < max(options.seeds, 2):
         raise SpecError(f"--most {options.most}: seeds planned for are at least 2 and at least --seeds")
-    claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
+    from casl.report.claims import registered
+
+    claims = registered()
     until, open_claims = time.monotonic() + seconds_of(options.budget, "--budget"), claims
     seeds, count = dict.fromkeys(_named(claims), 0), max(options.seeds, 2)
     ended: dict[str, list[str]] = {"to_run": [], **vars(Summary())}
@@ -93,8 +94,9 @@ def _with(options: argparse.Namespace, tables: Sequence[str], seeds: int) -> arg
 
 def _named(claims: Sequence[Claim]) -> list[str]:
     """Tables that claims compare cells of, in order."""
-    terms = [term for claim in claims for term in (*claim.better, *claim.worse)]
-    return sorted({place.table for term in terms for place in term.places}, key=lambda name: (len(name), name))
+    from casl.report.claims import tables_of
+
+    return sorted(tables_of(claims), key=lambda name: (len(name), name))
 
 
 def _too_long(options: argparse.Namespace, until: float, count: int) -> str:

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from casl import catalog
 from casl.cli.further import Further
 from casl.cli.reports import folder_of, pages_of, place_of, reports_options, runs_shown, where_of
 from casl.cli.story import Storyteller
@@ -182,6 +181,7 @@ def _refresh(
     folder: Path, study: Study, mirror: Mirror, pages: str, write: Write, tell: Storyteller, setting: Setting
 ) -> list[Path]:
     """Story, index and claims from all tables of the folder, so that all say the same; what is unreadable is said."""
+    from casl.report.claims import registered
     from casl.report.index import refresh_index
     from casl.report.stored import stored_tables
 
@@ -192,8 +192,7 @@ def _refresh(
         said.update(dict.fromkeys(unread))
         return tables
 
-    claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
-    written = refresh_index(claims, folder, read, pages, write, tell, setting)
+    written = refresh_index(registered(), folder, read, pages, write, tell, setting)
     print(*(f"note: {line}\n" for line in said), sep="", end="", file=sys.stderr)
     return written
 

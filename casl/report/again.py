@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from casl import catalog
 from casl.files import read_json
 from casl.report import error_kinds, labels, markdown, per_class, search_pages
 from casl.report.canvas import Drawing
+from casl.report.claims import registered
 from casl.report.figure import drawing
 from casl.report.index import refresh_index
 from casl.report.latex import to_latex
@@ -54,8 +54,7 @@ def write_again(folder: Path, *, pictures: bool = True) -> list[Path]:
                 written += write_files(folder, contents)
     for contents in _records(folder, setting.today, pictures=pictures):
         written += write_files(folder, contents)
-    claims = [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
-    return written + refresh_index(claims, folder, read, "", setting=setting)
+    return written + refresh_index(registered(), folder, read, "", setting=setting)
 
 
 def _of_table(

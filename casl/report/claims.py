@@ -27,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from casl import catalog
 from casl.report.additive import Estimate
 from casl.report.evidence import Evidence, Examined, Trend, examine
 from casl.report.multiple import best_set, holm, p_of_all
@@ -91,6 +92,16 @@ class _Tests:
     @property
     def points_against(self) -> bool:
         return self.against is not None and (self.favour is None or self.against < self.favour)
+
+
+def registered() -> list[Claim]:
+    """Every claim of the catalog, in its order."""
+    return [claim for name in catalog.CLAIMS for claim in catalog.load("claims", name)]
+
+
+def tables_of(claims: Sequence[Claim]) -> set[str]:
+    """Names of the tables whose cells claims compare."""
+    return {place.table for c in claims for term in (*c.better, *c.worse) for place in term.places}
 
 
 def judge(claims: Sequence[Claim], tables: Sequence[Table], level: float = LEVEL) -> list[Verdict]:

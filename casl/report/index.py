@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from casl.report import blocks, claims_page, html, labels, latex, markdown
-from casl.report.claims import Verdict, judge
+from casl.report.claims import Verdict, judge, tables_of
 from casl.report.commands import USUAL, Where
 from casl.report.curves import curves_name
 from casl.report.error_kinds import errors_name
@@ -101,15 +101,10 @@ def refresh_index(
         every = read()
         tables = [table for table in every if table.name != REASONS]  # those have a heading of their own
         apart = [table for table in every if table.name == REASONS]
-        judged = claims if {t.name for t in tables} & _judged_by(claims) else ()
+        judged = claims if {t.name for t in tables} & tables_of(claims) else ()
         written = [*tell(tables), *write_index(tables, judged, folder, mlflow, write, setting, apart)]
         if fingerprint(folder) == seen:
             return written
-
-
-def _judged_by(claims: Sequence[Claim]) -> set[str]:
-    """Names of the tables that claims are about."""
-    return {place.table for c in claims for term in (*c.better, *c.worse) for place in term.places}
 
 
 def page(

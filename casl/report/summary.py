@@ -16,12 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from casl import catalog
 from casl.errors import DataError, SpecError, unknown
 from casl.report import markdown
 from casl.report.additive import Estimate
 from casl.report.blocks import Block, Bullets, Heading, Marked, Paragraph, Rows, caution
-from casl.report.claims import Verdict, judge
+from casl.report.claims import Verdict, judge, registered
 from casl.report.claims_page import counted_apart
 from casl.report.evidence import Evidence, Trend
 from casl.report.labels import FIGURES
@@ -30,7 +29,7 @@ from casl.report.significance import LEVEL, TEST
 from casl.report.stored import read_report, read_table, read_tables
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.wording import legend, number, plus_minus, spread, tested
-from casl.spec.claim import MARGIN, Claim, Term
+from casl.spec.claim import MARGIN, Term
 from casl.words import noun, number_of
 
 RESULTS, VERDICTS, METHODS = "results", "verdicts", "methods"  # what stands between two marks
@@ -48,11 +47,7 @@ def judged(folder: Path) -> list[Verdict]:
     Raises:
         DataError: a table cannot be read.
     """
-    return judge(_registered(), read_tables(folder))
-
-
-def _registered() -> list[Claim]:
-    return [claim for registered in catalog.CLAIMS for claim in catalog.load("claims", registered)]
+    return judge(registered(), read_tables(folder))
 
 
 def judged_claim(folder: Path, name: str) -> Verdict:
@@ -80,7 +75,7 @@ def side_by_side(folders: Sequence[Path]) -> str:
     papers: dict[str, str] = {}
     for folder in folders:
         tables = read_tables(folder)
-        verdicts = [v for v in judge(_registered(), tables) if v.claim.question]
+        verdicts = [v for v in judge(registered(), tables) if v.claim.question]
         of = _setting(tables[0])
         if of in columns:
             raise DataError(f"{folder}: {of} has a column already; name folders of other profiles or data")
@@ -88,7 +83,7 @@ def side_by_side(folders: Sequence[Path]) -> str:
         for v in verdicts:
             if (said := _range(_papers(v))) != "–":
                 papers[v.claim.question] = said
-    questions = [c.question for c in _registered() if c.question]
+    questions = [c.question for c in registered() if c.question]
     lines = zip(questions, *columns.values(), strict=True)
     rows = [[question, papers.get(question, "–"), *found] for question, *found in lines]
     return _prose([Rows(["question", "difference in the paper", *columns], rows)])
