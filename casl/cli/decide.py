@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
+from casl.cli.plan import default_jobs
 from casl.cli.study import PART_OPTIONS, open_study, request_of
 from casl.durations import seconds_of
 from casl.errors import SpecError
@@ -105,7 +105,7 @@ def _too_long(options: argparse.Namespace, until: float, count: int) -> str:
     plan = study.plan()
     if not plan.todo:
         return ""
-    needed = estimate(plan, study.store).wall_s(options.jobs or os.cpu_count() or 1)
+    needed = estimate(plan, study.store).wall_s(options.jobs or default_jobs())
     left = until - time.monotonic()
     if left > 0 and needed <= left:
         return ""
