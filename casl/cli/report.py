@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from casl.study.opened import Study
 if TYPE_CHECKING:
     from casl.report.setting import Setting
     from casl.report.table import Table
+    from casl.report.today import Today
     from casl.report.written import Write
     from casl.tracking.mirror import Mirror
 
@@ -89,21 +90,17 @@ def report_command(options: argparse.Namespace) -> int:
     except StoreError as error:  # a store that can only be read is never cleaned up either
         print(f"note: the store does not remember this study: {error}", file=sys.stderr)
     runs = outcomes(plan, study.store)
-    folder, pages = folder_of(options, study.profile, study.store), pages_of(options)
+    folder = folder_of(options, study.profile, study.store)
     write = anew if options.publish else renew  # what is shipped holds pages and nothing about them
     tables = _tables(options, study, runs, mirror)
-    further = Further(study.store, runs, study.data_folders)
-    setting = Setting(where_of(options))  # what is written from the store now is none of other code
-    pages_of_table = partial(
-        _write, study=study, further=further, folder=folder, pages=pages, write=write, setting=setting
-    )
-    asked = {"classes": options.per_class, "errors": options.errors, "curves": options.curves}
-    written = [path for table in tables for path in pages_of_table(table, **asked)]
+    pages = _Pages(study, runs, folder, pages_of(options), write, Setting(where_of(options)))
+    wanted = {"classes": options.per_class, "errors": options.errors, "curves": options.curves}
+    written = [path for table in tables for path in pages.of_table(table, **wanted)]
     if "all" in options.tables:
         written += write_labels(runs, folder, study.profile.small, write)
     tell = Storyteller(study, folder, write, for_everyone=options.publish, licence=options.licence)
     today = Today(None if options.set else study.profile)  # one value of many cells is no other profile
-    written += _refresh(folder, study, mirror, pages, write, tell, replace(setting, today=today))
+    written += pages.of_folder(mirror, tell, today)
     if options.json:
         counts = {t.name: {"measured": t.measured, "measurable": t.measurable} for t in tables}
         print(json.dumps({"files": [str(path) for path in written], "cells": counts}, indent=1))
@@ -128,34 +125,63 @@ def _unmeasured(tables: Sequence[Table], options: argparse.Namespace) -> int:
     return 1
 
 
-def _write(
-    table: Table,
-    *,
-    study: Study,
-    further: Further,
-    folder: Path,
-    classes: bool,
-    errors: bool,
-    curves: bool,
-    pages: str,
-    write: Write,
-    setting: Setting,
-) -> list[Path]:
-    """A table with the recall of its labelers and warmups; AP of classes, errors, curves of trainings if asked for."""
-    from casl.report.curves_page import write_curves
-    from casl.report.error_kinds import write_errors
-    from casl.report.per_class import write_classes
-    from casl.report.recall import recall_lines
-    from casl.report.render import write_table
+@dataclass(frozen=True)
+class _Pages:
+    """The pages of a command. runs: what is known of the study's stages. links: address that links to runs begin with,
+    "" for none. write: whether always, or only where a page is another. setting: of pages that are made from the store
+    now, of which none is of older code."""
 
-    measured = {c.stage.name: c for cells in study.cells[table.name] for c in cells if c.stage}
-    recall = recall_lines(table, lambda name: further.recall(measured[name]))
-    by_class = write_classes(table, lambda name: further.by_class(measured[name]), folder) if classes else []
-    kinds = write_errors(table, lambda name: further.errors(measured[name]), folder) if errors else []
-    stages = {name: cell.measurement for name, cell in measured.items()}
-    drawn = write_curves(table, stages, further.runs, folder, write) if curves else []
-    pages_of_table = write_table(table, folder, pages, recall, write, setting)
-    return pages_of_table + by_class + kinds + drawn  # last, since it links what is there
+    study: Study
+    runs: Mapping[str, Run]
+    folder: Path
+    links: str
+    write: Write
+    setting: Setting
+
+    @cached_property
+    def further(self) -> Further:
+        return Further(self.study.store, self.runs, self.study.data_folders)
+
+    def of_table(self, table: Table, *, classes: bool, errors: bool, curves: bool) -> list[Path]:
+        """A table with the recall of its labelers and warmups; AP of classes, errors, curves if asked for."""
+        from casl.report.curves_page import write_curves
+        from casl.report.error_kinds import write_errors
+        from casl.report.per_class import write_classes
+        from casl.report.recall import recall_lines
+        from casl.report.render import write_table
+
+        further, folder = self.further, self.folder
+        measured = {c.stage.name: c for cells in self.study.cells[table.name] for c in cells if c.stage}
+        recall = recall_lines(table, lambda name: further.recall(measured[name]))
+        by_class = write_classes(table, lambda name: further.by_class(measured[name]), folder) if classes else []
+        kinds = write_errors(table, lambda name: further.errors(measured[name]), folder) if errors else []
+        stages = {name: cell.measurement for name, cell in measured.items()}
+        drawn = write_curves(table, stages, self.runs, folder, self.write) if curves else []
+        whole = write_table(table, folder, self.links, recall, self.write, self.setting)
+        return whole + by_class + kinds + drawn  # the table is written last, since it links what is there
+
+    def of_folder(self, mirror: Mirror, tell: Storyteller, today: Today) -> list[Path]:
+        """Story, index and claims from all tables of the folder, so that all say the same; what is unreadable is said.
+
+        Args:
+            today: to tell which of those tables are of older code.
+        """
+        from casl.report.claims import registered
+        from casl.report.index import refresh_index
+        from casl.report.stored import stored_tables
+
+        said: dict[str, None] = {}
+
+        def read() -> list[Table]:
+            run_id = mirror.run_id if self.links else lambda _: None
+            tables, unread = stored_tables(self.folder, self.study.store.folder, run_id)
+            said.update(dict.fromkeys(unread))
+            return tables
+
+        setting = replace(self.setting, today=today)
+        written = refresh_index(registered(), self.folder, read, self.links, self.write, tell, setting)
+        print(*(f"note: {line}\n" for line in said), sep="", end="", file=sys.stderr)
+        return written
 
 
 def _mirror(options: argparse.Namespace, study: Study) -> Mirror:
@@ -175,26 +201,6 @@ def _tables(options: argparse.Namespace, study: Study, runs: Mapping[str, Run], 
         table = joined(ablation, study.profile, cells, runs, ids, options.paper)
         found.append(replace(table, folder=place_of(options, study.profile)))
     return found
-
-
-def _refresh(
-    folder: Path, study: Study, mirror: Mirror, pages: str, write: Write, tell: Storyteller, setting: Setting
-) -> list[Path]:
-    """Story, index and claims from all tables of the folder, so that all say the same; what is unreadable is said."""
-    from casl.report.claims import registered
-    from casl.report.index import refresh_index
-    from casl.report.stored import stored_tables
-
-    said: dict[str, None] = {}
-
-    def read() -> list[Table]:
-        tables, unread = stored_tables(folder, study.store.folder, mirror.run_id if pages else lambda _: None)
-        said.update(dict.fromkeys(unread))
-        return tables
-
-    written = refresh_index(registered(), folder, read, pages, write, tell, setting)
-    print(*(f"note: {line}\n" for line in said), sep="", end="", file=sys.stderr)
-    return written
 
 
 def _measured(seeds: Sequence[tuple[Cell, ...]], runs: Mapping[str, Run]) -> list[tuple[Cell, ...]]:
