@@ -18,7 +18,7 @@ from casl.cli.decide import decide, options_of
 from casl.cli.ending import print_ending
 from casl.cli.plan import plan_counts, print_counts, print_estimate, print_spent
 from casl.cli.study import mlflow_option, open_study, part_options, worker_variables
-from casl.cli.workers import check_placement, worker_options
+from casl.cli.workers import check_placement, cluster_options, worker_options
 from casl.durations import seconds_of
 from casl.errors import SpecError, StoreError, TrackingError
 from casl.runner.cost import estimate, spent
@@ -30,7 +30,7 @@ from casl.runner.schedule import Launcher, Summary, execute, hand_over
 from casl.runner.snapshot import environment, take
 from casl.runner.store import need_store
 from casl.study.opened import Study
-from casl.study.ready import check_ready
+from casl.study.ready import check_data, check_ready
 from casl.words import number_of
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     mlflow_option(run)
     part_options(run)
     worker_options(run)
+    cluster_options(run)
     run.add_argument("--detach", action="store_true", help="hand everything over and leave (slurm)")
     run.add_argument(
         "--keep-going",
@@ -89,11 +90,7 @@ def _run(options: argparse.Namespace) -> dict[str, list[str]]:
 
     check_placement(options)
     study = open_study(options)
-    if _only_planned(study):
-        raise SpecError(
-            f"profile {study.profile.name!r} stands for data that is not here.\n"
-            "  pass the data set with --data path (make: DATA=path); `casl plan` works without."
-        )
+    check_data(study.profile)
     if options.dry_run:
         print_counts(plan_counts(plan := study.plan(), study), study.heading)
         print("\n".join(f"  would run {name}" for name in plan.todo))
@@ -218,12 +215,6 @@ def interruptible(said: str = SAVING) -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _only_planned(study: Study) -> bool:
-    from casl.spec.data_sets import PlannedData
-
-    return isinstance(study.profile.data, PlannedData)
 
 
 def _quarantine_damaged(study: Study, plan: Plan) -> bool:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from casl import catalog
 from casl.cli.reports import folder_of, pages_of, reports_options
 from casl.cli.study import (
-    bits_option,
     cell_option,
     known_names,
     mlflow_option,
@@ -22,11 +21,11 @@ from casl.cli.study import (
     recipe_options,
     worker_variables,
 )
-from casl.cli.workers import check_placement, next_command
+from casl.cli.workers import check_placement, next_command, worker_options
 from casl.errors import SpecError
 from casl.spec.search import Search, spoken
 from casl.study.opened import Study
-from casl.study.ready import check_ready
+from casl.study.ready import check_data, check_ready
 from casl.tune.request import SearchRequest
 
 if TYPE_CHECKING:
@@ -63,7 +62,9 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
             cell_option(tune, option.metadata["help"])
         else:
             _add_option(tune, option)
-    _where(tune)
+    worker_options(tune)
+    reports_options(tune)
+    tune.add_argument("--json", action="store_true", help="the result as JSON on stdout, everything else on stderr")
     tune.set_defaults(command=tune_command)
 
 
@@ -74,21 +75,6 @@ def _add_option(tune: argparse.ArgumentParser, option: dataclasses.Field[Any]) -
     else:
         kind = float if option.default is None else type(option.default)
         tune.add_argument(name, type=kind, default=option.default, help=said)
-
-
-def _where(tune: argparse.ArgumentParser) -> None:
-    known_names(tune.add_argument("--launcher", default="local", help="%(known)s (default local)"), "launcher")
-    tune.add_argument(
-        "--jobs", type=int, default=0, metavar="N", help="stages at once; default one a GPU, or one a core"
-    )
-    tune.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
-    tune.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
-    tune.add_argument(
-        "--weights", default="", help="folder of pretrained <backbone>.safetensors (default STORE/weights)"
-    )
-    bits_option(tune)
-    reports_options(tune)
-    tune.add_argument("--json", action="store_true", help="the result as JSON on stdout, everything else on stderr")
 
 
 def tune_command(options: argparse.Namespace) -> int:
@@ -135,17 +121,12 @@ def _say_next(found: Search, options: argparse.Namespace, storage: str) -> None:
 
 def _study(options: argparse.Namespace, table: str) -> Study:
     """The table under the profile, with what its data and the machine lack said before any work."""
-    from casl.spec.data_sets import PlannedData
-
     check_placement(options)
     if options.jobs < 0:
         raise SpecError(f"--jobs must be at least 0, got {options.jobs}")
     options.tables = [table]
     study = open_study(options)
-    if isinstance(study.profile.data, PlannedData):
-        raise SpecError(
-            f"profile {study.profile.name!r} stands for data that is not here.\n  pass the data set with --data path."
-        )
+    check_data(study.profile)
     return study
 
 

@@ -13,12 +13,22 @@ from casl.runner.devices import check_device
 from casl.runner.launch.local import visible_gpus
 
 
-def worker_options(run: argparse.ArgumentParser) -> None:
-    """Options of `run` that say where and how stages run; what they compute is not theirs."""
-    known_names(run.add_argument("--launcher", default="local", help="%(known)s (default local)"), "launcher")
-    run.add_argument(
+def worker_options(verb: argparse.ArgumentParser) -> None:
+    """Options of every verb that lets stages run: where and how they do; what they compute is not theirs."""
+    known_names(verb.add_argument("--launcher", default="local", help="%(known)s (default local)"), "launcher")
+    verb.add_argument(
         "--jobs", type=int, default=0, metavar="N", help="stages at once; default one a GPU, or one a core"
     )
+    verb.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
+    verb.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
+    verb.add_argument(
+        "--weights", default="", help="folder of pretrained <backbone>.safetensors (default STORE/weights)"
+    )
+    bits_option(verb)
+
+
+def cluster_options(run: argparse.ArgumentParser) -> None:
+    """Options of `run` alone: which GPUs and machines stages get, and for how long."""
     run.add_argument("--gpus", default="", metavar="0,1", help="GPUs to use (default all that are there)")
     run.add_argument("--per-gpu", type=int, default=1, metavar="N", help="stages that share a GPU (default 1)")
     run.add_argument(
@@ -33,12 +43,6 @@ def worker_options(run: argparse.ArgumentParser) -> None:
         "--option", action="append", default=[], metavar="NAME=VALUE", help="of the launcher, as slurm.partition=gpu"
     )
     run.add_argument("--time-limit", default="0", metavar="30m", help="of one stage; 0 for none (default)")
-    run.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 (default auto)")
-    run.add_argument("--loaders", type=int, default=0, help="threads preparing batches in each worker (default 0)")
-    run.add_argument(
-        "--weights", default="", help="folder of pretrained <backbone>.safetensors (default STORE/weights)"
-    )
-    bits_option(run)
 
 
 def check_placement(options: argparse.Namespace) -> None:
@@ -70,6 +74,7 @@ def next_command(verb: str, options: argparse.Namespace) -> str:
     if verb == "run":
         part_options(parser)
         worker_options(parser)
+        cluster_options(parser)
     found = [verb, *options.tables]
     for action in parser._actions:
         value = getattr(options, action.dest, action.default)

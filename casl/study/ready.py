@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from casl.errors import need_detectron2
+from casl.errors import SpecError, need_detectron2
 from casl.pretrained import FOLDER
 from casl.runner.plan import Plan
 from casl.runner.store import Store
+from casl.spec.data_sets import PlannedData
 from casl.spec.kinds import Train
-from casl.spec.profile import PROVIDERS
+from casl.spec.profile import PROVIDERS, Profile
+
+
+def check_data(profile: Profile) -> None:
+    """Check that the data of a profile is known, and not only how large it would be.
+
+    Raises:
+        SpecError: it is to be named.
+    """
+    if isinstance(profile.data, PlannedData):
+        raise SpecError(
+            f"profile {profile.name!r} stands for data that is not here.\n"
+            "  pass the data set with --data path (make: DATA=path); `casl plan` works without."
+        )
 
 
 def check_ready(plan: Plan, store: Store, weights: str) -> None:
