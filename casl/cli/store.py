@@ -11,7 +11,7 @@ from typing import Any
 from casl import catalog
 from casl.cli import store_keep
 from casl.cli.store_keep import human
-from casl.cli.study import known_names, open_study, recipe_options
+from casl.cli.study import known_names, open_study, setting_options
 from casl.errors import SpecError, unknown
 from casl.runner.gc import tables_of
 from casl.runner.results import (
@@ -28,7 +28,6 @@ from casl.runner.store import Store, need_store
 from casl.runner.why import comparable, describe, differences, flat, shortened
 from casl.spec.run import STATUSES, Run
 from casl.spec.stage import Stage, ancestors
-from casl.study.request import StudyRequest
 from casl.words import number_of
 
 UNKNOWN_INPUTS = "not recorded, and not to be told from the fields"
@@ -48,10 +47,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     explain = what.add_parser("explain", parents=[store], help="all about a stage, and whether it would run again")
     explain.add_argument("key", help="name of the stage, or the beginning of its name or key")
     explain.add_argument("--tables", nargs="+", default=["all"], help="what to compare it with (default all)")
-    explain.add_argument("--profile", default=StudyRequest.profile, help="of those tables (default %(default)s)")
-    explain.add_argument("--data", default="", help="of those tables (default the profile's own)")
-    recipe_options(explain)
-    explain.add_argument("--seeds", type=int, default=StudyRequest.seeds, help="of those tables (default %(default)s)")
+    setting_options(explain)
     explain.add_argument("--json", action="store_true", help="print JSON")
     explain.set_defaults(command=explain_command)
     store_keep.add(what, store)

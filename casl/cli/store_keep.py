@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from casl import catalog
-from casl.cli.study import PART_OPTIONS, counter, known_names, open_study, part_options, recipe_options, request_of
+from casl.cli.study import PART_OPTIONS, counter, known_names, open_study, part_options, request_of, setting_options
 from casl.cli.workers import next_command
 from casl.errors import SpecError, StoreError
 from casl.runner.archive import check_target, outside_git, read_archive, write_archive
@@ -19,7 +19,7 @@ from casl.runner.foreign import TOTAL_BYTES
 from casl.runner.gc import Garbage, find, forget_roots, remove, roots
 from casl.runner.results import find_stage
 from casl.runner.store import Store, need_store
-from casl.study.request import STORE, StudyRequest
+from casl.study.request import STORE
 from casl.words import noun, number_of
 
 GB = 10**9
@@ -55,19 +55,7 @@ def add(what: Any, store: argparse.ArgumentParser) -> None:
         ),
         "ablation",
     )
-    known_names(
-        export.add_argument(
-            "--profile",
-            default=StudyRequest.profile,
-            help="that the tables were run in: %(known)s (default %(default)s)",
-        ),
-        "profile",
-    )
-    export.add_argument("--data", default="", help="data set on disk that they were run on")
-    recipe_options(export)
-    export.add_argument(
-        "--seeds", type=int, default=StudyRequest.seeds, help="how many repetitions of the tables (default %(default)s)"
-    )
+    setting_options(export)
     part_options(export)
     export.add_argument(
         "--numbers",

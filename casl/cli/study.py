@@ -74,17 +74,19 @@ def study_options() -> argparse.ArgumentParser:
     groups = "all: the paper's ten; dissertation: those of its chapters"
     tables = f"%(known)s; {groups}; or a file with an ablation, ./mine.py or ./mine.py:NAME"
     known_names(shared.add_argument("tables", nargs="+", metavar="TABLE", help=tables), "ablation")
-    known_names(
-        shared.add_argument("--profile", default=StudyRequest.profile, help="%(known)s (default %(default)s)"),
-        "profile",
-    )
-    shared.add_argument("--data", default="", help="data set on disk instead of the profile's own")
-    shared.add_argument(
-        "--seeds", type=int, default=StudyRequest.seeds, help="repetitions of every training (default %(default)s)"
-    )
-    recipe_options(shared)
+    setting_options(shared)
     store_option(shared)
     return shared
+
+
+def setting_options(parser: argparse.ArgumentParser, repeated: str = "every training") -> None:
+    """Options for all of a study but its tables and its store. repeated: of what --seeds says how often."""
+    profile = parser.add_argument("--profile", default=StudyRequest.profile, help="%(known)s (default %(default)s)")
+    known_names(profile, "profile")
+    parser.add_argument("--data", default="", help="data set on disk instead of the profile's own")
+    seeds = f"repetitions of {repeated} (default %(default)s)"
+    parser.add_argument("--seeds", type=int, default=StudyRequest.seeds, help=seeds)
+    _recipe_options(parser)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def known_names(action: argparse.Action, kind: str) -> None:
     vars(action)["known"] = _Known(kind)
 
 
-def recipe_options(parser: argparse.ArgumentParser) -> None:
+def _recipe_options(parser: argparse.ArgumentParser) -> None:
     """Options for what may differ from the profile's recipe."""
     parser.add_argument(
         "--rule", default="", help="where learning rates drop: A as detectron2, B as EntitySeg, C as mmdetection"

@@ -15,10 +15,9 @@ from casl import catalog
 from casl.cli.reports import folder_of, pages_of, reports_options
 from casl.cli.study import (
     cell_option,
-    known_names,
     mlflow_option,
     open_study,
-    recipe_options,
+    setting_options,
     worker_variables,
 )
 from casl.cli.workers import check_placement, next_command, worker_options
@@ -53,10 +52,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     )
     mlflow_option(tune)
     tune.add_argument("argument", nargs="?", default="delta", help="delta, or stage.argument such as finetune.lr")
-    known_names(tune.add_argument("--profile", default="mini", help="%(known)s (default mini)"), "profile")
-    tune.add_argument("--data", default="", help="data set on disk instead of the profile's own")
-    recipe_options(tune)
-    tune.add_argument("--seeds", type=int, default=1, help="repetitions of every trial, averaged (default 1)")
+    setting_options(tune, repeated="every trial, averaged")
     for option in dataclasses.fields(SearchRequest)[1:]:
         if option.name == "cell":
             cell_option(tune, option.metadata["help"])
