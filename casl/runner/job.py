@@ -37,6 +37,8 @@ from casl.spec.stage import Stage
 from casl.tracking.usage import SYSTEM, Usage, usage
 
 LOG = "log.txt"
+# variables of every process that works on stages: one thread each, as `fixed_arithmetic` has it, and lines at once
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 ARITHMETIC = "arithmetic.json"  # beside the attempts at a stage: what the last one computed with
 
 

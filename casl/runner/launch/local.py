@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from casl.errors import SpecError
-from casl.runner.job import Job, Resources
+from casl.runner.job import ONE_THREAD, Job, Resources
 from casl.runner.launch.gpu_locks import GpuLocks
 from casl.runner.store import Store
 
@@ -200,7 +200,7 @@ class _Shepherd:
 
 def _threads(place: Place) -> dict[str, str]:
     devices = {"CUDA_VISIBLE_DEVICES": ",".join(place.gpus)} if place.gpus else {}
-    return {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **devices}
+    return {**ONE_THREAD, **devices}
 
 
 def visible_gpus() -> list[str]:

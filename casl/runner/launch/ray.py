@@ -23,7 +23,7 @@ from typing import Any
 
 from casl.errors import SpecError
 from casl.files import write_json
-from casl.runner.job import Job, Resources
+from casl.runner.job import ONE_THREAD, Job, Resources
 from casl.runner.launch.eventlog import EventLog
 from casl.runner.store import Store
 
@@ -84,8 +84,7 @@ class Ray:
         write_json(file, {"job": job.to_json()})
         task = self._ray.remote(carry).options(name=name, max_retries=RETRIES, **self._room(job.placement.ranks))
         paths = (str(self.store.root.resolve()), str(file), str(log))
-        environment = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        reference = task.remote(*paths, json.dumps({**environment, **self.resources.environment}))
+        reference = task.remote(*paths, json.dumps({**ONE_THREAD, **self.resources.environment}))
         self._tasks[reference] = _Task(name, EventLog(log))
 
     def poll(self, timeout_s: float) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from casl.errors import SpecError, unknown
-from casl.runner.job import Job
+from casl.runner.job import ONE_THREAD, Job
 
 WARNING_S = 90  # from Slurm's signal to the time limit; Slurm may send it up to 60 s early, never late
 RESTARTS = 100  # a stage may take this many time limits; one that gets nowhere within one must end
@@ -109,7 +109,7 @@ def script(
         after: ids of jobs that must end well first.
         environment: variables for the shepherd and its worker.
     """
-    exports = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", **environment}
+    exports = {**ONE_THREAD, **environment}
     body = _BODY.format(
         python=shlex.quote(options.python),
         store=shlex.quote(str(store)),
