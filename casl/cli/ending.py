@@ -15,7 +15,7 @@ from casl.runner.schedule import Summary
 from casl.runner.store import Store
 from casl.spec.ablation import Cell
 from casl.study.opened import Study
-from casl.tracking.text import NOTHING
+from casl.tracking.text import UNDEFINED
 from casl.words import number_of
 
 MOST = 5  # tables whose best cells are printed
@@ -60,4 +60,4 @@ def best_cell(table: str, seeds: Sequence[Sequence[Cell]], store: Store) -> str:
 def _value(cell: Cell, store: Store) -> float | None:
     run = store.run(cell.stage.name) if cell.stage else None
     value = run.metrics.get(cell.figure) if run and run.status == "done" else None
-    return None if value is None or value == NOTHING or not math.isfinite(value) else float(value)
+    return None if value is None or value == UNDEFINED or not math.isfinite(value) else float(value)

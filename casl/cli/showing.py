@@ -19,7 +19,7 @@ from casl.spec.kinds import Predict, Train
 from casl.spec.run import ELSEWHERE, Run
 from casl.spec.stage import Stage, ancestors
 from casl.study.request import STORE
-from casl.tracking.text import NOTHING, stage_of
+from casl.tracking.text import UNDEFINED, stage_of
 
 INDENT = "  "
 
@@ -85,7 +85,7 @@ def _status(run: Run) -> str:
 
 
 def _figure(value: float, stage: Stage | None) -> str:
-    return "nothing to measure it on" if value == NOTHING and not isinstance(stage, Train) else f"{value:.4g}"
+    return "nothing to measure it on" if value == UNDEFINED and not isinstance(stage, Train) else f"{value:.4g}"
 
 
 def _chain(stage: Stage | None) -> list[Stage]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from casl.report.significance import UNDEFINED
+from casl.tracking.text import UNDEFINED
 
 _DIGITS = 6  # as written in a table's JSON
 

@@ -12,7 +12,6 @@ from itertools import permutations
 LEVEL = 0.05
 TEST = f"contrast of the additive model cell + seed, t-test over seeds and images, two-sided, level {LEVEL}"
 NO_SPREAD = 1e-9  # percent; below it seeds agree to rounding, and a test would divide by nothing
-UNDEFINED = -1.0  # a figure that has nothing to be measured on, as pycocotools writes it
 EXACT = 7  # a rank test tries all orders of so many things; of more, so many random ones
 SHUFFLES = 5000
 ENOUGH = 4  # an interval of a rank correlation needs more things than this

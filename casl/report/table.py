@@ -17,7 +17,6 @@ from casl.catalog import row
 from casl.errors import SpecError, unknown
 from casl.files import json_value
 from casl.report.images import Covariance, covariance
-from casl.report.significance import UNDEFINED
 from casl.spec.ablation import Ablation, Cell, Origin
 from casl.spec.data_kinds import DataSet, Start
 from casl.spec.kinds import Evaluate, Train
@@ -25,6 +24,7 @@ from casl.spec.profile import Profile
 from casl.spec.run import DRAWS, Run
 from casl.spec.stage import Stage, ancestors
 from casl.spec.starts import Probe
+from casl.tracking.text import UNDEFINED
 
 SMALL = "SMALL PROFILE: does not test the paper's claim"
 PUBLISHED = "published"  # status of a cell that quotes the paper and measures nothing

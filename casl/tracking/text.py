@@ -23,7 +23,7 @@ from casl.tracking.experiment import CELL, KIND, NOTE_TAG, by_number
 PARAM_LENGTH, TAG_LENGTH = 5000, 7500
 TITLE_LENGTH = 250
 TITLE_TAG = "mlflow.runName"  # MLflow shows its value as the name of the run
-NOTHING = -1.0  # what COCO's figures are where there was nothing to measure
+UNDEFINED = -1.0  # a figure that has nothing to be measured on, as pycocotools writes it
 ARTIFACTS = ("log.txt", RESULT, FAILURE, CURVES)
 MOST_LISTED = 40  # runs in one address
 
@@ -68,7 +68,7 @@ def describe(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], l
 def _measured(run: Run, stage: Stage | None) -> dict[str, float]:
     """Final figures, without those for which there was nothing to measure; the loss of a training may be anything."""
     every = {figure: float(value) for figure, value in run.metrics.items()}
-    return every if isinstance(stage, Train) else {n: v for n, v in every.items() if v != NOTHING}
+    return every if isinstance(stage, Train) else {n: v for n, v in every.items() if v != UNDEFINED}
 
 
 def _title(run: Run, stage: Stage | None, uses: Mapping[str, Sequence[str]], metrics: Mapping[str, float]) -> str:
