@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from casl.cli.convert_stage import OF_OTHERS, SUFFIXES, graph_command, labels_command
+from casl.cli.images import near
 from casl.cli.study import mlflow_option
 from casl.errors import DataError, SpecError, unknown
 from casl.files import read_json
@@ -106,8 +106,8 @@ def _source(options: argparse.Namespace) -> Path:
     if path.is_dir() and (path / WEIGHTS).is_file():
         return path / WEIGHTS
     if path.exists() or path.suffix or options.origin:
-        near = _near(path)
-        raise DataError(f"no weights at {path}{near}" if not path.is_dir() else f"{path} has no {WEIGHTS}{near}")
+        meant = near(path)
+        raise DataError(f"no weights at {path}{meant}" if not path.is_dir() else f"{path} has no {WEIGHTS}{meant}")
     need_store(Path(options.store))
     store = Store(Path(options.store))
     found = store.folder(find_stage(store.names(), options.source, store.root)) / WEIGHTS
@@ -123,12 +123,6 @@ def _backbone(weights: Path) -> str:
         return ""
     model = read_json(record).get("stage", {}).get("model", {})
     return str(model.get("backbone", ""))
-
-
-def _near(path: Path) -> str:
-    there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, there, n=1)
-    return f"\n  did you mean {path.with_name(near[0])}?" if near else ""
 
 
 def _beside(options: argparse.Namespace, source: Path) -> Path:

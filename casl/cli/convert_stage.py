@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from casl.cli.label import account, check_threshold, told
+from casl.cli.label import account, told
+from casl.cli.predict import check_threshold
 from casl.cli.study import say
 from casl.spec.profile import check_side
 

@@ -46,7 +46,7 @@ def find_images(names: Sequence[str], out: Path | None) -> Images:
         elif path.exists():
             found.files.append(path)
         else:
-            raise DataError(f"there is no image {path}{_near(path)}")
+            raise DataError(f"there is no image {path}{near(path)}")
     return found
 
 
@@ -85,7 +85,8 @@ def _suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in decoded)
 
 
-def _near(path: Path) -> str:
+def near(path: Path) -> str:
+    """The question whether another file of the folder was meant, as a line of its own; "" where none is alike."""
     there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, there, n=1)
-    return f"\n  did you mean {path.with_name(near[0])}?" if near else ""
+    alike = difflib.get_close_matches(path.name, there, n=1)
+    return f"\n  did you mean {path.with_name(alike[0])}?" if alike else ""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from casl.cli.images import find_images
-from casl.cli.predict import MODEL
+from casl.cli.predict import MODEL, check_threshold
 from casl.cli.study import mlflow_option, say
 from casl.errors import SpecError, unknown
 from casl.words import number_of
@@ -76,12 +76,6 @@ def _warn(about: Mapping[str, Any], count: int) -> None:
         end="",
         file=sys.stderr,
     )
-
-
-def check_threshold(threshold: float | None) -> None:
-    """Raises SpecError where a threshold is no score."""
-    if threshold is not None and not 0.0 <= threshold < 1.0:
-        raise SpecError(f"--threshold is a score in [0, 1), got {threshold:g}")
 
 
 def account(found: Any, wish: Any, why: str) -> dict[str, Any]:

@@ -47,8 +47,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
 
 def predict_command(options: argparse.Namespace) -> int:
     """Find, draw, write. Images that cannot be read are named at the end; the exit code is then 1."""
-    if not 0.0 <= options.threshold < 1.0:
-        raise SpecError(f"--threshold is a score in [0, 1), got {options.threshold:g}")
+    check_threshold(options.threshold)
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise SpecError(f"--out {out} is a file; name a folder, which is made if it is missing.")
@@ -66,6 +65,12 @@ def predict_command(options: argparse.Namespace) -> int:
         if images.said:
             print(images.said)
     return 1 if bad else 0
+
+
+def check_threshold(threshold: float | None) -> None:
+    """Raises SpecError where a threshold is no score; None stands for one that is found out later."""
+    if threshold is not None and not 0.0 <= threshold < 1.0:
+        raise SpecError(f"--threshold is a score in [0, 1), got {threshold:g}")
 
 
 def _write(options: argparse.Namespace, images: list[Path], out: Path) -> tuple[dict[str, Any], list[str]]:
