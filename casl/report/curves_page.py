@@ -9,12 +9,13 @@ from pathlib import Path
 
 from casl.files import sha256
 from casl.report import blocks, html
+from casl.report.beside import links_above
 from casl.report.curves import LOSS, POINTS, RATE, Line, Panel, curves_name, panels, trainings
 from casl.report.curves_figure import drawing
 from casl.report.recall import by_note
 from casl.report.render import csv_field
 from casl.report.table import Table
-from casl.report.written import Contents, Write, anew
+from casl.report.written import Contents, Write, anew, suffixed
 from casl.spec.run import CURVES, Run
 from casl.spec.stage import Stage
 
@@ -56,7 +57,7 @@ def write_curves(
             "png": picture.png,
             "csv": to_csv(found),
         }
-        return {f"{curves_name(table)}.{suffix}": content for suffix, content in contents.items()}
+        return suffixed(curves_name(table), contents)
 
     known = [(training, _known(runs.get(training.stage.name))) for training in every]
     return write(folder, curves_name(table), (table, known), make)
@@ -91,11 +92,10 @@ def said(table: Table, found: Sequence[Panel]) -> list[str]:
 def page(table: Table, found: Sequence[Panel]) -> blocks.Page:
     """The page: the picture, then one line a training."""
     name = curves_name(table)
-    about = f"Profile {table.profile} ({table.profile_title}), data {table.data}."
     files = blocks.between([blocks.Link(suffix.upper(), f"{name}.{suffix}") for suffix in ("csv", "png", "svg")], " ")
     parts: list[blocks.Block] = [
         *blocks.caution(table.warning),
-        blocks.Paragraph(about),
+        blocks.Paragraph(f"Profile {table.setting}."),
         blocks.Paragraph(" ".join(said(table, found))),
         blocks.Picture(_described(found), f"{name}.svg", link=f"{name}.svg"),
         blocks.Paragraph(("Download: ", *files, f". {KEPT}")),
@@ -103,7 +103,7 @@ def page(table: Table, found: Sequence[Panel]) -> blocks.Page:
         _list(found),
         *blocks.section("Without a whole curve", notes(found)),
     ]
-    return blocks.Page(_title(table), parts, above=(blocks.ALL_TABLES, blocks.Link(table.title, f"{table.name}.html")))
+    return blocks.Page(_title(table), parts, above=links_above(table))
 
 
 def _described(found: Sequence[Panel]) -> str:

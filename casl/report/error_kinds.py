@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
-from casl.report import blocks, html, markdown
+from casl.report import beside, blocks
 from casl.report.canvas import Drawing, as_it_is, drawn, in_picture, wrapped
 from casl.report.figure_grid import paint_grid
 from casl.report.layout import quantity
@@ -137,15 +137,7 @@ def write_errors(table: Table, figures: Figures, folder: Path) -> list[Path]:
 def contents(found: ErrorKinds, image: Drawing, older: str = "", record: str = "") -> Contents:
     """The pages and their picture by file name. older: what stands above those of other code than today's. record:
     the JSON, where that is to be written too."""
-    name = errors_name(found.table)
-    made: dict[str, str | bytes] = {
-        "md": markdown.write(page(found, f"{name}.png", older)),
-        "html": html.write(page(found, image.svg, older)),
-        **({"json": record} if record else {}),
-        "png": image.png,
-        "svg": image.svg,
-    }
-    return {f"{name}.{suffix}": content for suffix, content in made.items()}
+    return beside.contents(errors_name(found.table), lambda shown: page(found, shown, older), image, record)
 
 
 def read_errors(record: Mapping[str, Any], table: Table) -> ErrorKinds:
@@ -168,8 +160,11 @@ def to_json(found: ErrorKinds) -> str:
 def page(found: ErrorKinds, image: str | bytes, older: str = "") -> blocks.Page:
     """The page: one line a cell. image: as in blocks.Picture. older: as of `contents`."""
     table = found.table
-    about = f"Profile {table.profile} ({table.profile_title}), data {table.data}."
-    parts: list[blocks.Block] = [*blocks.caution(table.warning), *blocks.caution(older), blocks.Paragraph(about)]
+    parts: list[blocks.Block] = [
+        *blocks.caution(table.warning),
+        *blocks.caution(older),
+        blocks.Paragraph(f"Profile {table.setting}."),
+    ]
     if found.counted:
         parts += [
             blocks.Paragraph(f"{HOW} {MEAN_AND_SPREAD}" if table.seeds > 1 else HOW),
@@ -182,9 +177,8 @@ def page(found: ErrorKinds, image: str | bytes, older: str = "") -> blocks.Page:
             blocks.Heading("What each kind is", "kinds"),
             blocks.Bullets([f"{kind}: {meaning}" for kind, meaning in MEANING.items()]),
         ]
-    whole = blocks.Link(table.title, f"{table.name}.html")
     parts += blocks.section("Missing", found.notes)
-    return blocks.Page(found.title, parts, above=(blocks.ALL_TABLES, whole))
+    return blocks.Page(found.title, parts, above=beside.links_above(table))
 
 
 def _grid(

@@ -117,7 +117,7 @@ def page(
     where: Where = USUAL,
 ) -> blocks.Page:
     """The page; `folder` is looked at only to link files that exist. older: sentences over what is of other code."""
-    profiles = list(dict.fromkeys(f"{t.profile} ({t.profile_title}), data {t.data}" for t in tables))
+    profiles = list(dict.fromkeys(t.setting for t in tables))
     parts = blocks.caution(next((t.warning for t in tables if t.warning), ""))
     parts += blocks.caution(older)
     parts += [blocks.Paragraph(f"Profile {words}, {_seeds(tables)}.") for words in profiles]

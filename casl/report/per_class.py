@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
-from casl.report import blocks, html, markdown
+from casl.report import beside, blocks
 from casl.report.canvas import Drawing, as_it_is, drawn, in_picture, wrapped
 from casl.report.figure_grid import paint_grid
 from casl.report.layout import quantity
@@ -180,14 +180,7 @@ def write_classes(table: Table, figures: Figures, folder: Path) -> list[Path]:
 def contents(found: PerClass, image: Drawing, older: str = "", record: str = "") -> Contents:
     """The pages and their picture by file name. older: what stands above those of other code than today's. record:
     the JSON, where that is to be written too."""
-    made: dict[str, str | bytes] = {
-        "md": markdown.write(page(found, f"{found.name}.png", older)),
-        "html": html.write(page(found, image.svg, older)),
-        **({"json": record} if record else {}),
-        "png": image.png,
-        "svg": image.svg,
-    }
-    return {f"{found.name}.{suffix}": content for suffix, content in made.items()}
+    return beside.contents(found.name, lambda shown: page(found, shown, older), image, record)
 
 
 def read_classes(record: Mapping[str, Any], table: Table) -> PerClass:
@@ -243,20 +236,18 @@ def page(found: PerClass, image: str | bytes, older: str = "") -> blocks.Page:
             means = [column.over(frequent, loose=loose) for column in found.counted]
             if any(means):
                 lines.append([name, f"{objects:,}", *map(mean_and_spread, means)])
-    about = f"Profile {table.profile} ({table.profile_title}), data {table.data}."
     parts: list[blocks.Block] = [
         *blocks.caution(table.warning),
         *blocks.caution(older),
-        blocks.Paragraph(about),
+        blocks.Paragraph(f"Profile {table.setting}."),
         blocks.Paragraph(HOW),
     ]
     if found.counted:
         parts.append(blocks.Rows(heads, lines))
         parts.append(blocks.Paragraph(MEAN_AND_SPREAD))
         parts.append(blocks.Picture(found.title, image))
-    whole = blocks.Link(table.title, f"{table.name}.html")
     parts += blocks.section("Missing", found.notes)
-    return blocks.Page(found.title, parts, above=(blocks.ALL_TABLES, whole))
+    return blocks.Page(found.title, parts, above=beside.links_above(table))
 
 
 def drawing(found: PerClass, older: str = "") -> Drawing:

@@ -25,7 +25,7 @@ from casl.report.recall import RecallLine
 from casl.report.setting import PLAIN, Setting
 from casl.report.table import Table, TableCell
 from casl.report.table_page import MLFLOW, to_html, to_markdown
-from casl.report.written import Contents, Write, anew
+from casl.report.written import Contents, Write, anew, suffixed
 
 _CELL_FIELDS = (
     *("row", "column", "metric", "figure", "paper", "value", "std", "difference", "seeds", "values", "status", "note"),
@@ -73,7 +73,7 @@ def write_table(
             "svg": picture.svg,
             "html": to_html(table, picture.svg, mlflow, recall, others, setting),
         }
-        return {f"{table.name}.{suffix}": content for suffix, content in contents.items()}
+        return suffixed(table.name, contents)
 
     others = others_of(table, folder)
     return write(folder, table.name, (table, mlflow, recall, others, setting), make)

@@ -147,7 +147,7 @@ def headline(table: Table) -> list[str]:
     spreads = table.seeds > 1 and table.baseline
     return [
         sentence(table.source),
-        f"Profile {table.profile} ({table.profile_title}), data {table.data}, {seeds}.",
+        f"Profile {table.setting}, {seeds}.",
         f"{quantities(table)}, in percent; {measured(table)}.",
         whose_names(table),
         stood_in(table),

@@ -26,6 +26,11 @@ Contents = Mapping[str, str | bytes]  # by file name
 Write = Callable[[Path, str, object, Callable[[], Contents]], list[Path]]
 
 
+def suffixed(name: str, contents: Contents) -> Contents:
+    """Contents by the suffixes of files of one name -> by the names of these files."""
+    return {f"{name}.{suffix}": content for suffix, content in contents.items()}
+
+
 def write_files(folder: Path, contents: Contents) -> list[Path]:
     """Write files by name; each is whole or as it was.
 
