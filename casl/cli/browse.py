@@ -14,11 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from casl.cli.reports import PORT
 from casl.cli.study import mlflow_option
 from casl.errors import SpecError, TrackingError, unknown
 from casl.runner.store import Store, need_store
-from casl.tracking.server import HOST, is_server
+from casl.tracking.server import HOST, PORT, is_server
 
 if TYPE_CHECKING:
     from casl.tracking.index import Index

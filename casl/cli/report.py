@@ -93,7 +93,7 @@ def report_command(options: argparse.Namespace) -> int:
     folder = folder_of(options, study.profile, study.store)
     write = anew if options.publish else renew  # what is shipped holds pages and nothing about them
     tables = _tables(options, study, runs, mirror)
-    pages = _Pages(study, runs, folder, pages_of(options), write, Setting(where_of(options)))
+    pages = _Pages(study, runs, folder, write, Setting(where_of(options), pages_of(options)))
     wanted = {"classes": options.per_class, "errors": options.errors, "curves": options.curves}
     written = [path for table in tables for path in pages.of_table(table, **wanted)]
     if "all" in options.tables:
@@ -127,14 +127,12 @@ def _unmeasured(tables: Sequence[Table], options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class _Pages:
-    """The pages of a command. runs: what is known of the study's stages. links: address that links to runs begin with,
-    "" for none. write: whether always, or only where a page is another. setting: of pages that are made from the store
-    now, of which none is of older code."""
+    """The pages of a command. runs: what is known of the study's stages. write: whether always, or only where a page is
+    another. setting: of pages that are made from the store now, of which none is of older code."""
 
     study: Study
     runs: Mapping[str, Run]
     folder: Path
-    links: str
     write: Write
     setting: Setting
 
@@ -157,7 +155,7 @@ class _Pages:
         kinds = write_errors(table, lambda name: further.errors(measured[name]), folder) if errors else []
         stages = {name: cell.measurement for name, cell in measured.items()}
         drawn = write_curves(table, stages, self.runs, folder, self.write) if curves else []
-        whole = write_table(table, folder, self.links, recall, self.write, self.setting)
+        whole = write_table(table, folder, recall, self.write, self.setting)
         return whole + by_class + kinds + drawn  # the table is written last, since it links what is there
 
     def of_folder(self, mirror: Mirror, tell: Storyteller, today: Today) -> list[Path]:
@@ -173,13 +171,13 @@ class _Pages:
         said: dict[str, None] = {}
 
         def read() -> list[Table]:
-            run_id = mirror.run_id if self.links else lambda _: None
+            run_id = mirror.run_id if self.setting.mlflow else lambda _: None
             tables, unread = stored_tables(self.folder, self.study.store.folder, run_id)
             said.update(dict.fromkeys(unread))
             return tables
 
         setting = replace(self.setting, today=today)
-        written = refresh_index(registered(), self.folder, read, self.links, self.write, tell, setting)
+        written = refresh_index(registered(), self.folder, read, self.write, tell, setting)
         print(*(f"note: {line}\n" for line in said), sep="", end="", file=sys.stderr)
         return written
 

@@ -16,12 +16,12 @@ from casl.runner.store import Store
 from casl.spec.profile import Profile
 from casl.study.places import claim_reports
 from casl.study.request import STORE
+from casl.tracking.server import PORT
 
 if TYPE_CHECKING:
     from casl.report.commands import Where
 
 PUBLISHED = "published"
-PORT = 5000  # of `casl ui`
 
 
 def reports_options(parser: argparse.ArgumentParser) -> None:

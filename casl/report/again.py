@@ -25,7 +25,7 @@ from casl.report.render import others_of
 from casl.report.setting import Setting
 from casl.report.stored import read_table, stored_tables
 from casl.report.table import Table
-from casl.report.table_page import MLFLOW, to_html, to_markdown
+from casl.report.table_page import to_html, to_markdown
 from casl.report.today import Today, of_folder
 from casl.report.written import Contents, write_files
 from casl.spec.search import SEARCHES
@@ -54,7 +54,7 @@ def write_again(folder: Path, *, pictures: bool = True) -> list[Path]:
                 written += write_files(folder, contents)
     for contents in _records(folder, setting.today, pictures=pictures):
         written += write_files(folder, contents)
-    return written + refresh_index(registered(), folder, read, "", setting=setting)
+    return written + refresh_index(registered(), folder, read, setting=setting)
 
 
 def _of_table(
@@ -67,7 +67,7 @@ def _of_table(
     lines = [RecallLine(**line) for line in record.get("recall", ())]
     made: list[Contents] = [
         {
-            f"{table.name}.html": to_html(table, image.svg, MLFLOW, lines, others_of(table, folder), setting),
+            f"{table.name}.html": to_html(table, image.svg, lines, others_of(table, folder), setting),
             f"{table.name}.md": to_markdown(table, lines, setting),
             f"{table.name}.tex": to_latex(table),
             f"{table.name}.png": image.png,

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from casl.report import blocks, claims_page, html, labels, latex, markdown
 from casl.report.claims import Verdict, judge, tables_of
-from casl.report.commands import USUAL, Where
 from casl.report.curves import curves_name
 from casl.report.error_kinds import errors_name
 from casl.report.per_class import classes_name
@@ -17,7 +16,7 @@ from casl.report.stored import CLAIMS, fingerprint
 from casl.report.story import Story, read_story
 from casl.report.story_page import opening
 from casl.report.table import PUBLISHED, Table, TableCell
-from casl.report.table_page import FILES, MLFLOW, folded, measurements
+from casl.report.table_page import FILES, folded, measurements
 from casl.report.wording import REASONS, headline, measured, missing, quoted, stood_in, untold, warned
 from casl.report.written import Contents, Write, anew
 from casl.spec.claim import Claim
@@ -32,7 +31,6 @@ def write_index(
     tables: Sequence[Table],
     claims: Sequence[Claim],
     folder: Path,
-    mlflow: str = MLFLOW,
     write: Write = anew,
     setting: Setting = PLAIN,
     apart: Sequence[Table] = (),
@@ -43,9 +41,8 @@ def write_index(
         tables: all of one profile, in the order to show them. Write them before, and the story: only files that are
             there are linked and shown.
         claims: judged by these tables.
-        mlflow: address that links to runs start with.
         write: whether always, or only where a page is another.
-        setting: what the code asks for now, so that what has other results is named; folders for commands.
+        setting: of the folder; what the code asks for now names what has other results.
         apart: tables of the folder that have no section here, and may be named all the same.
 
     Raises:
@@ -56,7 +53,7 @@ def write_index(
 
     def make() -> Contents:
         verdicts, older = judge(claims, tables), setting.today.over([*tables, *apart], folder)
-        contents = {INDEX: html.write(page(tables, verdicts, folder, mlflow, story, older, setting.where))}
+        contents = {INDEX: html.write(page(tables, verdicts, folder, setting, story, older))}
         contents[latex.DOCUMENT] = latex.document(t.name for t in tables if (folder / f"{t.name}.tex").is_file())
         if verdicts:
             there = [t.name for t in tables if (folder / f"{t.name}.html").is_file()]
@@ -69,7 +66,7 @@ def write_index(
     linked = sorted(
         path.name for path in folder.glob("[!.]*") if path.name not in (INDEX, latex.DOCUMENT, *CLAIM_PAGES)
     )
-    inputs = tables, claims, mlflow, linked, story, setting, apart, fingerprint(folder)
+    inputs = tables, claims, linked, story, setting, apart, fingerprint(folder)
     return write(folder, INDEX, inputs, make)
 
 
@@ -77,7 +74,6 @@ def refresh_index(
     claims: Sequence[Claim],
     folder: Path,
     read: Callable[[], Sequence[Table]],
-    mlflow: str,
     write: Write = anew,
     tell: Callable[[Sequence[Table]], list[Path]] = lambda tables: [],
     setting: Setting = PLAIN,
@@ -102,7 +98,7 @@ def refresh_index(
         tables = [table for table in every if table.name != REASONS]  # those have a heading of their own
         apart = [table for table in every if table.name == REASONS]
         judged = claims if {t.name for t in tables} & tables_of(claims) else ()
-        written = [*tell(tables), *write_index(tables, judged, folder, mlflow, write, setting, apart)]
+        written = [*tell(tables), *write_index(tables, judged, folder, write, setting, apart)]
         if fingerprint(folder) == seen:
             return written
 
@@ -111,17 +107,16 @@ def page(
     tables: Sequence[Table],
     verdicts: Sequence[Verdict],
     folder: Path,
-    mlflow: str,
+    setting: Setting = PLAIN,
     story: Story | None = None,
     older: str = "",
-    where: Where = USUAL,
 ) -> blocks.Page:
     """The page; `folder` is looked at only to link files that exist. older: sentences over what is of other code."""
     profiles = list(dict.fromkeys(t.setting for t in tables))
     parts = blocks.caution(next((t.warning for t in tables if t.warning), ""))
     parts += blocks.caution(older)
     parts += [blocks.Paragraph(f"Profile {words}, {_seeds(tables)}.") for words in profiles]
-    parts += opening(story, tables, verdicts, where)
+    parts += opening(story, tables, verdicts, setting.where)
     parts += [blocks.Heading("All tables", "tables"), _links(tables, folder), blocks.Paragraph(_further(folder))]
     if verdicts:
         evidence = (blocks.Link("With the evidence", "claims.html"), f": {claims_page.counted_apart(verdicts)}.")
@@ -134,7 +129,7 @@ def page(
     if (folder / "reasons.html").is_file():
         words = "Where it differs from the paper, and what was suspected"
         parts.append(blocks.Heading(blocks.Link(words, "reasons.html"), "reasons"))
-    sections = [block for table in tables for block in _section(table, folder, mlflow)]
+    sections = [block for table in tables for block in _section(table, folder, setting.mlflow)]
     return blocks.Page("casl: results", [*parts, *sections])
 
 

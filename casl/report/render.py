@@ -24,7 +24,7 @@ from casl.report.per_class import classes_name
 from casl.report.recall import RecallLine
 from casl.report.setting import PLAIN, Setting
 from casl.report.table import Table, TableCell
-from casl.report.table_page import MLFLOW, to_html, to_markdown
+from casl.report.table_page import to_html, to_markdown
 from casl.report.written import Contents, Write, anew, suffixed
 
 _CELL_FIELDS = (
@@ -45,7 +45,6 @@ _FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")  # the last four are the wide f
 def write_table(
     table: Table,
     folder: Path,
-    mlflow: str = MLFLOW,
     recall: Sequence[RecallLine] = (),
     write: Write = anew,
     setting: Setting = PLAIN,
@@ -53,7 +52,6 @@ def write_table(
     """Write <folder>/<name>.json, .csv, .md, .tex, .png, .svg and .html; each file is whole or as it was.
 
     Args:
-        mlflow: address that links to runs start with.
         recall: of its labelers and warmups, for the pages and JSON. Pages on classes and curves are linked if there.
         write: whether always, or only what is another.
         setting: of the folder; a table that was just made from the store is none of other code.
@@ -71,12 +69,12 @@ def write_table(
             "tex": to_latex(table),
             "png": picture.png,
             "svg": picture.svg,
-            "html": to_html(table, picture.svg, mlflow, recall, others, setting),
+            "html": to_html(table, picture.svg, recall, others, setting),
         }
         return suffixed(table.name, contents)
 
     others = others_of(table, folder)
-    return write(folder, table.name, (table, mlflow, recall, others, setting), make)
+    return write(folder, table.name, (table, recall, others, setting), make)
 
 
 def others_of(table: Table, folder: Path) -> list[Link]:

@@ -13,7 +13,8 @@ from casl.report import blocks, html, markdown
 from casl.report.canvas import Drawing
 from casl.report.search import headlines, line_to_paste, notes, objectives, shown, trusts, verdict
 from casl.report.search_figure import search_picture
-from casl.report.table_page import MLFLOW, run_link
+from casl.report.setting import MLFLOW
+from casl.report.table_page import run_link
 from casl.report.wording import MEAN_AND_SPREAD
 from casl.report.written import write_files
 from casl.spec.search import Search, Trial, spoken

@@ -1,4 +1,4 @@
-"""What surrounds a table on its page: the folders that commands name, and what the code of today asks for."""
+"""What surrounds a table on its page: folders that commands name, where runs are, what the code of today asks for."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from casl.report import blocks
 from casl.report.commands import USUAL, Where, commands, whole
 from casl.report.table import Table
 from casl.report.today import NOT_KNOWN, Today
+from casl.tracking.server import HOST, PORT
+
+MLFLOW = f"http://{HOST}:{PORT}"  # where `make ui` serves its pages
 
 
 @dataclass(frozen=True)
 class Setting:
-    """where: folders as they were typed. today: to tell what is older than the code."""
+    """where: folders as they were typed. mlflow: address of MLflow's pages, with which links to runs begin. today: to
+    tell what is older than the code."""
 
     where: Where = USUAL
+    mlflow: str = MLFLOW
     today: Today = NOT_KNOWN
 
 

@@ -32,7 +32,6 @@ from casl.words import number_of
 
 PALE, DEEP = (237, 244, 252), (24, 91, 158)  # ends of the colour scale
 FILES = ("csv", "json", "tex", "md", "png", "svg")  # of a table, beside its page
-MLFLOW = "http://127.0.0.1:5000"  # where `make ui` serves its pages
 
 
 def to_markdown(table: Table, recall: Sequence[RecallLine] = (), setting: Setting = PLAIN) -> str:
@@ -45,7 +44,6 @@ def to_markdown(table: Table, recall: Sequence[RecallLine] = (), setting: Settin
 def to_html(
     table: Table,
     picture: bytes,
-    mlflow: str,
     recall: Sequence[RecallLine] = (),
     others: Sequence[blocks.Link] = (),
     setting: Setting = PLAIN,
@@ -54,16 +52,15 @@ def to_html(
 
     Args:
         picture: of the table, PNG or SVG, embedded.
-        mlflow: address of MLflow's pages; links to runs start with it.
         recall: of its labelers and warmups.
         others: further pages about the table, to be linked beside its files.
     """
-    view = _View(table, best(table)[0], comparable(table), gains(table), mlflow)
+    view = _View(table, best(table)[0], comparable(table), gains(table), setting.mlflow)
     grid: list[blocks.Block] = [_grid(view), blocks.Paragraph(blocks.Marked("small", _legend(table)))]
     grid += [blocks.Paragraph(downloads(table, others)), *section(table, recall)]
     image = blocks.Picture(f"{_title(table)} as a picture", picture, link=f"{table.name}.svg")
     shown = blocks.Group([blocks.Heading("Picture"), image], one_line=True)
-    origin = [blocks.Heading("Where each number comes from"), measurements(table, mlflow)]
+    origin = [blocks.Heading("Where each number comes from"), measurements(table, setting.mlflow)]
     return html.write(_page(table, view.gains, grid, [shown, *origin], setting))
 
 

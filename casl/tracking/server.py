@@ -24,7 +24,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from casl.errors import TrackingError
 
 PATIENCE_S = 5.0
-HOST = "127.0.0.1"  # where `casl ui` serves
+HOST, PORT = "127.0.0.1", 5000  # where `casl ui` serves, unless another port is named
 # MLflow's pages open in a mode for language-model apps unless the address asks for the other.
 TRAINING_MODE = "?workflowType=machine_learning"
 START_PAGE = f"#/experiments{TRAINING_MODE}"

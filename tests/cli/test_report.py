@@ -273,7 +273,7 @@ def test_on_data_on_disk_the_gain_over_no_warmup_stands_in_the_papers_place() ->
     runs = [done(stage_of(c), AP=20.0 + n) for n, c in enumerate(cells)]
     found = build_table(ablation, profile, [cells], {r.name: r for r in runs}, {})
     assert {c.column for c in found.cells if c.column in ("AP^seg", "PQ")} == set()
-    for text in (to_markdown(found), to_html(found, b"", "")):
+    for text in (to_markdown(found), to_html(found, b"")):
         assert "paper" not in html.unescape(text).lower().replace(SMALL.lower(), "")
     markdown = to_markdown(found)
     gained = next(g.ours for i, g in gains(found).items() if found.cells[i].row == "Entities (P, A)")

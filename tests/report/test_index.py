@@ -10,6 +10,7 @@ import pytest
 from casl.errors import StoreError
 from casl.report.index import write_index
 from casl.report.render import write_table
+from casl.report.setting import Setting
 from casl.spec.claim import Claim, Place
 from tests.report.sample import full, gappy, tabled
 
@@ -58,7 +59,12 @@ def test_the_files_are_written_twice_with_the_same_bytes(tmp_path: Path) -> None
 
 def test_every_link_leads_somewhere(tmp_path: Path) -> None:
     write_table(full(), tmp_path)
-    write_index([full(), tabled("unwritten", {("a", "b", "ap_e", "AP"): ([1.0], 2.0)})], CLAIMS, tmp_path, "http://ui")
+    write_index(
+        [full(), tabled("unwritten", {("a", "b", "ap_e", "AP"): ([1.0], 2.0)})],
+        CLAIMS,
+        tmp_path,
+        setting=Setting(mlflow="http://ui"),
+    )
     pages = {name: Page((tmp_path / name).read_text()) for name in ("index.html", "claims.html")}
     assert "http://ui/#/runs/abc123" in pages["index.html"].targets
     assert {"table4.html", "table4.svg", "table4.csv", "tables.tex", "claims.html"} <= pages["index.html"].targets

@@ -44,7 +44,7 @@ class Parsed(HTMLParser):
 
 @odd
 def test_html_has_the_tags_of_a_plain_name_and_the_text_of_this_one(name: str) -> None:
-    plain, found = Parsed(to_html(named("plain"), b"", "")), Parsed(to_html(named(name), b"", ""))
+    plain, found = Parsed(to_html(named("plain"), b"")), Parsed(to_html(named(name), b""))
     assert found.tags <= plain.tags | {"sup", "sub"} and found.attributes == plain.attributes
     assert visible(name) in found.text
 
@@ -52,7 +52,7 @@ def test_html_has_the_tags_of_a_plain_name_and_the_text_of_this_one(name: str) -
 @odd
 def test_pages_hold_no_character_that_is_not_seen(name: str) -> None:
     made = named(name)
-    for page in (to_html(made, b"", ""), to_markdown(made)):
+    for page in (to_html(made, b""), to_markdown(made)):
         assert page == visible(page)
 
 

@@ -51,7 +51,7 @@ def test_pages_and_json_show_it_apart_from_the_table_and_say_what_is_missing() -
     assert r"| F 1x | W 1x | ar\_e | 10.5 ± 0.7 | 20.0 ± 0.0 | 40.0 |" in written
     assert "- F 1x, W 2x: seed 1: not counted: gone" in written
     assert written.index("## Ours") < written.index("## Recall without classes") < written.index("## Again")
-    assert "AR@100</th>" in to_html(found, b"", "", lines)
+    assert "AR@100</th>" in to_html(found, b"", lines)
     assert json.loads(to_json(found, lines))["recall"][0]["values"]["AR1"] == [10.0, 11.0]
     assert to_json(found, []) == to_json(found) and "recall" not in json.loads(to_json(found))
 

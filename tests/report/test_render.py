@@ -23,6 +23,7 @@ from casl.report.figure import picture
 from casl.report.images import covariance
 from casl.report.latex import DOCUMENT, document, escape, to_latex
 from casl.report.render import csv_field, to_csv, to_json, write_table
+from casl.report.setting import Setting
 from casl.report.stored import read_table
 from casl.report.style import SCRIPT
 from casl.report.table import Table
@@ -107,7 +108,7 @@ def test_markdown_shows_ours_the_paper_and_the_difference() -> None:
 def test_two_numbers_at_one_place_share_it() -> None:
     assert "| F 1x | (40.0, 20.0), paper (45.3, 45.3) | (40.0, 20.0), paper (46.3, 46.3) |" in to_markdown(pairs())
     assert r"F 1x & (40.0, 20.0) & (40.0, 20.0) \\" in to_latex(pairs())
-    assert "(ap_det AP, ap_seg AP), in percent" in to_html(pairs(), b"", "")
+    assert "(ap_det AP, ap_seg AP), in percent" in to_html(pairs(), b"")
 
 
 def test_empty_cells_say_why_and_where_to_look() -> None:
@@ -159,7 +160,7 @@ def test_quoted_numbers_stand_apart_in_every_format() -> None:
     assert "2 of 2 cells measured, 2 only quoted" in text
     assert r"STAC & \textit{39.5 (published)} & \textit{39.2 (published)} \\" in to_latex(made)
     assert "only quoted" in to_latex(made).split(r"\caption")[1]
-    page = to_html(made, b"", "")
+    page = to_html(made, b"")
     assert page.count('class="quoted"') == 2
     assert "Grey italics on stripes: published figures that are only quoted" in page
     first = json.loads(to_json(made))["cells"][0]
@@ -184,13 +185,13 @@ def test_gains_are_paired_by_seed_and_tested() -> None:
     text = to_markdown(made)
     assert "| CA-SSL | +2.0 ± 2.5 (p 0.074), paper +4.0 |" in text
     assert "| STAC | *-0.3 (published)* |" in text
-    assert "gain +2.0 ± 2.5 (p 0.074), paper +4.0" in to_html(made, b"", "")
+    assert "gain +2.0 ± 2.5 (p 0.074), paper +4.0" in to_html(made, b"")
     assert r"23.0 $\pm$ 2.0} {\scriptsize($+$2.0)}" in to_latex(made)
 
 
 def test_what_plus_minus_means_stands_in_every_form_of_a_table_with_spreads() -> None:
     made, without = literature(), spread()
-    for form in (to_markdown, to_latex, lambda found: to_html(found, b"", "")):
+    for form in (to_markdown, to_latex, lambda found: to_html(found, b"")):
         words = " ".join(form(made).replace("\\%", "%").replace(r"$\pm$", "±").split())
         assert "Behind a mean, ± is the sample standard deviation over seeds" in words
         assert "Behind a difference, ± is half of its 95 % interval, over seeds alone" in words
@@ -241,7 +242,7 @@ def test_a_table_is_read_back_from_its_json_as_it_was(tmp_path: Path) -> None:
 def test_columns_that_begin_alike_are_grouped_and_letters_raised() -> None:
     columns = [("warmup AP^det-a", "ap_det_a", "AP"), ("warmup AP^e_50", "ap_e", "AP50"), ("AP^det", "ap_det", "AP")]
     made = tabled("table2", {("a", c, m, f): ([1.0], None) for c, m, f in columns})
-    page, tex = to_html(made, b"", ""), to_latex(made)
+    page, tex = to_html(made, b""), to_latex(made)
     assert '<th class="group" colspan="2">warmup</th><th rowspan="2">AP<sup>det</sup></th>' in page
     assert "<tr><th>AP<sup>det-a</sup></th><th>AP<sup>e</sup><sub>50</sub></th></tr>" in page
     assert r" & \multicolumn{2}{c}{warmup} & \multicolumn{1}{c}{} \\" in tex
@@ -271,7 +272,7 @@ def test_best_is_by_metric_as_printed_and_not_where_all_are_equal() -> None:
     assert best(pairs())[0] == set()
 
 
-@pytest.mark.parametrize("render", [to_json, to_csv, to_markdown, to_latex, lambda t: to_html(t, b"", "")])
+@pytest.mark.parametrize("render", [to_json, to_csv, to_markdown, to_latex, lambda t: to_html(t, b"")])
 def test_a_small_profile_is_headed_as_such_and_the_full_one_is_not(render: object) -> None:
     assert callable(render)
     small, whole = (str(render(full(small=s))).replace("&#x27;", "'").replace("\\", "") for s in (True, False))
@@ -311,7 +312,7 @@ def read(page: str) -> Reader:
 
 
 def test_html_is_well_formed_self_contained_and_links_to_runs() -> None:
-    found = read(to_html(full(), b"picture", "http://127.0.0.1:5000/"))
+    found = read(to_html(full(), b"picture", setting=Setting(mlflow="http://127.0.0.1:5000/")))
     assert found.open == []
     embedded = f"data:image/png;base64,{base64.b64encode(b'picture').decode()}"
     files = {f"table4.{suffix}" for suffix in ("csv", "json", "tex", "md", "png", "svg")}
@@ -320,7 +321,7 @@ def test_html_is_well_formed_self_contained_and_links_to_runs() -> None:
 
 
 def test_html_shows_markup_in_messages_as_text() -> None:
-    text = to_html(gappy(), b"", "")
+    text = to_html(gappy(), b"")
     found = read(text)
     assert text.count("<script") == 1 and text.rstrip().endswith(f"<script>{SCRIPT}</script></body></html>")
     assert any("bad & <b>worse</b> 5%_x" in words for words in found.words)
@@ -422,6 +423,6 @@ def test_warnings_about_the_data_are_folded_and_in_no_headline() -> None:
     warned = "annotations/instances_val.json: 72 boxes overlap the box around their mask by less than half"
     made = replace(full(), notes=("set has no masks", warned), source="not in the paper")
     assert headline(made)[0] == "Not in the paper." and headline(made)[-1] == "set has no masks"
-    page, text = to_html(made, b"", ""), to_markdown(made)
+    page, text = to_html(made, b""), to_markdown(made)
     assert f"<details><summary>1 warning about the data</summary>\n<ul><li>{warned}" in page and page.count(warned) == 1
     assert text.count("72 boxes") == 1 and text.index("72 boxes") > text.index("## Ours")

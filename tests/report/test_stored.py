@@ -107,6 +107,6 @@ def test_a_table_that_another_command_writes_meanwhile_is_in_the_index(tmp_path:
         calls.append(tables)
         return tables
 
-    refresh_index([], tmp_path, slow, "")
+    refresh_index([], tmp_path, slow)
     assert 'id="table7"' in (tmp_path / "index.html").read_text()
     assert len(calls) == 2, "and no more often than that"

@@ -42,7 +42,7 @@ def test_a_table_is_older_where_today_other_stages_give_its_numbers() -> None:
 
 def test_an_older_table_says_so_on_its_page_and_names_the_commit_instead_of_a_command_that_refuses() -> None:
     old = Setting(today=TODAY)
-    for page in (to_markdown(OLD, setting=old), to_html(OLD, b"", "", setting=old)):
+    for page in (to_markdown(OLD, setting=old), to_html(OLD, b"", setting=old)):
         assert "OLDER THAN THE CODE. Today other stages would be trained for this table" in page
         assert "git checkout c0ffee" in page and "table4.json" not in page.partition("Again")[2].partition("Picture")[0]
     now = to_markdown(NOW, setting=old)
