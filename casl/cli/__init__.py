@@ -13,7 +13,6 @@ import argparse
 from collections.abc import Sequence
 
 from casl.cli import (
-    browse,
     complete,
     convert,
     costs,
@@ -26,9 +25,10 @@ from casl.cli import (
     reproduce,
     run,
     score,
-    showing,
+    show,
     store,
     tune,
+    ui,
 )
 from casl.cli.boundary import bounded
 from casl.cli.parser import Parser, Version
@@ -70,8 +70,8 @@ def parser() -> Parser:
     reproduce.add(verbs, where)
     costs.add(verbs, study)
     tune.add(verbs, where)
-    browse.add(verbs, where)
-    showing.add(verbs, where)
+    ui.add(verbs, where)
+    show.add(verbs, where)
     predict.add(verbs, where)
     label.add(verbs, where)
     convert.add(verbs, where)

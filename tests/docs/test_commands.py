@@ -85,7 +85,7 @@ RUN = {
     ),
     r"casl run table4 --jobs 2 --device cpu": "tests/api/test_study.py::test_a_table_is_planned_run_and_read",
     r"casl sync table4": "tests/tracking/test_server.py::test_a_sync_that_could_not_send_is_no_success",
-    r"casl ui .*": "tests/cli/test_browse.py::test_it_answers_when_it_gives_its_address_and_sigterm_ends_all_of_it",
+    r"casl ui .*": "tests/cli/test_ui.py::test_it_answers_when_it_gives_its_address_and_sigterm_ends_all_of_it",
     r"make (table\d+|setup|doctor|ui|tables|reasons|publish|search)( [A-Z]+=\S+)*": (
         "tests/test_makefile.py::test_one_command_publishes_and_no_other_does"
     ),
@@ -114,7 +114,7 @@ VERBS = {
     "casl reproduce": "tests/cli/test_reproduce.py::test_a_number_is_made_again_from_nothing_and_is_the_same",
     "casl costs": "tests/cli/test_costs.py::test_every_detector_that_a_table_trains_is_listed_once",
     "casl tune": "tests/tune/test_tune.py::test_a_search_tries_every_value_and_a_second_one_does_no_work",
-    "casl ui": "tests/cli/test_browse.py::test_it_answers_when_it_gives_its_address_and_sigterm_ends_all_of_it",
+    "casl ui": "tests/cli/test_ui.py::test_it_answers_when_it_gives_its_address_and_sigterm_ends_all_of_it",
     "casl show": "tests/docs/test_tutorials.py::test_the_first_ablation_works_as_it_is_told",
     "casl predict": "tests/cli/test_predict.py::test_every_kind_of_detector_draws_and_writes_coco_results",
     "casl label": "tests/cli/test_label.py::test_every_format_makes_a_set_that_casl_checks",
