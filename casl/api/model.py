@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -174,8 +175,8 @@ def _pixels(image: Any) -> Pixels:
     sides = tuple(image.size if hasattr(image, "convert") else np.shape(image))
     if 0 in sides:
         raise DataError(f"an image has no pixels: its shape is {sides}.")
-    if hasattr(image, "convert"):  # Pillow's
-        return np.asarray(image.convert("RGB"))
+    if hasattr(image, "convert"):
+        return _of_pillow(image)
     if hasattr(image, "detach"):
         return _of_tensor(image)
     array = np.asarray(image)
@@ -186,6 +187,19 @@ def _pixels(image: Any) -> Pixels:
     raise DataError(
         f"an image is an array of {array.dtype} and shape {array.shape}; (H, W, 3) uint8 in RGB is what is understood."
     )
+
+
+def _of_pillow(image: Image) -> Pixels:
+    """As Pillow converts it; of more than 8 bit as `read_image` has them from a file, where Pillow makes white of all
+    above 255."""
+    if not image.mode.startswith(("I", "F")):
+        return np.asarray(image.convert("RGB"))
+    content = BytesIO()
+    image.save(content, "TIFF")  # which holds all these modes
+    try:
+        return read_image(content)
+    except DataError as error:
+        raise DataError(f"an image of Pillow's mode {image.mode}: {error.__cause__}.") from error
 
 
 def _of_tensor(tensor: torch.Tensor) -> Pixels:

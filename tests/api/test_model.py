@@ -60,6 +60,20 @@ def test_every_form_of_an_image_is_the_same_image(store: Path, pixels: np.ndarra
     assert np.array_equal(grey.boxes, model.predict(pixels[:, :, [0, 0, 0]], threshold=0.0).boxes)
 
 
+def test_an_image_of_sixteen_bit_is_the_same_image_from_pillow_as_from_its_file(
+    store: Path, pixels: np.ndarray[Any, Any], tmp_path: Path
+) -> None:
+    file, model = tmp_path / "deep.png", opened(store)
+    Image.fromarray(pixels[:, :, 0].astype(np.uint16) << 8 | 3).save(file)
+    with Image.open(file) as deep:
+        found = [model.predict(form, threshold=0.0) for form in (file, deep, deep.convert("I"), pixels[:, :, 0])]
+    assert len(found[0]) > 0
+    for other in found[1:]:
+        assert np.array_equal(found[0].boxes, other.boxes) and np.array_equal(found[0].scores, other.scores)
+    with pytest.raises(DataError, match="mode F: its pixels are floating point"):
+        model.predict(Image.fromarray(np.ones((8, 8), np.float32)))
+
+
 def test_it_finds_what_the_command_line_finds(store: Path, pixels: np.ndarray[Any, Any], tmp_path: Path) -> None:
     name, file, out = keep(store, training("condinst")), tmp_path / "image.png", tmp_path / "out"
     Image.fromarray(pixels).save(file)
