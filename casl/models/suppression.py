@@ -49,7 +49,8 @@ def _soft(boxes: Tensor, scores: Tensor, labels: Tensor, settings: InferenceSett
             break
         taken.append(best)
         found.append(score)
-        overlap = box_iou(corners[best : best + 1], corners)[0] * (classes == classes[best])
+        shares = box_iou(corners[best : best + 1], corners)[0].nan_to_num(nan=0.0)  # of two boxes without area 0 / 0
+        overlap = shares * (classes == classes[best])
         left = left * decay(overlap, settings)
         left[best] = -1.0
     return torch.tensor(taken, dtype=torch.int64, device=scores.device), scores.new_tensor(found)

@@ -96,6 +96,15 @@ def test_boxes_of_other_classes_do_not_decay() -> None:
         assert rows.tolist() == [0, 1, 2] and torch.equal(scores, SCORES)
 
 
+@pytest.mark.parametrize("method", ["hard", *SOFT])
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0], [0, 0, 1, 2]])
+def test_boxes_without_area_overlap_nothing(method: str, labels: list[int]) -> None:
+    boxes = torch.tensor([[0.0, 0, 0, 4], [0, 0, 4, 4], [2, 2, 2, 2], [0, 0, 0, 4]])
+    scores = torch.tensor([0.9, 0.8, 0.7, 0.6])
+    rows, found = kept(boxes, scores, torch.tensor(labels), InferenceSettings(nms=0.1, suppression=method))
+    assert rows.tolist() == [0, 1, 2, 3] and torch.equal(found, scores)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_where_decay_is_total_it_is_torchvisions_hard_suppression(seed: int) -> None:
     """A gaussian of no width leaves nothing of what overlaps at all."""
