@@ -21,6 +21,7 @@ from casl.tune.space import Space
 
 STARTUP = 5  # random trials before a model is trusted; Optuna's ten would be most of a short search
 ATTEMPTS = 50
+OFF_STEP = 1e-8  # share of a step from which on Optuna says that a value is on none
 MODELS: Mapping[str, Callable[[int], BaseSampler]] = {
     "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=STARTUP),
     "random": lambda seed: RandomSampler(seed=seed),
@@ -35,8 +36,23 @@ def distribution(space: Space) -> BaseDistribution:
     if space.whole:
         step = 1 if space.log else int(space.step or 1)
         return IntDistribution(int(space.low), int(space.grid()[-1]), log=space.log, step=step)
-    high = space.grid()[-1] if space.step else space.high
-    return FloatDistribution(space.low, float(high), log=space.log, step=space.step or None)
+    if space.step:
+        # Optuna lowers an end to a multiple of the step: one that is a rounding below the last it would lower by a step
+        return FloatDistribution(space.low, float(space.grid()[-1]) + space.step / 2, step=space.step)
+    return FloatDistribution(space.low, space.high, log=space.log)
+
+
+def held(space: Space, value: Value) -> Value:
+    """A value as Optuna takes it: inside its distribution, from which the twelve digits of `snap` may lead out by less
+    than themselves, as of an end of a third. Snapped again it is the value."""
+    kept = distribution(space)
+    if not isinstance(kept, FloatDistribution) or isinstance(value, str):
+        return value
+    if kept.step is not None:
+        steps = (value - kept.low) / kept.step
+        if abs(steps - round(steps)) >= OFF_STEP:
+            value = kept.low + round(steps) * kept.step
+    return min(max(value, float(kept.low)), float(kept.high))
 
 
 def propose(name: str, sampler: str, seed: int, space: Space, trials: Sequence[FrozenTrial]) -> Value | None:
@@ -83,4 +99,5 @@ def _mixed(seed: int, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{number}".encode()).digest()[:4])
 
 
+warnings.filterwarnings("ignore", "The distribution is specified by", UserWarning)  # of an end between two steps
 warnings.filterwarnings("ignore", category=ExperimentalWarning)  # GPSampler's; Optuna's version is recorded

@@ -30,7 +30,7 @@ from casl.files import disk_errors
 from casl.spec.search import Trial
 from casl.tracking.server import exclusive
 from casl.tune.request import SearchRequest
-from casl.tune.sampling import distribution, propose
+from casl.tune.sampling import distribution, held, propose
 from casl.tune.space import Space
 
 ENDS = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -116,7 +116,7 @@ class Trials:
         self.study.add_trial(
             create_trial(
                 state=TrialState.RUNNING,
-                params={name: value},
+                params={name: held(self.space, value)},
                 distributions={name: distribution(self.space)},
                 user_attrs={"cohort": cohort, "owner": dict(me)},
             )

@@ -35,10 +35,10 @@ def casl_tune(*arguments: str) -> int:
         return 2
 
 
-def trials(root: Path, name: str = "study", measures: str = "m", **changes: Any) -> Trials:
-    """A study of tenths in an SQLite file."""
+def trials(root: Path, name: str = "study", measures: str = "m", space: Space = TENTHS, **changes: Any) -> Trials:
+    """A study in an SQLite file, of tenths unless another space is given."""
     request = SearchRequest(**({"batch": 2, "trials": 9} | changes))
-    return Trials(open_storage(default_url(root)), name, root / "studies" / "s", request, TENTHS, measures, {})
+    return Trials(open_storage(default_url(root)), name, root / "studies" / "s", request, space, measures, {})
 
 
 def result(reports: Path, profile: str = "nano", argument: str = "finetune.lr") -> dict[str, Any]:

@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from casl.errors import SpecError, StoreError
 from casl.spec.search import Trial
 from casl.tune.search import losers
+from casl.tune.space import Space
 from casl.tune.storage import default_url, open_storage
 from tests.tune.searches import trials
 
@@ -44,6 +45,23 @@ def test_processes_on_one_study_never_have_the_same_value(tmp_path: Path) -> Non
         worker.join(120)
     assert [w.exitcode for w in workers] == [0, 0]
     assert values.empty() and sorted(had) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        Space(low=-1.3, high=0.8, step=1 / 3),  # Optuna's last multiple is 0.6999999999999998
+        Space(low=1.0, high=1.0001, step=1e-4 / 3),  # of which twelve digits are further off than Optuna allows
+        Space(low=1 / 3, high=2 / 3, points=4),
+        Space(low=1 / 3, high=2 / 3, points=4, log=True),
+    ],
+)
+def test_values_of_more_than_twelve_digits_are_tried(space: Space, tmp_path: Path) -> None:
+    count = len(space.grid())
+    book = trials(tmp_path, space=space, batch=count, trials=count)
+    with book.working() as me:
+        assert sorted(trial.value for trial in book.take(me, new=True)) == space.grid()
+    assert sorted(trial.value for trial in trials(tmp_path, space=space, trials=count).all()) == space.grid()
 
 
 def test_trials_of_a_killed_process_are_taken_up_and_those_of_a_living_one_are_not(tmp_path: Path) -> None:
