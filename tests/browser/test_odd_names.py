@@ -23,13 +23,13 @@ def active(window: Browser) -> int:
 def test_nothing_of_a_name_runs_and_all_of_it_is_seen(tmp_path: Path) -> None:
     with browser(tmp_path) as window:
         plain = tmp_path / "plain.html"
-        plain.write_text(to_html(named("plain"), b"", ""))
+        plain.write_text(to_html(named("plain"), b""))
         window.go(plain.as_uri())
         own = active(window)  # what sorts columns
         assert own <= 1
         for key, name in ODD.items():
             page = tmp_path / f"{key}.html"
-            page.write_text(to_html(named(name), b"", ""))
+            page.write_text(to_html(named(name), b""))
             window.go(page.as_uri())
             assert active(window) == own
             assert window.run("return document.title") != "taken"

@@ -22,6 +22,7 @@ from casl.report.index import write_index
 from casl.report.per_class import write_classes
 from casl.report.render import write_table
 from casl.report.search_pages import write_search
+from casl.report.setting import Setting
 from casl.report.table import Table
 from tests.browser.driver import Browser, browser, missing
 from tests.golden.studies import search
@@ -76,7 +77,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for table in tables:
         write_table(table, root)
     write_search(search(), root)
-    write_index(tables, CLAIMS, root, "http://127.0.0.1:5000")
+    write_index(tables, CLAIMS, root, setting=Setting(mlflow="http://127.0.0.1:5000"))
     return root
 
 
