@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from ablations.confusable import pseudo_labels
 from ablations.controls import FINETUNED, LONG, STRONG, STRONG_LONG, as_long, length_of
 from casl.spec import (
     Ablation,
@@ -35,6 +36,7 @@ from casl.spec import (
 
 NONE, OURS, OURS_WEAK = "no warmup", "CA-SSL", "CA-SSL, weak augmentation"
 OURS_LATE = "CA-SSL, 3x of warmup and 5x of finetune"  # the same length shared out the other way
+OBJECTS, NAMED = "CA-SSL, weak warmup on objects", "CA-SSL, weak warmup on objects with classes"
 STAC, SELF, NORMALISED = "STAC", "self-training", "self-training, losses normalised"
 CERTAIN = "certainty-aware, thresholds and weights by class"
 SOFT, UNBIASED = "Soft Teacher", "Unbiased Teacher"
@@ -62,6 +64,10 @@ def models(profile: Profile) -> Mapping[str, Train]:
             schedule=long - FINETUNED,
             augmentation="strong_labeled",
         ),
+        **{
+            row: finetune(profile, warmup(profile, pseudo=labels), augmentation="strong_labeled")
+            for row, labels in zip((OBJECTS, NAMED), pseudo_labels(profile).values(), strict=True)
+        },
         STAC: joint(profile, method="stac", schedule=long),
         SELF: joint(profile, method="self_training", schedule=long),
         NORMALISED: joint(profile, method="self_training", schedule=long, normalised=True),

@@ -40,6 +40,7 @@ def test_warmups_are_those_of_table_2_and_the_shortest_finetunes_have_the_contro
     assert warm[finetune_length.WITHOUT] != warm[finetune_length.WITH]
     shortest, others = finetune_length.targets(profile, 3), rivals.models(profile)
     assert shortest[finetune_length.NONE] == others[STRONG] and shortest[LONG] == others[STRONG_LONG]
+    assert [shortest[column] for column in WARMED] == [others[row] for row in (rivals.OBJECTS, rivals.NAMED)]
     assert finetune_length.targets(profile, 8)[finetune_length.NONE] == others[STRONG_LONG]
 
 

@@ -68,7 +68,8 @@ def test_targets_train_as_long_as_a_warmup_and_a_finetune_together(profile: Prof
     long = of_target(models[rivals.OURS])
     assert long == 8 * profile.iters_1x
     strongly = [row for row in map(rivals.STRONGLY.format, JOINT) if row in models]
-    for row in (LONG, STRONG_LONG, rivals.OURS_WEAK, rivals.OURS_LATE, *JOINT, *strongly):
+    ours = (rivals.OURS_WEAK, rivals.OURS_LATE, rivals.OBJECTS, rivals.NAMED)
+    for row in (LONG, STRONG_LONG, *ours, *JOINT, *strongly):
         assert of_target(models[row]) == long, row
     assert of_target(models[rivals.BOTH]) == long
     assert of_target(models[rivals.NONE]) == of_target(models[STRONG]) == 3 * profile.iters_1x
