@@ -89,5 +89,8 @@ def _flush() -> None:
 
 
 def _end(said: str, code: int) -> int:
-    print(said, file=sys.stderr)
+    try:
+        print(said, file=sys.stderr)
+    except OSError:  # nothing reads it, as after `2>&1 | head`; the code still says how it ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     return code

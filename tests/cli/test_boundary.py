@@ -156,6 +156,16 @@ def test_output_that_nothing_reads_is_no_success(arguments: list[str], words: st
     assert "Traceback" not in said and "Exception ignored" not in said
 
 
+def test_a_sentence_that_nothing_reads_either_leaves_the_code_as_it_is(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "casl", "data", "scenes", "set", "--unlabeled", "1"]
+    around = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    ended = subprocess.run(words, cwd=tmp_path, env=around, stdout=writing, stderr=writing, timeout=60, check=False)
+    os.close(writing)
+    assert ended.returncode == 141
+
+
 def test_letters_that_the_terminal_lacks_are_escaped(tmp_path: Path) -> None:
     assert main(["data", "scenes", str(tmp_path / "münzen"), "--labeled", "1", "--unlabeled", "1", "--val", "1"]) == 0
     asked = ["plan", "table10", "--profile", "smoke", "--data", "münzen"]
