@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl.cli import parser
-from casl.cli.parser import Parser
+from casl.cli.parser import RENAMED, Parser
 from casl.cli.run import run_study
 from casl.cli.study import counter, request_of, warn
 from casl.cli.workers import words_of
@@ -154,6 +154,8 @@ def _words(options: dict[str, Any]) -> list[str]:
     found: list[str] = []
     for name, value in options.items():
         if name not in known:
+            if now := RENAMED.get(("run", f"--{name.replace('_', '-')}")):
+                raise SpecError(f"unknown option of casl.Study {name!r}.\n  it is called {_keyword(now)!r} now.")
             raise SpecError(unknown("option of casl.Study", name, known))
         word = name.replace("_", "-")
         if value is False and f"--no-{word}" in run.options:

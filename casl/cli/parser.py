@@ -14,6 +14,14 @@ from casl.cli.examples import examples_of
 from casl.errors import unknown
 
 WRONG = 2  # exit code of a command that was not understood
+# options of earlier versions: verb and option -> what it is called now
+RENAMED = {
+    ("run", "--workers"): "--jobs",
+    ("tune", "--workers"): "--jobs",
+    ("tune", "--timeout"): "--budget",
+    ("store export", "--output"): "--out",
+}
+_PLAIN = {"invalid int value: ": "it takes a whole number, got ", "invalid float value: ": "it takes a number, got "}
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,6 +63,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with WRONG, after what is wrong and where to read more."""
+        for said, plain in _PLAIN.items():
+            message = message.replace(said, plain)
         known = f"  verbs: {', '.join(self.verbs)}.\n" if self.verbs and "known:" not in message else ""
         self.exit(WRONG, f"{self.prog}: {message}\n{known}  `{self.prog} --help` says more, with examples.\n")
 
@@ -76,9 +86,12 @@ class Parser(argparse.ArgumentParser):
         if not word.startswith("-"):
             return f"unexpected argument {word!r}."
         name = word.partition("=")[0]
+        if now := RENAMED.get((self.prog.removeprefix("casl "), name)):
+            return f"unknown option {name!r}.\n  it is called {now!r} now."
         longer = [option for option in self.options if option.startswith(name)]
-        near = difflib.get_close_matches(name, longer or self.options, n=1, cutoff=0.0 if longer else 0.5)
-        return f"unknown option {name!r}." + (f"\n  did you mean {near[0]!r}?" if near else "")
+        known = {option.lstrip("-"): option for option in longer or self.options}  # dashes make any two look alike
+        near = difflib.get_close_matches(name.lstrip("-"), known, n=1, cutoff=0.0 if longer else 0.5)
+        return f"unknown option {name!r}." + (f"\n  did you mean {known[near[0]]!r}?" if near else "")
 
 
 class Version(argparse.Action):

@@ -66,6 +66,7 @@ def test_planning_makes_no_store(places: dict[str, str]) -> None:
         (("tabel4",), {}, "table4"),
         (("table4",), {"profile": "smok"}, "smoke"),
         (("table4",), {"jobz": 2}, "did you mean 'jobs'"),
+        (("table4",), {"workers": 2}, "unknown option of casl.Study 'workers'.\n  it is called 'jobs' now."),
         (("table4",), {"seed": 2}, "unknown option of casl.Study 'seed'.*\n.*did you mean 'seeds'"),
         (("table4",), {"profil": "smoke"}, "did you mean 'profile'"),
         (("table4",), {"crowds-are-objects": True}, "did you mean 'crowds_are_objects'"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from casl.cli import main, parser
-from casl.cli.parser import Parser
+from casl.cli.parser import RENAMED, Parser
 from casl.cli.reference import reference, verbs_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +58,13 @@ def test_the_reference_in_docs_is_that_of_the_parser() -> None:
         ("tune --low=3 --pru=none", "did you mean '--pruner'"),
         ("predict photo.png --mod finetune-1", "unknown option '--mod'.\n  did you mean '--model'"),
         ("store gc --left", "did you mean '--leftovers'"),
+        ("run table4 --workers 2", "unknown option '--workers'.\n  it is called '--jobs' now."),
+        ("tune --workers=2", "it is called '--jobs' now."),
+        ("tune --timeout 60", "it is called '--budget' now."),
+        ("store export warmup-1 --output a.tar", "it is called '--out' now."),
+        ("plan table4 --mlflow there", "unknown option '--mlflow'.\n  `casl plan --help`"),
+        ("run table4 --seeds two", "argument --seeds: it takes a whole number, got 'two'"),
+        ("tune --low x", "argument --low: it takes a number, got 'x'"),
         ("data chekc x", "did you mean 'check'"),
         ("show a b", "unexpected argument 'b'"),
         ("data", "verbs: check, prepare, import, split, scenes"),
@@ -72,6 +79,13 @@ def test_a_command_that_is_not_understood_says_what_was_meant(
     captured = capsys.readouterr()
     assert ended.value.code == 2 and captured.out == ""
     assert message in captured.err and "--help" in captured.err
+
+
+@pytest.mark.parametrize(("renamed", "now"), RENAMED.items())
+def test_what_an_option_is_called_now_is_an_option(renamed: tuple[str, str], now: str) -> None:
+    verb, before = renamed
+    (options,) = (v.options for v in VERBS if v.prog == f"casl {verb}")
+    assert now in options and before not in options
 
 
 def test_after_two_dashes_every_word_is_an_argument() -> None:
