@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 SAVING = "stopping: running stages save a checkpoint; Ctrl-C again ends them now"
 LEAVING = "leaving: what was handed over goes on"
 STDERR = 2
-_LIMITS = ("jobs", 0, 10_000), ("per_gpu", 1, 1_000), ("gpus_per_stage", 1, 10_000), ("nodes", 1, 10_000)
 
 
 def add(verbs: Any, study: argparse.ArgumentParser) -> None:
@@ -185,11 +184,6 @@ def place(study: Study, options: argparse.Namespace) -> Placement:
 
 def resources(options: argparse.Namespace, study: Study) -> Resources:
     """What the command line says about where to run; workers run a snapshot of the code as it is now."""
-    for name, least, most in _LIMITS:
-        if not getattr(options, name) >= least:  # nan is no number to compare
-            raise SpecError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(options, name)}")
-        if getattr(options, name) > most:
-            raise SpecError(f"--{name.replace('_', '-')} must be at most {most:,}, got {getattr(options, name)}")
     gpus = tuple(g.strip() for g in options.gpus.split(",")) if options.gpus else None
     around = {name: value for name, value in os.environ.items() if name == "PYTHONPATH"}  # the rest is inherited
     code = environment(take(study.store.root), around) | worker_variables(study, options.bits)

@@ -118,8 +118,6 @@ def _say_next(found: Search, options: argparse.Namespace, storage: str) -> None:
 def _study(options: argparse.Namespace, table: str) -> Study:
     """The table under the profile, with what its data and the machine lack said before any work."""
     check_placement(options)
-    if options.jobs < 0:
-        raise SpecError(f"--jobs must be at least 0, got {options.jobs}")
     options.tables = [table]
     study = open_study(options)
     check_data(study.profile)

@@ -12,6 +12,14 @@ from casl.errors import SpecError
 from casl.runner.devices import check_device
 from casl.runner.launch.local import visible_gpus
 
+_LIMITS = (
+    ("jobs", 0, 10_000),
+    ("loaders", 0, 1_000),
+    ("per_gpu", 1, 1_000),
+    ("gpus_per_stage", 1, 10_000),
+    ("nodes", 1, 10_000),
+)
+
 
 def worker_options(verb: argparse.ArgumentParser) -> None:
     """Options of every verb that lets stages run: where and how they do; what they compute is not theirs."""
@@ -46,14 +54,18 @@ def cluster_options(run: argparse.ArgumentParser) -> None:
 
 
 def check_placement(options: argparse.Namespace) -> None:
-    """Check the launcher, the device and the time limit before anything is begun; `casl tune` has no such limit.
+    """Check the launcher, the device, counts and the time limit before anything is begun; `casl tune` has not all.
 
     Raises:
-        SpecError: there is no such launcher, or no such device where it runs stages; or GPUs are asked for by number
+        SpecError: there is no such launcher, or no such device where it runs stages; a count is out of range; or GPUs are asked for by number
             alone where there is none, which would begin as many processes on cores.
     """
     launcher = catalog.load("launcher", options.launcher)
     check_device(options.device, here=launcher.here)
+    for name, least, most in _LIMITS:
+        if not least <= (count := getattr(options, name, least)) <= most:
+            bound = f"least {least:,}" if count < least else f"most {most:,}"
+            raise SpecError(f"--{name.replace('_', '-')} must be at {bound}, got {count}")
     seconds_of(getattr(options, "time_limit", "0"), "--time-limit")
     each = getattr(options, "gpus_per_stage", 1)
     if each > 1 and options.device == "auto" and launcher.here and not visible_gpus():
