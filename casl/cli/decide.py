@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from casl.report.spending import Decision
     from casl.report.table import Table
 
-WORD = "claims"
+WORD, DECIDED = "claims", "decided"
+EXAMPLE = "casl run claims --until decided --budget 3h"
 MOST = 10  # seeds planned for, unless said otherwise
 
 Run = Callable[[argparse.Namespace], dict[str, list[str]]]
@@ -42,6 +43,18 @@ def options_of(run: argparse.ArgumentParser) -> None:
     )
 
 
+def refuse_alone(options: argparse.Namespace) -> None:
+    """Refuse words that only --until heeds, where it was not given.
+
+    Raises:
+        SpecError: one of them was given; a run under a budget that nothing keeps would take as long as it likes.
+    """
+    given = [f"--{name}" for name, default in (("budget", ""), ("most", MOST)) if getattr(options, name) != default]
+    given = [WORD] * (WORD in options.tables) + given
+    if given:
+        raise SpecError(f"{given[0]} goes with --until alone, which adds seeds where a claim is open:\n  {EXAMPLE}")
+
+
 def decide(options: argparse.Namespace, run: Run) -> dict[str, Any]:
     """Run what open claims need, one seed more at a time.
 
@@ -51,8 +64,12 @@ def decide(options: argparse.Namespace, run: Run) -> dict[str, Any]:
     Returns:
         As `run`, all seeds together, and "claims": id -> verdict, "seeds": table -> seeds, "why": what ended it.
     """
-    if options.until != "decided" or list(options.tables) != [WORD]:
-        raise SpecError("seeds are added for all claims together: casl run claims --until decided --budget 3h")
+    if options.until != DECIDED:
+        raise SpecError(f"--until takes the word {DECIDED!r}, got {options.until!r:.80}:\n  {EXAMPLE}")
+    if list(options.tables) != [WORD]:
+        raise SpecError(f"seeds are added for all claims together: {EXAMPLE}")
+    if not options.budget:
+        raise SpecError(f"--until needs a time after which no seed is begun: {EXAMPLE}")
     if options.dry_run or options.detach or request_of(options).part:
         raise SpecError(f"--until looks at results of whole tables: not with --dry-run, --detach, {PART_OPTIONS}")
     if options.most < max(options.seeds, 2):

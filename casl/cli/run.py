@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from casl import catalog
-from casl.cli.decide import decide, options_of
+from casl.cli.decide import decide, options_of, refuse_alone
 from casl.cli.ending import print_ending
 from casl.cli.plan import plan_counts, print_counts, print_estimate, print_spent
 from casl.cli.study import mlflow_option, open_study, part_options, worker_variables
@@ -81,7 +81,10 @@ def run_command(options: argparse.Namespace) -> int:
 
 def run_study(options: argparse.Namespace) -> dict[str, list[str]]:
     """Names of stages: those to run, and by how they ended."""
-    return decide(options, _run) if options.until else _run(options)
+    if options.until:
+        return decide(options, _run)
+    refuse_alone(options)
+    return _run(options)
 
 
 def _run(options: argparse.Namespace) -> dict[str, list[str]]:
