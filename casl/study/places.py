@@ -9,6 +9,7 @@ content after it, so that two sets never share a place. Labels that are correcte
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 from dataclasses import dataclass, replace
@@ -37,10 +38,16 @@ def check_folder(path: Path) -> None:
     """Check what a data set is said to be in.
 
     Raises:
-        DataError: it is a file. A path at which nothing is, is told of where the folder is read.
+        DataError: it is a file, or nothing is there; folders beside it whose names are alike are named.
     """
     if path.is_file():
         raise DataError(f"{path} is a file; a data set is a folder with annotations/ and images in it.")
+    if path.exists():
+        return
+    beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    meant = f"\n  did you mean {str(path.with_name(near[0]))!r}?" if near else ""
+    raise DataError(f"{path}: no such folder. A data set is a folder with annotations/ and images in it.{meant}")
 
 
 def content(data: FolderData) -> str:
