@@ -17,11 +17,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPException
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from casl.errors import TrackingError
+from casl.errors import TrackingError, unknown
 
 PATIENCE_S = 5.0
 HOST, PORT = "127.0.0.1", 5000  # where `casl ui` serves, unless another port is named
@@ -30,6 +31,8 @@ TRAINING_MODE = "?workflowType=machine_learning"
 START_PAGE = f"#/experiments{TRAINING_MODE}"
 SQLITE = "sqlite:///"
 ARTIFACTS = "mlartifacts"  # folder in a store
+# what addresses that MLflow takes begin with; packages may offer others
+_KINDS = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "file", "databricks", "databricks-uc", "uc")
 SECRET = 3  # letters of the shortest password that is looked for in what others say
 _QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",  # a machine without git: the commit comes from the run, not from here
@@ -233,10 +236,23 @@ def check_address(uri: str) -> None:
     """Refuse the address of a server that none can have, before any work whose results are to be sent there.
 
     Raises:
-        TrackingError: its host or its port cannot be, or it has letters that are written otherwise in an address.
+        TrackingError: MLflow knows no such kind; its host or its port cannot be, or it has letters that are written
+            otherwise in an address.
     """
-    if is_server(uri) and (wrong := _wrong_with(uri)):
+    if wrong := _wrong_with(uri) if is_server(uri) else _wrong_kind(uri):
         raise TrackingError(f"the address of MLflow, {spoken(uri)}, is none: {wrong}.\n  name another with --mlflow.")
+
+
+def _wrong_kind(uri: str) -> str:
+    """Why MLflow will take no address that begins so; empty if it may. What has no :// is a folder or a word of its."""
+    scheme, mark, _ = uri.partition("://")
+    kind = scheme.partition("+")[0]  # postgresql+psycopg://
+    offered = (point.name for point in metadata.entry_points(group="mlflow.tracking_store"))
+    if mark and kind not in _KINDS and kind not in offered:
+        return unknown("beginning", kind, _KINDS).removesuffix(".")
+    if kind == "sqlite" and mark and not uri.partition("://")[2].startswith("/"):
+        return f"a database in a file has three slashes, {SQLITE}folder/mlflow.db"
+    return ""
 
 
 def _wrong_with(uri: str) -> str:
