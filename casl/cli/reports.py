@@ -35,13 +35,20 @@ def reports_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=PORT, help=f"of `casl ui`, for links to runs (default {PORT})")
 
 
+def check_port(port: int) -> None:
+    """Refuse a number that no port has."""
+    if not 0 < port < 65536:
+        raise SpecError(f"--port is a number from 1 to 65535, got {port}")
+
+
 def folder_of(options: argparse.Namespace, profile: Profile, store: Store) -> Path:
     """The folder for the reports of a profile, which from now on says which data it is about.
 
     Raises:
-        SpecError: it would lie among what is published, and --publish was not given.
+        SpecError: links in it could lead nowhere; it would lie among what is published, and --publish was not given.
         DataError: it holds reports of another data set.
     """
+    check_port(options.port)
     folder = Path(options.reports) / place_of(options, profile)
     if not options.publish and PUBLISHED in folder.parts[-2:]:
         advice = "write there with --publish, or choose another folder: --reports FOLDER."

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from casl.cli.reports import check_port
 from casl.cli.study import mlflow_option
 from casl.errors import SpecError, TrackingError, unknown
 from casl.runner.store import Store, need_store
@@ -80,8 +81,7 @@ def _need_free(port: int) -> None:
     Raises:
         SpecError: the port is none, is in use, or is reserved.
     """
-    if not 0 < port < 65536:
-        raise SpecError(f"--port is a number from 1 to 65535, got {port}")
+    check_port(port)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: one that has just ended is gone
         try:

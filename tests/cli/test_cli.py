@@ -132,6 +132,10 @@ def test_plan_multiplies_by_seeds_and_shares_the_data(tmp_path: Path, capsys: py
         (["label", ".", "--model", "m", "--size", "-5"], "from 32 to 4096 px, got -5"),
         (["convert", "m", "--to", "onnx", "--size", "100000"], "from 32 to 4096 px, got 100000"),
         (["show", "warmup-123", "--store", "there"], "no stage 'warmup-123' among the 0 of there"),
+        (
+            ["report", "table10", "--profile", "smoke", "--store", "there", "--port", "99999"],
+            "--port is a number from 1 to 65535, got 99999",
+        ),
         (["predict", ".", "--model", "photo.png"], "photo.png is no finished stage and no model: its folder lacks"),
         (["predict", ".", "--model", "photo.jpg"], "no model photo.jpg: no such file"),
     ],
