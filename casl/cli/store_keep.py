@@ -17,7 +17,8 @@ from casl.errors import SpecError, StoreError
 from casl.runner.archive import check_target, outside_git, read_archive, write_archive
 from casl.runner.foreign import TOTAL_BYTES
 from casl.runner.gc import Garbage, find, forget_roots, remove, roots
-from casl.runner.results import find_stage
+from casl.runner.record import SEAL
+from casl.runner.results import find_stage, record_of
 from casl.runner.store import Store, need_store
 from casl.study.request import STORE
 from casl.words import noun, number_of
@@ -85,14 +86,19 @@ def verify_command(options: argparse.Namespace) -> int:
         except StoreError as error:
             damaged[name] = str(error)
         show(n, len(names))
+    open_ = [name for name in names if name not in damaged and SEAL not in record_of(store, name)]
     moved = {name: str(store.quarantine(name)) for name in damaged} if options.quarantine else {}
     if options.json:
-        print(json.dumps({"checked": len(names), "damaged": damaged, "moved": moved}, indent=1))
+        print(
+            json.dumps({"checked": len(names), "damaged": damaged, "moved": moved, "without_digest": open_}, indent=1)
+        )
         return 1 if damaged else 0
     for name, problem in damaged.items():
         print(f"{name}: {problem}" + (f"\n  moved to {moved[name]}" if name in moved else ""))
     advice = "" if moved or not damaged else "; --quarantine moves them away, and the next run computes them again"
     print(f"{number_of(len(names), 'stage')} checked, {len(damaged)} damaged{advice}")
+    if open_:
+        print(f"{len(open_)} of them have records of an earlier version, in which an edited number is not found")
     return 1 if damaged else 0
 
 

@@ -57,8 +57,8 @@ def check_placement(options: argparse.Namespace) -> None:
     """Check the launcher, the device, counts and the time limit before anything is begun; `casl tune` has not all.
 
     Raises:
-        SpecError: there is no such launcher, or no such device where it runs stages; a count is out of range; or GPUs are asked for by number
-            alone where there is none, which would begin as many processes on cores.
+        SpecError: there is no such launcher, or no such device where it runs stages; a count is out of range; or
+            GPUs are asked for by number alone where there is none, which would begin as many processes on cores.
     """
     launcher = catalog.load("launcher", options.launcher)
     check_device(options.device, here=launcher.here)

@@ -110,6 +110,16 @@ def test_a_damaged_stage_is_named_and_left_out_and_the_others_come(tmp_path: Pat
     assert not other.is_done(bad)
 
 
+def test_a_stage_whose_numbers_were_edited_on_the_way_is_left_out(tmp_path: Path) -> None:
+    store, archive, inside = exported(tmp_path)
+    record = json.loads((store.folder(inside[-1]) / "result.json").read_text())
+    edit = json.dumps({**record, "metrics": {**record["metrics"], "AP": 99.9}}).encode()
+    edited_tar = rewritten(archive, tmp_path / "b.tar", {f"stages/{inside[-1]}/result.json": edit}, [])
+    outcome = read_archive(Store(tmp_path / "other"), edited_tar)
+    assert outcome.damaged == {inside[-1]: "its content differs from what was committed"}
+    assert outcome.added == inside[:-1]
+
+
 def test_a_missing_or_additional_file_is_damage(tmp_path: Path) -> None:
     _, archive, inside = exported(tmp_path)
     extra = tarfile.TarInfo(f"stages/{inside[1]}/more.bin")

@@ -66,6 +66,39 @@ def test_each_field_of_a_record_has_its_type(tmp_path: Path, field: str, value: 
     assert problem_of({**record, field: value})
 
 
+def test_a_number_that_was_edited_in_a_record_is_damage_and_its_stage_computed_again(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    run([CELL], store)
+    name = CELL.evaluation.name
+    path, before = store.folder(name) / RESULT, dict(store.run(name).metrics)
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "metrics": {**before, "AP": 99.9}}))
+    with pytest.raises(StoreError, match=r"result\.json is damaged: its content differs from what was committed"):
+        store.check(name)
+    assert make_plan({"table": [CELL]}, store).todo == [name]
+    run([CELL], store)
+    assert store.run(name).metrics == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"seconds": 0.0}, {"files": {}}, {"facts": {"note": "best"}}], ids=["time", "files", "note"]
+)
+def test_any_other_value_of_a_record_that_was_edited_is_damage_too(tmp_path: Path, change: dict[str, Any]) -> None:
+    store = new_store(tmp_path)
+    committed(store, scenes())
+    path = store.folder(scenes().name) / RESULT
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert not store.is_done(scenes().name)
+
+
+def test_a_record_that_is_only_written_in_another_way_is_the_same(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    committed(store, scenes())
+    path = store.folder(scenes().name) / RESULT
+    path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items()))))
+    store.check(scenes().name)
+
+
 def test_a_damaged_record_is_moved_aside_and_its_stage_computed_again(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     run([CELL], store)

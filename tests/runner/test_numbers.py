@@ -58,6 +58,13 @@ def test_a_store_of_numbers_is_sound_and_can_be_written_as_numbers_again(tmp_pat
         write_archive(other, [NAME], tmp_path / "whole.tar")
 
 
+def test_numbers_alone_are_damage_too_once_they_are_edited(tmp_path: Path) -> None:
+    other = taken(tmp_path)
+    path = other.folder(NAME) / "result.json"
+    path.write_text(path.read_text().replace('"AP": 7.0', '"AP": 77.0'))
+    assert not other.is_done(NAME)
+
+
 def test_nothing_is_trained_again_for_numbers_that_are_there(tmp_path: Path) -> None:
     other = taken(tmp_path)
     plan = planned([CELL], other)
