@@ -52,7 +52,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
 def ui_command(options: argparse.Namespace) -> int:
     """Serve MLflow's UI on this machine, and print its addresses once it answers."""
     from casl.tracking.home import settle
-    from casl.tracking.server import default_uri, spoken
+    from casl.tracking.server import check_whole, default_uri, spoken
     from casl.tracking.server import ui_command as server
 
     if not options.mlflow:
@@ -60,6 +60,7 @@ def ui_command(options: argparse.Namespace) -> int:
     store = Store(Path(options.store), make=False)
     if not (elsewhere := is_server(options.mlflow)):
         _need_free(options.port)
+        check_whole(options.mlflow or default_uri(store.root), store.root)
         print(f"starting MLflow at port {options.port} ...", flush=True)
     settle(store.root, options.mlflow or default_uri(store.root))
     addresses = _addresses(store, options)

@@ -88,12 +88,23 @@ def _damage_told(uri: str, store: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if uri.startswith(SQLITE) and is_damaged(database(uri)):
-            raise TrackingError(
-                f"the database of MLflow, {database(uri)}, is damaged; the results are whole in {store}.\n"
-                "  remove that file, and `casl sync` logs all of them into a new one."
-            ) from error
+        try:
+            check_whole(uri, store)
+        except TrackingError as told:
+            raise told from error
         raise
+
+
+def check_whole(uri: str, store: Path) -> None:
+    """
+    Raises:
+        TrackingError: MLflow's database is in a file, and that is damaged; says what to remove.
+    """
+    if uri.startswith(SQLITE) and is_damaged(database(uri)):
+        raise TrackingError(
+            f"the database of MLflow, {database(uri)}, is damaged; the results are whole in {store}.\n"
+            "  remove that file, and `casl sync` logs all of them into a new one."
+        )
 
 
 @contextmanager

@@ -39,6 +39,15 @@ def test_a_number_that_is_no_port_is_refused(store: Path, capsys: pytest.Capture
     assert "1 to 65535, got 70000" in capsys.readouterr().err
 
 
+def test_a_damaged_database_is_named_and_no_server_is_started(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (Store(tmp_path).root / "mlflow.db").write_text("no database")
+    assert main(["ui", "--port", str(free_port()), "--store", str(tmp_path)]) == 2
+    out, said = capfd.readouterr()
+    assert out == "" and "mlflow.db, is damaged" in said and "remove that file" in said and "Traceback" not in said
+
+
 def test_it_answers_when_it_gives_its_address_and_sigterm_ends_all_of_it(store: Path) -> None:
     port = free_port()
     process = subprocess.Popen(
