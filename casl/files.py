@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import hashlib
 import json
@@ -136,6 +137,17 @@ def recalled(path: Path) -> dict[str, Any]:
         return read_json_object(path)
     except StoreError:
         return {}
+
+
+def instead(path: Path) -> str:
+    """A line about what is at a path where no file is, or else beside it under a name like it; empty if nothing is."""
+    if path.is_symlink() and not path.exists():
+        return f"\n  it is a link to {path.readlink()}, and nothing is there."
+    if path.exists() and not path.is_dir():  # opening a pipe would wait for ever
+        return "\n  what is there is no file but a pipe or a device."
+    there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, there, n=1)
+    return f"\n  did you mean {path.with_name(near[0])}?" if near else ""
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from casl.cli.convert_stage import OF_OTHERS, SUFFIXES, graph_command, labels_command
-from casl.cli.images import near
 from casl.cli.study import mlflow_option
 from casl.errors import DataError, SpecError, unknown
-from casl.files import read_json
+from casl.files import instead, read_json
 from casl.rows import PARTS
 from casl.runner.results import find_stage
 from casl.runner.store import Store, need_store
@@ -106,8 +105,8 @@ def _source(options: argparse.Namespace) -> Path:
     if path.is_dir() and (path / WEIGHTS).is_file():
         return path / WEIGHTS
     if path.exists() or path.suffix or options.origin:
-        meant = near(path)
-        raise DataError(f"no weights at {path}{meant}" if not path.is_dir() else f"{path} has no {WEIGHTS}{meant}")
+        near = instead(path)
+        raise DataError(f"no weights at {path}{near}" if not path.is_dir() else f"{path} has no {WEIGHTS}{near}")
     need_store(Path(options.store))
     store = Store(Path(options.store))
     found = store.folder(find_stage(store.names(), options.source, store.root)) / WEIGHTS

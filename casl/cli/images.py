@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from casl.errors import DataError
+from casl.files import instead
 
 RECORDS = ("results.json", "images.json")  # what predict leaves beside its pictures
 UNDECODED = ("MPEG",)  # Pillow knows these by their first bytes only
@@ -43,10 +43,10 @@ def find_images(names: Sequence[str], out: Path | None) -> Images:
         path = Path(name)
         if path.is_dir():
             _add_folder(found, path, out and out.resolve(), suffixes)
-        elif path.exists():
+        elif path.is_file():
             found.files.append(path)
         else:
-            raise DataError(f"there is no image {path}{near(path)}")
+            raise DataError(f"there is no image {path}{instead(path)}")
     return found
 
 
@@ -83,10 +83,3 @@ def _suffixes() -> frozenset[str]:
         if name not in UNDECODED and not (isinstance(factory, type) and issubclass(factory, ImageFile.StubImageFile))
     }
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in decoded)
-
-
-def near(path: Path) -> str:
-    """The question whether another file of the folder was meant, as a line of its own; "" where none is alike."""
-    there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    alike = difflib.get_close_matches(path.name, there, n=1)
-    return f"\n  did you mean {path.with_name(alike[0])}?" if alike else ""

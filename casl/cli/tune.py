@@ -21,7 +21,6 @@ from casl.cli.study import (
     worker_variables,
 )
 from casl.cli.workers import check_placement, next_command, worker_options
-from casl.errors import SpecError
 from casl.spec.search import Search, spoken
 from casl.study.opened import Study
 from casl.study.ready import check_data, check_ready

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -254,6 +255,13 @@ def test_a_missing_image_an_empty_folder_and_an_odd_threshold_are_refused(
     name = keep(store, training())
     assert predict(store, photo.with_name("foto.png"), name) == 2
     assert "did you mean" in capsys.readouterr().err
+    os.mkfifo(pipe := photo.with_name("pipe.png"))
+    assert predict(store, pipe, name) == 2
+    assert "no file but a pipe" in capsys.readouterr().err
+    (link := photo.with_name("link.png")).symlink_to("gone.png")
+    assert predict(store, link, name) == 2
+    said = capsys.readouterr().err
+    assert "a link to gone.png, and nothing is there" in said and "did you mean" not in said
     (empty := photo.parent / "empty").mkdir()
     assert predict(store, empty, name) == 2
     assert predict(store, photo, name, "--threshold", "30") == 2
