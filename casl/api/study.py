@@ -43,7 +43,7 @@ class Study:
 
     def __init__(
         self,
-        *tables: str,
+        *tables: str | Path,
         profile: str = StudyRequest.profile,
         data: str | Path = "",
         seeds: int = StudyRequest.seeds,
@@ -55,7 +55,7 @@ class Study:
         words = {"profile": profile, "seeds": seeds, "store": store, **options}
         if data:
             words["data"] = data
-        self._options = _parsed(["run", *tables, *_words(words)])
+        self._options = _parsed(["run", *map(str, tables), *_words(words)])
         self._opened()  # what is wrong is said here
 
     def __repr__(self) -> str:

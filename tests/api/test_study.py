@@ -73,9 +73,11 @@ def test_planning_makes_no_store(places: dict[str, str]) -> None:
         (("table4",), {"seeds": 0}, "at least 1"),
         (("table4",), {"keep_going": False, "detach": True, "launcher": "slurm", "only_seed": 7}, "--only-seed 7"),
         ((), {}, "needs a table"),
+        ((4,), {}, "unknown ablation '4'"),
+        ((Path("none.py"),), {}, "no such file: none.py"),
     ],
 )
-def test_what_does_not_exist_is_named(tables: tuple[str, ...], options: dict[str, object], sentence: str) -> None:
+def test_what_does_not_exist_is_named(tables: tuple[object, ...], options: dict[str, object], sentence: str) -> None:
     with pytest.raises(SpecError, match=sentence):
         casl.Study(*tables, **options)  # type: ignore[arg-type]
 
