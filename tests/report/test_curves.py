@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ablations import rivals
 from casl import catalog
 from casl.report import html
 from casl.report.blocks import Link, visible
@@ -302,7 +303,7 @@ def test_the_finetunes_of_table_4_have_five_colours_and_25_names() -> None:
 
 
 def test_trainings_of_one_name_say_which_row_they_are_for(tmp_path: Path) -> None:
-    """Of rivals, two labelers feed more rows than two, and not all of their column."""
+    """Of rivals, two labelers feed more rows than two, and not all of their column; the third feeds one."""
     profile: Profile = catalog.load("profile", "smoke")
     ablation = catalog.load("ablation", "rivals")
     built = ablation.build(profile)
@@ -312,4 +313,5 @@ def test_trainings_of_one_name_say_which_row_they_are_for(tmp_path: Path) -> Non
     assert all(len(set(of)) == len(of) for of in names.values())
     assert "Soft Teacher" in names["Joint trainings"] and "no warmup" in names["Finetunes"]
     assert "CA-SSL + CA-SSL, then Soft Teacher" in names["Warmups"]
-    assert all(name.startswith("labeler") for name in names["Labelers"])
+    assert [name for name in names["Labelers"] if not name.startswith("labeler")] == [rivals.OBJECTS]
+    assert len(names["Labelers"]) == 3
