@@ -42,8 +42,7 @@ def cells(profile: Profile) -> Iterator[Cell]:
         labels = labeler(profile, backbone=backbone, labels="objects")
         warm = warmup(profile, pseudo=pseudo_label(profile, labels), detector="fcos")
         first = first or warm
-        short, _ = profile.sides(labels)
-        note = f"{labels.model.backbone} on images of {short} px stands for {column}" if profile.small else ""
+        note = table5.stand_in(profile, labels, column)
         targets.append((column, warm, note))
         if truth is not None:
             stage = evaluate(profile, labels, "ap_det_a", split="unlabeled")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from casl.spec import Ablation, Cell, Profile, evaluate, labeler, pseudo_label, warmup
+from casl.spec import Ablation, Cell, Labeler, Profile, evaluate, labeler, pseudo_label, warmup
 
 # column -> (backbone, labeler's AP^e, target's AP^e)
 PAPER = {
@@ -24,10 +24,18 @@ def cells(profile: Profile) -> Iterator[Cell]:
     for column, (backbone, of_labeler, of_target) in PAPER.items():
         trained = labeler(profile, backbone=backbone)
         target = warmup(profile, pseudo=pseudo_label(profile, trained))
-        note = f"{profile.backbone(backbone)} stands for {column}" if profile.small else ""
+        note = stand_in(profile, trained, column)
         for row, model, paper in (("labeler", trained, of_labeler), ("warmed-up target", target, of_target)):
             stage = evaluate(profile, model, "ap_e")
             yield Cell(row=row, column=column, metric="ap_e", stage=stage, paper=paper, note=note)
+
+
+def stand_in(profile: Profile, trained: Labeler, name: str) -> str:
+    """What a small profile has for a published labeler: its backbone, and its images' short side where these differ."""
+    if not profile.small:
+        return ""
+    size = f" on images of {profile.sides(trained)[0]} px" if profile.labeler_sizes else ""
+    return f"{trained.model.backbone}{size} stands for {name}"
 
 
 ABLATION = Ablation(
