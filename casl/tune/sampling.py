@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
+from decimal import Decimal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -37,8 +38,11 @@ def distribution(space: Space) -> BaseDistribution:
         step = 1 if space.log else int(space.step or 1)
         return IntDistribution(int(space.low), int(space.grid()[-1]), log=space.log, step=step)
     if space.step:
-        # Optuna lowers an end to a multiple of the step: one that is a rounding below the last it would lower by a step
-        return FloatDistribution(space.low, float(space.grid()[-1]) + space.step / 2, step=space.step)
+        high = float(space.grid()[-1])
+        first, last, by = (Decimal(str(number)) for number in (space.low, high, space.step))
+        if (last - first) % by:  # Optuna lowers such an end to a multiple of the step, which may be the one before
+            high += space.step / 2
+        return FloatDistribution(space.low, high, step=space.step)
     return FloatDistribution(space.low, space.high, log=space.log)
 
 
