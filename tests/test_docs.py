@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
+from functools import cache
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from casl.report.summary import (
     side_by_side,
     written,
 )
+from casl.report.table import Table
 from casl.report.today import of_folder
 from casl.runner.plan import make_plan
 from casl.runner.store import Store
@@ -201,7 +203,7 @@ def sure(found: Estimate) -> bool:
 
 def gain_of(row: str, table: str = "mini/reasons", column: str = "this") -> Estimate:
     """A gain of a shipped table: by default the difference of a pair of the ablation `reasons`."""
-    made = read_table(REPORTS / f"{table}.json")
+    made = shipped_table(table)
     (place,) = (i for i, c in enumerate(made.cells) if (c.row, c.column) == (row, column))
     found = gains(made)[place].ours
     assert found is not None
@@ -548,10 +550,17 @@ def contrast(better: str, worse: str, folder: str = "mini") -> Estimate:
     return between(first, second, folder)
 
 
+@cache
+def shipped_table(name: str) -> Table:
+    """A shipped table, such as mini/rivals, read once."""
+    return read_table(REPORTS / f"{name}.json")
+
+
+@cache
 def between(better: Place, worse: Place, folder: str = "mini") -> Estimate:
     """Difference of two cells of shipped tables."""
     claim = Claim("pair", "one above another", "here", better=(better,), worse=(worse,))
-    tables = [read_table(REPORTS / folder / f"{name}.json") for name in sorted({better.table, worse.table})]
+    tables = [shipped_table(f"{folder}/{name}") for name in sorted({better.table, worse.table})]
     (evidence,) = judge([claim], tables)[0].evidence
     assert evidence.difference is not None
     return evidence.difference
