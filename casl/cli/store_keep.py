@@ -17,7 +17,7 @@ from casl.errors import SpecError, StoreError
 from casl.runner.archive import check_target, outside_git, read_archive, write_archive
 from casl.runner.foreign import TOTAL_BYTES
 from casl.runner.gc import Garbage, find, forget_roots, remove, roots
-from casl.runner.record import SEAL
+from casl.runner.record import DIGEST
 from casl.runner.results import find_stage, record_of
 from casl.runner.store import Store, need_store
 from casl.study.request import STORE
@@ -86,7 +86,7 @@ def verify_command(options: argparse.Namespace) -> int:
         except StoreError as error:
             damaged[name] = str(error)
         show(n, len(names))
-    open_ = [name for name in names if name not in damaged and SEAL not in record_of(store, name)]
+    open_ = [name for name in names if name not in damaged and DIGEST not in record_of(store, name)]
     moved = {name: str(store.quarantine(name)) for name in damaged} if options.quarantine else {}
     if options.json:
         print(

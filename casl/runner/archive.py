@@ -29,7 +29,7 @@ from casl.errors import SpecError, StoreError
 from casl.files import disk_errors, json_value, read_json, sha256, sync_folder
 from casl.runner.foreign import MANIFEST, TOTAL_BYTES, BoundedFile, Members, Verdict, judge
 from casl.runner.provenance import SOURCES
-from casl.runner.record import sealed
+from casl.runner.record import with_digest
 from casl.runner.results import inputs_of, record_of, records, stage_of
 from casl.runner.source import digest_of
 from casl.runner.store import Store
@@ -142,7 +142,7 @@ def write_archive(
                     kept = {f: e for f, e in record["files"].items() if not numbers or f == DRAWS}
                     if numbers:
                         left_out = sorted({*record.get("left_out", ()), *(record["files"].keys() - kept.keys())})
-                        numbers_alone = sealed({**record, "files": kept, "left_out": left_out})
+                        numbers_alone = with_digest({**record, "files": kept, "left_out": left_out})
                         text = json.dumps(numbers_alone, indent=1, sort_keys=True)
                         _add_text(tar, f"stages/{name}/{RESULT}", f"{text}\n")
                     else:

@@ -18,7 +18,7 @@ from typing import Any
 from casl.errors import SpecError, StoreError
 from casl.files import JsonError, json_value, sha256
 from casl.runner.provenance import SOURCES
-from casl.runner.record import problem_of, problem_of_seal
+from casl.runner.record import problem_of, problem_of_digest
 from casl.spec.freeze import thaw, types
 from casl.spec.run import RESULT
 from casl.spec.stage import Stage, digest, split_name
@@ -147,7 +147,7 @@ def judge(folders: Mapping[str, Path], others: Mapping[str, Record]) -> Verdict:
     every = {**others, **verdict.records}
     for name, record in list(verdict.records.items()):
         unknown, false = _identity_problem(name, record, every)
-        changed = "" if unknown or false else problem_of_seal(record)
+        changed = "" if unknown or false else problem_of_digest(record)
         if unknown or false or changed:
             (verdict.forged if false else verdict.damaged)[name] = unknown or false or changed
             del verdict.records[name]

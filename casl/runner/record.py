@@ -18,7 +18,7 @@ from casl.files import read_json
 
 LARGEST = 1 << 64  # of whole numbers; JSON has them of any length, and floating point only some hundred digits
 DEEPEST = 100  # lists and objects inside one another; the frozen stages of a long chain are some twenty deep
-SEAL = "sha256"  # of a record's other values; results of earlier versions have none
+DIGEST = "sha256"  # of a record's other values; results of earlier versions have none
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -46,28 +46,29 @@ def _parsed(path: Path, changed_ns: int, size: int) -> Mapping[str, Any]:
         record = read_json(path)
     except StoreError as error:
         raise StoreError(f"{error}\n{advice}") from error
-    if problem := problem_of(record) or problem_of_seal(record):
+    if problem := problem_of(record) or problem_of_digest(record):
         raise StoreError(f"{path} is damaged: {problem}.\n{advice}")
     return dict(record)
 
 
-def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record as JSON values with the digest of them, by which a later change is noticed.
+def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record as JSON values, with the SHA-256 of them in hexadecimal as one more.
 
-    It guards against numbers that are edited or flipped, not against somebody who writes the digest anew.
+    Readers compare it, and so notice a number that was edited or a bit that was flipped. Whoever edits a number and
+    writes the matching digest beside it is not noticed.
     """
     values: dict[str, Any] = json.loads(json.dumps({**record}))  # as they will be read
-    return {**values, SEAL: _digest_of(values)}
+    return {**values, DIGEST: _digest_of(values)}
 
 
-def problem_of_seal(record: Mapping[str, Any]) -> str:
+def problem_of_digest(record: Mapping[str, Any]) -> str:
     """Why a sound record is not as it was written; "" if it is, or if it has no digest."""
-    same = SEAL not in record or record[SEAL] == _digest_of(record)
+    same = DIGEST not in record or record[DIGEST] == _digest_of(record)
     return "" if same else "its content differs from what was committed"
 
 
 def _digest_of(record: Mapping[str, Any]) -> str:
-    values = {name: value for name, value in record.items() if name != SEAL}
+    values = {name: value for name, value in record.items() if name != DIGEST}
     return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -184,7 +185,7 @@ _REQUIRED: Mapping[str, Callable[[Any], bool]] = {
     "facts": _facts,
 }
 _OPTIONAL: Mapping[str, Callable[[Any], bool]] = {  # results of earlier versions lack them
-    SEAL: _hex,
+    DIGEST: _hex,
     "source": _digest,
     "diff": _digest,
     "version": _count,

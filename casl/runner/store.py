@@ -25,7 +25,7 @@ from typing import Any
 from casl.errors import StoreError
 from casl.files import disk_errors, read_json, sha256, sync_all, sync_folder, write_json
 from casl.runner.lease import STALE_S, Lease, Leases
-from casl.runner.record import is_sound, read_record, sealed
+from casl.runner.record import is_sound, read_record, with_digest
 from casl.spec.freeze import freeze
 from casl.spec.kinds import Train
 from casl.spec.run import FAILURE, RESULT, Run
@@ -235,7 +235,7 @@ class Store:
             (work / FAILURE).unlink(missing_ok=True)
             files = {str(p.relative_to(work)): p for p in sorted(work.rglob("*")) if p.is_file() and p.name != RESULT}
             entries = {n: {"sha256": sha256(p), "bytes": p.stat().st_size} for n, p in files.items()}
-            result = sealed({**record, "key": stage.key, "files": entries, "stage": freeze(stage)})
+            result = with_digest({**record, "key": stage.key, "files": entries, "stage": freeze(stage)})
             text = json.dumps(result, indent=1, sort_keys=True) + "\n"
             (work / RESULT).write_text(text)  # not yet where readers look: the rename below puts it there
             sync_all([*files.values(), work / RESULT, work])

@@ -9,7 +9,7 @@ from typing import Any
 from casl.files import write_json
 from casl.runner.plan import Node, Plan, make_plan
 from casl.runner.provenance import SOURCES, origin
-from casl.runner.record import SEAL
+from casl.runner.record import DIGEST
 from casl.runner.source import Source, digest_of, source_of
 from casl.runner.store import Store
 from casl.spec import Cell
@@ -49,6 +49,6 @@ def edited(store: Store, name: str, change: Callable[[dict[str, Any]], None]) ->
 
     path: Path = store.folder(name) / "result.json"
     record = json.loads(path.read_text())
-    record.pop(SEAL, None)
+    record.pop(DIGEST, None)
     change(record)
     write_json(path, record)
