@@ -15,6 +15,7 @@ from casl.report.curves_figure import drawing
 from casl.report.recall import by_note
 from casl.report.render import csv_field
 from casl.report.table import Table
+from casl.report.wording import profile_and_data
 from casl.report.written import Contents, Write, anew, suffixed
 from casl.spec.run import CURVES, Run
 from casl.spec.stage import Stage
@@ -95,7 +96,7 @@ def page(table: Table, found: Sequence[Panel]) -> blocks.Page:
     files = blocks.between([blocks.Link(suffix.upper(), f"{name}.{suffix}") for suffix in ("csv", "png", "svg")], " ")
     parts: list[blocks.Block] = [
         *blocks.caution(table.warning),
-        blocks.Paragraph(f"Profile {table.setting}."),
+        blocks.Paragraph(f"Profile {profile_and_data(table)}."),
         blocks.Paragraph(" ".join(said(table, found))),
         blocks.Picture(_described(found), f"{name}.svg", link=f"{name}.svg"),
         blocks.Paragraph(("Download: ", *files, f". {KEPT}")),

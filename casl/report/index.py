@@ -17,7 +17,7 @@ from casl.report.story import Story, read_story
 from casl.report.story_page import opening
 from casl.report.table import PUBLISHED, Table, TableCell
 from casl.report.table_page import FILES, folded, measurements
-from casl.report.wording import REASONS, headline, measured, missing, quoted, stood_in, untold, warned
+from casl.report.wording import REASONS, headline, measured, missing, profile_and_data, quoted, stood_in, untold, warned
 from casl.report.written import Contents, Write, anew
 from casl.spec.claim import Claim
 from casl.words import number_of
@@ -112,7 +112,7 @@ def page(
     older: str = "",
 ) -> blocks.Page:
     """The page; `folder` is looked at only to link files that exist. older: sentences over what is of other code."""
-    profiles = list(dict.fromkeys(t.setting for t in tables))
+    profiles = list(dict.fromkeys(map(profile_and_data, tables)))
     parts = blocks.caution(next((t.warning for t in tables if t.warning), ""))
     parts += blocks.caution(older)
     parts += [blocks.Paragraph(f"Profile {words}, {_seeds(tables)}.") for words in profiles]

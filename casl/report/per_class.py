@@ -20,7 +20,7 @@ from casl.report.figure_grid import paint_grid
 from casl.report.layout import quantity
 from casl.report.recall import by_note, notes_of_seeds
 from casl.report.table import Table, TableCell
-from casl.report.wording import MEAN_AND_SPREAD, mean_and_spread
+from casl.report.wording import MEAN_AND_SPREAD, mean_and_spread, profile_and_data
 from casl.report.written import Contents, write_files
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def page(found: PerClass, image: str | bytes, older: str = "") -> blocks.Page:
     parts: list[blocks.Block] = [
         *blocks.caution(table.warning),
         *blocks.caution(older),
-        blocks.Paragraph(f"Profile {table.setting}."),
+        blocks.Paragraph(f"Profile {profile_and_data(table)}."),
         blocks.Paragraph(HOW),
     ]
     if found.counted:

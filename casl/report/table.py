@@ -137,11 +137,6 @@ class Table:
         return SMALL if self.small else ""
 
     @property
-    def setting(self) -> str:
-        """Its profile and data for people: "mini (its title), data scenes"."""
-        return f"{self.profile} ({self.profile_title}), data {self.data}"
-
-    @property
     def measured(self) -> int:
         """How many cells have every seed measured."""
         return sum(cell.status == "done" for cell in self.cells)

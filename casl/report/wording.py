@@ -141,13 +141,18 @@ def measured(table: Table) -> str:
     return counted + (f"{';' if fewer else ','} {', '.join(others)}" if others else "")
 
 
+def profile_and_data(table: Table) -> str:
+    """What a table was measured with, for people: "mini (its title), data scenes"."""
+    return f"{table.profile} ({table.profile_title}), data {table.data}"
+
+
 def headline(table: Table) -> list[str]:
     """Sentences above every table: what it is, from which profile and data, how much is measured."""
     seeds = f"{table.seeds} seeds (mean ± sample standard deviation)" if table.seeds > 1 else "1 seed"
     spreads = table.seeds > 1 and table.baseline
     return [
         sentence(table.source),
-        f"Profile {table.setting}, {seeds}.",
+        f"Profile {profile_and_data(table)}, {seeds}.",
         f"{quantities(table)}, in percent; {measured(table)}.",
         whose_names(table),
         stood_in(table),
