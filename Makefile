@@ -33,8 +33,8 @@ PAGES := --reports "$$REPORTS" --port "$$PORT" $${PAPER:+--paper}
 .PHONY: help setup tables reasons strength fractions held_out confusable finetune_length forgetting rivals ladder thresholds dissertation publish search notebooks doctor bench gpu-check docs site test test-all check lint format ui clean FORCE
 
 help: ## list the targets
-	@echo "make table4        the paper's Table 4: plan, run what is missing, write $$REPORTS/$$PROFILE/table4.*"
-	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "make table4          the paper's Table 4: plan, run what is missing, write $$REPORTS/$$PROFILE/table4.*"
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "variables: PROFILE=smoke|mini|photos|gpu|paper  DATA=path/to/set  SEEDS=1  RULE=A|B|C  BATCH=16  SIZE=96  SET=warmup.threshold=0.4  PROVIDER=torchvision|detectron2  CROWDS=yes"
 	@echo "           STORE=store  REPORTS=reports  PORT=5000 (of make ui, and of links to it)  PAPER=yes (its numbers beside yours on your data)"

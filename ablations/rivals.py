@@ -36,7 +36,7 @@ from casl.spec import (
 
 NONE, OURS, OURS_WEAK = "no warmup", "CA-SSL", "CA-SSL, weak augmentation"
 OURS_LATE = "CA-SSL, 3x of warmup and 5x of finetune"  # the same length shared out the other way
-OBJECTS, NAMED = "CA-SSL, weak warmup on objects", "CA-SSL, weak warmup on objects with classes"
+OBJECTS, NAMED = "CA-SSL, weak warmup on objects", "weak warmup on objects with classes"
 STAC, SELF, NORMALISED = "STAC", "self-training", "self-training, losses normalised"
 CERTAIN = "certainty-aware, thresholds and weights by class"
 SOFT, UNBIASED = "Soft Teacher", "Unbiased Teacher"
