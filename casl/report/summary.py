@@ -33,7 +33,6 @@ from casl.spec.claim import MARGIN, Term
 from casl.words import noun, number_of
 
 RESULTS, VERDICTS, METHODS = "results", "verdicts", "methods"  # what stands between two marks
-SAME_FINETUNE = "no warmup, strong"  # a row of `rivals`: the finetune of CA-SSL, and nothing before it
 BEGIN, END = "<!-- {what}: made by `make docs` from {source} -->", "<!-- end of {what} -->"
 
 
@@ -90,8 +89,8 @@ def side_by_side(folders: Sequence[Path]) -> str:
 
 
 def at_equal_length(folders: Sequence[Path], name: str = "rivals") -> str:
-    """The methods of a table with their means, one folder a column: those that every folder has, those that have all
-    seeds of the first, and SAME_FINETUNE, without which a reader cannot tell what the warmup itself gains.
+    """The methods of a table with their means, one folder a column: those that every folder has, and those that have
+    all seeds of the first.
 
     Raises:
         DataError: a table cannot be read.
@@ -99,7 +98,6 @@ def at_equal_length(folders: Sequence[Path], name: str = "rivals") -> str:
     tables = [read_table(folder / f"{name}.json") for folder in folders]
     measured = [{c.row: c for c in t.cells if c.column == t.columns[0] and c.value is not None} for t in tables]
     whole = {row for row, cell in measured[0].items() if cell.seeds == tables[0].seeds}
-    whole |= {SAME_FINETUNE} & set(measured[0])
     rows = [row for row in tables[0].rows if row in whole or all(row in of for of in measured)]
     lines = [[row, *(_with_seeds(of.get(row)) for of in measured)] for row in rows]
     return _prose([Rows([tables[0].columns[0], *map(_setting, tables)], lines)])
