@@ -434,6 +434,13 @@ def rivals_above(row: str) -> list[str]:
     return [other for other in of if other != rivals.TRUTH and of[other] > of[row]]
 
 
+def test_the_lengths_that_the_readme_names_are_those_of_the_profiles() -> None:
+    mini, photos = (catalog.load("profile", name) for name in ("mini", "photos"))
+    text = " ".join((ROOT / "README.md").read_text().split())
+    assert f"1x is {mini.iters_1x} iterations in `mini` and {photos.iters_1x} in `photos`" in text
+    assert f"scenes of {mini.test_size[0]} px (`mini`)" in text and f"at {photos.test_size[0]} px (`photos`)" in text
+
+
 def test_what_the_readme_says_in_short_is_so(verdicts: dict[str, Verdict]) -> None:
     photos = "photos-voc_animals"
     alone = contrast(rivals.OURS, STRONG)
