@@ -20,6 +20,9 @@ from casl.train.distributed import ALONE, Peers
 from casl.train.learner import ON_HOST, Batch, DivisibleLearner, Learner, Targets, check_divisible, total
 from casl.train.memory import is_out_of_memory, memory_error, spared
 from casl.train.optimizer import set_rate
+from casl.words import number_of
+
+_ONE_VALUE = "more than 1 value per channel"  # of torch's batch norm, in training
 
 
 @dataclass(frozen=True)
@@ -219,6 +222,10 @@ def _step(
         if is_out_of_memory(error):
             raise _memory_error(learner, steps, batch[0]) from error
         raise
+    except ValueError as error:
+        if _ONE_VALUE in str(error):
+            raise _too_few_values(batch[0]) from error
+        raise
 
 
 def _clip(optimizer: torch.optim.Optimizer, most: float) -> Figures:
@@ -252,6 +259,15 @@ def _memory_error(learner: Learner, steps: Steps, images: list[Tensor]) -> Stage
 
     size = max(image.shape[1] for image in images), max(image.shape[2] for image in images)
     return memory_error(steps.device, len(images), size, steps.micro_batches, obstacle(learner))
+
+
+def _too_few_values(images: Sequence[Tensor]) -> StageError:
+    height, width = (max(image.shape[i] for image in images) for i in (1, 2))
+    return StageError(
+        f"batch norm has a single value of each channel: {number_of(len(images), 'image')} of up to {height} x {width} "
+        "px on this device, and the coarsest map that is normalised has one place.\n"
+        "  more images on each device (--batch-size, or fewer devices) or larger ones (--size) give it more."
+    )
 
 
 def _batches(steps: Steps) -> Iterator[tuple[int, Batch]]:

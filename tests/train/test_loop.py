@@ -80,6 +80,21 @@ def test_stopped_and_resumed_equals_uninterrupted_bit_for_bit(tmp_path: Path, st
     assert curves.csv() == whole_curves.csv()
 
 
+def test_a_batch_norm_with_one_value_says_what_gives_it_more(tmp_path: Path) -> None:
+    """3 x 3 px leave one place behind the convolution; two images of that size have two values."""
+
+    def batches(images: int) -> Steps:
+        batch = [torch.rand(3, 3, 3)] * images, [{"value": torch.tensor(0.5)}] * images
+        return replace(STEPS, batch_at=lambda i: batch, stop=1)
+
+    model = Model()
+    model.layers = model.layers[:3]
+    optimizer = sgd(model, 0.01, 0.0)
+    with pytest.raises(StageError, match=r"1 image of up to 3 x 3 px(.|\n)*--batch-size(.|\n)*--size"):
+        train(Plain(model), optimizer, batches(1), Curves(), Checkpoints(tmp_path), ignore)
+    train(Plain(model), optimizer, batches(2), Curves(), Checkpoints(tmp_path), ignore)
+
+
 @pytest.mark.parametrize("make", [adamw, sgd])
 def test_moments_are_read_into_the_layout_of_their_weights(tmp_path: Path, make: object) -> None:
     """The fused kernels take all tensors of a parameter as they lie in memory, and do not compare their layouts."""
