@@ -2,8 +2,8 @@
 
 They are the import closure of the module that does the stage, of what it loads by name through the catalog, and of
 nothing else: neither the recipe nor a launcher is among them. Where a row of another package leads, the closure goes on
-in that package and in casl. The digest is recorded with a result and compared later, never hashed into a key; a change
-that matters is said with VERSION.
+in that package and in casl. Of a file counts what a computer does with it, and no comment or docstring. The digest is
+recorded with a result and compared later, never hashed into a key; a change that matters is said with VERSION.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib.util import find_spec
@@ -31,7 +33,8 @@ LISTS = ("casl", "casl.catalog", "casl.rows")
 
 @dataclass(frozen=True)
 class Source:
-    """Code of a stage. files: path, relative to the folder that holds its package -> sha256; a row counts as a file."""
+    """Code of a stage. files: path, relative to the folder that holds its package -> sha256 of what it does; a row
+    counts as a file."""
 
     digest: str
     files: Mapping[str, str]
@@ -144,15 +147,64 @@ def _modules(beside: str) -> dict[str, _File]:
 
 @lru_cache(maxsize=1024)
 def _content(file: _File) -> tuple[str, tuple[str, ...]]:
-    """sha256 of a file, and the names of modules, or of what is in them, that it imports anywhere in it."""
+    """sha256 of what a file does, and the names of modules, or of what is in them, that it imports anywhere in it."""
     data = file.path.read_bytes()
-    return hashlib.sha256(data).hexdigest(), tuple(sorted(_imports(data, file)))
+    nodes = [*ast.walk(ast.parse(data, str(file.path)))]
+    return hashlib.sha256(without_comments(data, nodes)).hexdigest(), tuple(sorted(_imports(nodes, file)))
 
 
-def _imports(data: bytes, file: _File) -> set[str]:
+def without_comments(data: bytes, nodes: Iterable[ast.AST]) -> bytes:
+    """The lines of a module without comments, docstrings and empty lines.
+
+    The text that is left and not the tree is what is compared: trees differ between versions of Python. A comment
+    between the pieces of one string stays.
+
+    Args:
+        data: of the module.
+        nodes: of its tree, all of them.
+    """
+    lines = data.splitlines()
+    strings, docs = (defaultdict[int, list[tuple[int, int]]](list) for _ in range(2))  # line -> its bytes, [from, to)
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes)):
+            _cover(node, lines, strings)
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            _cover(node.value, lines, docs)
+    found = []
+    for number, line in enumerate(lines, start=1):
+        outside = (at.start() for at in re.finditer(b"#", line) if not _within(at.start(), strings[number]))
+        left = bytearray(line[: (end := next(outside, len(line)))])
+        for first, last in sorted(docs[number], reverse=True):
+            del left[first:last]
+        of_a_string = bool(strings[number]) and not docs[number]
+        if end < len(line) or not of_a_string:
+            left = left.rstrip()
+        if left.strip() or of_a_string:
+            found.append(bytes(left))
+    return b"\n".join(found)
+
+
+def _cover(node: ast.expr, lines: list[bytes], spans: dict[int, list[tuple[int, int]]]) -> None:
+    """Note which bytes of which lines an expression takes."""
+    last = node.end_lineno or node.lineno
+    for number in range(node.lineno, last + 1):
+        end = node.end_col_offset if number == last else None
+        spans[number].append(
+            (
+                node.col_offset if number == node.lineno else 0,
+                len(lines[number - 1]) if end is None else end,
+            )
+        )
+
+
+def _within(at: int, spans: Iterable[tuple[int, int]]) -> bool:
+    return any(first <= at < last for first, last in spans)
+
+
+def _imports(nodes: Iterable[ast.AST], file: _File) -> set[str]:
     package = file.name.split("/")[:-1]
     found: set[str] = set()
-    for node in ast.walk(ast.parse(data, str(file.path))):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from casl.runner.source import ROOT, source_of
+from casl.runner.source import ROOT, source_of, without_comments
 from casl.spec import Evaluate, Finetune, Stage, ancestors
 from tests.runner.stores import NANO, chain
 
@@ -96,3 +97,66 @@ def test_finding_sources_imports_nothing_of_what_it_reads() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def what_it_does(text: str) -> bytes:
+    return without_comments(text.encode(), ast.walk(ast.parse(text)))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("x = 1\n", "# of an image\n\nx = 1  # px\n"),
+        ('"""Old."""\nx = 1\n', "'''New,\nand # longer.\n'''\nx = 1\n"),
+        ("def f(a):\n    return a\n", 'def f(a):\n    """What it gives.\n\n    Args: a.\n    """\n    return a\n'),
+        ("class A:\n    x: int\n", 'class A:\n    x: int\n    """The place."""\n'),
+        ('x = ["#a", f"{y}#b"]\n', 'x = ["#a", f"{y}#b"]  # "both"\n'),
+        ('x = """a\n# b\n"""\n', 'x = """a\n# b\n"""  # a text\n'),
+        ("x = 'Größe'\n", "x = 'Größe'  # ä\n"),
+        ("x = 1\n", "x = 1  # 'no string\r\n"),
+    ],
+)
+def test_comments_docstrings_and_empty_lines_are_no_source(one: str, other: str) -> None:
+    assert what_it_does(one) == what_it_does(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("x = 1\n", "x = 2\n"),
+        ("x = '# a'\n", "x = '# b'\n"),
+        ("x = b'#1'\n", "x = b'#2'\n"),
+        ("x = f'{a}#1'\n", "x = f'{a}#2'\n"),
+        ('x = """a\n# b\n"""\n', 'x = """a\n"""\n'),
+        ('x = """a\n\nb"""\n', 'x = """a\nb"""\n'),
+        ('x = """a  \nb"""\n', 'x = """a\nb"""\n'),
+        ('f("""a""")\n', 'f("""b""")\n'),
+        ("if a:\n    b()\nc()\n", "if a:\n    b()\n    c()\n"),
+    ],
+)
+def test_all_else_of_a_file_is_source(one: str, other: str) -> None:
+    assert what_it_does(one) != what_it_does(other)
+
+
+def test_what_is_left_of_a_module_is_the_same_program() -> None:
+    """By the trees of each fifth module of casl, statements that are a text alone left out."""
+
+    def tree(data: bytes) -> str:
+        found = ast.parse(data)
+        for node in ast.walk(found):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                body[:] = [n for n in body if not isinstance(n, ast.Expr) or not isinstance(n.value, ast.Constant)]
+        return ast.dump(found)
+
+    shorter = 0
+    for path in sorted((ROOT / "casl").rglob("*.py"))[::5]:
+        data = path.read_bytes()
+        left = without_comments(data, ast.walk(ast.parse(data)))
+        try:
+            ast.parse(left)
+        except SyntaxError:  # a class or function whose body was its docstring
+            continue
+        assert tree(data) == tree(left), path
+        shorter += len(left) < len(data)
+    assert shorter > 60
