@@ -13,7 +13,7 @@ from casl.coco.records import Record
 from casl.data.coco import AGNOSTIC
 from casl.data.exporting.make import FORMATS as FORMATS  # for the command line, which imports stages only
 from casl.data.exporting.make import writer_of
-from casl.data.exporting.writer import Json, Labelled, Writer, check_stems, useful
+from casl.data.exporting.writer import Json, Labelled, Writer, useful
 from casl.data.image import dim_values, read_with_range
 from casl.data.image_info import ImageInfo
 from casl.data.pseudo import read_pseudo_labels
@@ -84,8 +84,7 @@ def label_images(detector: Detector, images: Sequence[Path], wish: Wish, progres
     paths = list(dict.fromkeys(Path(os.path.normpath(path.absolute())) for path in images))
     root = Path(os.path.commonpath([path.parent for path in paths]))
     names = [path.relative_to(root).as_posix() for path in paths]
-    if FORMATS[wish.form].is_folder:
-        check_stems(names)
+    FORMATS[wish.form].check(names, _classes(detector))
     found, sides, deep = Labels(str(root)), set(), []
     with _writer(_classes(detector), detector.names.category_ids, detector.stage.name, wish) as writer:
         for batch in _read(paths):

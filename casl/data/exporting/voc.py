@@ -6,6 +6,7 @@ Corners are edges of boxes in pixels, counted from 0, with two decimals, as CVAT
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 from xml.etree import ElementTree
@@ -13,11 +14,19 @@ from xml.etree import ElementTree
 from casl.data.exporting.writer import Json, Labelled, Writer, text_name
 from casl.data.importing.write import put_image
 
+_NOT_IN_XML = re.compile("[\x00-\x1f\ufffe\uffff]")  # a line break too: it would end a line of train.txt
+
 
 class VocWriter(Writer):
     """Boxes only: VOC keeps masks as pictures, which have no scores."""
 
     scores_in: ClassVar[str] = "<attributes> of each <object>, named score"
+
+    @classmethod
+    def _obstacle(cls, name: str) -> str:
+        if _NOT_IN_XML.search(name):
+            return "has a control character in its name, which XML has no place for"
+        return super()._obstacle(name)
 
     def _begin(self) -> None:
         for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):

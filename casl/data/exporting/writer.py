@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -17,6 +17,8 @@ from casl.errors import DataError
 from casl.files import disk_errors, sync_folder
 
 Json = dict[str, Any]
+RENAME = "  rename it."
+OTHERWISE = "  rename it, or write --format coco."
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,33 @@ class Writer(ABC):
         with disk_errors("write", self.out):
             self._add(image, objects)
 
+    @classmethod
+    def check(cls, names: Sequence[str], classes: Iterable[str]) -> None:
+        """Refuse names that the format cannot hold, or that its readers would take for others.
+
+        Args:
+            names: of all images, as Labelled has them.
+            classes: names of all classes.
+
+        Raises:
+            DataError: names the first such image or class, or two images that would have one file of labels.
+        """
+        for what, known in (("image", names), ("class", classes)):
+            for name in known:
+                if why := cls._obstacle(name):
+                    raise DataError(f"the {what} {name!a} {why}.\n{OTHERWISE if cls.is_folder else RENAME}")
+        if cls.is_folder:
+            _check_stems(names)
+
+    @classmethod
+    def _obstacle(cls, name: str) -> str:
+        """Why a name of an image or a class cannot be written, "" if it can."""
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            return "has bytes in its name that are no UTF-8, which files of labels are in"
+        if cls.is_folder and name != name.strip():
+            return "begins or ends with a blank, which readers of the format cut off"
+        return "" if name or not cls.is_folder else "has no letter, and readers of the format want one"
+
     @abstractmethod
     def _begin(self) -> None: ...
 
@@ -115,16 +144,11 @@ def text_name(name: str, suffix: str) -> PurePosixPath:
     return PurePosixPath(name).with_suffix(suffix)
 
 
-def check_stems(names: Sequence[str]) -> None:
-    """Refuse images that differ in their suffix only: they would have one file of labels.
-
-    Raises:
-        DataError: names two of them.
-    """
+def _check_stems(names: Sequence[str]) -> None:
+    """Refuse images that differ in their suffix only: they would have one file of labels."""
     seen: dict[PurePosixPath, str] = {}
     for name in names:
         if (other := seen.setdefault(text_name(name, ""), name)) != name:
             raise DataError(
-                f"{other} and {name} would have one file of labels, since it is named without their suffix.\n"
-                "  rename one of them, or write --format coco."
+                f"{other} and {name} would have one file of labels, named without their suffix.\n{OTHERWISE}"
             )

@@ -2,17 +2,22 @@
 
 images/<name>.jpg   labels/<name>.txt: class cx cy w h, shares of the image's sides
 data.yaml           scores/<name>.txt: a score a line, in the order of labels/<name>.txt
+
+Trainers look for labels where the last folder images/ is called labels/ instead: of images/images/a.jpg it is
+images/labels/a.txt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import ClassVar
 
 import yaml
 
-from casl.data.exporting.writer import Json, Labelled, Writer, text_name
+from casl.data.exporting.writer import Json, Labelled, Writer
 from casl.data.importing.write import put_image
+from casl.data.importing.yolo import beside
 
 VAL = "# pseudo labels are for training: add `val:` with images that people have labeled\n"
 
@@ -33,7 +38,7 @@ class YoloWriter(Writer):
             put_image(image.path, self.aside / "images" / image.name)
         lines = [self._line(entry, image) for entry in objects]
         for folder, texts in (("labels", lines), ("scores", [f"{entry['score']:.6f}" for entry in objects])):
-            path = self.aside / folder / text_name(image.name, ".txt")
+            path = self.aside / beside(PurePosixPath("images", image.name), folder)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(f"{text}\n" for text in texts))
 

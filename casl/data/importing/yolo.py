@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
 
 import yaml
 
@@ -15,6 +15,8 @@ from casl.data.importing.splits import split_of
 from casl.errors import DataError
 
 NAME_FILES = ("classes.txt", "obj.names")
+IMAGES = "images"
+P = TypeVar("P", bound=PurePath)
 LISTS = ("train", "val", "valid", "test")
 
 
@@ -41,12 +43,19 @@ def read_yolo(folder: Folder) -> Source:
 
 
 def _label_files(image: Path) -> list[Path]:
+    return [*([beside(image, "labels")] if IMAGES in image.parent.parts else []), image.with_suffix(".txt")]
+
+
+def beside(image: P, folder: str) -> P:
+    """The text file of an image in a folder beside that of images: the last folder of that name is called otherwise.
+
+    Args:
+        image: a path with a folder "images" in it.
+        folder: "labels", as trainers want it, or another.
+    """
     parts = list(image.parent.parts)
-    found = [image.with_suffix(".txt")]
-    if "images" in parts:
-        last = len(parts) - 1 - parts[::-1].index("images")
-        found.insert(0, Path(*parts[:last], "labels", *parts[last + 1 :]) / found[0].name)
-    return found
+    parts[len(parts) - 1 - parts[::-1].index(IMAGES)] = folder
+    return type(image)(*parts, image.name).with_suffix(".txt")
 
 
 def _shapes(label: Path, image: Path, names: list[str], posed: bool, left_out: Counter[str]) -> list[Shape]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,8 +15,9 @@ from pycocotools import mask as rle_tools
 from pycocotools.coco import COCO
 
 from casl.data.exporting.make import FORMATS, writer_of
-from casl.data.exporting.writer import Labelled, check_stems, useful
+from casl.data.exporting.writer import Labelled, useful
 from casl.data.importing.make import read_source
+from casl.data.importing.yolo import beside
 from casl.errors import DataError, SpecError
 
 CLASSES = {4: "cell", 9: "cell wall & more"}
@@ -122,8 +123,52 @@ def test_what_is_in_the_way_is_said_before_anything_is_written(tmp_path: Path) -
         writer_of("coco", tmp_path, CLASSES, ABOUT)
     with pytest.raises(SpecError, match="did you mean 'yolo'"):
         writer_of("yolov", tmp_path / "new", CLASSES, ABOUT)
-    with pytest.raises(DataError, match=r"a/x\.jpg and a/x\.png"):
-        check_stems(["a/x.jpg", "b/x.png", "a/x.png"])
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("name", ["images/a.png", "images/images/a.png", "a/images/b/c.png", "labels/a.png"])
+def test_labels_of_images_in_folders_of_any_name_are_found_again(form: str, name: str, tmp_path: Path) -> None:
+    out = tmp_path / "labels.json" if form == "coco" else tmp_path / "out"
+    path = tmp_path / "here" / name
+    path.parent.mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(path)
+    with writer_of(form, out, CLASSES, ABOUT) as writer:
+        writer.add(Labelled(name, 40, 30, path), objects(40, 30))
+    (picture,) = read_source(tmp_path if form == "coco" else out).pictures
+    assert [shape.name for shape in picture.shapes] == [CLASSES[9], CLASSES[4]]
+
+
+def test_yolo_has_labels_where_trainers_look() -> None:
+    """Ultralytics' rule: the last /images/ of a path is /labels/."""
+    for image, label in [("images/a.jpg", "labels/a.txt"), ("images/images/a.b.jpg", "images/labels/a.b.txt")]:
+        assert beside(PurePosixPath(image), "labels") == PurePosixPath(label)
+
+
+@pytest.mark.parametrize(
+    ("forms", "names", "classes", "said"),
+    [
+        (("yolo", "voc"), ["a/x.jpg", "b/x.png", "a/x.png"], ["cell"], r"a/x\.jpg and a/x\.png.*(.|\n)*--format coco"),
+        (FORMATS, ["a.png", "z\udce4.png"], ["cell"], r"image 'z\\udce4\.png' has bytes (.|\n)*rename it"),
+        (FORMATS, ["a.png"], ["z\udce4"], r"class 'z\\udce4' has bytes"),
+        (("voc",), ["a\x0bb.png"], ["cell"], r"image 'a\\x0bb\.png' has a control character"),
+        (("voc",), ["a\nb.png"], ["cell"], "control character"),
+        (("voc",), ["a.png"], ["c\x01"], r"class 'c\\x01'"),
+        (("yolo", "voc"), [" a.png"], ["cell"], "begins or ends with a blank"),
+        (("yolo", "voc"), ["a.png"], ["cat", " cat "], "class ' cat ' begins or ends with a blank"),
+        (("yolo", "voc"), ["a.png"], [""], "class '' has no letter"),
+    ],
+)
+def test_names_that_a_format_cannot_hold_are_refused_before_the_first_image(
+    forms: Iterable[str], names: list[str], classes: list[str], said: str
+) -> None:
+    for form in forms:
+        with pytest.raises(DataError, match=said):
+            FORMATS[form].check(names, classes)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_all_other_names_are_written(form: str) -> None:
+    FORMATS[form].check(["ä/ö ü.png", "a#1%20.png", "a..png", "images/a.png"], ["cat", "Zebra, gestreift", "<&>"])
 
 
 def test_labels_without_area_or_with_an_empty_mask_teach_nothing() -> None:
