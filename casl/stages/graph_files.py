@@ -197,11 +197,27 @@ def differences(wanted: Arrays, found: Arrays, side: int) -> tuple[int, float]:
     total = np.zeros((len(wanted[0]), len(found[0])))
     for n, (mine, other) in enumerate(zip(wanted, found, strict=True)):
         total = np.maximum(total, _apart(mine, other, 1.0 if n == 1 else float(side)))
-    nearest = total.argmin(axis=1)
-    agree = total[np.arange(len(nearest)), nearest] <= TOLERANCE
-    pairs = len(set(nearest[agree].tolist()))
-    worst = float(total[np.arange(len(nearest)), nearest][agree].max(initial=0.0))
-    return max(total.shape) - pairs, worst
+    pairs = _paired(total)
+    return max(total.shape) - len(pairs), max((float(total[pair]) for pair in pairs), default=0.0)
+
+
+def _paired(far: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """As many pairs (row, column) within TOLERANCE as there can be, each row and column in one; near ones are tried
+    first. Equal objects of one image are many pairs, and not one."""
+    mine: dict[int, int] = {}  # column -> its row
+
+    def place(at: int, tried: set[int]) -> bool:
+        for column in (c for c in np.argsort(far[at], kind="stable").tolist() if far[at, c] <= TOLERANCE):
+            if column not in tried:
+                tried.add(column)
+                if column not in mine or place(mine[column], tried):
+                    mine[column] = at
+                    return True
+        return False
+
+    for at in range(len(far)):
+        place(at, set())
+    return [(at, column) for column, at in mine.items()]
 
 
 def _apart(mine: NDArray[Any], other: NDArray[Any], scale: float) -> NDArray[np.float64]:

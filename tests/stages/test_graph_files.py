@@ -17,7 +17,7 @@ from casl.api.opened import open_detector
 from casl.errors import SpecError
 from casl.rows import Detector as Row
 from casl.spec import Finetune
-from casl.stages.graph_files import PACKAGES, check_exported, differences, write_graph
+from casl.stages.graph_files import PACKAGES, TOLERANCE, check_exported, differences, write_graph
 from casl.stages.predict import Detector
 from tests.cli.test_predict import DETECTORS, keep, training
 
@@ -127,3 +127,16 @@ def test_a_graph_that_differs_is_found_out() -> None:
     assert differences(wanted, [part[:0] for part in wanted], 100) == (2, 0.0)
     masks = np.zeros((2, 20, 20), bool)
     assert differences([*wanted, masks], [*wanted, ~masks], 100)[0] == 2
+
+
+def test_equal_objects_are_as_many_pairs_as_there_are() -> None:
+    """A set of columns had two equal objects for one; of a chain both ends are paired, whichever is nearer."""
+    boxes = np.zeros((3, 4), np.float32)
+    same: list[np.ndarray] = [boxes, np.full(3, 0.5, np.float32), np.ones(3, np.int64)]
+    assert differences(same, same, 100) == (0, 0.0)
+    assert differences(same, [part[:2] for part in same], 100)[0] == 1
+    step = 0.9 * TOLERANCE
+    scores = [np.array([0.5, 0.5 + 0.1 * step]), np.array([0.5 + 0.1 * step, 0.5 + 1.05 * step])]
+    wanted, found = ([boxes[:2], each, np.ones(2, np.int64)] for each in scores)
+    assert differences(wanted, found, 100)[0] == 0
+    assert differences(found, wanted, 100)[0] == 0
