@@ -10,6 +10,7 @@ from casl.runner.store import Store
 from casl.spec import Ablation, Cell
 from casl.train.checkpoint import load_weights
 from tests.runner.stores import run
+from tests.smoke import shared_store
 
 pytestmark = pytest.mark.slow
 TABLES = [name for name in catalog.DISSERTATION if name.startswith("noisy_")]
@@ -20,7 +21,7 @@ SOME = ["noisy_2_4b", "noisy_2_6"]  # a dense detector and one of two stages
 def measured(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Store, dict[str, tuple[Cell, ...]]]:
-    store = Store(tmp_path_factory.mktemp("noisy"))
+    store = Store(shared_store(tmp_path_factory))
     tables: dict[str, tuple[Cell, ...]] = {}
     for name in request.param:
         ablation: Ablation = catalog.load("ablation", name)

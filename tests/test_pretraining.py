@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from ablations.pretraining import BOXES, CLASSES, CLS, NONE
+from tests.smoke import shared_store, tables_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # minutes alone, more where others compute too
 # table -> cells that are measured
@@ -22,12 +20,7 @@ SOME = ("pre_4_2", "pre_budget")
 )
 def tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("pretraining")
-    words = [sys.executable, "-m", "casl"]
-    common = [*request.param, "--profile", "smoke", "--store", str(folder / "store")]
-    done = subprocess.run([*words, "run", *common], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    subprocess.run([*words, "report", *common, "--reports", str(folder / "reports")], capture_output=True, check=True)
-    return {name: json.loads((folder / "reports" / "smoke" / f"{name}.json").read_text()) for name in request.param}
+    return tables_of([*request.param], shared_store(tmp_path_factory), folder)
 
 
 def test_every_cell_is_measured_or_quoted_with_its_reason(tables: dict[str, dict[str, Any]]) -> None:

@@ -257,8 +257,8 @@ def test_the_hardware_is_read_by_a_process_of_its_own(load: Load, tmp_path: Path
 @pytest.mark.parametrize(
     "names",
     [
-        # the others are called above, in this process
-        "condinst_swin_t,table4,fcos_compiled",
+        # the others are called above, in this process; what table4 runs is tests/test_smoke.py's matter
+        "condinst_swin_t,fcos_compiled",
         pytest.param("losses,waits,fcos,condinst_swin_t,table4,fcos_compiled", marks=pytest.mark.long),
     ],
 )
@@ -274,5 +274,6 @@ def test_parts_run_on_a_processor_as_processes(
     assert script.main(words) == 0
     parts = json.loads(file.read_text())["parts"]
     assert list(parts) == ["hardware", *names.split(",")]
-    assert parts["table4"]["figures"]["done"] == parts["table4"]["figures"]["stages"] > 5
+    if "table4" in parts:
+        assert parts["table4"]["figures"]["done"] == parts["table4"]["figures"]["stages"] > 5
     assert parts["fcos_compiled"]["figures"]["compiler"] == "aot_eager"

@@ -135,7 +135,7 @@ def nano(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.slow
 def test_a_number_of_a_file_is_made_again(here: Path, nano: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     place = ["reports/nano/mine.json", "F 1x", "W 1x"]
-    assert main(["run", "./mine.py", *nano, "--cell", *place[1:], "--jobs", "1"]) == 0
+    assert main(["run", "./mine.py", *nano, "--cell", *place[1:], "--launcher", "inline"]) == 0
     assert main(["report", "./mine.py", *nano]) == 0
     (line,) = (x for x in (here / "reports/nano/mine.md").read_text().splitlines() if "casl reproduce" in x)
     assert shlex.split(line.split("`")[1]) == ["casl", "reproduce", *place]
