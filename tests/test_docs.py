@@ -774,6 +774,27 @@ def test_what_is_said_of_tables_1_6_and_7_on_photographs_is_so() -> None:
     assert len(classes["frequent"]["classes"]) == 6
 
 
+def test_what_is_said_of_schedules_on_photographs_is_so() -> None:
+    of = shown("table4")
+    lengths = range(1, 6)
+    rows = {n: [of[f"F {n}x", f"W {m}x"] for m in lengths] for n in lengths}
+    level = {n: statistics.mean(values) for n, values in rows.items()}
+    assert all(6.5 < value < 7.5 for value in rows[1])
+    assert all(level[n] - level[2] == pytest.approx(2.3, abs=0.3) for n in (3, 4, 5)), "two points below"
+    long = [value for n in (3, 4, 5) for value in rows[n]]
+    assert len(long) == 15 and 2 < max(long) - min(long) < 2.5
+    assert all(min(values) == values[0] for values in rows.values()), "the shortest warmup is lowest in each row"
+    assert of["F 4x", "W 3x"] == max(of.values())
+    assert of["F 4x", "W 3x"] - of["F 3x", "W 5x"] == pytest.approx(1, abs=0.3)
+    classes = shipped("photos-voc_animals/classes-table4")
+    assert len(classes["frequent"]["classes"]) == 6
+    pairs = zip(classes["columns"], classes["frequent"]["means"], strict=True)
+    means = {(column["row"], column["column"]): mean[0] for column, mean in pairs}
+    by_warmup = [statistics.mean(means[f"F {n}x", f"W {m}x"] for n in (2, 3, 4, 5)) for m in lengths]
+    assert by_warmup[-1] - by_warmup[0] < 1 and by_warmup[1] - by_warmup[0] > (by_warmup[-1] - by_warmup[0]) / 2
+    assert min(by_warmup) == by_warmup[0] and max(by_warmup) - by_warmup[-1] < 0.1
+
+
 def shown(table: str) -> dict[tuple[str, str], float]:
     """(Row, column) -> value of a shipped table of voc_animals of which one seed is measured."""
     cells = [c for c in shipped(f"photos-voc_animals/{table}")["cells"] if c["value"] is not None]
@@ -861,7 +882,10 @@ def test_what_is_said_of_rivals_on_photographs_is_so() -> None:
     assert abs(weak - of[LONG]) < 0.5 and abs(weak - of[rivals.NONE]) < 0.5
     assert table["seeds"] == 3 and set(of) == {rivals.NONE, LONG, STRONG_LONG, rivals.OURS, rivals.STAC, rivals.SOFT}
     first = {c["row"]: c["values"][0] for c in table["cells"] if c["column"] == rivals.STUDENT and c["seeds"]}
-    assert set(first) - set(of) == {rivals.OURS_WEAK, rivals.OURS_LATE, STRONG, rivals.OBJECTS, rivals.NAMED}
+    stac_strong = rivals.STRONGLY.format(rivals.STAC)
+    one = {rivals.OURS_WEAK, rivals.OURS_LATE, STRONG, rivals.OBJECTS, rivals.NAMED, stac_strong}
+    assert set(first) - set(of) == one
+    assert 0.7 < first[rivals.STAC] - first[stac_strong] < 1.3 and 0 < first[STRONG_LONG] - first[stac_strong] < 1
     assert abs(first[rivals.OURS] - first[STRONG]) < 0.5
     assert 2 < first[STRONG_LONG] - first[rivals.OBJECTS] < 3 and 0.3 < first[rivals.NAMED] - first[STRONG_LONG] < 0.7
     assert 0.5 < first[rivals.OURS_LATE] - first[rivals.OURS] < 1 < first[STRONG_LONG] - first[rivals.OURS_LATE] < 1.5
@@ -882,7 +906,7 @@ def test_what_is_said_of_rivals_on_photographs_is_so() -> None:
     names = ("beats-stac-as-long", "beats-soft-teacher-as-long", "beats-length-with-strong-augmentation")
     assert [claims[name] for name in names] == ["too imprecise"] * 3
     p = {c["id"]: c["p_difference"] for c in shipped(f"{photos}/claims")["claims"]}
-    assert sum(value is not None for value in p.values()) == 9
+    assert sum(value is not None for value in p.values()) == 10
     for near in (rivals.OURS, rivals.SOFT):
         above = contrast(near, LONG, photos)
         assert 0 < above.value < 1 and not sure(above)
