@@ -16,6 +16,7 @@ Rle = dict[str, Any]  # {"size": [height, width], "counts": bytes}, the compress
 
 LEAST_NUMBERS = 6  # of a polygon with an area: three points
 LONGEST = 10_000_000  # px around a polygon
+LONGEST_RUN = 2**32 - 1  # px; pycocotools keeps runs in 32 bits
 _TOGETHER = 500  # masks; the arrays of more do not stay in the processor's cache
 
 
@@ -64,11 +65,15 @@ def segmentation_problem(segmentation: Any, height: int, width: int, whole: bool
         runs = _runs(counts)
     except ValueError as error:
         return str(error)
-    if (runs < 0).any() or int(runs.sum()) != height * width:
+    longest = int(runs.max(initial=0))
+    covered = int(runs.sum()) if longest * len(runs) < 2**63 else sum(runs.tolist())  # numpy's sum wraps
+    if (runs < 0).any() or covered != height * width:
         return (
-            f"RLE runs cover {int(runs.sum())} pixels, the image has {height} x {width} = {height * width}; "
+            f"RLE runs cover {covered} pixels, the image has {height} x {width} = {height * width}; "
             "the mask is damaged or belongs to another image"
         )
+    if longest > LONGEST_RUN:
+        return f"an RLE run is {longest} pixels long; pycocotools knows none above {LONGEST_RUN}"
     return None
 
 
@@ -144,7 +149,7 @@ def _length(points: NDArray[Any]) -> float:
     return float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1).sum())
 
 
-def _runs(counts: Any) -> NDArray[np.int64]:
+def _runs(counts: Any) -> NDArray[np.integer[Any]]:
     """Run lengths of any form of counts. Raises ValueError if there are none."""
     if isinstance(counts, str | bytes):
         return runs_of(_as_bytes(counts))
@@ -153,8 +158,8 @@ def _runs(counts: Any) -> NDArray[np.int64]:
     except ValueError:  # lists of several lengths
         runs = np.empty((0, 0))
     if runs.ndim != 1 or runs.dtype.kind not in "iu":
-        raise ValueError(f"RLE counts must be integers, is {counts!r:.80}")
-    return runs.astype(np.int64)
+        raise ValueError(f"RLE counts must be integers of 64 bits, is {counts!r:.80}")
+    return runs
 
 
 def _as_bytes(counts: str | bytes) -> bytes:

@@ -66,4 +66,6 @@ def are_whole(texts: Sequence[bytes], pixels: Sequence[int]) -> bool:
         sums = np.cumsum(values[chosen])
         starts_here = np.searchsorted(chosen, first)[mask[chosen]]
         values[chosen] = sums - np.where(starts_here > 0, sums[starts_here - 1], 0)
+    if int(values.max()) * len(values) >= 2**63:  # sums could wrap
+        return False
     return bool(values.min() >= 0 and (np.add.reduceat(values, first) == np.asarray(pixels)).all())

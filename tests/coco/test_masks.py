@@ -8,7 +8,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from casl.coco.masks import has_mask, segmentation_problem, to_rle, whole_masks
-from casl.coco.runs import are_whole
+from casl.coco.runs import are_whole, runs_of
 
 # 4 rows, 5 columns; runs count down the columns: 5 off, 2 on, 2 off, 2 on, 9 off
 MASK = np.zeros((4, 5), dtype=np.uint8)
@@ -51,6 +51,9 @@ COMPRESSED = coco_mask.encode(np.asfortranarray(MASK))["counts"]
         ({"size": [4, 5], "counts": [5, 2, 2]}, "cover 9 pixels, the image has 4 x 5 = 20"),
         ({"size": [4, 5], "counts": []}, "cover 0 pixels"),
         ({"size": [4, 5], "counts": [25, -5]}, "cover 20 pixels"),
+        ({"size": [4, 5], "counts": [2**62] * 4 + [20]}, "cover 18446744073709551636 pixels"),  # 20 in 64 bits
+        ({"size": [4, 5], "counts": [2**63, 20]}, "must be integers of 64 bits"),
+        ({"size": [4, 5], "counts": [2**63, 2**63]}, "cover 18446744073709551616 pixels"),
         ({"size": [4, 5], "counts": ["many"]}, "must be integers"),
         ({"size": [4, 5], "counts": [1.5, 18.5]}, "must be integers"),
         ({"size": [4, 5], "counts": [[1], [2, 3]]}, "must be integers"),
@@ -79,6 +82,30 @@ def test_an_illegal_mask_is_refused_by_the_judge_and_by_the_reader(segmentation:
     assert problem is not None and message in problem
     with pytest.raises(ValueError, match=re.escape(message)):
         to_rle(segmentation, 4, 5)
+
+
+def test_a_run_that_pycocotools_cannot_hold_is_refused() -> None:
+    side = 2**16
+    problem = segmentation_problem({"size": [side, side], "counts": [side * side]}, side, side)
+    assert problem is not None and "an RLE run is 4294967296 pixels long" in problem
+    assert segmentation_problem({"size": [side, side], "counts": [1, side * side - 1]}, side, side) is None
+
+
+def growing(count: int) -> bytes:
+    """A text whose runs, all above 0, are each `step` longer than the run two before."""
+    step = [(2**33 >> shift) & 31 for shift in range(0, 35, 5)]
+    number = bytes(48 + low + 32 * (n < 6) for n, low in enumerate(step))
+    return number * count
+
+
+def test_a_text_whose_runs_wrap_in_64_bits_is_not_whole() -> None:
+    """Runs of 2**33, 2 * 2**33, ... add up to a multiple of 2**64 after 2**17 of them, that is to 0 in 64 bits."""
+    for count in range(2**16, 2**17 + 1, 2**12):
+        text = growing(count)
+        wrapped = int(runs_of(text).sum())
+        assert runs_of(text).min() > 0
+        assert not are_whole([text], [wrapped])
+        assert "RLE runs cover" in str(segmentation_problem({"size": [1, wrapped], "counts": text}, 1, wrapped))
 
 
 @pytest.mark.parametrize("small", [[], [2, 2], [1, 1, 4, 3]])
