@@ -95,8 +95,16 @@ def _shape(node: ElementTree.Element, where: str, one_based: bool) -> Shape:
 
 
 def _polygon(node: ElementTree.Element | None, where: str) -> Points:
-    """Points of <polygon><x1/><y1/>... as Roboflow writes them."""
-    return () if node is None else numbers((child.text for child in node), where)
+    """Points of <polygon><x1/><y1/>... as Roboflow writes them, by their names, in whatever order they stand."""
+    texts = {} if node is None else {child.tag: child.text for child in node}
+    wanted = [f"{axis}{n}" for n in range(1, len(texts) // 2 + 1) for axis in "xy"]
+    if node is not None and (len(texts) < len(node) or texts.keys() != set(wanted)):
+        raise DataError(f"{where}: its <polygon> is not <x1/><y1/><x2/><y2/> and so on, it has {_named(node)}.")
+    return numbers((texts[tag] for tag in wanted), where)
+
+
+def _named(node: ElementTree.Element) -> str:
+    return ", ".join(f"<{child.tag!s:.20}>" for child in node[:8]) + ", ..." * (len(node) > 8)
 
 
 def _image_sets(folder: Folder) -> dict[str, str]:

@@ -27,6 +27,7 @@ from tests.data.importing.test_formats import HOW, objects_of
 BOMB = """<?xml version="1.0"?>
 <!DOCTYPE annotation [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;">]>
 <annotation><filename>photo-00.png</filename><object><name>&c;</name></object></annotation>"""
+ODD = "<x1>2</x1><y1>3</y1><x2>12</x2><y2>3</y2><x3>12</x3><y3>15</y3><x4>2</x4>"
 ALL = Plan(labeled=Share("100%"), val=Share("2"))
 
 
@@ -60,6 +61,23 @@ def edited(path: Path, change: Callable[[Any], object]) -> None:
         ("<xmax>12", "<xmax>70", r"photo-00\.xml: object 1: 'cat' at .* reaches 6 px outside its image of 64x48"),
         ("<name>cat</name>", "<name> </name>", r"photo-00\.xml: object 1: has no <name>"),
         ("</annotation>", "", r"photo-00\.xml: not XML .*Is the file complete"),
+        (
+            "<bndbox>",
+            "<polygon><x1>5</x1></polygon><bndbox>",
+            r"photo-00\.xml: object 1: its <polygon> is not .* has <x1>",
+        ),
+        (
+            "<bndbox>",
+            f"<polygon>{ODD}</polygon><bndbox>",
+            r"photo-00\.xml: object 1: its <polygon> is not .* has <x1>, ",
+        ),
+        ("<bndbox>", f"<polygon>{ODD}<x1>1</x1></polygon><bndbox>", r"photo-00\.xml: object 1: its <polygon> is not"),
+        ("<bndbox>", "<polygon><pt><x>5</x></pt></polygon><bndbox>", r"object 1: its <polygon> is not .* has <pt>\."),
+        (
+            "<bndbox>",
+            "<polygon><x1>5</x1><y1/></polygon><bndbox>",
+            r"photo-00\.xml: object 1: None is no finite number",
+        ),
         ("<width>64", "<width>640", r"photo-00\.xml: says that photo-00\.png is 640x48 px, but the file is 64x48"),
     ],
 )
@@ -69,6 +87,16 @@ def test_a_wrong_voc_file_is_named(old: str, new: str, says: str, tmp_path: Path
     with pytest.raises(DataError, match=says):
         make(source)
     assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize("order", ["x1 y1 x2 y2 x3 y3", "x1 x2 x3 y1 y2 y3", "y3 x3 y1 x1 y2 x2"])
+def test_points_of_a_voc_polygon_are_read_by_their_names(order: str, tmp_path: Path) -> None:
+    source = exports.voc(exports.boxes(4), tmp_path / "src")
+    at = {"x1": 2, "y1": 3, "x2": 12, "y2": 3, "x3": 12, "y3": 15}
+    points = "".join(f"<{name}>{at[name]}</{name}>" for name in order.split())
+    changed(source / "Annotations" / "photo-00.xml", "<bndbox>", f"<polygon>{points}</polygon><bndbox>")
+    make(source)
+    assert ("cat", [2, 3, 10, 12], [[2, 3, 12, 3, 12, 15]]) in objects_of(tmp_path / "set")["photo-00.png"]
 
 
 def test_an_xml_bomb_is_refused_before_any_entity_is_expanded(tmp_path: Path) -> None:
