@@ -56,9 +56,14 @@ def _regions(entry: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     found = entry.get("regions") or []
     regions = list(found.values()) if isinstance(found, dict) else found
     if not isinstance(regions, list) or not all(
-        isinstance(region, dict) and isinstance(region.get("shape_attributes"), dict) for region in regions
+        isinstance(region, dict)
+        and isinstance(region.get("shape_attributes"), dict)
+        and isinstance(region.get("region_attributes") or {}, dict)
+        for region in regions
     ):
-        raise DataError(f"{where}: 'regions' is not a list of objects with 'shape_attributes'.")
+        raise DataError(
+            f"{where}: 'regions' is not a list of objects with 'shape_attributes' and 'region_attributes', objects too."
+        )
     return regions
 
 

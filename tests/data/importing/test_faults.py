@@ -268,6 +268,19 @@ def test_a_class_that_labels_txt_lacks_is_named_with_the_nearest(tmp_path: Path)
         make(source)
 
 
+@pytest.mark.parametrize("field", ["region_attributes", "shape_attributes"])
+@pytest.mark.parametrize("value", [["cat"], [["cat"]], "cat", 3, [{"class": "cat"}]])
+def test_attributes_of_via_that_are_no_object_are_named(field: str, value: object, tmp_path: Path) -> None:
+    source = exports.via(exports.boxes(4), tmp_path / "src")
+
+    def spoil(data: Any) -> None:
+        next(iter(data["_via_img_metadata"].values()))["regions"][0][field] = value
+
+    edited(source / "via_project.json", spoil)
+    with pytest.raises(DataError, match=r"via_project\.json: photo-00\.png\d+: 'regions' is not a list of objects"):
+        make(source)
+
+
 def test_via_with_two_attributes_needs_to_know_the_class(tmp_path: Path) -> None:
     source = exports.via(exports.boxes(4), tmp_path / "src")
     path = source / "via_project.json"
