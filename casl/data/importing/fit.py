@@ -12,7 +12,7 @@ from casl.coco.judge import EDGE_TOLERANCE_PX, annotation_problems, clipped, is_
 from casl.coco.masks import LEAST_NUMBERS, has_mask, to_rle
 from casl.data.image import ORIENTATION_TAG
 from casl.data.importing.near import Seen
-from casl.data.importing.source import Picture, Points, Shape, box_around
+from casl.data.importing.source import Picture, Points, Shape, box_around, other_size
 from casl.errors import DataError
 
 ROUNDING_PX = 0.01  # less is how a tool rounded, and not worth a word
@@ -71,16 +71,13 @@ def _turn(picture: Picture, size: tuple[int, int]) -> int:
     Where width and height say nothing (180 degrees, squares, formats without sizes) labels are taken as upright, as
     every current tool shows images.
     """
-    if picture.stated in (None, size):
+    if picture.stated is None or picture.stated == size:
         return 1
     with Image.open(picture.path) as image:
         turn = image.getexif().get(ORIENTATION_TAG, 1)
     if turn in (5, 6, 7, 8) and picture.stated == size[::-1]:
         return int(turn)
-    raise DataError(
-        f"{picture.annotation}: says that {picture.path.name} is {_text(picture.stated)} px, but the file is "
-        f"{_text(size)}; use the image that was annotated, or scale the labels."
-    )
+    raise other_size(picture.annotation, picture.path, picture.stated, size)
 
 
 def _turned(shape: Shape, turn: int, size: tuple[int, int]) -> Shape:

@@ -15,9 +15,20 @@ from pycocotools import mask as rle_tools
 
 from casl.coco.pngs import UNREADABLE
 from casl.coco.reading import read_object
+from casl.data.image import image_size
 from casl.data.importing.looks import format_of
 from casl.data.importing.outlines import ellipse
-from casl.data.importing.source import Folder, Picture, Points, Shape, Source, box_around, numbers, read_text
+from casl.data.importing.source import (
+    Folder,
+    Picture,
+    Points,
+    Shape,
+    Source,
+    box_around,
+    numbers,
+    other_size,
+    read_text,
+)
 from casl.data.importing.splits import split_of
 from casl.errors import DataError, unknown
 
@@ -55,6 +66,9 @@ def _picture(path: Path, folder: Folder, left_out: Counter[str]) -> Picture:
     image = folder.image(data.get("imagePath"), path)
     sides = data.get("imageWidth"), data.get("imageHeight")
     stated = (sides[0], sides[1]) if type(sides[0]) is int and type(sides[1]) is int else None
+    size = image_size(image)
+    if stated and stated not in (size, size[::-1]):  # now, before masks are drawn on what is stated
+        raise other_size(path, image, stated, size)
     found: list[Shape] = []
     groups: dict[tuple[str, Any], int] = {}
     for n, record in enumerate(shapes, start=1):

@@ -163,6 +163,14 @@ def box_around(points: Points) -> tuple[float, float, float, float]:
     return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
 
 
+def other_size(annotation: Path | None, image: Path, stated: tuple[int, int], size: tuple[int, int]) -> DataError:
+    """That an annotation file states another width and height than the upright image has."""
+    return DataError(
+        f"{annotation}: says that {image.name} is {stated[0]}x{stated[1]} px, but the file is {size[0]}x{size[1]}; "
+        "use the image that was annotated, or scale the labels."
+    )
+
+
 def read_text(path: Path) -> str:
     """The text of a small file.
 

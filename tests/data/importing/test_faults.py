@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import tracemalloc
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -259,6 +260,22 @@ def test_labelme_kinds_of_shapes(tmp_path: Path) -> None:
     assert found["pair"][0] == [1, 1, 14, 4]
     assert len(found["pair"][1]) == 2
     assert manifest["left_out_or_changed"] == {"shapes of kind point, which have no area": 1}
+
+
+@pytest.mark.parametrize("side", [10**6, 20_000, 63, -5])
+def test_a_labelme_mask_is_not_drawn_on_a_size_that_its_image_has_not(side: int, tmp_path: Path) -> None:
+    source = exports.labelme(exports.boxes(4), tmp_path / "src")
+    stream = io.BytesIO()
+    Image.fromarray(np.full((4, 4), 255, np.uint8)).save(stream, "PNG")
+    mask = base64.b64encode(stream.getvalue()).decode()
+    shape = {"label": "cat", "shape_type": "mask", "points": [[1, 1], [5, 5]], "mask": mask}
+    edited(source / "photo-00.json", lambda d: d.update(shapes=[shape], imageWidth=side, imageHeight=side))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=rf"photo-00\.json: says that photo-00\.png is {side}x{side} px, but .* 64x48"):
+        read_source(source)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000  # bytes; the stated canvas has from 400,000,000 on
 
 
 def test_a_class_that_labels_txt_lacks_is_named_with_the_nearest(tmp_path: Path) -> None:
