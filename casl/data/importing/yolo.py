@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import itemgetter
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
@@ -106,6 +107,7 @@ def _settings(folder: Folder) -> dict[str, Any]:
             raise DataError(f"{files[0]}: has YAML aliases, which are not read; write the values out.")
     try:
         settings = yaml.safe_load(text)
+        written = yaml.load(text, yaml.BaseLoader)  # all as text: 010 stays 010
         twice = _named_twice(yaml.compose(text, Loader=yaml.SafeLoader))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise DataError(f"{files[0]}: not YAML ({' '.join(str(error).split())}).") from error
@@ -113,7 +115,7 @@ def _settings(folder: Folder) -> dict[str, Any]:
         raise DataError(f"{files[0]}: {twice!r:.80} stands twice; keep one of them.")
     if not isinstance(settings, dict):
         raise DataError(f"{files[0]}: wanted 'names: [...]' and the like, holds a {type(settings).__name__}.")
-    return {**settings, "file": files[0]}
+    return {**settings, "file": files[0], "written": written.get("names")}
 
 
 def _named_twice(node: Any) -> str:
@@ -140,21 +142,42 @@ def _tokens(text: str, path: Path) -> list[Any]:
 
 def _names(settings: dict[str, Any], folder: Folder) -> list[str]:
     where = settings.get("file", folder.root)
-    found = settings.get("names")
-    if isinstance(found, dict):
-        if sorted(found) != list(range(len(found))):
-            raise DataError(f"{where}: 'names' must be numbered from 0 without gaps, has {list(found)[:10]}.")
-        found = [found[number] for number in range(len(found))]
-    if found is None:
-        files = [path for path in folder.files if path.name in NAME_FILES]
-        found = [line.strip() for line in read_text(files[0]).splitlines() if line.strip()] if files else None
-        where = files[0] if files else where
-    if not isinstance(found, list) or not found:
+    if "names" in settings and settings["names"] is not None:
+        names = [_class_name(n, *entry, where) for n, entry in enumerate(_in_order(settings, where))]
+    else:
+        lists = {path: _lines(path) for path in folder.files if path.name in NAME_FILES}
+        where, names = next(iter(lists.items()), (where, []))
+    if not names:
         raise DataError(f"{where}: the names of the classes are missing: add data.yaml with 'names', or classes.txt.")
-    names = [str(name).strip() for name in found]
     if twice := next((name for name, count in Counter(names).items() if count > 1), None):
         raise DataError(f"{where}: two classes are named {twice!r}; rename one of them.")
     return names
+
+
+def _lines(path: Path) -> list[str]:
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+
+
+def _in_order(settings: dict[str, Any], where: Path) -> list[tuple[object, object]]:
+    """The entries of 'names', a list or an object by number: each as YAML reads it, and as it is written."""
+    names, written = settings["names"], settings["written"]
+    if isinstance(names, dict):
+        keys = list(names)
+        if not all(type(key) is int for key in keys) or sorted(keys) != list(range(len(written))):
+            raise DataError(f"{where}: 'names' must be numbered from 0 without gaps, has {list(written)[:10]!s:.200}.")
+        entries = zip(names.values(), written.values(), strict=True)
+        return [entry for _, entry in sorted(zip(keys, entries, strict=True), key=itemgetter(0))]
+    if not isinstance(names, list):
+        raise DataError(f"{where}: 'names' must be a list, or an object by number, is {names!r:.80}.")
+    return list(zip(names, written, strict=True))
+
+
+def _class_name(number: int, value: object, written: object, where: Path) -> str:
+    """A name as text, a number as it is written. YAML takes bare words such as no, on and null for something else."""
+    legal = isinstance(value, str | int | float) and not isinstance(value, bool)
+    if not legal or not isinstance(written, str) or not written.strip():
+        raise DataError(f"{where}: class {number} is {written!r:.60}, which is no text in YAML; write it in quotes.")
+    return written.strip()
 
 
 def _splits(settings: dict[str, Any], folder: Folder) -> dict[Path, str]:

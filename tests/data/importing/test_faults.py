@@ -144,6 +144,22 @@ def test_yolo_labels_without_an_image_or_without_class_names_are_named(tmp_path:
         ("names: [cat, dog", "data.yaml: not YAML"),
         ("names: [cat, cat]", "data.yaml: two classes are named 'cat'"),
         ("names: {0: cat, 2: dog}", "data.yaml: 'names' must be numbered from 0 without gaps"),
+        ("names: {0: cat, x: dog}", "data.yaml: 'names' must be numbered from 0 without gaps, has .'0', 'x'"),
+        ("names: {false: cat, true: dog}", "data.yaml: 'names' must be numbered from 0 without gaps"),
+        ("names: {0: cat, 0x0: cow, 1: dog}", "data.yaml: 'names' must be numbered from 0 without gaps"),
+        ("names: {0: cat, '1': dog}", "data.yaml: 'names' must be numbered from 0 without gaps"),
+        ("names: {[0]: cat}", "data.yaml: not YAML"),
+        ("names: cat", "data.yaml: 'names' must be a list, or an object by number, is 'cat'"),
+        ("names: 3", "data.yaml: 'names' must be a list, or an object by number, is 3"),
+        ("names: []", "data.yaml: the names of the classes are missing"),
+        ("names: [cat, no]", "data.yaml: class 1 is 'no', which is no text in YAML; write it in quotes"),
+        ("names: [cat, null]", "data.yaml: class 1 is 'null', which is no text"),
+        ("names: [cat, , dog]", "data.yaml: not YAML"),
+        ("names:\n- cat\n-\n- dog", "data.yaml: class 1 is '', which is no text"),
+        ("names: [cat, ' ']", "data.yaml: class 1 is ' ', which is no text"),
+        ("names: {0: cat, 1: {a: b}}", r"data.yaml: class 1 is \{'a': 'b'\}, which is no text"),
+        ("names: [[cat], dog]", r"data.yaml: class 0 is \['cat'\], which is no text"),
+        ("names: [cat, 2020-01-01]", "data.yaml: class 1 is '2020-01-01', which is no text"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]", "data.yaml: has YAML aliases"),
         ("names: !!python/object/apply:os.getcwd []", "data.yaml: not YAML"),
     ],
@@ -153,6 +169,12 @@ def test_a_wrong_data_yaml_is_named(text: str, says: str, tmp_path: Path) -> Non
     (source / "data.yaml").write_text(text)
     with pytest.raises(DataError, match=says):
         make(source)
+
+
+def test_numbers_as_names_of_yolo_classes_stay_as_they_are_written(tmp_path: Path) -> None:
+    source = exports.yolo(exports.boxes(4), tmp_path / "src")
+    (source / "data.yaml").write_text("names: {1: 12:30, 0: 010, 2: 1.50}")
+    assert make(source)["classes"] == ["010", "12:30", "1.50"]
 
 
 @pytest.mark.parametrize(
