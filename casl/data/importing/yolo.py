@@ -147,6 +147,9 @@ def _names(settings: dict[str, Any], folder: Folder) -> list[str]:
     else:
         lists = {path: _lines(path) for path in folder.files if path.name in NAME_FILES}
         where, names = next(iter(lists.items()), (where, []))
+        for other, lines in lists.items():
+            if lines != names:
+                raise DataError(f"{where} and {folder.relative(other)}: are different lists of classes; keep one.")
     if not names:
         raise DataError(f"{where}: the names of the classes are missing: add data.yaml with 'names', or classes.txt.")
     if twice := next((name for name, count in Counter(names).items() if count > 1), None):

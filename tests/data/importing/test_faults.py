@@ -177,6 +177,17 @@ def test_numbers_as_names_of_yolo_classes_stay_as_they_are_written(tmp_path: Pat
     assert make(source)["classes"] == ["010", "12:30", "1.50"]
 
 
+def test_two_different_lists_of_yolo_classes_are_refused_and_equal_ones_are_one(tmp_path: Path) -> None:
+    source = exports.yolo(exports.boxes(4), tmp_path / "src")
+    (source / "data.yaml").unlink()
+    (source / "classes.txt").write_text("cat\ncow\ndog\n")
+    (source / "labels" / "obj.names").write_text("dog\ncow\ncat\n")
+    with pytest.raises(DataError, match=r"src/classes\.txt and labels/obj\.names: are different lists of classes"):
+        make(source)
+    (source / "labels" / "obj.names").write_text("cat\ncow\n\ndog")
+    assert make(source)["classes"] == ["cat", "cow", "dog"]
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
