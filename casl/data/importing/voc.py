@@ -81,7 +81,8 @@ def _shape(node: ElementTree.Element, where: str, one_based: bool) -> Shape:
     if not name:
         raise DataError(f"{where}: has no <name>, which is its class.")
     polygon = _polygon(node.find("polygon"), where)
-    outlines, crowd = (polygon,) if polygon else (), (node.findtext("difficult") or "").strip() == "1"
+    outlines = (polygon,) if polygon else ()
+    crowd = (node.findtext("difficult") or "").strip().lower() in ("1", "true")
     box = node.find("bndbox")
     if box is None and not polygon:
         raise DataError(f"{where}: has no <bndbox>.")

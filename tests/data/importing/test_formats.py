@@ -87,11 +87,12 @@ def test_the_first_pixel_of_pascal_voc_itself_is_one(tmp_path: Path) -> None:
     assert ("cat", [1.0, 2.0, 11.0, 13.0], []) in found["photo-00.png"]
 
 
-def test_a_difficult_object_of_pascal_voc_is_a_crowd_and_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("word", ["1", " 1 ", "true", "True"])
+def test_a_difficult_object_of_pascal_voc_is_a_crowd_and_counted(word: str, tmp_path: Path) -> None:
     photos = exports.boxes()
     root = exports.voc(photos, tmp_path / "src")
     first = min((root / "Annotations").glob("*.xml"))
-    first.write_text(first.read_text().replace("<difficult>0<", "<difficult>1<"))
+    first.write_text(first.read_text().replace("<difficult>0<", f"<difficult>{word}<"))
     manifest = import_set(read_source(root), tmp_path / "set", Plan(), HOW)
     of_photo = len(photos[0].things)
     assert manifest["left_out_or_changed"] == {
