@@ -16,7 +16,7 @@ from casl.data.importing.source import Picture, Points, Shape, box_around, other
 from casl.errors import DataError
 
 ROUNDING_PX = 0.01  # less is how a tool rounded, and not worth a word
-NO_AREA = "objects without area (fewer than three points, all on one line, or no pixel inside)"
+NO_AREA = "objects without area (fewer than three points, or no pixel inside)"
 CUT = "objects cut at the edge of their image, which they left by a pixel or less"
 OUTSIDE = "polygons with points more than a pixel outside their image; they stay, and what is inside counts"
 TURNED = "images whose labels were turned with them, since the tool had ignored their EXIF rotation"
@@ -108,7 +108,7 @@ def _inside(shape: Shape, size: tuple[int, int], said: Counter[str]) -> Shape | 
             f"its image of {_text(size)}; correct it."
         )
     x1, y1, x2, y2 = clipped(shape.box, (height, width))
-    polygons = tuple(p for p in (_cut(polygon, size, said) for polygon in shape.polygons) if _area(p) > 0)
+    polygons = tuple(_cut(polygon, size, said) for polygon in shape.polygons if len(polygon) >= LEAST_NUMBERS)
     if shape.polygons and not polygons:
         said[NO_AREA] += 1
         return None
@@ -147,14 +147,6 @@ def _cut(points: Points, size: tuple[int, int], said: Counter[str]) -> Points:
         said[OUTSIDE] += 1
         return points
     return moved
-
-
-def _area(points: Points) -> float:
-    if len(points) < LEAST_NUMBERS:
-        return 0.0
-    xs, ys = points[::2], points[1::2]
-    twice = sum(xs[i - 1] * ys[i] - xs[i] * ys[i - 1] for i in range(len(xs)))
-    return abs(twice) / 2
 
 
 def _text(size: tuple[int, int]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as rle_tools
 
 from casl.data.check import check
 from casl.data.image import read_image
@@ -250,6 +251,30 @@ def test_stray_clicks_are_counted_and_left_out(tmp_path: Path) -> None:
         assert list(manifest["left_out_or_changed"].values()) == [2], export
         assert [row[0] for row in objects_of(root / "set")["photo-99.png"]] == ["dog"]
         assert not check(root / "set").errors
+
+
+CROSSED = (5.0, 5.0, 25.0, 25.0, 25.0, 5.0, 5.0, 25.0)  # two triangles of one size, drawn in opposite senses
+EIGHT = (4.0, 4.0, 24.0, 4.0, 4.0, 24.0, 24.0, 24.0)
+
+
+@pytest.mark.parametrize("export", [exports.yolo, exports.labelme, exports.via, exports.cvat], ids=lambda e: e.__name__)
+@pytest.mark.parametrize("outline", [CROSSED, EIGHT])
+def test_an_outline_that_crosses_itself_is_what_pycocotools_makes_of_it(
+    outline: tuple[float, ...], export: Callable[..., Path], tmp_path: Path
+) -> None:
+    pixels = float(rle_tools.area(rle_tools.merge(rle_tools.frPyObjects([list(outline)], 48, 64))))
+    assert pixels > 180
+    photo = Photo("crossed.png", 99, (Thing("cat", (5, 5, 20, 20), outline),))
+    manifest = make(export([*exports.outlines(4), photo], tmp_path / "src"))
+    assert manifest["left_out_or_changed"] == {}
+    files = [json.loads(path.read_text()) for path in (tmp_path / "set" / "annotations").glob("instances_*.json")]
+    names = [{image["id"]: image["file_name"] for image in data["images"]} for data in files]
+    areas = {
+        Path(known[record["image_id"]]).name: record["area"]
+        for known, data in zip(names, files, strict=True)
+        for record in data["annotations"]
+    }
+    assert areas["crossed.png"] == pixels
 
 
 def test_polygons_that_leave_their_image_stay_and_rounding_is_cut(tmp_path: Path) -> None:
