@@ -13,7 +13,7 @@ from casl.coco.reading import read_object
 from casl.coco.records import section
 from casl.data.image import image_size
 from casl.data.importing.looks import format_of
-from casl.data.importing.source import Folder, Picture, Points, Shape, Source, box_around
+from casl.data.importing.source import Folder, Picture, Points, Shape, Source, box_around, without_short
 from casl.data.importing.splits import split_of
 from casl.errors import DataError
 
@@ -127,7 +127,8 @@ def _shape(
         raise DataError(f"{where}: {problems[0].replace(' image 1 ', ' the image ')}.")
     if record.get("keypoints"):
         left_out["keypoints of objects (the boxes stay)"] += 1
-    return _as_shape(judged, categories[judged["category_id"]], where, size)
+    shape = _as_shape(judged, categories[judged["category_id"]], where, size)
+    return without_short(shape, left_out) if record.get("bbox") else shape
 
 
 def _as_shape(record: Json, name: str, where: str, size: tuple[int, int]) -> Shape:

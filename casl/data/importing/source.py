@@ -5,18 +5,19 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 from urllib.parse import unquote
 
-from casl.coco.masks import Rle
+from casl.coco.masks import LEAST_NUMBERS, Rle
 from casl.data.importing.looks import files_under, is_image
 from casl.data.importing.splits import split_of
 from casl.errors import DataError, unknown
 
 Points = tuple[float, ...]  # x, y, x, y, ...
+SHORT = "outlines of fewer than three points (the boxes stay)"
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,18 @@ class Folder:
                 raise DataError(f"{picture.path}: described twice, in {' and '.join(both)}; keep one of them.")
         rest = [Picture(path, split=split_of(path, self.root)) for path in self.images if path not in found]
         return sorted([*found.values(), *rest], key=lambda picture: picture.path)
+
+
+def without_short(shape: Shape, said: Counter[str]) -> Shape:
+    """A shape whose box is in the file itself, without an outline that is none: the box says what is there.
+
+    said: counts them. A box without area keeps its outline, and is found to have none later.
+    """
+    short = shape.polygons and max(map(len, shape.polygons)) < LEAST_NUMBERS
+    if not short or not min(shape.box[2:]) > 0:
+        return shape
+    said[SHORT] += 1
+    return replace(shape, polygons=())
 
 
 def box_around(points: Points) -> tuple[float, float, float, float]:

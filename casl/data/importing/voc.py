@@ -9,7 +9,17 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from casl.data.importing.looks import format_of
-from casl.data.importing.source import Folder, Picture, Points, Shape, Source, box_around, numbers, read_text
+from casl.data.importing.source import (
+    Folder,
+    Picture,
+    Points,
+    Shape,
+    Source,
+    box_around,
+    numbers,
+    read_text,
+    without_short,
+)
 from casl.data.importing.splits import WORDS, split_of
 from casl.errors import DataError
 
@@ -27,10 +37,11 @@ def read_voc(folder: Folder) -> Source:
     VOC's and left out by COCO's.
     """
     lists = _image_sets(folder)
-    pictures = [_picture(path, folder, lists) for path in folder.ending(".xml") if format_of(path) == "voc"]
+    said: Counter[str] = Counter()
+    pictures = [_picture(path, folder, lists, said) for path in folder.ending(".xml") if format_of(path) == "voc"]
     names = sorted({shape.name for picture in pictures for shape in picture.shapes})
-    difficult = sum(shape.crowd for picture in pictures for shape in picture.shapes)
-    return Source("voc", folder.root, folder.with_unlabeled(pictures), names, Counter({DIFFICULT: difficult}))
+    said[DIFFICULT] += sum(shape.crowd for picture in pictures for shape in picture.shapes)
+    return Source("voc", folder.root, folder.with_unlabeled(pictures), names, said)
 
 
 def read_xml(path: Path) -> ElementTree.Element:
@@ -55,14 +66,15 @@ def read_xml(path: Path) -> ElementTree.Element:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
 
 
-def _picture(path: Path, folder: Folder, lists: dict[str, str]) -> Picture:
+def _picture(path: Path, folder: Folder, lists: dict[str, str], said: Counter[str]) -> Picture:
     root = read_xml(path)
     one_based = (root.findtext("source/annotation") or "").upper().startswith("PASCAL VOC")
     name = (root.findtext("filename") or "").strip() or path.stem
     if not re.search(r"\.\w+$", name):  # some tools leave the suffix out
         name += Path((root.findtext("path") or "x.jpg").replace("\\", "/")).suffix or ".jpg"
     image = folder.image(name, path)
-    shapes = [_shape(node, f"{path}: object {n}", one_based) for n, node in enumerate(root.iterfind("object"), start=1)]
+    nodes = enumerate(root.iterfind("object"), start=1)
+    shapes = [_shape(node, f"{path}: object {n}", one_based, said) for n, node in nodes]
     split = lists.get(image.stem) or split_of(path, folder.root) or split_of(image, folder.root)
     return Picture(image, shapes, path, split, _stated(root))
 
@@ -76,7 +88,7 @@ def _stated(root: ElementTree.Element) -> tuple[int, int] | None:
     return (width, height) if width and height else None
 
 
-def _shape(node: ElementTree.Element, where: str, one_based: bool) -> Shape:
+def _shape(node: ElementTree.Element, where: str, one_based: bool, said: Counter[str]) -> Shape:
     name = (node.findtext("name") or "").strip()
     if not name:
         raise DataError(f"{where}: has no <name>, which is its class.")
@@ -92,7 +104,7 @@ def _shape(node: ElementTree.Element, where: str, one_based: bool) -> Shape:
     if x2 < x1 or y2 < y1:
         raise DataError(f"{where}: its corners are in the wrong order: {CORNERS} = {(x1, y1, x2, y2)}.")
     x1, y1 = x1 - one_based, y1 - one_based
-    return Shape(name, (x1, y1, x2 - x1, y2 - y1), where, outlines, crowd=crowd)
+    return without_short(Shape(name, (x1, y1, x2 - x1, y2 - y1), where, outlines, crowd=crowd), said)
 
 
 def _polygon(node: ElementTree.Element | None, where: str) -> Points:

@@ -253,6 +253,25 @@ def test_stray_clicks_are_counted_and_left_out(tmp_path: Path) -> None:
         assert not check(root / "set").errors
 
 
+@pytest.mark.parametrize("outline", [[[2, 3, 12, 15]], [[2, 3]], [[2, 3, 12, 15], []]])
+def test_a_coco_outline_of_fewer_than_three_points_does_not_lose_its_box(outline: object, tmp_path: Path) -> None:
+    source = exports.cvat(exports.outlines(4), tmp_path / "src")
+    path = source / "annotations" / "instances_default.json"
+    edited(path, lambda data: data["annotations"][0].update(segmentation=outline))
+    manifest = make(source)
+    assert ("cat", [2, 3, 10, 12], []) in objects_of(tmp_path / "set")["photo-00.png"]
+    assert manifest["left_out_or_changed"] == {"outlines of fewer than three points (the boxes stay)": 1}
+
+
+def test_a_voc_outline_of_fewer_than_three_points_does_not_lose_its_box(tmp_path: Path) -> None:
+    source = exports.voc(exports.boxes(4), tmp_path / "src")
+    outline = "<polygon><x1>2</x1><y1>3</y1><x2>12</x2><y2>15</y2></polygon>"
+    changed(source / "Annotations" / "photo-00.xml", "<bndbox>", f"{outline}<bndbox>")
+    manifest = make(source)
+    assert ("cat", [2, 3, 10, 12], []) in objects_of(tmp_path / "set")["photo-00.png"]
+    assert manifest["left_out_or_changed"] == {"outlines of fewer than three points (the boxes stay)": 1}
+
+
 CROSSED = (5.0, 5.0, 25.0, 25.0, 25.0, 5.0, 5.0, 25.0)  # two triangles of one size, drawn in opposite senses
 EIGHT = (4.0, 4.0, 24.0, 4.0, 4.0, 24.0, 24.0, 24.0)
 
