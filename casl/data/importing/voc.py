@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from casl.data.importing.image_sets import listed_splits
 from casl.data.importing.looks import format_of
 from casl.data.importing.source import (
     Folder,
@@ -17,10 +18,9 @@ from casl.data.importing.source import (
     Source,
     box_around,
     numbers,
-    read_text,
     without_short,
 )
-from casl.data.importing.splits import WORDS, split_of
+from casl.data.importing.splits import split_of
 from casl.errors import DataError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -36,9 +36,12 @@ def read_voc(folder: Folder) -> Source:
     that overlap it by IoU, COCO's those of whose own area enough lies on it. So a small box inside it is wrong by
     VOC's and left out by COCO's.
     """
-    lists = _image_sets(folder)
     said: Counter[str] = Counter()
-    pictures = [_picture(path, folder, lists, said) for path in folder.ending(".xml") if format_of(path) == "voc"]
+    pictures = [_picture(path, folder, said) for path in folder.ending(".xml") if format_of(path) == "voc"]
+    described = {picture.path: picture.annotation for picture in pictures if picture.annotation}
+    lists = listed_splits(folder, described, said)
+    for picture in pictures:
+        picture.split = lists.get(picture.path, picture.split)
     names = sorted({shape.name for picture in pictures for shape in picture.shapes})
     said[DIFFICULT] += sum(shape.crowd for picture in pictures for shape in picture.shapes)
     return Source("voc", folder.root, folder.with_unlabeled(pictures), names, said)
@@ -66,7 +69,7 @@ def read_xml(path: Path) -> ElementTree.Element:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
 
 
-def _picture(path: Path, folder: Folder, lists: dict[str, str], said: Counter[str]) -> Picture:
+def _picture(path: Path, folder: Folder, said: Counter[str]) -> Picture:
     root = read_xml(path)
     one_based = (root.findtext("source/annotation") or "").upper().startswith("PASCAL VOC")
     name = (root.findtext("filename") or "").strip() or path.stem
@@ -75,8 +78,7 @@ def _picture(path: Path, folder: Folder, lists: dict[str, str], said: Counter[st
     image = folder.image(name, path)
     nodes = enumerate(root.iterfind("object"), start=1)
     shapes = [_shape(node, f"{path}: object {n}", one_based, said) for n, node in nodes]
-    split = lists.get(image.stem) or split_of(path, folder.root) or split_of(image, folder.root)
-    return Picture(image, shapes, path, split, _stated(root))
+    return Picture(image, shapes, path, split_of(path, folder.root) or split_of(image, folder.root), _stated(root))
 
 
 def _stated(root: ElementTree.Element) -> tuple[int, int] | None:
@@ -118,13 +120,3 @@ def _polygon(node: ElementTree.Element | None, where: str) -> Points:
 
 def _named(node: ElementTree.Element) -> str:
     return ", ".join(f"<{child.tag!s:.20}>" for child in node[:8]) + ", ..." * (len(node) > 8)
-
-
-def _image_sets(folder: Folder) -> dict[str, str]:
-    """Split of each stem by ImageSets/Main/{train,trainval,val,test}.txt; val wins over trainval."""
-    found: dict[str, str] = {}
-    for word in sorted(WORDS, key=lambda word: WORDS[word] == "val"):
-        for path in folder.files:
-            if path.parts[-3:] == ("ImageSets", "Main", f"{word}.txt"):
-                found.update({line.split()[0]: WORDS[word] for line in read_text(path).splitlines() if line.strip()})
-    return found
