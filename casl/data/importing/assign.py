@@ -65,9 +65,14 @@ class _Parts:
 
 
 def own_val(items: Iterable[Item]) -> str | None:
-    """The split of the source that is val: its val, or its test if it has no val; None without a train split."""
+    """The split of the source that is val: its val, or its test if it has no val; None if nothing else is left.
+
+    Without a val, test counts only beside a train split: a folder of that name alone may mean anything.
+    """
     words = {item.picture.split for item in items if item.labeled}
-    return next((word for word in ("val", "test") if {"train", word} <= words), None)
+    if "val" in words and words & {"train", None}:
+        return "val"
+    return "test" if {"train", "test"} <= words else None
 
 
 def assign(items: Sequence[Item], groups: Sequence[Group], plan: Plan, further: bool) -> Drawn:

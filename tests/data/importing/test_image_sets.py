@@ -88,6 +88,12 @@ def test_however_an_entry_names_an_image_its_split_is_kept(names: Sequence[str],
     assert found["labeled"] == {f"JPEGImages/{name}.png" for name in names[:5]}
 
 
+def test_a_list_of_val_alone_leaves_the_others_for_training(tmp_path: Path) -> None:
+    source = exports.voc(photos(PLAIN), tmp_path / "src")
+    listed(source, "val", PLAIN[6:])
+    assert splits_of(source)["val"] == {f"JPEGImages/{name}.png" for name in PLAIN[6:]}
+
+
 def test_entries_of_two_folders_with_equal_names_stay_apart(tmp_path: Path) -> None:
     names = ["0", "1", "2"]
     for n, (kit, word) in enumerate((("A", "train"), ("B", "val"))):
