@@ -19,6 +19,8 @@ NAME_FILES = ("classes.txt", "obj.names")
 IMAGES = "images"
 P = TypeVar("P", bound=PurePath)
 LISTS = ("train", "val", "valid", "test")
+NOWHERE = "splits of data.yaml of which no image is there"
+LONGEST_NAME = 255  # letters of a file's name
 
 
 def read_yolo(folder: Folder) -> Source:
@@ -29,8 +31,8 @@ def read_yolo(folder: Folder) -> Source:
     """
     settings = _settings(folder)
     names = _names(settings, folder)
-    splits = _splits(settings, folder)
     left_out: Counter[str] = Counter()
+    splits = _splits(settings, folder, left_out)
     texts = set(folder.ending(".txt"))
     pictures, used = [], set()
     for image in folder.images:
@@ -183,17 +185,35 @@ def _class_name(number: int, value: object, written: object, where: Path) -> str
     return written.strip()
 
 
-def _splits(settings: dict[str, Any], folder: Folder) -> dict[Path, str]:
-    """Split of each image that data.yaml, or a list such as train.txt, puts in one; nothing if two share images."""
+def _splits(settings: dict[str, Any], folder: Folder, said: Counter[str]) -> dict[Path, str]:
+    """Split of each image that data.yaml, or a list such as train.txt, puts in one; val wins over test.
+
+    A val or test that is train itself, as in sets to try a tool with, is none; so is one of which nothing is there.
+    Both are counted.
+
+    Raises:
+        DataError: a part of the images of val or test is in train too.
+    """
+    where = settings.get("file", folder.root)
     members: dict[str, set[Path]] = {}
     for word in LISTS:
-        told = settings.get(word, f"{word}.txt")
-        for entry in told if isinstance(told, list) else [told]:
-            members.setdefault("val" if word == "valid" else word, set()).update(_members(str(entry), settings, folder))
-    sets = [images for images in members.values() if images]
-    if sum(map(len, sets)) > len(set().union(*sets)):
-        return {}
-    return {image: word for word, images in members.items() for image in images}
+        told = settings.get(word)
+        entries = told if isinstance(told, list) else [f"{word}.txt" if told is None else told]
+        found = [_members(str(entry), settings, folder) for entry in entries]
+        said[NOWHERE] += sum(not images for images in found) * (told is not None)
+        members.setdefault("val" if word == "valid" else word, set()).update(*found)
+    train = members["train"]
+    for word in ("val", "test"):
+        if members[word] and members[word] == train:
+            said[f"images of {word} that are those of train, so that the source has no {word}"] += len(
+                members.pop(word)
+            )
+        elif both := train & members[word]:
+            named = folder.relative(min(both)) + f" and {len(both) - 1} more" * (len(both) > 1)
+            raise DataError(
+                f"{where}: {named} of {word} would be trained on, as train has them too; take them out of one."
+            )
+    return {image: word for word in ("test", "val", "train") for image in members.get(word, ())}
 
 
 def _members(entry: str, settings: dict[str, Any], folder: Folder) -> list[Path]:
@@ -204,6 +224,8 @@ def _members(entry: str, settings: dict[str, Any], folder: Folder) -> list[Path]
     while stripped.startswith(("../", "./")):
         stripped = stripped.partition("/")[2]
     for place in (below / entry, base / entry, base / stripped):
+        if "\0" in str(place) or max(map(len, place.parts)) > LONGEST_NAME:
+            continue  # no path: what is asked of the disk must be one
         place = place.resolve()
         if place.is_dir() and place.is_relative_to(folder.root.resolve()):
             return [image for image in folder.images if image.resolve().is_relative_to(place)]

@@ -7,7 +7,7 @@ import io
 import json
 import tracemalloc
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,57 @@ def test_a_wrong_data_yaml_is_named(text: str, says: str, tmp_path: Path) -> Non
     (source / "data.yaml").write_text(text)
     with pytest.raises(DataError, match=says):
         make(source)
+
+
+@pytest.mark.parametrize(
+    ("train", "other", "says"),
+    [
+        (range(8), {"val": range(7, 10)}, r"data\.yaml: images/photo-07\.png of val would be trained on, as train has"),
+        (range(8), {"val": range(5, 8)}, r"data\.yaml: images/photo-05\.png and 2 more of val would be trained on"),
+        (range(6, 8), {"val": range(8)}, r"data\.yaml: images/photo-06\.png and 1 more of val would be"),
+        (range(8), {"valid": range(7, 10)}, r"data\.yaml: images/photo-07\.png of val would be"),
+        (range(8), {"val": range(8, 10), "test": range(3, 4)}, r"data\.yaml: images/photo-03\.png of test would be"),
+    ],
+)
+def test_an_image_of_yolos_val_that_is_in_train_too_is_named(
+    train: Iterable[int], other: dict[str, Iterable[int]], says: str, tmp_path: Path
+) -> None:
+    source = listed_yolo({"train": train, **other}, tmp_path)
+    with pytest.raises(DataError, match=says):
+        read_source(source)
+
+
+def test_a_yolo_val_that_is_train_itself_is_counted_and_one_that_is_test_stays_val(tmp_path: Path) -> None:
+    same = make(listed_yolo({"train": range(12), "val": range(12)}, tmp_path / "a"), Plan(labeled=Share("100%")))
+    assert same["left_out_or_changed"] == {"images of val that are those of train, so that the source has no val": 12}
+    assert same["splits"]["val"]["images"] == 2
+    both = make(
+        listed_yolo({"train": range(8), "val": range(8, 12), "test": range(9, 12)}, tmp_path / "b"),
+        Plan(labeled=Share("100%")),
+    )
+    assert both["left_out_or_changed"] == {}
+    assert {split: found["images"] for split, found in both["splits"].items()} == {"labeled": 8, "val": 4}
+
+
+@pytest.mark.parametrize(
+    "entry", ["gone.txt", "images/gone", "../elsewhere", "empty", "3", "{a: b}", '"a\\0b"', "a" * 999]
+)
+def test_a_split_of_data_yaml_of_which_nothing_is_there_is_counted(entry: str, tmp_path: Path) -> None:
+    source = listed_yolo({"train": range(12)}, tmp_path)
+    (source / "empty").mkdir()
+    with (source / "data.yaml").open("a") as file:
+        file.write(f"val: {entry}\ntest:\n")
+    assert make(source)["left_out_or_changed"] == {"splits of data.yaml of which no image is there": 1}
+
+
+def listed_yolo(splits: dict[str, Iterable[int]], root: Path) -> Path:
+    """Twelve images of which data.yaml lists some by number."""
+    source = exports.yolo(exports.boxes(12), root / "src")
+    with (source / "data.yaml").open("a") as file:
+        for word, numbers in splits.items():
+            (source / f"{word}-list.txt").write_text("".join(f"images/photo-{n:02d}.png\n" for n in numbers))
+            file.write(f"{word}: {word}-list.txt\n")
+    return source
 
 
 def test_numbers_as_names_of_yolo_classes_stay_as_they_are_written(tmp_path: Path) -> None:
