@@ -9,15 +9,16 @@ from typing import Any
 
 from casl.coco.judge import annotation_problems, category_problems, is_id, mask_problems
 from casl.coco.masks import has_mask, to_rle
-from casl.coco.reading import read_object
+from casl.coco.reading import read_json, read_object
 from casl.coco.records import section
 from casl.data.image import image_size
-from casl.data.importing.looks import format_of
+from casl.data.importing.looks import is_beside_coco, is_listing
 from casl.data.importing.source import Folder, Picture, Points, Shape, Source, box_around, without_short
 from casl.data.importing.splits import split_of
 from casl.errors import DataError
 
 Json = dict[str, Any]
+BESIDE = "COCO files that by their names have keypoints, captions or segments, beside others"
 
 
 def read_coco(folder: Folder, crowds_are_objects: bool = False) -> Source:
@@ -27,18 +28,18 @@ def read_coco(folder: Folder, crowds_are_objects: bool = False) -> Source:
         folder: the files.
         crowds_are_objects: iscrowd is not read, as CVAT sets it for every mask that was drawn with its brush.
     """
-    files = [path for path in folder.ending(".json") if format_of(path) == "coco"]
-    if not files:
-        raise DataError(f"{folder.root}: no COCO file in it: a JSON object with 'images', 'annotations', 'categories'.")
     left_out: Counter[str] = Counter()
     names: dict[str, None] = {}
     pictures: list[Picture] = []
-    for path in files:
-        data = read_object(path)
+    files: list[Path] = []
+    for path, data in _files(folder, left_out):
+        files.append(path)
         categories = _categories(data, path, left_out)
         names.update(dict.fromkeys(categories.values()))
         split = split_of(path, folder.root, by_name=True)
         pictures += read_file(data, path, categories, folder, split, crowds_are_objects, left_out)
+    if not files:
+        raise DataError(f"{folder.root}: no COCO file in it: a JSON object with 'images', 'annotations', 'categories'.")
     shapes = [shape for picture in pictures for shape in picture.shapes]
     if shapes and all(shape.crowd for shape in shapes):
         raise DataError(
@@ -46,6 +47,30 @@ def read_coco(folder: Folder, crowds_are_objects: bool = False) -> Source:
             "that for masks drawn with its brush.\n  Add --crowds-are-objects if they are single objects."
         )
     return Source("coco", folder.root, folder.with_unlabeled(pictures), list(names), left_out)
+
+
+def _files(folder: Folder, said: Counter[str]) -> Iterator[tuple[Path, Json]]:
+    """The files with objects. Those named as keypoints, captions or segments are read where there are no others.
+
+    A list of images without annotations says nothing of them, so they are unlabeled.
+    """
+    beside = [path for path in folder.ending(".json") if is_beside_coco(path)]
+    found = False
+    for path in folder.ending(".json"):
+        if path in beside:
+            continue
+        data = read_json(path)
+        if is_listing(path) and isinstance(data, dict) and not data.get("annotations"):
+            continue
+        if isinstance(data, dict) and data.keys() & {"images", "annotations", "categories"}:
+            found = True
+            yield path, data
+        else:
+            said["JSON files without COCO annotations"] += 1
+    if found:
+        said[BESIDE] += len(beside)
+    else:
+        yield from ((path, read_object(path)) for path in beside)
 
 
 def read_file(

@@ -14,9 +14,7 @@ from PIL import Image
 from pycocotools import mask as rle_tools
 
 from casl.coco.pngs import UNREADABLE
-from casl.coco.reading import read_object
 from casl.data.image import image_size
-from casl.data.importing.looks import format_of
 from casl.data.importing.outlines import ellipse
 from casl.data.importing.source import (
     Folder,
@@ -26,6 +24,7 @@ from casl.data.importing.source import (
     Source,
     box_around,
     numbers,
+    objects_in,
     other_size,
     read_text,
 )
@@ -42,8 +41,8 @@ def read_labelme(folder: Folder) -> Source:
     Class names are those of labels.txt where there is one, without the lines that begin with "__".
     """
     left_out: Counter[str] = Counter()
-    files = [path for path in folder.ending(".json") if format_of(path) == "labelme"]
-    pictures = [_picture(path, folder, left_out) for path in files]
+    files = objects_in(folder, lambda data: bool(data.keys() & {"shapes", "imagePath"}), "LabelMe", left_out)
+    pictures = [_picture(path, data, folder, left_out) for path, data in files]
     used = {shape.name: shape.where for picture in pictures for shape in picture.shapes}
     names = _listed(folder) or sorted(used)
     for name, where in used.items():
@@ -58,8 +57,7 @@ def _listed(folder: Folder) -> list[str]:
     return [line for line in lines if line and not line.startswith("__")]
 
 
-def _picture(path: Path, folder: Folder, left_out: Counter[str]) -> Picture:
-    data = read_object(path)
+def _picture(path: Path, data: dict[str, Any], folder: Folder, left_out: Counter[str]) -> Picture:
     shapes = data.get("shapes")
     if not isinstance(shapes, list):
         raise DataError(f"{path}: 'shapes' is not a list.")

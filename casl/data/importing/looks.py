@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import mmap
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -17,10 +19,12 @@ FORMATS = {
     "via": "VIA",
     "images": "a folder of images",
 }
-PEEK = 1 << 16  # bytes from either end of a JSON file; LabelMe puts the pixels of the image in between
+PEEK = 1 << 16  # bytes from either end of a file, which mostly say what it is
 MOST_LISTED = 5000  # files that a hint looks at
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-_BESIDE_COCO = re.compile(r"image_info|captions|person_keypoints|panoptic|stuff_|entity_|unlabeled|import\.json")
+_BESIDE_COCO = re.compile(r"captions|person_keypoints|panoptic|stuff_|entity_")
+_LISTING = re.compile(r"image_info|unlabeled|import\.json")
+_ANNOTATIONS = {"coco": re.compile(rb'"annotations"\s*:\s*\[')}
 _JSON = {  # the first that matches counts
     "via": re.compile(rb'"_via_|"regions"\s*:\s*[\[{]'),
     "labelme": re.compile(rb'"shapes"\s*:\s*\['),
@@ -40,12 +44,26 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in _IMAGES
 
 
-def format_of(path: Path) -> str | None:
-    """The format that one file belongs to, or None for a file that says nothing."""
+def is_beside_coco(path: Path) -> bool:
+    """Whether a file is named as what stands beside COCO's objects: keypoints, captions, segments."""
+    return bool(_BESIDE_COCO.match(path.name))
+
+
+def is_listing(path: Path) -> bool:
+    """Whether a file is named as a list of images, which has no annotations."""
+    return bool(_LISTING.match(path.name))
+
+
+def format_of(path: Path, whole: bool = True, named: bool = True) -> str | None:
+    """The format that one file looks like, or None for a file that says nothing. What it is, its reader finds out.
+
+    Args:
+        whole: look at all of a JSON file whose ends say nothing, as one with the pixels of its image in front.
+        named: pass over JSON files that by their name have no objects of their own.
+    """
     suffix = path.suffix.lower()
-    if suffix == ".json" and not _BESIDE_COCO.match(path.name):
-        peek = _ends(path)
-        return next((name for name, mark in _JSON.items() if mark.search(peek)), None)
+    if suffix == ".json" and not (named and (is_beside_coco(path) or is_listing(path))):
+        return _marked(path, _JSON, whole)
     if suffix == ".xml":
         return "voc" if re.search(rb"<annotation\b", _ends(path)) else None
     if suffix in (".yaml", ".yml"):
@@ -57,13 +75,21 @@ def format_of(path: Path) -> str | None:
     return None
 
 
-def formats_in(root: Path, most: int | None = None, of: Callable[[Path], str | None] = format_of) -> list[str]:
-    """The formats of which a folder has files, by name; "images" alone where it has images and no annotations."""
-    found, images = set(), False
+def formats_in(root: Path, most: int | None = None) -> list[str]:
+    """The formats of which a folder has files, by name; "images" alone where it has images and no annotations.
+
+    most: look at the ends of so many files at most, for a hint.
+    """
+    found, images, others = set(), False, []
     for path in islice(files_under(root), most):
         images = images or is_image(path)
-        found.add(of(path))
-    return sorted(name for name in found if name) or ["images"] * images
+        found.add(format_of(path, whole=most is None))
+        if path.suffix.lower() == ".json" and (is_beside_coco(path) or is_listing(path)):
+            others.append(path)
+    known = sorted(name for name in found if name)
+    if not known and any(_marked(path, _ANNOTATIONS, most is None) for path in others):
+        known = ["coco"]
+    return known or ["images"] * images
 
 
 def import_advice(root: Path) -> str:
@@ -78,10 +104,24 @@ def import_advice(root: Path) -> str:
     )
 
 
+def _marked(path: Path, marks: Mapping[str, re.Pattern[bytes]], whole: bool) -> str | None:
+    """The first mark that the ends of a file have, or else the whole of it."""
+    peek = _ends(path)
+    found = next((name for name, mark in marks.items() if mark.search(peek)), None)
+    if found or not whole or len(peek) < 2 * PEEK:
+        return found
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return next((name for name, mark in marks.items() if mark.search(content)), None)
+
+
 def _ends(path: Path) -> bytes:
+    """Both ends of a file; all of it, in UTF-8, where it is in UTF-16 or UTF-32."""
     try:
         with path.open("rb") as file:
             first = file.read(PEEK)
+            encoding = json.detect_encoding(first)
+            if not encoding.startswith("utf-8"):
+                return (first + file.read()).decode(encoding, "replace").encode()
             file.seek(max(len(first), path.stat().st_size - PEEK))
             return first + b"\n" + file.read(PEEK)
     except OSError:

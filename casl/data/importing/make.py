@@ -16,7 +16,7 @@ from casl.data.importing.fit import Item, fitted
 from casl.data.importing.labelme import read_labelme
 from casl.data.importing.looks import FORMATS, format_of, formats_in
 from casl.data.importing.near import groups_of, look_at_all
-from casl.data.importing.source import Folder, Picture, Source
+from casl.data.importing.source import Folder, Picture, Source, read_images
 from casl.data.importing.via import read_via
 from casl.data.importing.voc import read_voc
 from casl.data.importing.write import Named, counts_of, put_images, refuse_if_there, write_set
@@ -31,7 +31,7 @@ READERS: Mapping[str, Callable[[Folder], Source]] = {
     "yolo": read_yolo,
     "labelme": read_labelme,
     "via": read_via,
-    "images": lambda folder: Source("images", folder.root, folder.with_unlabeled([]), []),
+    "images": read_images,
 }
 Progress = Callable[[int, int], None]
 Manifest = dict[str, Any]
@@ -86,7 +86,9 @@ def read_source(path: Path, form: str | None = None, crowds_are_objects: bool = 
     folder = Folder(path.parent if only else path)
     if only:
         folder.files = [file for file in folder.files if file == only or file.suffix != only.suffix]
-    found = form or _the_format(path, [name for name in [format_of(path)] if name] if only else formats_in(path))
+    found = form or _the_format(
+        path, [name for name in [format_of(path, named=False)] if name] if only else formats_in(path)
+    )
     if found == "coco":
         return read_coco(folder, crowds_are_objects)
     return READERS[found](folder)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import unquote
 
 from casl.coco.masks import LEAST_NUMBERS, Rle
-from casl.data.importing.looks import files_under, is_image
+from casl.coco.reading import read_json
+from casl.data.importing.looks import files_under, is_image, is_listing
 from casl.data.importing.splits import split_of
 from casl.errors import DataError, unknown
 
 Points = tuple[float, ...]  # x, y, x, y, ...
+UNREAD = "files that are named as annotations, of no known format; their images are unlabeled"
 SHORT = "outlines of fewer than three points (the boxes stay)"
 
 
@@ -158,6 +160,14 @@ class Folder:
         return sorted([*found.values(), *rest], key=lambda picture: picture.path)
 
 
+def read_images(folder: Folder) -> Source:
+    """All images of a folder, unlabeled. Files that may have been meant as annotations are counted."""
+    images = {path.with_suffix("") for path in folder.images}
+    texts = sum(path.with_suffix("") in images for path in folder.ending(".txt"))
+    others = sum(not is_listing(path) for path in folder.ending(".json", ".xml"))
+    return Source("images", folder.root, folder.with_unlabeled([]), [], Counter({UNREAD: texts + others}))
+
+
 def without_short(shape: Shape, said: Counter[str]) -> Shape:
     """A shape whose box is in the file itself, without an outline that is none: the box says what is there.
 
@@ -174,6 +184,28 @@ def box_around(points: Points) -> tuple[float, float, float, float]:
     """x, y, width, height of the box around points x, y, x, y, ..."""
     xs, ys = points[::2], points[1::2]
     return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+
+
+def objects_in(
+    folder: Folder, belongs: Callable[[dict[str, Any]], bool], form: str, said: Counter[str]
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The JSON files of a format, each read once. What a file is, its content says, not its beginning or name.
+
+    Args:
+        folder: of the source.
+        belongs: whether an object is one of the format.
+        form: name of the format, for what is said.
+        said: counts the other JSON files.
+
+    Raises:
+        DataError: a file that is no JSON.
+    """
+    for path in folder.ending(".json"):
+        data = read_json(path)
+        if isinstance(data, dict) and belongs(data):
+            yield path, data
+        else:
+            said[f"JSON files without {form} annotations"] += 1
 
 
 def other_size(annotation: Path | None, image: Path, stated: tuple[int, int], size: tuple[int, int]) -> DataError:

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from casl.coco.reading import read_object
-from casl.data.importing.looks import format_of
 from casl.data.importing.outlines import ellipse
-from casl.data.importing.source import Folder, Picture, Shape, Source, box_around, numbers
+from casl.data.importing.source import Folder, Picture, Shape, Source, box_around, numbers, objects_in
 from casl.data.importing.splits import split_of
 from casl.errors import DataError, unknown
 
@@ -25,14 +23,18 @@ def read_via(folder: Folder) -> Source:
     The class is the only attribute that regions have; of several, the one named class, label, category, type or name.
     """
     left_out: Counter[str] = Counter()
-    files = [path for path in folder.ending(".json") if format_of(path) == "via"]
-    pictures = [picture for path in files for picture in _pictures(path, folder, left_out)]
+    files = objects_in(folder, _is_via, "VIA", left_out)
+    pictures = [picture for path, data in files for picture in _pictures(path, data, folder, left_out)]
     names = sorted({shape.name for picture in pictures for shape in picture.shapes})
     return Source("via", folder.root, folder.with_unlabeled(pictures), names, left_out)
 
 
-def _pictures(path: Path, folder: Folder, left_out: Counter[str]) -> list[Picture]:
-    data = read_object(path)
+def _is_via(data: Mapping[str, Any]) -> bool:
+    entries = (entry for entry in data.values() if isinstance(entry, dict))
+    return any(key.startswith("_via_") for key in data) or any({"filename", "regions"} & e.keys() for e in entries)
+
+
+def _pictures(path: Path, data: dict[str, Any], folder: Folder, left_out: Counter[str]) -> list[Picture]:
     entries = data.get("_via_img_metadata", data)
     if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
         raise DataError(f"{path}: not a VIA export: each entry is an object with 'filename' and 'regions'.")

@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from casl.data.importing.image_sets import listed_splits
-from casl.data.importing.looks import format_of
 from casl.data.importing.source import (
     Folder,
     Picture,
@@ -24,6 +23,7 @@ from casl.data.importing.splits import split_of
 from casl.errors import DataError
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
+OTHER_XML = "XML files without a Pascal VOC annotation"
 DIFFICULT = "objects marked difficult (crowds now: neither learned nor judged)"
 
 
@@ -37,7 +37,13 @@ def read_voc(folder: Folder) -> Source:
     VOC's and left out by COCO's.
     """
     said: Counter[str] = Counter()
-    pictures = [_picture(path, folder, said) for path in folder.ending(".xml") if format_of(path) == "voc"]
+    pictures = []
+    for path in folder.ending(".xml"):
+        root = read_xml(path)
+        if root.tag == "annotation":
+            pictures.append(_picture(path, root, folder, said))
+        else:
+            said[OTHER_XML] += 1
     described = {picture.path: picture.annotation for picture in pictures if picture.annotation}
     lists = listed_splits(folder, described, said)
     for picture in pictures:
@@ -69,8 +75,7 @@ def read_xml(path: Path) -> ElementTree.Element:
         raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
 
 
-def _picture(path: Path, folder: Folder, said: Counter[str]) -> Picture:
-    root = read_xml(path)
+def _picture(path: Path, root: ElementTree.Element, folder: Folder, said: Counter[str]) -> Picture:
     one_based = (root.findtext("source/annotation") or "").upper().startswith("PASCAL VOC")
     name = (root.findtext("filename") or "").strip() or path.stem
     if not re.search(r"\.\w+$", name):  # some tools leave the suffix out
