@@ -8,10 +8,10 @@ excludes commerce or changes. Where a file names no licence, the user may state 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
+from casl.coco.licences import Licences
 from casl.coco.reading import read_object
 from casl.data.layout import MANIFEST, SplitFiles
 from casl.errors import SpecError
@@ -62,24 +62,15 @@ def terms(files: SplitFiles, kind: str, names: Collection[str], stated: str = ""
     """
     path = files.source(kind)
     data = {} if path.suffix == MANIFEST else read_object(path)
-    known = _licences(data)
+    known = Licences(data)
     if not known:
         return Terms(credit=(stated,)) if stated else Terms(f"{path.name} names no licence")
-    alone = next(iter(known)) if len(known) == 1 else None
-    ids = {image["file_name"]: image.get("license", alone) for image in data["images"]}
+    of = {image["file_name"]: known.of(image) for image in data["images"]}
     credit: dict[str, None] = {}
     for name in names:
-        if (licence := known.get(ids.get(name))) is None:
+        if (licence := of.get(name)) is None:
             return Terms(f"{path.name} names no licence of {name}")
-        words = f"{licence.get('name', '')} {licence.get('url', '')}".strip()
-        if not any(_OPEN.search(str(licence.get(part, ""))) for part in ("url", "name")):
-            return Terms(f"the licence of {name} does not let everyone pass it on: {words}")
-        credit[words] = None
+        if not any(_OPEN.search(text) for text in (licence.url, licence.name)):
+            return Terms(f"the licence of {name} does not let everyone pass it on: {licence.words}")
+        credit[licence.words] = None
     return Terms(credit=tuple(credit))
-
-
-def _licences(data: Mapping[str, Any]) -> dict[Any, Mapping[str, Any]]:
-    """Licences by their id; what is none of COCO's form is left out."""
-    found = data.get("licenses")
-    entries = found if isinstance(found, list) else []
-    return {entry["id"]: entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("id"), int)}

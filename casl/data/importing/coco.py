@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from casl.coco.judge import annotation_problems, category_problems, is_id, mask_problems
+from casl.coco.licences import Licence, Licences
 from casl.coco.masks import has_mask, to_rle
 from casl.coco.reading import read_json, read_object
 from casl.coco.records import section
@@ -32,7 +33,8 @@ def read_coco(folder: Folder, crowds_are_objects: bool = False) -> Source:
     names: dict[str, None] = {}
     pictures: list[Picture] = []
     files: list[Path] = []
-    for path, data in _files(folder, left_out):
+    licences: dict[Path, Licence] = {}
+    for path, data in _files(folder, left_out, licences):
         files.append(path)
         categories = _categories(data, path, left_out)
         names.update(dict.fromkeys(categories.values()))
@@ -46,13 +48,16 @@ def read_coco(folder: Folder, crowds_are_objects: bool = False) -> Source:
             f"{files[0]}: all {len(shapes)} annotations have iscrowd 1, so there is no object to learn. CVAT writes "
             "that for masks drawn with its brush.\n  Add --crowds-are-objects if they are single objects."
         )
-    return Source("coco", folder.root, folder.with_unlabeled(pictures), list(names), left_out)
+    found = folder.with_unlabeled(pictures)
+    for picture in found:
+        picture.licence = picture.licence or licences.get(picture.path)
+    return Source("coco", folder.root, found, list(names), left_out)
 
 
-def _files(folder: Folder, said: Counter[str]) -> Iterator[tuple[Path, Json]]:
+def _files(folder: Folder, said: Counter[str], licences: dict[Path, Licence]) -> Iterator[tuple[Path, Json]]:
     """The files with objects. Those named as keypoints, captions or segments are read where there are no others.
 
-    A list of images without annotations says nothing of them, so they are unlabeled.
+    A list of images without annotations says nothing of them but their licences, so they are unlabeled.
     """
     beside = [path for path in folder.ending(".json") if is_beside_coco(path)]
     found = False
@@ -61,6 +66,7 @@ def _files(folder: Folder, said: Counter[str]) -> Iterator[tuple[Path, Json]]:
             continue
         data = read_json(path)
         if is_listing(path) and isinstance(data, dict) and not data.get("annotations"):
+            licences.update(_of_listed(data, folder))
             continue
         if isinstance(data, dict) and data.keys() & {"images", "annotations", "categories"}:
             found = True
@@ -71,6 +77,14 @@ def _files(folder: Folder, said: Counter[str]) -> Iterator[tuple[Path, Json]]:
         said[BESIDE] += len(beside)
     else:
         yield from ((path, read_object(path)) for path in beside)
+
+
+def _of_listed(data: Json, folder: Folder) -> Iterator[tuple[Path, Licence]]:
+    known, images = Licences(data), data.get("images")
+    for image in images if known and isinstance(images, list) else ():
+        licence = known.of(image) if isinstance(image, dict) else None
+        if licence and (path := folder.listed(image.get("file_name"))):
+            yield path, licence
 
 
 def read_file(
@@ -93,6 +107,7 @@ def read_file(
         if not is_id(number) or number not in known:
             raise DataError(f"{path}: annotation {_name(record)}: there is no image {number!r:.80} in this file.")
         groups.setdefault(int(number), []).append(record)
+    licences = Licences(data)
     for image in images:
         file = folder.image(image.get("file_name"), path)
         size = _stated(image, path) or image_size(file)
@@ -100,7 +115,8 @@ def read_file(
             _shape(record, path, size, categories, crowds_are_objects, left_out)
             for record in groups.get(image["id"], ())
         ]
-        yield Picture(file, shapes, path, split or split_of(file, folder.root), _stated(image, path))
+        own = split or split_of(file, folder.root)
+        yield Picture(file, shapes, path, own, _stated(image, path), licences.of(image))
 
 
 def _categories(data: Json, path: Path, left_out: Counter[str]) -> dict[int, str]:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
+from casl.coco.licences import Licence
 from casl.coco.masks import LEAST_NUMBERS, Rle
 from casl.coco.reading import read_json
 from casl.data.importing.looks import files_under, is_image, is_listing
@@ -53,6 +54,7 @@ class Picture:
         annotation: the file that says so; None for an image that is in no annotation file, and so unlabeled.
         split: "train", "val" or "test" where the source says it.
         stated: width and height as the annotation file has them, None where it has none.
+        licence: as the source states it, None where it states none.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class Picture:
     annotation: Path | None = None
     split: str | None = None
     stated: tuple[int, int] | None = None
+    licence: Licence | None = None
 
 
 @dataclass
@@ -128,6 +131,13 @@ class Folder:
             places = " and ".join(self.relative(path) for path in best[:2])
             raise DataError(f"{annotation}: {named!r} may be {places}; rename one of them.")
         return best[0]
+
+    def listed(self, named: object) -> Path | None:
+        """The image whose path ends as a list of images names it; None where there is none, or several."""
+        wanted = PurePosixPath(_plain(named)).parts if isinstance(named, str) else ()
+        choices = self._by_name.get(wanted[-1], []) if wanted else []
+        found = [path for path in choices if self._agreeing(path, wanted) == len(wanted)]
+        return found[0] if len(found) == 1 else None
 
     def _agreeing(self, path: Path, wanted: tuple[str, ...]) -> int:
         parts = [_plain(part) for part in path.relative_to(self.root).parts]

@@ -13,6 +13,7 @@ from typing import Any
 
 from pycocotools import mask as rle_tools
 
+from casl.coco.licences import Licence
 from casl.coco.masks import to_rle
 from casl.data.importing.fit import Item, segmentation
 from casl.errors import DataError
@@ -47,9 +48,10 @@ def write_set(
                 (aside / "images").symlink_to(os.path.relpath(images, out))
             else:
                 put_images(aside / "images", [named for some in splits.values() for named in some], images)
+            licences = _licences(splits)
             for split, members in splits.items():
                 if members:
-                    _write_split(aside / "annotations", split, members, classes)
+                    _write_split(aside / "annotations", split, members, classes, licences)
             write_json(aside / MANIFEST, {**manifest, "images": _origins(splits)})
             if out.is_dir():
                 out.rmdir()
@@ -91,13 +93,27 @@ def put_image(path: Path, target: Path, copy: bool = False) -> None:
     shutil.copy2(source, target)
 
 
-def _write_split(folder: Path, split: str, members: Sequence[Named], classes: Sequence[str]) -> None:
-    images = [
+def _licences(splits: Mapping[str, Sequence[Named]]) -> dict[Licence, int]:
+    """Number of each licence of the set, in the order of its images."""
+    found = dict.fromkeys(item.picture.licence for members in splits.values() for _, item in members)
+    return {licence: number for number, licence in enumerate(filter(None, found), start=1)}
+
+
+def _write_split(
+    folder: Path, split: str, members: Sequence[Named], classes: Sequence[str], licences: Mapping[Licence, int]
+) -> None:
+    """One split. Where an image of the set has a licence every file lists all, so that none stands for others."""
+    images: list[Json] = [
         {"id": n, "file_name": name, "width": item.seen.width, "height": item.seen.height}
         for n, (name, item) in enumerate(members, start=1)
     ]
+    listed: Json = {"images": images}
+    if licences:
+        listed["licenses"] = [{"id": n, "name": found.name, "url": found.url} for found, n in licences.items()]
+        for image, (_, item) in zip(images, members, strict=True):
+            image["license"] = licences[item.picture.licence] if item.picture.licence else None
     if split == "unlabeled":
-        write_json(folder / "unlabeled.json", {"images": images})
+        write_json(folder / "unlabeled.json", listed)
         return
     ids = {name: number for number, name in enumerate(classes, start=1)}
     records = [
@@ -107,7 +123,7 @@ def _write_split(folder: Path, split: str, members: Sequence[Named], classes: Se
     ]
     annotations = [{"id": n, **record} for n, record in enumerate(records, start=1)]
     categories = [{"id": number, "name": name} for name, number in ids.items()]
-    content = {"images": images, "annotations": annotations, "categories": categories}
+    content = {**listed, "annotations": annotations, "categories": categories}
     write_json(folder / f"instances_{split}.json", content)
 
 
