@@ -10,21 +10,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
-import timm
 import torch
-from timm.models.swin_transformer import checkpoint_filter_fn
 from timm.utils.model import freeze_batch_norm_2d
 from torch import Tensor, nn
 
 from casl import catalog, rows
-from casl.errors import DataError, SpecError
-from casl.models import lite
+from casl.errors import SpecError
+from casl.models.body import BODY, COUNTER, by_timm, check_fits, is_swin, make_body
 from casl.models.frozen import Frozen
 from casl.models.swin import Swin
 from casl.models.weights import read_state
 
 STRIDES = (4, 8, 16, 32)
-BODY = "backbone.body."  # what begins the names of a backbone's tensors in a detector
 ABSENT = """
   Nothing is downloaded: fetch a timm checkpoint (https://huggingface.co/timm) and give its file,
   or leave the weights out to start from random ones."""
@@ -112,33 +109,21 @@ def build_backbone(
     row: rows.Backbone = catalog.row("backbone", name)
     if not 0.0 <= drop_path < 1.0 or not 0 <= frozen_stages <= 5:
         raise SpecError(f"drop path {drop_path} must be in [0, 1), frozen stages {frozen_stages} in 0..5")
-    is_swin = row.timm.startswith("swin_")
-    if frozen_norm and is_swin:
+    swin = is_swin(row)
+    if frozen_norm and swin:
         raise SpecError(f"frozen_norm is about batch norm, and {name} has none; freeze stages instead")
-    if usage != 1.0 and not is_swin:
+    if usage != 1.0 and not swin:
         raise SpecError(f"usage is about blocks of a Swin, and {name} has none")
-    body, channels = _swin(row, drop_path, usage) if is_swin else _convolutional(row, drop_path)
+    body, channels = make_body(row, drop_path, usage)
     if weights is not None:
-        _load(body, row, weights)
+        _load(body, name, weights)
     if frozen_norm:
         body = freeze_batch_norm_2d(body)
     for stage in _stage_names(body)[:frozen_stages]:
         _freeze(body, stage)
     assert len(channels) == 4
-    stages = [] if is_swin else [[body.get_submodule(n) for n in names] for names in _stage_names(body)]
+    stages = [] if swin else [[body.get_submodule(n) for n in names] for names in _stage_names(body)]
     return Backbone(body, channels, row.mean, row.std, stages, frozen_stages)
-
-
-def _convolutional(row: rows.Backbone, drop_path: float) -> tuple[nn.Module, tuple[int, ...]]:
-    body = timm.create_model(
-        row.timm, features_only=True, out_indices=(1, 2, 3, 4), drop_path_rate=drop_path, **row.arguments
-    )
-    return body, tuple(body.feature_info.channels())
-
-
-def _swin(row: rows.Backbone, drop_path: float, usage: float) -> tuple[nn.Module, tuple[int, ...]]:
-    body = Swin(timm.create_model(row.timm, num_classes=0, drop_path_rate=drop_path, **row.arguments), usage)
-    return body, body.channels
 
 
 def _stage_names(body: nn.Module) -> list[list[str]]:
@@ -162,32 +147,12 @@ def _freeze(body: nn.Module, names: list[str]) -> None:
         body.get_submodule(name).requires_grad_(False)
 
 
-def by_timm(state: Mapping[str, Tensor], body: nn.Module) -> Mapping[str, Tensor]:
-    """Published weights under the names of a body.
-
-    Raises:
-        DataError: EfficientNet-Lite's own names, and the body is another network.
-    """
-    if isinstance(body, Swin):
-        renamed: Mapping[str, Tensor] = checkpoint_filter_fn(dict(state), body)
-        return renamed
-    return lite.by_timm(state, body) if lite.is_own(state) else state
-
-
-def _load(body: nn.Module, row: rows.Backbone, path: Path) -> None:
+def _load(body: nn.Module, name: str, path: Path) -> None:
     """Load all weights but those of the classifier and, in Swin, of the norms that timm has no weights for."""
     state: Mapping[str, Tensor] = read_state(path, ABSENT)
     own = {key.removeprefix(BODY): value for key, value in state.items() if key.startswith(BODY)}
-    state = own or by_timm(state, body)
-    wanted = body.state_dict()
-    for name in wanted:
-        added = isinstance(body, Swin) and name.startswith(("norm", "policies")) and name not in own
-        if added or name.endswith("num_batches_tracked"):
-            continue
-        if name not in state or state[name].shape != wanted[name].shape:
-            found = tuple(state[name].shape) if name in state else "nothing"
-            advice = f" Known to fit: {row.weights}." if row.weights else ""
-            raise DataError(
-                f"{path} does not fit {row.timm}: {name} is {tuple(wanted[name].shape)}, found {found}.{advice}"
-            )
-        wanted[name].copy_(state[name])
+    check_fits(name, own or state, str(path), published=not own, body=body)
+    found = own or by_timm(state, body)
+    for key, value in body.state_dict().items():
+        if key in found and not key.endswith(COUNTER):
+            value.copy_(found[key])

@@ -42,6 +42,21 @@ def is_own(state: Mapping[str, Tensor]) -> bool:
     return _STEM in state
 
 
+def is_of(state: Mapping[str, Tensor], body: nn.Module) -> bool:
+    """Whether weights under the names of the packages have the blocks of a body."""
+    return _blocks(state) == set(range(len(_places(body))))
+
+
+def _places(body: nn.Module) -> list[tuple[int, int]]:
+    """Stage and place in it of every block."""
+    stages = [len(stage) for stage in cast(Any, getattr(body, "blocks", ()))]
+    return [(stage, block) for stage, count in enumerate(stages) for block in range(count)]
+
+
+def _blocks(state: Mapping[str, Tensor]) -> set[int]:
+    return {int(name.split(".")[1]) for name in state if name.startswith("_blocks.")}
+
+
 def by_timm(state: Mapping[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
     """The tensors under timm's names.
 
@@ -52,11 +67,10 @@ def by_timm(state: Mapping[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
     Raises:
         DataError: it has no such blocks, or another number of them.
     """
-    stages = [len(stage) for stage in cast(Any, getattr(body, "blocks", ()))]
-    places = [(stage, block) for stage, count in enumerate(stages) for block in range(count)]
-    blocks = {int(name.split(".")[1]) for name in state if name.startswith("_blocks.")}
-    if blocks != set(range(len(places))):
-        raise DataError(f"these are EfficientNet-Lite weights of {len(blocks)} blocks, the backbone has {len(places)}")
+    places = _places(body)
+    if not is_of(state, body):
+        count = len(_blocks(state))
+        raise DataError(f"these are EfficientNet-Lite weights of {count} blocks, the backbone has {len(places)}")
     renamed = {}
     for name, value in state.items():
         if name.startswith("_blocks."):

@@ -163,15 +163,16 @@ def test_a_file_of_nothing_known_is_named(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_the_backbone_of_a_stage_is_read_from_its_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    weights = {"backbone.body.conv_stem.weight": torch.ones(32, 3, 3, 3)}
+    weights = {f"backbone.{key}": value for key, value in build_backbone("lite0").state_dict().items()}
+    stem = weights["backbone.body.conv_stem.weight"]
     save_file(weights, tmp_path / "model.safetensors")
     asked = ["convert", str(tmp_path), "--to", "detectron2", "--into", "backbone", "-o", str(tmp_path / "out.pth")]
     assert main(asked) == 2
     assert "name the backbone with --backbone" in capsys.readouterr().err
     (tmp_path / "result.json").write_text(json.dumps({"stage": {"model": {"backbone": "lite0"}}}))
     assert main(asked) == 0
-    (found,) = torch.load(tmp_path / "out.pth", weights_only=True)["model"].values()
-    torch.testing.assert_close(found, torch.full((32, 3, 3, 3), 1 / 127.5))
+    found = torch.load(tmp_path / "out.pth", weights_only=True)["model"]
+    torch.testing.assert_close(found["backbone.bottom_up.body.conv_stem.weight"], stem.flip(1) / 127.5)
 
 
 def labelled(store: Path) -> str:

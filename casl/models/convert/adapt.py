@@ -13,7 +13,7 @@ from torch import Tensor
 
 from casl import catalog, rows
 from casl.errors import SpecError
-from casl.models.convert.kind import BODY
+from casl.models.body import BODY
 from casl.models.convert.ledger import Ledger
 from casl.models.parts import part_of
 

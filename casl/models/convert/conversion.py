@@ -13,6 +13,7 @@ from torch import Tensor
 
 from casl.errors import SpecError, unknown
 from casl.models.backbone import build_backbone
+from casl.models.body import BODY, check_fits
 from casl.models.convert import adapt, detectron2, timm, torchvision
 from casl.models.convert.kind import framework_of, reads_p2
 from casl.models.convert.ledger import Ledger, Report
@@ -73,10 +74,12 @@ def convert_to(kind: str, state: Mapping[str, Tensor], wish: Wish) -> Converted:
 
     Raises:
         SpecError: an unknown name, no detector of ours, or a part the target cannot take.
+        DataError: the weights are of another backbone than the one named.
     """
     if kind not in TARGETS:
         raise SpecError(unknown("format to convert to", kind, TARGETS))
     into = _target(kind, state, wish)
+    _check_backbone(state, wish.backbone)
     ledger, taken = Ledger(state), adapt.Input()
     if into != detectron2.OWN:
         adapt.keep_parts(ledger, _parts(kind, state, into, wish))
@@ -151,7 +154,7 @@ def convert_from(kind: str, state: Mapping[str, Tensor], backbone: str = "", sou
 
     Raises:
         SpecError: an unknown name, or a source of which nothing has a name of ours.
-        DataError: the timm weights are of another backbone.
+        DataError: the weights are of another backbone than the one named.
     """
     if kind not in SOURCES:
         raise SpecError(unknown("format to convert from", kind, SOURCES))
@@ -165,6 +168,8 @@ def convert_from(kind: str, state: Mapping[str, Tensor], backbone: str = "", sou
     if not ledger.state:
         first = next(iter(state), "nothing")
         raise SpecError(f"nothing here has a name of {kind}'s detectors; the first tensor is {first!r}.")
+    if kind != "timm":
+        _check_backbone(ledger.state, backbone)
     return _whole(ledger.state), ledger.report(_left_here(ledger.state, backbone))
 
 
@@ -197,11 +202,13 @@ def _left_here(state: Mapping[str, Tensor], backbone: str) -> dict[str, str]:
         wanted = FCOS(build_backbone(backbone), 1, FCOSSettings(channels=channels)).state_dict()
     parts = ("backbone.", "fpn.") if any(key.startswith("fpn.") for key in state) else ("backbone.",)
     wanted = {k: v for k, v in wanted.items() if k.startswith(parts) and not k.endswith("num_batches_tracked")}
-    missing = {k: "the source has none" for k in wanted if k not in state}
-    other = {k: v.shape for k, v in wanted.items() if k in state and k.startswith("backbone.")}
-    if wrong := [k for k, shape in other.items() if state[k].shape != shape]:
-        raise SpecError(f"the source's backbone is no {backbone}: {wrong[0]} is {tuple(state[wrong[0]].shape)} there")
-    return missing
+    return {k: "the source has none" for k in wanted if k not in state}
+
+
+def _check_backbone(state: Mapping[str, Tensor], backbone: str) -> None:
+    """Refuse weights under our names that are of another backbone than the one named."""
+    if backbone:
+        check_fits(backbone, {key.removeprefix(BODY): v for key, v in state.items() if key.startswith(BODY)})
 
 
 def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

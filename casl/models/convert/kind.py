@@ -9,9 +9,9 @@ from torch import Tensor
 
 from casl import catalog
 from casl.errors import SpecError
+from casl.models.body import BODY
 from casl.rows import Converts
 
-BODY = "backbone.body."
 PLAIN_STEM = 7  # side of the stem's filter in the ResNets that others know
 
 

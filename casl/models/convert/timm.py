@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from casl import catalog, rows
-from casl.errors import DataError, SpecError, unknown
-from casl.models.backbone import BODY, build_backbone, by_timm
+from casl import catalog
+from casl.errors import SpecError, unknown
+from casl.models.backbone import build_backbone
+from casl.models.body import BODY, COUNTER, by_timm, check_fits
 from casl.models.convert.ledger import Ledger
-from casl.models.swin import Swin
 
 
 def from_timm(state: Mapping[str, Tensor], backbone: str) -> Ledger:
@@ -29,24 +29,13 @@ def from_timm(state: Mapping[str, Tensor], backbone: str) -> Ledger:
     """
     if backbone not in (known := catalog.names("backbone")):
         raise SpecError(unknown("backbone", backbone, known, "--backbone names the one these weights are of."))
-    row: rows.Backbone = catalog.row("backbone", backbone)
+    check_fits(backbone, state, published=True)
     body = build_backbone(backbone).body
     wanted = body.state_dict()
     ledger = Ledger(by_timm(state, body))
-    ledger.rename(lambda key: f"{BODY}{key}" if key in wanted else None, "a classifier's, or nothing of this backbone")
+    ledger.rename(lambda key: f"{BODY}{key}" if key in wanted else None, "a classifier's, or computed here")
     for key, value in wanted.items():
-        name = f"{BODY}{key}"
-        if name in ledger.state or key.endswith("num_batches_tracked"):
-            continue
-        if not (isinstance(body, Swin) and key.startswith("norm")):
-            fitting = row.weights or "none published"
-            raise DataError(f"these are no weights of {backbone}: they lack {key}. Known to fit: {fitting}.")
-        ledger.make(name, value, "as initialised: norms on the maps of the stages, which timm has no weights for")
-    if wrong := [
-        k for k, v in wanted.items() if f"{BODY}{k}" in ledger.state and ledger.state[BODY + k].shape != v.shape
-    ]:
-        found = tuple(ledger.state[BODY + wrong[0]].shape)
-        raise DataError(
-            f"these are no weights of {backbone}: {wrong[0]} is {found}, not {tuple(wanted[wrong[0]].shape)}"
-        )
+        if f"{BODY}{key}" not in ledger.state and not key.endswith(COUNTER):
+            what = "as initialised: norms on the maps of the stages, which timm has no weights for"
+            ledger.make(f"{BODY}{key}", value, what)
     return ledger
