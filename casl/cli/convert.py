@@ -42,7 +42,7 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
     verb.add_argument("--parts", default="", metavar="PARTS", help=f"some of {', '.join(PARTS)} (default all that fit)")
     verb.add_argument("--classes", type=int, default=0, metavar="N", help="copy a class-agnostic classifier to N")
     verb.add_argument(
-        "--input", default="bgr", metavar="ORDER", help="of detectron2's model: bgr, its default, or rgb, ours"
+        "--input", default="", metavar="ORDER", help="of detectron2's model: bgr, its default, or rgb, ours"
     )
     verb.add_argument("--own-names", action="store_true", help="names of the backbones casl registers in detectron2")
     verb.add_argument(
@@ -75,7 +75,9 @@ def convert_command(options: argparse.Namespace) -> int:
         raise SpecError(f"--{wrong[0]} goes with --to {' or '.join(OF_OTHERS[wrong[0]])}.")
     if options.to in OTHERS:
         _refuse(
-            options, ("into", "parts", "classes", "own_names", "backbone"), f"weights; --to {options.to} writes none"
+            options,
+            ("into", "parts", "classes", "input", "own_names", "backbone"),
+            f"weights; --to {options.to} writes none",
         )
         return OTHERS[options.to](options)
     source = _source(options)

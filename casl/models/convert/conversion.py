@@ -15,10 +15,11 @@ from casl.errors import SpecError, unknown
 from casl.models.backbone import build_backbone
 from casl.models.body import BODY, check_fits
 from casl.models.convert import adapt, detectron2, timm, torchvision
-from casl.models.convert.kind import framework_of, reads_p2
+from casl.models.convert.kind import Told, framework_of, reads_p2
 from casl.models.convert.ledger import Ledger, Report
 from casl.models.convert.names import renamer
 from casl.models.fcos import FCOS, FCOSSettings
+from casl.models.parts import part_of
 from casl.rows import PARTS
 
 TARGETS = {"detectron2": detectron2.heads, "torchvision": torchvision.heads}  # project -> its models
@@ -36,7 +37,7 @@ class Wish:
         into: model of the target, a key of TARGETS; empty for what the source is itself, or FCOS for CondInst.
         parts: of the source; none given for all that the target can take.
         classes: of the target, for a class-agnostic classifier to be copied to; 0 leaves it as it is.
-        input: of detectron2's model: "bgr" is its default, BGR on 0..255 less the mean; "rgb" is ours.
+        input: of detectron2's model: "bgr" is its default, BGR on 0..255 less the mean; "rgb" is ours; empty for "bgr".
         own_names: in detectron2, leave the backbone's names as those that `casl.detectron2` registers have them.
         backbone: name of ours that the source has, for its input; only an EfficientNet needs it.
 
@@ -47,7 +48,7 @@ class Wish:
     into: str = ""
     parts: tuple[str, ...] = ()
     classes: int = 0
-    input: str = "bgr"
+    input: str = ""
     own_names: bool = False
     backbone: str = ""
 
@@ -55,7 +56,7 @@ class Wish:
         for part in self.parts:
             if part not in PARTS:
                 raise SpecError(unknown("part", part, PARTS))
-        if self.input not in INPUTS:
+        if self.input and self.input not in INPUTS:
             raise SpecError(unknown("input", self.input, INPUTS))
         if self.classes < 0:
             raise SpecError(f"a number of classes is 1 or more, or 0 to leave them, got {self.classes}")
@@ -78,35 +79,41 @@ def convert_to(kind: str, state: Mapping[str, Tensor], wish: Wish) -> Converted:
     """
     if kind not in TARGETS:
         raise SpecError(unknown("format to convert to", kind, TARGETS))
-    into = _target(kind, state, wish)
+    told = framework_of(state)
+    into = _target(kind, told, wish)
     _check_backbone(state, wish.backbone)
-    ledger, taken = Ledger(state), adapt.Input()
-    if into != detectron2.OWN:
-        adapt.keep_parts(ledger, _parts(kind, state, into, wish))
-        taken = adapt.input_of(ledger.state, wish.backbone)
-        _to_their_values(kind, ledger, into, wish, taken)
+    ledger = Ledger(state)
+    if into == detectron2.OWN:
+        _check_read(wish, dict.fromkeys(("parts", "classes", "input", "own_names"), "casl takes all as it is here"))
+        ledger.needs.append(detectron2.REGISTER)
+        ledger.rename(renamer(detectron2.OWN_RULES), "no tensor here")
+        return _whole(ledger.state), ledger.report({})
+    parts = _parts(kind, state, told, into, wish)
+    _check_read(wish, _not_read(kind, told, into, parts))
+    adapt.keep_parts(ledger, parts)
+    taken = adapt.input_of(ledger.state, wish.backbone)
+    _to_their_values(kind, ledger, told, into, wish, taken)
     if kind == "detectron2":
-        rules = detectron2.rules_to(ledger.state, into, wish.own_names)
-        ledger.needs += detectron2.needs(ledger.state, into, wish.own_names, wish.input == "bgr", taken)
+        rules = detectron2.rules_to(told, wish.own_names)
+        ledger.needs += detectron2.needs(ledger.state, told, wish.own_names, wish.input != "rgb", taken)
         ledger.rename(renamer(rules), f"no such tensor in {kind}'s {into}")
         missing = detectron2.left_in_target(ledger.state, into)
     else:
-        ledger.needs += torchvision.needs(ledger.state, taken)
-        ledger.rename(renamer(torchvision.rules_to(ledger.state, into)), f"no such tensor in {kind}'s {into}")
+        ledger.needs += torchvision.needs(ledger.state, told, taken)
+        ledger.rename(renamer(torchvision.rules_to(told, into)), f"no such tensor in {kind}'s {into}")
         missing = torchvision.left_in_target(ledger.state, into)
     return _whole(ledger.state), ledger.report(missing)
 
 
-def _target(kind: str, state: Mapping[str, Tensor], wish: Wish) -> str:
-    into = wish.into or framework_of(state).name
+def _target(kind: str, told: Told, wish: Wish) -> str:
+    into = wish.into or told.name
     if into not in (known := TARGETS[kind]()):
         raise SpecError(unknown(f"framework of {kind}", into, known, "--into names the one to convert into."))
     return into
 
 
-def _parts(kind: str, state: Mapping[str, Tensor], into: str, wish: Wish) -> Sequence[str]:
+def _parts(kind: str, state: Mapping[str, Tensor], told: Told, into: str, wish: Wish) -> Sequence[str]:
     """The parts to take: those asked for, or all that fit."""
-    told = framework_of(state)
     same = into == told.name and told.project in ("casl", kind) and into != "backbone"
     possible = PARTS if same else ("backbone",) if into == "backbone" else NECK
     if wrong := [part for part in wish.parts if part not in possible]:
@@ -115,11 +122,37 @@ def _parts(kind: str, state: Mapping[str, Tensor], into: str, wish: Wish) -> Seq
             f"only {', '.join(possible)}.\n"
             "  name another framework with --into, or leave that part out."
         )
+    there = {part_of(key) for key in state}
+    if wrong := [part for part in wish.parts if part not in there]:
+        raise SpecError(
+            f"these weights have nothing of the {wrong[0]}: only {', '.join(p for p in PARTS if p in there)}."
+        )
     return wish.parts or possible
 
 
-def _to_their_values(kind: str, ledger: Ledger, into: str, wish: Wish, taken: adapt.Input) -> None:
-    if framework_of(ledger.state).project == "casl":
+def _not_read(kind: str, told: Told, into: str, parts: Sequence[str]) -> dict[str, str]:
+    """Fields of Wish that have no effect here -> why."""
+    why = {}
+    if kind != "detectron2":
+        why = dict.fromkeys(("input", "own_names"), f"it is about detectron2's models, and {kind}'s read what ours do")
+    elif "backbone" not in parts:
+        why = dict.fromkeys(("input", "own_names"), f"it is about the backbone, and {', '.join(parts)} is asked for")
+    if told.project != "casl" or "classifier" not in parts:
+        why["classes"] = (
+            f"it is about the classifier of an FCOS or CondInst, and {kind}'s {into} takes {', '.join(parts)} "
+            f"of this {told.detector}"
+        )
+    return why
+
+
+def _check_read(wish: Wish, why: Mapping[str, str]) -> None:
+    """Refuse what was asked for and would be ignored."""
+    if wrong := [name for name in why if getattr(wish, name)]:
+        raise SpecError(f"--{wrong[0].replace('_', '-')} changes nothing here: {why[wrong[0]]}. Leave it out.")
+
+
+def _to_their_values(kind: str, ledger: Ledger, told: Told, into: str, wish: Wish, taken: adapt.Input) -> None:
+    if not told.reads_p2:
         adapt.drop_untrained(ledger)
     if reads_p2(into):
         adapt.drop_top(ledger)
@@ -129,18 +162,18 @@ def _to_their_values(kind: str, ledger: Ledger, into: str, wish: Wish, taken: ad
     if wish.classes:
         adapt.replicate(ledger, wish.classes)
     if kind == "detectron2":
-        if wish.input == "bgr":
+        if wish.input != "rgb":
             adapt.stem_to_bgr(ledger, taken.std)
         if not wish.own_names:
             detectron2.add_indices(ledger)
-            detectron2.drop_counters(ledger)
+            detectron2.drop_counters(ledger, told)
         detectron2.drop_means(ledger)
     else:
         adapt.move_sides(ledger, 1.0)
         torchvision.add_indices(ledger)
 
 
-def convert_from(kind: str, state: Mapping[str, Tensor], backbone: str = "", source_input: str = "bgr") -> Converted:
+def convert_from(kind: str, state: Mapping[str, Tensor], backbone: str = "", source_input: str = "") -> Converted:
     """Weights of another project under our names.
 
     Args:
@@ -158,8 +191,13 @@ def convert_from(kind: str, state: Mapping[str, Tensor], backbone: str = "", sou
     """
     if kind not in SOURCES:
         raise SpecError(unknown("format to convert from", kind, SOURCES))
-    if source_input not in INPUTS:
+    if source_input and source_input not in INPUTS:
         raise SpecError(unknown("input", source_input, INPUTS))
+    if source_input and (kind != "detectron2" or detectron2.is_registered(state)):
+        whose = "a detector of ours" if kind == "detectron2" else f"{kind}'s models"
+        raise SpecError(
+            f"--input changes nothing here: the weights are of {whose}, which read what ours do. Leave it out."
+        )
     if kind == "timm":
         ledger = timm.from_timm(state, backbone)
     else:
@@ -176,9 +214,9 @@ def convert_from(kind: str, state: Mapping[str, Tensor], backbone: str = "", sou
 def _from_detectron2(ledger: Ledger, state: Mapping[str, Tensor], source_input: str, backbone: str) -> None:
     detectron2.drop_indices(ledger)
     ledger.rename(renamer(detectron2.rules_from(state), backwards=True), "no such tensor here")
-    if any(key.startswith("detector.") for key in state):
-        return  # a model of ours, whose input is ours
-    if source_input == "bgr":
+    if detectron2.is_registered(state):
+        return  # its input is ours
+    if source_input != "rgb":
         adapt.stem_from_bgr(ledger, adapt.input_of(ledger.state, backbone).std)
     adapt.unit_scales(ledger)
     detectron2.add_means(ledger)

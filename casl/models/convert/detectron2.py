@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from casl.models.body import BODY
 from casl.models.convert import adapt
-from casl.models.convert.kind import framework_of, is_known_resnet, is_swin, position_tables, reads_p2, targets
+from casl.models.convert.kind import Told, position_tables, reads_p2, targets
 from casl.models.convert.ledger import Ledger
 from casl.models.convert.names import Rule
 from casl.models.head import group_norm
 
 OWN = "casl"  # the models that casl.detectron2 registers, as a target
+OWN_RULES: list[Rule] = [("{rest}", "detector.{rest}")]
+REGISTER = "casl.detectron2.register() and add_casl_config(cfg) before the model is built (docs/detectron2.md)"
 _HEAD: list[Rule] = [
     ("head.cls_tower.{rest}", "head.cls_subnet.{rest}"),
     ("head.box_tower.{rest}", "head.bbox_subnet.{rest}"),
@@ -68,29 +71,27 @@ def heads() -> dict[str, tuple[str, ...]]:
     return {**targets("detectron2"), "backbone": (), OWN: ()}
 
 
-def rules_to(state: Mapping[str, Tensor], target: str, own_names: bool) -> Sequence[Rule]:
+def rules_to(told: Told, own_names: bool) -> Sequence[Rule]:
     """Rules for a state dict under our names.
 
     Args:
-        target: a key of `heads()`.
+        told: what it is of, before parts were left out.
         own_names: leave the backbone's names as they are here, for those that `casl.detectron2` registers; done in any
             case where detectron2 has no such backbone.
     """
-    if target == OWN:
-        return [("{rest}", "detector.{rest}")]
-    if not own_names and is_swin(state):
+    if not own_names and told.swin:
         backbone = _swin()
-    elif not own_names and is_known_resnet(state):
+    elif not own_names and told.known_resnet:
         backbone = _resnet()
     else:
         backbone = [("backbone.body.{rest}", f"{_BOTTOM}.body.{{rest}}")]
-    return [*backbone, *_NECK, *(_FRAMEWORK if framework_of(state).project == "detectron2" else _HEAD)]
+    return [*backbone, *_NECK, *(_FRAMEWORK if told.project == "detectron2" else _HEAD)]
 
 
 def rules_from(state: Mapping[str, Tensor]) -> Sequence[Rule]:
     """Rules for a state dict under detectron2's names; what it is, is told by the names."""
-    if any(key.startswith("detector.") for key in state):
-        return [("{rest}", "detector.{rest}")]
+    if is_registered(state):
+        return OWN_RULES
     if f"{_BOTTOM}.stem.conv1.weight" in state:
         backbone = _resnet()
     elif f"{_BOTTOM}.patch_embed.proj.weight" in state:
@@ -99,6 +100,11 @@ def rules_from(state: Mapping[str, Tensor]) -> Sequence[Rule]:
         backbone = [("backbone.body.{rest}", f"{_BOTTOM}.body.{{rest}}")]
     head = _HEAD if "head.ctrness.weight" in state else _FRAMEWORK
     return [*backbone, *_NECK, *head]
+
+
+def is_registered(state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict under detectron2's names is of a detector of ours that `casl.detectron2` registers."""
+    return any(key.startswith("detector.") for key in state)
 
 
 def drop_means(ledger: Ledger) -> None:
@@ -113,9 +119,9 @@ def add_means(ledger: Ledger) -> None:
         ledger.make(_MEAN_POSITIVES, logits.new_tensor(100.0), "where detectron2 starts its moving mean of positives")
 
 
-def drop_counters(ledger: Ledger) -> None:
+def drop_counters(ledger: Ledger, told: Told) -> None:
     """Leave out the counters of batch norms, which detectron2's frozen ones in its ResNets do not have."""
-    if not is_known_resnet(ledger.state):
+    if not told.known_resnet:
         return
     for key in [k for k in ledger.state if k.startswith("backbone.") and k.endswith(".num_batches_tracked")]:
         ledger.drop(key, "a counter that detectron2's frozen batch norms do not have")
@@ -134,21 +140,9 @@ def drop_indices(ledger: Ledger) -> None:
         ledger.drop(key, "constant, computed here")
 
 
-def needs(state: Mapping[str, Tensor], target: str, own_names: bool, bgr: bool, taken: adapt.Input) -> list[str]:
-    """What a configuration of detectron2 must say, for weights under our names."""
-    if target == OWN:
-        return ["casl.detectron2.register() and add_casl_config(cfg) before the model is built (docs/detectron2.md)"]
-    registered = "of casl.detectron2.register(), which MODEL.BACKBONE.NAME names"
-    if own_names:
-        said = [f"a backbone {registered}"]
-    elif is_known_resnet(state):
-        said = ["MODEL.RESNETS.STRIDE_IN_1X1 False: our ResNets, timm's and torchvision's stride in the 3x3"]
-    elif is_swin(state):
-        said = [f"detectron2.modeling.backbone.swin.SwinTransformer; with --own-names instead a backbone {registered}"]
-    else:
-        said = [f"a backbone {registered}: detectron2 has none with such a stem"]
-    mean, std = (list(taken.mean[::-1]), [1.0, 1.0, 1.0]) if bgr else (list(taken.mean), list(taken.std))
-    said.append(f"INPUT.FORMAT {'BGR' if bgr else 'RGB'}, MODEL.PIXEL_MEAN {mean}, MODEL.PIXEL_STD {std}")
+def needs(state: Mapping[str, Tensor], told: Told, own_names: bool, bgr: bool, taken: adapt.Input) -> list[str]:
+    """What a configuration of detectron2 must say, for those weights under our names that it is given."""
+    said = _backbone_needs(told, own_names, bgr, taken) if any(key.startswith(BODY) for key in state) else []
     if "fpn.p6.weight" in state:
         p6, c5 = state["fpn.p6.weight"].shape[1], state["fpn.output5.weight"].shape[0]
         if p6 == c5:
@@ -156,6 +150,21 @@ def needs(state: Mapping[str, Tensor], target: str, own_names: bool, bgr: bool, 
     if (norm := state.get("framework.head.cls_subnet.1.weight")) is not None:
         count = group_norm(len(norm)).num_groups
         said.append(f"RetinaNetHead(..., norm=lambda channels: GroupNorm({count}, channels)), which is 'GN' at 256")
+    return said
+
+
+def _backbone_needs(told: Told, own_names: bool, bgr: bool, taken: adapt.Input) -> list[str]:
+    registered = "of casl.detectron2.register(), which MODEL.BACKBONE.NAME names"
+    if own_names:
+        said = [f"a backbone {registered}"]
+    elif told.known_resnet:
+        said = ["MODEL.RESNETS.STRIDE_IN_1X1 False: our ResNets, timm's and torchvision's stride in the 3x3"]
+    elif told.swin:
+        said = [f"detectron2.modeling.backbone.swin.SwinTransformer; with --own-names instead a backbone {registered}"]
+    else:
+        said = [f"a backbone {registered}: detectron2 has none with such a stem"]
+    mean, std = (list(taken.mean[::-1]), [1.0, 1.0, 1.0]) if bgr else (list(taken.mean), list(taken.std))
+    said.append(f"INPUT.FORMAT {'BGR' if bgr else 'RGB'}, MODEL.PIXEL_MEAN {mean}, MODEL.PIXEL_STD {std}")
     return said
 
 

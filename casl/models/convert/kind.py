@@ -34,14 +34,22 @@ def position_tables(state: Mapping[str, Tensor]) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Told:
-    """What a state dict is of: detector of the catalog, whose modules it has, and what it is called there.
+    """What a state dict is of, judged once, before anything is left out of it.
 
-    A backbone alone, with or without a pyramid, is "backbone" of "casl".
+    Attributes:
+        detector: of the catalog; "backbone" for a backbone alone, with or without a pyramid.
+        project: whose modules it has; "casl" for a backbone alone.
+        name: what the detector is called there.
+        reads_p2: whether it reads P2's layers of the pyramid, so that they were trained; not known of a backbone alone.
+        swin, known_resnet: what `is_swin` and `is_known_resnet` say.
     """
 
     detector: str
     project: str
     name: str
+    reads_p2: bool
+    swin: bool
+    known_resnet: bool
 
 
 def framework_of(state: Mapping[str, Tensor]) -> Told:
@@ -59,9 +67,10 @@ def framework_of(state: Mapping[str, Tensor]) -> Told:
         if all(any(key.startswith(mark) for key in state) for mark in c.marks)
     ]
     if not fitting:
-        return Told("backbone", "casl", "backbone")
+        return Told("backbone", "casl", "backbone", False, is_swin(state), is_known_resnet(state))
     _, detector, converts = max(fitting, key=lambda found: found[0])
-    return Told(detector, converts.project, converts.name or detector)
+    name = converts.name or detector
+    return Told(detector, converts.project, name, converts.reads_p2, is_swin(state), is_known_resnet(state))
 
 
 def convertible() -> dict[str, Converts]:

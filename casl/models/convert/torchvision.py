@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from casl.models.body import BODY
 from casl.models.convert import adapt
-from casl.models.convert.kind import framework_of, is_known_resnet, is_swin, position_tables, reads_p2, targets
+from casl.models.convert.kind import Told, position_tables, reads_p2, targets
 from casl.models.convert.ledger import Ledger
 from casl.models.convert.names import Rule
 from casl.models.head import group_norm
@@ -64,16 +65,16 @@ def heads() -> dict[str, tuple[str, ...]]:
     return {**targets("torchvision"), "backbone": ()}
 
 
-def rules_to(state: Mapping[str, Tensor], target: str) -> Sequence[Rule]:
-    """Rules for a state dict under our names; target is a key of `heads()`."""
+def rules_to(told: Told, target: str) -> Sequence[Rule]:
+    """Rules for a state dict under our names, of which is told what it is; target is a key of `heads()`."""
     bare = target == "backbone"
-    if is_swin(state):
+    if told.swin:
         backbone = _swin("features." if bare else "backbone.body.")
     else:
         backbone = [("backbone.body.{rest}", "{rest}" if bare else "backbone.body.{rest}")]
     if bare:
         return backbone
-    head = _FRAMEWORK if framework_of(state).project == "torchvision" else _HEAD
+    head = _FRAMEWORK if told.project == "torchvision" else _HEAD
     return [*backbone, *_neck(2 if reads_p2(target) else 3), *head]
 
 
@@ -102,20 +103,26 @@ def add_indices(ledger: Ledger) -> None:
         ledger.make(index, adapt.position_index(window).flatten(), "constant: which bias two cells look up")
 
 
-def needs(state: Mapping[str, Tensor], taken: adapt.Input) -> list[str]:
-    """What torchvision's model must be, for weights under our names."""
-    if is_swin(state):
-        said = ["maps whose last stage is larger than 7 cells on both sides: else torchvision shifts no windows there"]
-        return [*said, "norms of your own on each stage's map: torchvision has none"]
-    said = [] if is_known_resnet(state) else ["a backbone of timm's: torchvision has none with such a stem"]
-    if taken != adapt.Input():
-        mean, std = ([value / 255 for value in values] for values in (taken.mean, taken.std))
-        said.append(f"image_mean {mean}, image_std {std}")
+def needs(state: Mapping[str, Tensor], told: Told, taken: adapt.Input) -> list[str]:
+    """What torchvision's model must be, for those weights under our names that it is given."""
+    said = _backbone_needs(told, taken) if any(key.startswith(BODY) for key in state) else []
     if "fpn.p6.weight" in state:
         p6, p5 = state["fpn.p6.weight"].shape[1], state["fpn.output5.weight"].shape[0]
         said.append(f"P6 from {'P5' if p6 == p5 else 'C5'}: LastLevelP6P7({p6}, {len(state['fpn.p6.weight'])})")
     if (norm := state.get("framework.head.classification_head.conv.0.1.weight")) is not None:
         said.append(f"RetinaNetHead(..., norm_layer=partial(nn.GroupNorm, {group_norm(len(norm)).num_groups}))")
+    return said
+
+
+def _backbone_needs(told: Told, taken: adapt.Input) -> list[str]:
+    if told.swin:
+        said = ["maps whose last stage is larger than 7 cells on both sides: else torchvision shifts no windows there"]
+        said.append("norms of your own on each stage's map: torchvision has none")
+    else:
+        said = [] if told.known_resnet else ["a backbone of timm's: torchvision has none with such a stem"]
+    if taken != adapt.Input():
+        mean, std = ([value / 255 for value in values] for values in (taken.mean, taken.std))
+        said.append(f"image_mean {mean}, image_std {std}")
     return said
 
 
