@@ -33,6 +33,7 @@ _OPTIONAL = (
     "norm3.",
     "policies.",
 )  # of a Swin of ours: timm's and torchvision's have none
+_PATCHES = "patch_embed.proj.weight"
 _TABLE = ".relative_position_bias_table"
 
 
@@ -63,6 +64,7 @@ def by_timm(state: Mapping[str, Tensor], body: nn.Module) -> Mapping[str, Tensor
     if isinstance(body, Swin):
         own = body.state_dict()
         foreign = {k: v for k, v in state.items() if k.endswith(_TABLE) and not _is_table(v, own.get(k))}
+        foreign |= {k: v for k, v in state.items() if k == _PATCHES and v.dim() != own[_PATCHES].dim()}
         renamed = checkpoint_filter_fn({k: v for k, v in state.items() if k not in foreign}, body)
         return {**renamed, **foreign}
     return lite.by_timm(state, body) if lite.is_own(state) else state

@@ -54,7 +54,9 @@ def _places(body: nn.Module) -> list[tuple[int, int]]:
 
 
 def _blocks(state: Mapping[str, Tensor]) -> set[int]:
-    return {int(name.split(".")[1]) for name in state if name.startswith("_blocks.")}
+    """Numbers of blocks; -1 for a name that has none, or nothing behind it."""
+    parts = [name.split(".", 3) for name in state if name.startswith("_blocks.")]
+    return {int(found[1]) if len(found) == 4 and found[1].isdecimal() else -1 for found in parts}
 
 
 def by_timm(state: Mapping[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
@@ -76,11 +78,13 @@ def by_timm(state: Mapping[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
         if name.startswith("_blocks."):
             _, number, layer, rest = name.split(".", 3)
             stage, block = places[int(number)]
-            own = (_EXPANDING if stage else _PLAIN)[layer]
+            own = (_EXPANDING if stage else _PLAIN).get(
+                layer, layer
+            )  # a name that is not known keeps, and does not fit
             renamed[f"blocks.{stage}.{block}.{own}.{rest}"] = value
         else:
             layer, _, rest = name.partition(".")
-            renamed[f"{_AROUND[layer]}.{rest}"] = value
+            renamed[f"{_AROUND.get(layer, layer)}.{rest}"] = value
     return renamed
 
 

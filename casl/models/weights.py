@@ -32,7 +32,7 @@ def read_state(path: Path, absent: str = "") -> dict[str, Tensor]:
         absent: advice for when there is none, appended to the message.
 
     Raises:
-        DataError: no such file, not readable without running code, or no state dict in it.
+        DataError: no such file, not readable without running code, or no state dict of plain tensors in it.
     """
     if not path.is_file():
         raise DataError(f"no weights at {path}.{absent}")
@@ -54,7 +54,16 @@ def read_state(path: Path, absent: str = "") -> dict[str, Tensor]:
         state = state.get(wrapper, state) if isinstance(state, dict) else None
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise DataError(f"{path} holds no state dict")
+    if odd := [key for key, value in state.items() if not _is_plain(value)]:
+        raise DataError(
+            f"{path} holds tensors that are sparse, quantized or without values: {odd[0]} is the first of {len(odd)}.\n"
+            "  Only plain ones are read: save them with to_dense() or dequantize()."
+        )
     return state
+
+
+def _is_plain(value: Tensor) -> bool:
+    return value.layout == torch.strided and not value.is_quantized and not value.is_meta
 
 
 def _is_something_else(path: Path) -> str:

@@ -18,6 +18,7 @@ from casl.models.convert import adapt, detectron2, timm, torchvision
 from casl.models.convert.kind import Told, framework_of, reads_p2
 from casl.models.convert.ledger import Ledger, Report
 from casl.models.convert.names import renamer
+from casl.models.convert.sound import check_sound
 from casl.models.fcos import FCOS, FCOSSettings
 from casl.models.parts import part_of
 from casl.rows import PARTS
@@ -75,10 +76,11 @@ def convert_to(kind: str, state: Mapping[str, Tensor], wish: Wish) -> Converted:
 
     Raises:
         SpecError: an unknown name, no detector of ours, or a part the target cannot take.
-        DataError: the weights are of another backbone than the one named.
+        DataError: the weights are of another backbone than the one named, or of shapes that no detector has.
     """
     if kind not in TARGETS:
         raise SpecError(unknown("format to convert to", kind, TARGETS))
+    check_sound(state)
     told = framework_of(state)
     into = _target(kind, told, wish)
     _check_backbone(state, wish.backbone)
@@ -187,7 +189,7 @@ def convert_from(kind: str, state: Mapping[str, Tensor], backbone: str = "", sou
 
     Raises:
         SpecError: an unknown name, or a source of which nothing has a name of ours.
-        DataError: the weights are of another backbone than the one named.
+        DataError: the weights are of another backbone than the one named, or of shapes that no detector has.
     """
     if kind not in SOURCES:
         raise SpecError(unknown("format to convert from", kind, SOURCES))
@@ -214,6 +216,7 @@ def convert_from(kind: str, state: Mapping[str, Tensor], backbone: str = "", sou
 def _from_detectron2(ledger: Ledger, state: Mapping[str, Tensor], source_input: str, backbone: str) -> None:
     detectron2.drop_indices(ledger)
     ledger.rename(renamer(detectron2.rules_from(state), backwards=True), "no such tensor here")
+    check_sound(ledger.state)
     if detectron2.is_registered(state):
         return  # its input is ours
     if source_input != "rgb":
@@ -226,6 +229,7 @@ def _from_torchvision(ledger: Ledger, state: Mapping[str, Tensor], source_input:
     del source_input, backbone  # always ours
     detectron2.drop_indices(ledger)  # of the same name
     ledger.rename(renamer(torchvision.rules_from(state), backwards=True), "no such tensor here")
+    check_sound(ledger.state)
     if torchvision.is_fcos(state):
         adapt.move_sides(ledger, -1.0)
         adapt.unit_scales(ledger)
