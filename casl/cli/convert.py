@@ -49,6 +49,12 @@ def add(verbs: Any, store: argparse.ArgumentParser) -> None:
         "--backbone", default="", metavar="NAME", help="ours that the weights are of, where a stage does not say it"
     )
     verb.add_argument(
+        "--config",
+        default="",
+        metavar="FILE",
+        help="of --from detectron2: the model's YAML, checked for what ours have not",
+    )
+    verb.add_argument(
         "--threshold",
         type=float,
         metavar="DELTA",
@@ -70,13 +76,15 @@ def convert_command(options: argparse.Namespace) -> int:
         _refuse(
             options, ("into", "parts", "classes", "own_names"), "the target of --to; --from takes all that it knows"
         )
+    else:
+        _refuse(options, ("config",), "the source of --from detectron2")
     of = {name: formats for name, formats in OF_OTHERS.items() if getattr(options, name) is not None}
     if wrong := [name for name, formats in of.items() if options.to not in formats]:
         raise SpecError(f"--{wrong[0]} goes with --to {' or '.join(OF_OTHERS[wrong[0]])}.")
     if options.to in OTHERS:
         _refuse(
             options,
-            ("into", "parts", "classes", "input", "own_names", "backbone"),
+            ("into", "parts", "classes", "input", "own_names", "backbone", "config"),
             f"weights; --to {options.to} writes none",
         )
         return OTHERS[options.to](options)
@@ -89,7 +97,8 @@ def convert_command(options: argparse.Namespace) -> int:
     backbone = options.backbone or _backbone(source)
     parts = tuple(part.strip() for part in options.parts.split(",") if part.strip())
     wish = Wish(options.into, parts, options.classes, options.input, options.own_names, backbone)
-    account = write_converted(source, out, options.to, options.origin, wish, backbone)
+    config = Path(options.config) if options.config else None
+    account = write_converted(source, out, options.to, options.origin, wish, backbone, config)
     print(json.dumps(account, indent=1) if options.json else _table(account))
     return 0
 

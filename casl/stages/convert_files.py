@@ -13,6 +13,7 @@ from torch import Tensor
 
 from casl.errors import SpecError
 from casl.files import write_atomic, write_json
+from casl.models.convert.config import read_config
 from casl.models.convert.conversion import Wish as Wish  # for the command line, which imports stages only
 from casl.models.convert.conversion import convert_from, convert_to
 from casl.models.weights import read_state
@@ -20,7 +21,9 @@ from casl.models.weights import read_state
 SUFFIXES = (".pth", ".safetensors")
 
 
-def write_converted(source: Path, out: Path, to: str, origin: str, wish: Wish, backbone: str) -> dict[str, Any]:
+def write_converted(
+    source: Path, out: Path, to: str, origin: str, wish: Wish, backbone: str, config: Path | None = None
+) -> dict[str, Any]:
     """Convert a file of weights into another.
 
     Args:
@@ -29,6 +32,7 @@ def write_converted(source: Path, out: Path, to: str, origin: str, wish: Wish, b
         to, origin: the format to convert to, or from; one of them is empty.
         wish: when converting to a format; of one converted from, only `input` counts.
         backbone: when converting from a format, as in `convert_from`.
+        config: of detectron2's model when converting from it, a YAML file.
 
     Returns:
         The report as JSON values, which also are in the file `<out>.json`.
@@ -38,10 +42,11 @@ def write_converted(source: Path, out: Path, to: str, origin: str, wish: Wish, b
     """
     if out.suffix not in SUFFIXES:
         raise SpecError(f"the result is written as {' or '.join(SUFFIXES)}, got {out.name!r}")
-    state = read_state(source)
-    tensors, report = (
-        convert_to(to, state, wish) if to else convert_from(origin, state, backbone, source_input=wish.input)
-    )
+    state, configured = read_state(source), read_config(config) if config else None
+    if to:
+        tensors, report = convert_to(to, state, wish)
+    else:
+        tensors, report = convert_from(origin, state, backbone, wish.input, configured)
     account = {
         "source": str(source),
         "result": str(out),

@@ -79,11 +79,21 @@ def stem_to_bgr(ledger: Ledger, std: Sequence[float]) -> None:
         ledger.change(key, (ledger.state[key] / _column(ledger.state[key], std)).flip(1), how)
 
 
-def stem_from_bgr(ledger: Ledger, std: Sequence[float]) -> None:
-    """The reverse of `stem_to_bgr`."""
+def stem_from_bgr(ledger: Ledger, std: Sequence[float], theirs: Sequence[float] = (1.0, 1.0, 1.0)) -> None:
+    """The reverse of `stem_to_bgr`; theirs: the deviation that BGR was divided by."""
     for key in [k for k in STEMS if k in ledger.state]:
         how = "input channels reversed and multiplied by the deviation: reads RGB less the mean, divided by deviation"
-        ledger.change(key, ledger.state[key].flip(1) * _column(ledger.state[key], std), how)
+        reversed_ = ledger.state[key].flip(1)
+        ledger.change(key, reversed_ * (_column(reversed_, std) / _column(reversed_, theirs[::-1])), how)
+
+
+def stem_from_rgb(ledger: Ledger, std: Sequence[float], theirs: Sequence[float]) -> None:
+    """First layer for RGB divided by our deviation, in place of theirs."""
+    for key in [k for k in STEMS if k in ledger.state and tuple(theirs) != tuple(std)]:
+        how = f"multiplied by our deviation and divided by {list(theirs)}, which the configuration says"
+        ledger.change(
+            key, ledger.state[key] * (_column(ledger.state[key], std) / _column(ledger.state[key], theirs)), how
+        )
 
 
 def _column(weight: Tensor, std: Sequence[float]) -> Tensor:

@@ -15,6 +15,7 @@ from casl.errors import SpecError, unknown
 from casl.models.backbone import build_backbone
 from casl.models.body import BODY, check_fits
 from casl.models.convert import adapt, detectron2, timm, torchvision
+from casl.models.convert.config import Configured
 from casl.models.convert.kind import Told, framework_of, reads_p2
 from casl.models.convert.ledger import Ledger, Report
 from casl.models.convert.names import renamer
@@ -86,12 +87,14 @@ def convert_to(kind: str, state: Mapping[str, Tensor], wish: Wish) -> Converted:
     _check_backbone(state, wish.backbone)
     ledger = Ledger(state)
     if into == detectron2.OWN:
-        _check_read(wish, dict.fromkeys(("parts", "classes", "input", "own_names"), "casl takes all as it is here"))
+        _check_read(
+            vars(wish), dict.fromkeys(("parts", "classes", "input", "own_names"), "casl takes all as it is here")
+        )
         ledger.needs.append(detectron2.REGISTER)
         ledger.rename(renamer(detectron2.OWN_RULES), "no tensor here")
         return _whole(ledger.state), ledger.report({})
     parts = _parts(kind, state, told, into, wish)
-    _check_read(wish, _not_read(kind, told, into, parts))
+    _check_read(vars(wish), _not_read(kind, told, into, parts))
     adapt.keep_parts(ledger, parts)
     taken = adapt.input_of(ledger.state, wish.backbone)
     _to_their_values(kind, ledger, told, into, wish, taken)
@@ -147,9 +150,9 @@ def _not_read(kind: str, told: Told, into: str, parts: Sequence[str]) -> dict[st
     return why
 
 
-def _check_read(wish: Wish, why: Mapping[str, str]) -> None:
+def _check_read(asked: Mapping[str, object], why: Mapping[str, str]) -> None:
     """Refuse what was asked for and would be ignored."""
-    if wrong := [name for name in why if getattr(wish, name)]:
+    if wrong := [name for name in why if asked[name]]:
         raise SpecError(f"--{wrong[0].replace('_', '-')} changes nothing here: {why[wrong[0]]}. Leave it out.")
 
 
@@ -175,7 +178,13 @@ def _to_their_values(kind: str, ledger: Ledger, told: Told, into: str, wish: Wis
         torchvision.add_indices(ledger)
 
 
-def convert_from(kind: str, state: Mapping[str, Tensor], backbone: str = "", source_input: str = "") -> Converted:
+def convert_from(
+    kind: str,
+    state: Mapping[str, Tensor],
+    backbone: str = "",
+    source_input: str = "",
+    config: Configured | None = None,
+) -> Converted:
     """Weights of another project under our names.
 
     Args:
@@ -183,28 +192,30 @@ def convert_from(kind: str, state: Mapping[str, Tensor], backbone: str = "", sou
         state: of one of its models; never changed.
         backbone: name of ours that the source has; needed for timm, and otherwise to say what is missing.
         source_input: of detectron2's model, as in `Wish`.
+        config: of detectron2's model; None leaves what it should say in the report's `needs`.
 
     Returns:
         As `convert_to`.
 
     Raises:
         SpecError: an unknown name, or a source of which nothing has a name of ours.
-        DataError: the weights are of another backbone than the one named, or of shapes that no detector has.
+        DataError: the weights are of another backbone than the one named, or of shapes that no detector has, or their
+            model computed what ours do not.
     """
     if kind not in SOURCES:
         raise SpecError(unknown("format to convert from", kind, SOURCES))
     if source_input and source_input not in INPUTS:
         raise SpecError(unknown("input", source_input, INPUTS))
-    if source_input and (kind != "detectron2" or detectron2.is_registered(state)):
+    if kind != "detectron2" or detectron2.is_registered(state):
         whose = "a detector of ours" if kind == "detectron2" else f"{kind}'s models"
-        raise SpecError(
-            f"--input changes nothing here: the weights are of {whose}, which read what ours do. Leave it out."
-        )
+        why = f"the weights are of {whose}, which read what ours do"
+        _check_read({"input": source_input, "config": config}, dict.fromkeys(("input", "config"), why))
     if kind == "timm":
         ledger = timm.from_timm(state, backbone)
+    elif kind == "detectron2":
+        ledger = _from_detectron2(state, _order(source_input, config), backbone, config)
     else:
-        ledger = Ledger(state)
-        (_from_detectron2 if kind == "detectron2" else _from_torchvision)(ledger, state, source_input, backbone)
+        ledger = _from_torchvision(state)
     if not ledger.state:
         first = next(iter(state), "nothing")
         raise SpecError(f"nothing here has a name of {kind}'s detectors; the first tensor is {first!r}.")
@@ -213,26 +224,47 @@ def convert_from(kind: str, state: Mapping[str, Tensor], backbone: str = "", sou
     return _whole(ledger.state), ledger.report(_left_here(ledger.state, backbone))
 
 
-def _from_detectron2(ledger: Ledger, state: Mapping[str, Tensor], source_input: str, backbone: str) -> None:
+def _order(asked: str, config: Configured | None) -> str:
+    if config is None:
+        return asked or INPUTS[0]
+    if asked not in ("", config.order):
+        raise SpecError(
+            f"--input {asked} was asked for, and the configuration says INPUT.FORMAT {config.order.upper()}."
+        )
+    return config.order
+
+
+def _from_detectron2(state: Mapping[str, Tensor], order: str, backbone: str, config: Configured | None) -> Ledger:
+    ledger = Ledger(state)
     detectron2.drop_indices(ledger)
     ledger.rename(renamer(detectron2.rules_from(state), backwards=True), "no such tensor here")
     check_sound(ledger.state)
     if detectron2.is_registered(state):
-        return  # its input is ours
-    if source_input != "rgb":
-        adapt.stem_from_bgr(ledger, adapt.input_of(ledger.state, backbone).std)
+        return ledger  # its input is ours
+    computes = order == "bgr" or config is not None
+    taken = adapt.input_of(ledger.state, backbone) if computes or backbone else None
+    if config is None:
+        ledger.needs += detectron2.source_needs(ledger.state, order, taken)
+    elif taken is not None:
+        detectron2.check_configured(ledger.state, config, taken)
+    if taken is not None and order == "bgr":
+        adapt.stem_from_bgr(ledger, taken.std, config.std if config else (1.0, 1.0, 1.0))
+    elif taken is not None and config is not None:
+        adapt.stem_from_rgb(ledger, taken.std, config.std)
     adapt.unit_scales(ledger)
     detectron2.add_means(ledger)
+    return ledger
 
 
-def _from_torchvision(ledger: Ledger, state: Mapping[str, Tensor], source_input: str, backbone: str) -> None:
-    del source_input, backbone  # always ours
+def _from_torchvision(state: Mapping[str, Tensor]) -> Ledger:
+    ledger = Ledger(state)
     detectron2.drop_indices(ledger)  # of the same name
     ledger.rename(renamer(torchvision.rules_from(state), backwards=True), "no such tensor here")
     check_sound(ledger.state)
     if torchvision.is_fcos(state):
         adapt.move_sides(ledger, -1.0)
         adapt.unit_scales(ledger)
+    return ledger
 
 
 def _left_here(state: Mapping[str, Tensor], backbone: str) -> dict[str, str]:

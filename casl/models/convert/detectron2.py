@@ -10,13 +10,17 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from casl.errors import DataError
 from casl.models.body import BODY
 from casl.models.convert import adapt
-from casl.models.convert.kind import Told, position_tables, reads_p2, targets
+from casl.models.convert.config import Configured
+from casl.models.convert.kind import Told, is_bottleneck, is_known_resnet, position_tables, reads_p2, targets
 from casl.models.convert.ledger import Ledger
 from casl.models.convert.names import Rule
 from casl.models.head import group_norm
 
+NEAR = 0.05  # of means of 0..255, which are written with one to three decimals
+SOURCE = "of the source: "  # what begins a need of the other direction
 OWN = "casl"  # the models that casl.detectron2 registers, as a target
 OWN_RULES: list[Rule] = [("{rest}", "detector.{rest}")]
 REGISTER = "casl.detectron2.register() and add_casl_config(cfg) before the model is built (docs/detectron2.md)"
@@ -166,6 +170,55 @@ def _backbone_needs(told: Told, own_names: bool, bgr: bool, taken: adapt.Input) 
     mean, std = (list(taken.mean[::-1]), [1.0, 1.0, 1.0]) if bgr else (list(taken.mean), list(taken.std))
     said.append(f"INPUT.FORMAT {'BGR' if bgr else 'RGB'}, MODEL.PIXEL_MEAN {mean}, MODEL.PIXEL_STD {std}")
     return said
+
+
+def source_needs(state: Mapping[str, Tensor], order: str, taken: adapt.Input | None) -> list[str]:
+    """What a model of detectron2 must have been and no tensor shows, for its weights under our names to mean the same.
+
+    taken: the backbone's input; None where it is not known.
+    """
+    said = []
+    if is_bottleneck(state):
+        said.append("MODEL.RESNETS.STRIDE_IN_1X1 False, detectron2's default is True; ours stride in the 3x3")
+    if is_known_resnet(state):
+        said.append("MODEL.RESNETS.RES5_DILATION 1")
+    if any(key.startswith(BODY) for key in state):
+        mean, std = ("ours", "ours") if taken is None else (list(taken.mean), list(taken.std))
+        if taken is not None and order == "bgr":
+            mean, std = list(taken.mean[::-1]), [1.0, 1.0, 1.0]
+        said.append(f"INPUT.FORMAT {order.upper()}, MODEL.PIXEL_MEAN {mean}, MODEL.PIXEL_STD {std}")
+    if any(key.startswith("fpn.") for key in state):
+        said.append("MODEL.FPN.FUSE_TYPE sum")
+    return [f"{SOURCE}{need}" for need in said]
+
+
+def check_configured(state: Mapping[str, Tensor], config: Configured, taken: adapt.Input) -> None:
+    """Refuse weights under our names whose model computed what none of ours does.
+
+    Raises:
+        DataError: the configuration says so.
+    """
+    wanted: dict[str, object] = {}
+    if is_bottleneck(state):
+        wanted["MODEL.RESNETS.STRIDE_IN_1X1"] = False
+    if is_known_resnet(state):
+        wanted["MODEL.RESNETS.RES5_DILATION"] = 1
+    if any(key.startswith("fpn.") for key in state):
+        wanted |= {"MODEL.FPN.FUSE_TYPE": "sum", "MODEL.FPN.NORM": ""}
+    wrong = [
+        f"{name} {config.values[name]!r}, not {value!r}"
+        for name, value in wanted.items()
+        if config.values[name] != value
+    ]
+    mean = taken.mean[::-1] if config.order == "bgr" else taken.mean
+    if any(abs(a - b) > NEAR for a, b in zip(config.mean, mean, strict=True)):
+        wrong.append(f"MODEL.PIXEL_MEAN {list(config.mean)}, not {list(mean)}")
+    if wrong:
+        raise DataError(
+            "the source computed what no backbone and pyramid of casl does; its configuration says\n  "
+            + "\n  ".join(wrong)
+            + "\n  Other values of these cannot be converted: train it again with ours."
+        )
 
 
 def left_in_target(state: Mapping[str, Tensor], target: str) -> dict[str, str]:

@@ -26,6 +26,11 @@ def is_known_resnet(state: Mapping[str, Tensor]) -> bool:
     return stem is not None and stem.shape[-1] == PLAIN_STEM
 
 
+def is_bottleneck(state: Mapping[str, Tensor]) -> bool:
+    """Whether the backbone is a ResNet of blocks with three convolutions, of which one of two may have the stride."""
+    return is_known_resnet(state) and f"{BODY}layer1.0.conv3.weight" in state
+
+
 def position_tables(state: Mapping[str, Tensor]) -> dict[str, int]:
     """Every Swin block's table of position biases, with the side of its window."""
     end = ".relative_position_bias_table"

@@ -19,7 +19,7 @@ class Report:
         made: name in the result -> what it holds; the source has nothing like it.
         left_in_source: name in the source -> why it is not in the result.
         left_in_target: name, or beginning of names with a star -> why the target keeps its own values there.
-        needs: what the target must be set to, for the weights to mean there what they meant here.
+        needs: what the target must be set to, or the source have been, for the weights to mean the same in both.
     """
 
     renamed: Mapping[str, str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -27,6 +28,7 @@ _FORMS: dict[str, Form] = {
     **{f"{layer}.weight": _FILTERS for layer in _PYRAMID},
     "fpn.output5.bias": (None,),
 }
+_OF_PYRAMID = re.compile(r"fpn\.((lateral|output)[2-5]|p[67])\.(weight|bias)")
 _TABLE = ".relative_position_bias_table"
 
 
@@ -38,11 +40,16 @@ def check_sound(state: Mapping[str, Tensor]) -> None:
 
     Raises:
         DataError: a tensor has another shape than in any detector of ours or holds whole numbers, or a pyramid lacks a
-            level.
+            level, or has layers that ours have not.
     """
     for key, value in state.items():
         if (form := _FORMS.get(key)) is not None or key.endswith(_TABLE):
             _check_form(key, value, form or _table_form(value))
+    if foreign := [key for key in state if key.startswith("fpn.") and not _OF_PYRAMID.fullmatch(key)]:
+        raise DataError(
+            f"the source's pyramid has {len(foreign)} tensors that none of casl's has, such as {foreign[0]}: it is one "
+            "with norms or other layers (MODEL.FPN.NORM in detectron2), and without them its maps are others."
+        )
     lacking = [f"{layer}.weight" for layer in _PYRAMID if f"{layer}.weight" not in state]
     if lacking and any(key.startswith("fpn.") for key in state):
         raise DataError(f"the source's pyramid is not whole: it lacks {', '.join(lacking[:3])}.")

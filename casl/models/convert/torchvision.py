@@ -37,6 +37,8 @@ def _neck(lowest: int) -> list[Rule]:
         rules += [
             (f"fpn.lateral{level}.{{rest}}", f"backbone.fpn.inner_blocks.{place}.0.{{rest}}"),
             (f"fpn.output{level}.{{rest}}", f"backbone.fpn.layer_blocks.{place}.0.{{rest}}"),
+            (f"fpn.lateral{level}.norm.{{rest}}", f"backbone.fpn.inner_blocks.{place}.1.{{rest}}"),  # refused here
+            (f"fpn.output{level}.norm.{{rest}}", f"backbone.fpn.layer_blocks.{place}.1.{{rest}}"),
         ]
     return [*rules, ("fpn.p{n}.{rest}", "backbone.fpn.extra_blocks.p{n}.{rest}")]
 
