@@ -159,6 +159,26 @@ def fitting_backbones(state: Mapping[str, Tensor], published: bool = False) -> l
     return [name for name, body in bodies.items() if not difference(state, body.state_dict())]
 
 
+def nearest_missing(state: Mapping[str, Tensor]) -> list[str]:
+    """What weights under the names of a body lack of the backbone of the catalog that they are the most of.
+
+    Empty where they are whole, there are none, or they are of no backbone of the catalog. A Swin's norms count.
+    """
+    bodies = [_tensors(n) for n in catalog.names("backbone") if _is_ours(catalog.row("backbone", n))]
+    found = [
+        [key for key in wanted if key not in state and not key.endswith(_CONSTANT)]
+        for wanted in (bodies if state else ())
+        if all(_is_same(key, value, wanted) for key, value in state.items())
+    ]
+    return min(found, key=len, default=[])
+
+
+def _is_same(key: str, value: Tensor, wanted: Mapping[str, Tensor]) -> bool:
+    if key.endswith(_CONSTANT) or (key not in wanted and _is_beside(key)):
+        return True
+    return key in wanted and value.shape == wanted[key].shape
+
+
 def _is_ours(row: rows.Backbone) -> bool:
     """Whether a row is made by the function that casl has for all that timm has."""
     return row.build == rows.Backbone("").build
@@ -169,6 +189,11 @@ def _empty(name: str) -> nn.Module:
     """The body of a backbone of which nothing is allocated."""
     with torch.device("meta"):
         return make_body(catalog.row("backbone", name))[0]
+
+
+@lru_cache(maxsize=64)
+def _tensors(name: str) -> dict[str, Tensor]:
+    return _empty(name).state_dict()
 
 
 def _told(name: str, found: Difference, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:

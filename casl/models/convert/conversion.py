@@ -17,6 +17,7 @@ from casl.models.body import BODY, check_fits
 from casl.models.convert import adapt, detectron2, timm, torchvision
 from casl.models.convert.config import Configured
 from casl.models.convert.kind import Told, framework_of, reads_p2
+from casl.models.convert.lacks import in_target, lacking
 from casl.models.convert.ledger import Ledger, Report
 from casl.models.convert.names import renamer
 from casl.models.convert.sound import check_sound
@@ -85,29 +86,42 @@ def convert_to(kind: str, state: Mapping[str, Tensor], wish: Wish) -> Converted:
     told = framework_of(state)
     into = _target(kind, told, wish)
     _check_backbone(state, wish.backbone)
-    ledger = Ledger(state)
     if into == detectron2.OWN:
+        ledger = Ledger(state)
         _check_read(
             vars(wish), dict.fromkeys(("parts", "classes", "input", "own_names"), "casl takes all as it is here")
         )
         ledger.needs.append(detectron2.REGISTER)
         ledger.rename(renamer(detectron2.OWN_RULES), "no tensor here")
         return _whole(ledger.state), ledger.report({})
-    parts = _parts(kind, state, told, into, wish)
+    possible = _possible(kind, told, into)
+    parts = _parts(kind, state, told, into, possible, wish)
     _check_read(vars(wish), _not_read(kind, told, into, parts))
-    adapt.keep_parts(ledger, parts)
-    taken = adapt.input_of(ledger.state, wish.backbone)
-    _to_their_values(kind, ledger, told, into, wish, taken)
+    rules = detectron2.rules_to(told, wish.own_names) if kind == "detectron2" else torchvision.rules_to(told, into)
+    rename, why_not = renamer(rules), f"no such tensor in {kind}'s {into}"
+    taken = adapt.input_of(state, wish.backbone) if "backbone" in parts else adapt.Input()
+    ledger = _with_parts(kind, state, told, into, wish, taken, parts)
+    all_taken = set(parts) == set(possible)
+    whole = ledger.state if all_taken else _with_parts(kind, state, told, into, wish, taken, possible).state
+    lacks, names = lacking(whole, into, possible), [name for key in whole if (name := rename(key)) is not None]
     if kind == "detectron2":
-        rules = detectron2.rules_to(told, wish.own_names)
         ledger.needs += detectron2.needs(ledger.state, told, wish.own_names, wish.input != "rgb", taken)
-        ledger.rename(renamer(rules), f"no such tensor in {kind}'s {into}")
-        missing = detectron2.left_in_target(ledger.state, into)
     else:
         ledger.needs += torchvision.needs(ledger.state, told, taken)
-        ledger.rename(renamer(torchvision.rules_to(told, into)), f"no such tensor in {kind}'s {into}")
-        missing = torchvision.left_in_target(ledger.state, into)
-    return _whole(ledger.state), ledger.report(missing)
+    ledger.rename(rename, why_not)
+    theirs = detectron2.only_theirs if kind == "detectron2" else torchvision.only_theirs
+    alone = theirs(ledger.state, into, told)
+    return _whole(ledger.state), ledger.report(alone | in_target(ledger.state, names, lacks, rename))
+
+
+def _with_parts(
+    kind: str, state: Mapping[str, Tensor], told: Told, into: str, wish: Wish, taken: adapt.Input, parts: Sequence[str]
+) -> Ledger:
+    """Some parts under our names with the values that the target wants."""
+    ledger = Ledger(state)
+    adapt.keep_parts(ledger, parts)
+    _to_their_values(kind, ledger, told, into, wish, taken)
+    return ledger
 
 
 def _target(kind: str, told: Told, wish: Wish) -> str:
@@ -117,10 +131,16 @@ def _target(kind: str, told: Told, wish: Wish) -> str:
     return into
 
 
-def _parts(kind: str, state: Mapping[str, Tensor], told: Told, into: str, wish: Wish) -> Sequence[str]:
-    """The parts to take: those asked for, or all that fit."""
+def _possible(kind: str, told: Told, into: str) -> Sequence[str]:
+    """The parts that a target can take."""
     same = into == told.name and told.project in ("casl", kind) and into != "backbone"
-    possible = PARTS if same else ("backbone",) if into == "backbone" else NECK
+    return PARTS if same else ("backbone",) if into == "backbone" else NECK
+
+
+def _parts(
+    kind: str, state: Mapping[str, Tensor], told: Told, into: str, possible: Sequence[str], wish: Wish
+) -> Sequence[str]:
+    """The parts to take: those asked for, or all that fit."""
     if wrong := [part for part in wish.parts if part not in possible]:
         raise SpecError(
             f"{kind}'s {into} cannot take the {wrong[0]} of a {told.detector} of {told.project}: "

@@ -14,7 +14,8 @@ from casl.errors import DataError
 from casl.models.body import BODY
 from casl.models.convert import adapt
 from casl.models.convert.config import Configured
-from casl.models.convert.kind import Told, is_bottleneck, is_known_resnet, position_tables, reads_p2, targets
+from casl.models.convert.kind import Told, blocks_of, depth_of, is_bottleneck, is_known_resnet, position_tables, targets
+from casl.models.convert.lacks import width_needs
 from casl.models.convert.ledger import Ledger
 from casl.models.convert.names import Rule
 from casl.models.head import group_norm
@@ -146,7 +147,8 @@ def drop_indices(ledger: Ledger) -> None:
 
 def needs(state: Mapping[str, Tensor], told: Told, own_names: bool, bgr: bool, taken: adapt.Input) -> list[str]:
     """What a configuration of detectron2 must say, for those weights under our names that it is given."""
-    said = _backbone_needs(told, own_names, bgr, taken) if any(key.startswith(BODY) for key in state) else []
+    said = _backbone_needs(state, told, own_names, bgr, taken) if any(key.startswith(BODY) for key in state) else []
+    said += width_needs(state, "MODEL.FPN.OUT_CHANNELS {}", "FCOSHead(..., num_convs=[{0}, {0}])")
     if "fpn.p6.weight" in state:
         p6, c5 = state["fpn.p6.weight"].shape[1], state["fpn.output5.weight"].shape[0]
         if p6 == c5:
@@ -157,12 +159,30 @@ def needs(state: Mapping[str, Tensor], told: Told, own_names: bool, bgr: bool, t
     return said
 
 
-def _backbone_needs(told: Told, own_names: bool, bgr: bool, taken: adapt.Input) -> list[str]:
+def _resnet_needs(state: Mapping[str, Tensor]) -> list[str]:
+    """What makes detectron2's ResNet one of ours."""
+    stride = "MODEL.RESNETS.STRIDE_IN_1X1 False: our ResNets, timm's and torchvision's stride in the 3x3"
+    if not (depth := depth_of(state)):
+        stages = ", ".join(map(str, blocks_of(state)))
+        return [
+            f"a ResNet made in Python, of {stages} blocks with stride_in_1x1=False: MODEL.RESNETS has no such DEPTH"
+        ]
+    if not is_bottleneck(state):
+        return [f"MODEL.RESNETS.DEPTH {depth}, RES2_OUT_CHANNELS 64"]
+    filters = state[f"{BODY}layer1.0.conv2.weight"]
+    groups, width = len(filters) // filters.shape[1], filters.shape[1]
+    more = f", NUM_GROUPS {groups}, WIDTH_PER_GROUP {width}" if groups > 1 else ""
+    return [f"MODEL.RESNETS.DEPTH {depth}{more}", stride]
+
+
+def _backbone_needs(
+    state: Mapping[str, Tensor], told: Told, own_names: bool, bgr: bool, taken: adapt.Input
+) -> list[str]:
     registered = "of casl.detectron2.register(), which MODEL.BACKBONE.NAME names"
     if own_names:
         said = [f"a backbone {registered}"]
     elif told.known_resnet:
-        said = ["MODEL.RESNETS.STRIDE_IN_1X1 False: our ResNets, timm's and torchvision's stride in the 3x3"]
+        said = _resnet_needs(state)
     elif told.swin:
         said = [f"detectron2.modeling.backbone.swin.SwinTransformer; with --own-names instead a backbone {registered}"]
     else:
@@ -221,12 +241,8 @@ def check_configured(state: Mapping[str, Tensor], config: Configured, taken: ada
         )
 
 
-def left_in_target(state: Mapping[str, Tensor], target: str) -> dict[str, str]:
-    """What the target has and a state dict under detectron2's names does not."""
-    missing = {}
-    for pattern in heads()[target]:
-        if not any(key.startswith(pattern[:-1]) for key in state):
-            missing[pattern] = "of this framework only"
-    if reads_p2(target) and "backbone.fpn_lateral2.weight" not in state:
-        missing |= dict.fromkeys(("backbone.fpn_lateral2.*", "backbone.fpn_output2.*"), "no trained values for P2")
-    return missing
+def only_theirs(state: Mapping[str, Tensor], target: str, told: Told) -> dict[str, str]:
+    """What the target has and no source of ours, where a state dict under detectron2's names does not have it."""
+    del told  # its backbones have no classifier
+    alone = [p for p in heads()[target] if not any(key.startswith(p[:-1]) for key in state)]
+    return dict.fromkeys(alone, "of this framework only")

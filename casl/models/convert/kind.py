@@ -31,6 +31,21 @@ def is_bottleneck(state: Mapping[str, Tensor]) -> bool:
     return is_known_resnet(state) and f"{BODY}layer1.0.conv3.weight" in state
 
 
+_DEPTHS = {"2 2 2 2 basic": 18, "3 4 6 3 basic": 34, "3 4 6 3": 50, "3 4 23 3": 101, "3 8 36 3": 152}
+
+
+def blocks_of(state: Mapping[str, Tensor]) -> list[int]:
+    """Blocks of each of the four stages of a ResNet."""
+    names = [key.removeprefix(f"{BODY}layer").split(".") for key in state if key.startswith(f"{BODY}layer")]
+    return [len({words[1] for words in names if words[0] == stage}) for stage in "1234"]
+
+
+def depth_of(state: Mapping[str, Tensor]) -> int:
+    """Depth by which others know a ResNet; 0 for one that they have not."""
+    kind = "" if is_bottleneck(state) else " basic"
+    return _DEPTHS.get(" ".join(map(str, blocks_of(state))) + kind, 0)
+
+
 def position_tables(state: Mapping[str, Tensor]) -> dict[str, int]:
     """Every Swin block's table of position biases, with the side of its window."""
     end = ".relative_position_bias_table"

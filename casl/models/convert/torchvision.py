@@ -13,6 +13,7 @@ from torch import Tensor
 from casl.models.body import BODY
 from casl.models.convert import adapt
 from casl.models.convert.kind import Told, position_tables, reads_p2, targets
+from casl.models.convert.lacks import width_needs
 from casl.models.convert.ledger import Ledger
 from casl.models.convert.names import Rule
 from casl.models.head import group_norm
@@ -108,6 +109,7 @@ def add_indices(ledger: Ledger) -> None:
 def needs(state: Mapping[str, Tensor], told: Told, taken: adapt.Input) -> list[str]:
     """What torchvision's model must be, for those weights under our names that it is given."""
     said = _backbone_needs(told, taken) if any(key.startswith(BODY) for key in state) else []
+    said += width_needs(state, "FeaturePyramidNetwork(..., out_channels={})", "FCOSHead(..., num_convs={})")
     if "fpn.p6.weight" in state:
         p6, p5 = state["fpn.p6.weight"].shape[1], state["fpn.output5.weight"].shape[0]
         said.append(f"P6 from {'P5' if p6 == p5 else 'C5'}: LastLevelP6P7({p6}, {len(state['fpn.p6.weight'])})")
@@ -128,13 +130,10 @@ def _backbone_needs(told: Told, taken: adapt.Input) -> list[str]:
     return said
 
 
-def left_in_target(state: Mapping[str, Tensor], target: str) -> dict[str, str]:
-    """What the target has and a state dict under torchvision's names does not."""
+def only_theirs(state: Mapping[str, Tensor], target: str, told: Told) -> dict[str, str]:
+    """What the target has and no source of ours, where a state dict under torchvision's names does not have it."""
     alone = [p for p in heads()[target] if not any(key.startswith(p[:-1]) for key in state)]
-    missing = dict.fromkeys(alone, "of this framework only")
-    if reads_p2(target) and "backbone.fpn.inner_blocks.0.0.weight" not in state:
-        for blocks in ("inner_blocks", "layer_blocks"):
-            missing[f"backbone.fpn.{blocks}.0.*"] = "no trained values for P2"
-    if target == "backbone":
-        missing["fc.*" if "conv1.weight" in state else "norm.*, head.*"] = "a classifier; we have none"
-    return missing
+    behind = ("norm.*", "head.*") if told.swin else ("fc.*",)
+    return dict.fromkeys(alone, "of this framework only") | (
+        dict.fromkeys(behind, "a classifier; we have none") if target == "backbone" else {}
+    )
