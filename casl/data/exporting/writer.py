@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from pycocotools import mask as rle_tools
 
+from casl.data.importing.write import why_no_text
 from casl.errors import DataError
 from casl.files import disk_errors, sync_folder
 
@@ -107,8 +108,8 @@ class Writer(ABC):
     @classmethod
     def _obstacle(cls, name: str) -> str:
         """Why a name of an image or a class cannot be written, "" if it can."""
-        if any("\ud800" <= letter <= "\udfff" for letter in name):
-            return "has bytes in its name that are no UTF-8, which files of labels are in"
+        if why := why_no_text(name):
+            return why
         if cls.is_folder and name != name.strip():
             return "begins or ends with a blank, which readers of the format cut off"
         return "" if name or not cls.is_folder else "has no letter, and readers of the format want one"

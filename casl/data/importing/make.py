@@ -19,7 +19,7 @@ from casl.data.importing.near import groups_of, look_at_all
 from casl.data.importing.source import Folder, Picture, Source, read_images
 from casl.data.importing.via import read_via
 from casl.data.importing.voc import read_voc
-from casl.data.importing.write import Named, counts_of, put_images, refuse_if_there, write_set
+from casl.data.importing.write import Named, counts_of, put_images, refuse_if_there, why_no_text, write_set
 from casl.data.importing.yolo import read_yolo
 from casl.errors import DataError, SpecError, unknown
 from casl.files import disk_errors
@@ -169,6 +169,9 @@ def _read(source: Source, how: How, unlabeled: Path | None) -> Read:
     if not pictures:
         raise DataError(f"{source.root}: no images in it.")
     names = [*_names(source), *_further_names(source, unlabeled, more)]
+    for name in names:
+        if why := why_no_text(name):
+            raise DataError(f"{source.root}: the image {name!a} {why}; rename it.")
     seen = look_at_all([picture.path for picture in pictures], how.jobs, how.progress)
     read = Read(source, [], [], [], Counter(source.left_out))
     for picture, name, found in zip(pictures, names, seen, strict=True):

@@ -79,6 +79,13 @@ def put_images(folder: Path, images: Sequence[Named], copy: bool) -> None:
         put_image(item.picture.path, folder / name, copy)
 
 
+def why_no_text(name: str) -> str:
+    """Why a file's name cannot stand in a file of labels, which is UTF-8; "" if it can."""
+    if any("\ud800" <= letter <= "\udfff" for letter in name):  # as os.fsdecode has such bytes
+        return "has bytes in its name that are no UTF-8, which files of labels are in"
+    return ""
+
+
 def put_image(path: Path, target: Path, copy: bool = False) -> None:
     """One image, as `put_images`."""
     target.parent.mkdir(parents=True, exist_ok=True)

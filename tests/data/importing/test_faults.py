@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import tracemalloc
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -459,6 +460,17 @@ def test_a_name_that_may_be_two_images_is_named(tmp_path: Path) -> None:
     (source / "images" / "default" / "photo-00.png").unlink()
     with pytest.raises(DataError, match=r"instances_default\.json: 'photo-00\.png' may be a/photo-00\.png and b/"):
         make(source)
+
+
+def test_an_image_whose_name_is_no_utf_8_is_named_before_anything_is_made(tmp_path: Path) -> None:
+    """Files of labels are UTF-8; such a set was made, and then no command could read it."""
+    source = tmp_path / "photos"
+    source.mkdir()
+    for name in (b"a.png", b"z\xe4.png"):
+        Image.new("RGB", (8, 8)).save(os.fsdecode(os.fsencode(source) + b"/" + name))
+    with pytest.raises(DataError, match=r"image 'z\\udce4\.png' has bytes in its name that are no UTF-8.*rename it"):
+        make(source)
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
 def test_names_in_either_unicode_form_are_one(tmp_path: Path) -> None:
