@@ -1,4 +1,4 @@
-"""Adaptive labeling in profile smoke, as a user runs it: `casl run adaptive --profile smoke`."""
+"""Adaptive labeling: one labeler and its target, and at length `casl run adaptive --profile smoke`."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.smoke import shared_store, tables_of
+from casl.runner.store import Store
+from tests.smoke import LABELING, measured, tables_of
 
+pytestmark = pytest.mark.slow
 ONE = ("70% of stage 3", "warmup AP^e")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("part", "skipped"), [(("--cell", *ONE), 1), pytest.param((), 3, marks=pytest.mark.long)])
-def test_every_labeler_and_its_target_are_measured(
-    part: tuple[str, ...], skipped: int, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    store = shared_store(tmp_path_factory)
-    table = tables_of(["adaptive"], store, tmp_path, *part)["adaptive"]
-    done = {(cell["row"], cell["column"]) for cell in table["cells"] if cell["status"] == "done"}
-    assert ONE in done and len(done) <= len(table["cells"]) == 14
-    if not part:
-        assert len(done) == 14
-    skipping = [p for p in (store / "stages").glob("labeler-*") if "watched_usage" in (p / "curves.csv").read_text()]
-    assert len(skipping) >= skipped
+def skipping(store: Path) -> int:
+    """Labelers in a store that left blocks out."""
+    return sum("watched_usage" in path.read_text() for path in store.glob("stages/labeler-*/curves.csv"))
+
+
+def test_a_labeler_and_its_target_are_measured(tmp_path: Path) -> None:
+    found = measured(["adaptive"], Store(tmp_path), LABELING, lambda cell: (cell.row, cell.column) == ONE)["adaptive"]
+    assert [(c.row, c.column) for c in found.cells if c.value is not None] == [ONE] and skipping(tmp_path) >= 1
+
+
+@pytest.mark.long
+def test_every_labeler_and_its_target_are_measured(tmp_path: Path) -> None:
+    table = tables_of(["adaptive"], tmp_path)["adaptive"]
+    assert [cell["status"] for cell in table["cells"]] == ["done"] * 14
+    assert skipping(tmp_path / "store") >= 3

@@ -15,7 +15,6 @@ from casl.runner.plan import outcomes
 from casl.runner.store import Store
 from casl.spec import PseudoLabel
 from tests.runner.stores import run
-from tests.smoke import shared_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # minutes alone, more where others compute too
 TABLE = confusable.ABLATION
@@ -36,9 +35,8 @@ def measured(folder: Path, of: tuple[str, str] = ("", "")) -> Table:
     return table
 
 
-def test_a_warmup_on_lookalikes_and_its_labels_are_measured(tmp_path_factory: pytest.TempPathFactory) -> None:
-    store = shared_store(tmp_path_factory)
-    assert measured(store, (confusable.AGNOSTIC, confusable.CONFUSABLE)).measured == 4
+def test_a_warmup_on_lookalikes_and_its_labels_are_measured(tmp_path: Path) -> None:
+    assert measured(tmp_path, (confusable.AGNOSTIC, confusable.CONFUSABLE)).measured == 4
 
 
 @pytest.mark.long

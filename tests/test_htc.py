@@ -1,4 +1,4 @@
-"""HTC++ in parts in profile smoke, as a user runs it: one cell, and at length `casl run htc_8 --profile smoke`."""
+"""HTC++ in parts: one cell of the whole, and at length `casl run htc_8 --profile smoke`."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from pathlib import Path
 import pytest
 
 from ablations import htc
-from tests.smoke import shared_store, tables_of
+from casl.runner.store import Store
+from tests.smoke import LABELING, measured, tables_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # minutes alone, more where others compute too
 
 
-def test_the_whole_of_it_is_measured_after_a_warmup(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    row, column = list(htc.ROWS)[-1], htc.COLUMNS[1]
-    table = tables_of(["htc_8"], shared_store(tmp_path_factory), tmp_path, "--cell", row, column)["htc_8"]
-    found = [c for c in table["cells"] if c["status"] == "done"]
-    assert [(c["row"], c["column"]) for c in found] == [(row, column)] and 0.0 <= found[0]["value"] <= 100.0
+def test_the_whole_of_it_is_measured_after_a_warmup(tmp_path: Path) -> None:
+    place = list(htc.ROWS)[-1], htc.COLUMNS[1]
+    table = measured(["htc_8"], Store(tmp_path), LABELING, lambda cell: (cell.row, cell.column) == place)["htc_8"]
+    (found,) = (cell for cell in table.cells if cell.value is not None)
+    assert (found.row, found.column) == place and found.value is not None and 0.0 <= found.value <= 100.0
 
 
 @pytest.mark.long
 def test_every_part_is_measured_without_and_with_a_warmup(tmp_path: Path) -> None:
-    table = tables_of(["htc_8"], tmp_path / "store", tmp_path)["htc_8"]
+    table = tables_of(["htc_8"], tmp_path)["htc_8"]
     assert table["rows"] == list(htc.ROWS) and len(table["cells"]) == 2 * len(htc.ROWS)
     for cell in table["cells"]:
         assert cell["status"] == "done" and 0.0 <= cell["value"] <= 100.0

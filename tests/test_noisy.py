@@ -10,7 +10,7 @@ from casl.runner.store import Store
 from casl.spec import Ablation, Cell
 from casl.train.checkpoint import load_weights
 from tests.runner.stores import run
-from tests.smoke import shared_store
+from tests.smoke import TINY
 
 pytestmark = pytest.mark.slow
 TABLES = [name for name in catalog.DISSERTATION if name.startswith("noisy_")]
@@ -21,11 +21,11 @@ SOME = ["noisy_2_4b", "noisy_2_6"]  # a dense detector and one of two stages
 def measured(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Store, dict[str, tuple[Cell, ...]]]:
-    store = Store(shared_store(tmp_path_factory))
+    store = Store(tmp_path_factory.mktemp("noisy"))
     tables: dict[str, tuple[Cell, ...]] = {}
     for name in request.param:
         ablation: Ablation = catalog.load("ablation", name)
-        tables[name] = ablation.build(SMOKE)
+        tables[name] = ablation.build(SMOKE if len(request.param) > len(SOME) else TINY)
     _, summary, watcher = run([c for cells in tables.values() for c in cells if c.stage is not None], store)
     assert not summary.failed, [watcher.ended[n][1] for n in summary.failed]
     return store, tables
