@@ -529,6 +529,14 @@ def test_what_is_said_of_blood_cells_is_so() -> None:
     assert scales["warmup AP^e"] == sorted(scales["warmup AP^e"])
     finetuned = scales["finetuned AP^det"]
     assert max(finetuned) - min(finetuned) < 1 and finetuned != sorted(finetuned)
+    rows: dict[str, dict[str, float]] = {}
+    for cell in shipped(f"{folder}/table4")["cells"]:
+        rows.setdefault(cell["row"], {})[cell["column"]] = cell["value"]
+    schedules = [value for row in rows.values() for value in row.values()]
+    assert len(schedules) == 25 and 2 < max(schedules) - min(schedules) < 3
+    means = {row: statistics.fmean(of.values()) for row, of in rows.items()}
+    assert max(means.values()) - means["F 1x"] < 0.5
+    assert sum(max(of, key=of.__getitem__) == "W 4x" for of in rows.values()) == 4
 
 
 def test_as_many_seeds_as_the_papers_difference_in_panoptic_quality_needs_are_about_twenty() -> None:
