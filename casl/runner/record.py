@@ -54,8 +54,8 @@ def _parsed(path: Path, changed_ns: int, size: int) -> Mapping[str, Any]:
 def with_digest(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record as JSON values, with the SHA-256 of them in hexadecimal as one more.
 
-    Readers compare it, and so notice a number that was edited or a bit that was flipped. Whoever edits a number and
-    writes the matching digest beside it is not noticed.
+    `read_record` computes it again: a number that was edited, or a bit that was flipped, makes the record damaged. An
+    edit that also replaces the digest goes unnoticed.
     """
     values: dict[str, Any] = json.loads(json.dumps({**record}))  # as they will be read
     return {**values, DIGEST: _digest_of(values)}

@@ -64,7 +64,7 @@ def _regions(entry: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
         for region in regions
     ):
         raise DataError(
-            f"{where}: 'regions' is not a list of objects with 'shape_attributes' and 'region_attributes', objects too."
+            f"{where}: 'regions' is not a list of objects whose 'shape_attributes' and 'region_attributes' are objects."
         )
     return regions
 

@@ -1,4 +1,4 @@
-"""Sources with values that nobody wrote on purpose are read, or refused with a sentence: nothing else may come."""
+"""`read_source` reads a damaged source or refuses it with a CaslError; it raises nothing else."""
 
 from __future__ import annotations
 
