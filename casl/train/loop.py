@@ -264,9 +264,10 @@ def _memory_error(learner: Learner, steps: Steps, images: list[Tensor]) -> Stage
 def _too_few_values(images: Sequence[Tensor]) -> StageError:
     height, width = (max(image.shape[i] for image in images) for i in (1, 2))
     return StageError(
-        f"batch norm has a single value of each channel: {number_of(len(images), 'image')} of up to {height} x {width} "
-        "px on this device, and the coarsest map that is normalised has one place.\n"
-        "  more images on each device (--batch-size, or fewer devices) or larger ones (--size) give it more."
+        "batch norm was given a single value of each channel: an image passed alone, and the coarsest map that is "
+        f"normalised has one place.\n  This device has {number_of(len(images), 'image')} of up to {height} x {width} "
+        "px an iteration; labeled and unlabeled ones may pass apart.\n"
+        "  More images on each device (--batch-size, or fewer devices) or larger ones (--size) give it more values."
     )
 
 
