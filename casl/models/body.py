@@ -19,20 +19,10 @@ from casl.models.swin import Swin
 BODY = "backbone.body."  # what begins the names of a backbone's tensors in a detector
 COUNTER = ".num_batches_tracked"  # of a batch norm; frozen ones have none
 _CONSTANT = (COUNTER, ".relative_position_index", ".attn_mask")  # computed where they are missing
-_CLASSIFIERS = {
-    "fc",
-    "classifier",
-    "norm",
-    "conv_head",
-    "bn2",
-}  # modules behind C5 in timm's and torchvision's networks
-_OPTIONAL = (
-    "norm0.",
-    "norm1.",
-    "norm2.",
-    "norm3.",
-    "policies.",
-)  # of a Swin of ours: timm's and torchvision's have none
+# modules behind C5 in timm's and torchvision's networks
+_CLASSIFIERS = {"fc", "classifier", "norm", "conv_head", "bn2"}
+# of a Swin of ours: timm's and torchvision's have none
+_OPTIONAL = ("norm0.", "norm1.", "norm2.", "norm3.", "policies.")
 _PATCHES = "patch_embed.proj.weight"
 _TABLE = ".relative_position_bias_table"
 

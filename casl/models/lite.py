@@ -78,9 +78,8 @@ def by_timm(state: Mapping[str, Tensor], body: nn.Module) -> dict[str, Tensor]:
         if name.startswith("_blocks."):
             _, number, layer, rest = name.split(".", 3)
             stage, block = places[int(number)]
-            own = (_EXPANDING if stage else _PLAIN).get(
-                layer, layer
-            )  # a name that is not known keeps, and does not fit
+            known = _EXPANDING if stage else _PLAIN
+            own = known.get(layer, layer)  # a name that is not known stays, and fits no body
             renamed[f"blocks.{stage}.{block}.{own}.{rest}"] = value
         else:
             layer, _, rest = name.partition(".")

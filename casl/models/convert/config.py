@@ -98,7 +98,7 @@ def _found(tree: Mapping[str, Any], name: str, default: Any) -> Any:
 
 def _three(value: Any, name: str, path: Path) -> tuple[float, float, float]:
     try:
-        red, green, blue = (float(v) for v in (ast.literal_eval(value) if isinstance(value, str) else value))
+        first, second, third = (float(v) for v in (ast.literal_eval(value) if isinstance(value, str) else value))
     except (TypeError, ValueError, SyntaxError) as e:
         raise DataError(f"{path} says MODEL.PIXEL_{name} {value!r}: three numbers are needed.") from e
-    return red, green, blue
+    return first, second, third  # in the order of INPUT.FORMAT
