@@ -15,7 +15,7 @@ from casl import catalog
 from casl.report.table import Table, build_table
 from casl.runner.plan import outcomes
 from casl.runner.store import Store
-from casl.spec import Cell, SceneData
+from casl.spec import Cell, Profile, SceneData
 from tests.runner.stores import run
 
 _IMAGES = SceneData(labeled=4, unlabeled={"tiny": 4, "small": 22, "base": 58, "large": 122}, val=4, size=64)
@@ -35,7 +35,7 @@ def tables_of(names: list[str], folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def measured(
-    names: list[str], store: Store, profile: Any = TINY, which: Callable[[Cell], bool] = lambda cell: True
+    names: list[str], store: Store, profile: Profile = TINY, which: Callable[[Cell], bool] = lambda cell: True
 ) -> dict[str, Table]:
     """Name -> table, after the stages of some of its cells have run in this process."""
     cells = {name: catalog.load("ablation", name).build(profile) for name in names}
