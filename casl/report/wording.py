@@ -174,7 +174,10 @@ def uneven(table: Table) -> str:
     """One sentence where rows have different seeds, so that a gain is not the difference of the means; "" elsewhere."""
     if not table.baseline or len({cell.seeds for cell in table.cells if cell.seeds}) < 2:
         return ""
-    return "A gain is over the seeds that both rows have, so it may differ from the difference of the printed means."
+    return (
+        "Rows have different numbers of seeds, so a gain is that of a fit of all rows and seeds, and may differ from "
+        "the difference of the printed means."
+    )
 
 
 def untold(table: Table) -> str:

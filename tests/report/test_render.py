@@ -135,7 +135,7 @@ def literature() -> Table:
 
 
 def test_a_cell_with_fewer_seeds_counts_as_measured_and_what_that_does_to_gains_is_said() -> None:
-    """Its gain is over the seeds that both have: 22 - 21 of the first two, where the means printed are 23 and 21."""
+    """Of two rows the fit is over the seeds that both have: 22 - 21 of the first two; 23 and 21 are printed."""
     uneven = tabled(
         "rivals",
         {
