@@ -470,6 +470,20 @@ def test_what_is_said_of_suspects_is_so(verdicts: dict[str, Verdict]) -> None:
     nameless, named = (gain_of(f"the same {kind}, as many images") for kind in kinds)
     assert sure(nameless) and -9.5 < nameless.value < -8.5 and sure(named) and -8 < named.value < -7
     assert all(gain_of(f"Table 1: {kind} pseudo labels, truth").value > 0 for kind in kinds)
+    assert named.value - nameless.value == pytest.approx(1.8, abs=0.15), "nearly two points more"
+    seeds = {(c["row"], c["column"]): c["values"] for c in shipped("mini/reasons")["cells"]}
+    losses = [
+        [a - b for a, b in zip(*(seeds[f"the same {kind}, as many images", side] for side in sides), strict=True)]
+        for kind in kinds
+        for sides in [("this", "against")]
+    ]
+    more = sorted(b - a for a, b in zip(*losses, strict=True))
+    assert more[-1] > 4 and more[1] < 0.5, "nearly all of it in one of three seeds"
+    shares = [
+        statistics.fmean(loss) / statistics.fmean(seeds[f"the same {kind}, as many images", "against"])
+        for kind, loss in zip(kinds, losses, strict=True)
+    ]
+    assert shares[1] < shares[0] < 0, "measured against the truth's"
 
     pseudo = gain_of("Table 2: panoptic after warmup on entities, objects")
     assert pseudo.value <= 0 and not sure(pseudo)
@@ -484,6 +498,8 @@ def test_what_is_said_of_suspects_is_so(verdicts: dict[str, Verdict]) -> None:
 
     short, long = gain_of("Table 6: finetuning with strong, weak augmentation"), gain_of("the same for 5x")
     assert sure(short) and 5 < short.value < 5.5 and sure(long) and 12 < long.value < 13
+    weak = [of[row, "against"] for row in ("Table 6: finetuning with strong, weak augmentation", "the same for 5x")]
+    assert -1 < weak[1] - weak[0] <= 0, "with weak augmentation the longer finetune gains nothing"
     dense = ("Start: DenseCL on the unlabeled images, the profile's own", "the same, equal iterations on equal images")
     own, equal = map(gain_of, dense)
     assert sure(own) and -4 < own.value < -3 and sure(equal) and -3 < equal.value < -2
@@ -764,6 +780,10 @@ def test_what_is_said_of_photographs_is_so() -> None:
     assert len(classes["frequent"]["classes"]) == 6 and order == sorted(order)
     assert frequent[weakest] < frequent[strength.NONE] < frequent[largest]
     assert 1.5 < frequent[strength.TRUTH] - frequent[strength.NONE] < 2
+    made = {row: of[row, strength.FINETUNED] for row, column in of if column == strength.FINETUNED}
+    best = max(value for row, value in made.items() if (row, strength.LABELS) in of)
+    assert best - made[weakest] == pytest.approx(1, abs=0.3), "a point above the weakest"
+    assert 2.5 < made[strength.TRUTH] - made[weakest] < 3, "nearly three"
     assert of[weakest, strength.LABELS] + 3 < of[default, strength.LABELS]
     assert abs(of[largest, strength.LABELS] - of[default, strength.LABELS]) < 1.5
 
@@ -910,6 +930,10 @@ def test_what_is_said_of_rivals_on_photographs_is_so() -> None:
     one = {rivals.OURS_WEAK, rivals.OURS_LATE, STRONG, rivals.OBJECTS, rivals.NAMED, stac_strong}
     assert set(first) - set(of) == one
     assert 0.7 < first[rivals.STAC] - first[stac_strong] < 1.3 and 0 < first[STRONG_LONG] - first[stac_strong] < 1
+    six = zip(classes["columns"], classes["frequent"]["means"], strict=True)
+    of_six = {c["row"]: means[0] for c, means in six if c["column"] == rivals.STUDENT and means}
+    assert abs(of_six[stac_strong] - of_six[rivals.STAC]) < 0.5
+    assert of_six[stac_strong] - of_six[STRONG_LONG] == pytest.approx(2, abs=0.3)
     assert abs(first[rivals.OURS] - first[STRONG]) < 0.5
     assert 2 < first[STRONG_LONG] - first[rivals.OBJECTS] < 3 and 0.3 < first[rivals.NAMED] - first[STRONG_LONG] < 0.7
     assert 0.5 < first[rivals.OURS_LATE] - first[rivals.OURS] < 1 < first[STRONG_LONG] - first[rivals.OURS_LATE] < 1.5
