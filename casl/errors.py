@@ -74,11 +74,16 @@ def unknown(kind: str, name: str, known: Iterable[str], advice: str = "") -> str
     names = sorted(known)
     shown = map(repr, names) if any("," in name for name in names) else names
     lines = [f"unknown {kind} {name!r}; known: {', '.join(shown) or 'none'}."]
-    if near := difflib.get_close_matches(str(name), names, n=1, cutoff=0.5):
-        lines.append(f"  did you mean {near[0]!r}?")
+    if near := nearest(str(name), names):
+        lines.append(f"  did you mean {near!r}?")
     if advice:
         lines.append(f"  {advice}")
     return "\n".join(lines)
+
+
+def nearest(name: str, known: Iterable[str], likeness: float = 0.5) -> str:
+    """The known name that is most like one that does not exist; "" where none is as like it, from 0 to 1, as asked."""
+    return next(iter(difflib.get_close_matches(name, [*known], n=1, cutoff=likeness)), "")
 
 
 def shortened(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import errno
 import hashlib
 import json
@@ -17,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from casl.errors import StoreError
+from casl.errors import StoreError, nearest
 
 PACKAGE = Path(__file__).resolve().parent
 SYNC_THREADS = 16
@@ -146,8 +145,8 @@ def instead(path: Path) -> str:
     if path.exists() and not path.is_dir():  # opening a pipe would wait for ever
         return "\n  what is there is no file but a pipe or a device."
     there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, there, n=1)
-    return f"\n  did you mean {path.with_name(near[0])}?" if near else ""
+    near = nearest(path.name, there)
+    return f"\n  did you mean {path.with_name(near)}?" if near else ""
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Sequence
 from importlib import metadata
@@ -11,7 +10,7 @@ from typing import Any, NoReturn
 
 from casl import catalog
 from casl.cli.examples import examples_of
-from casl.errors import unknown
+from casl.errors import nearest, unknown
 
 WRONG = 2  # exit code of a command that was not understood
 # options of earlier versions: verb and option -> what it is called now
@@ -71,11 +70,11 @@ class Parser(argparse.ArgumentParser):
     def _no_verb(self, word: str) -> str:
         """What is wrong with a word that is no verb; the name of a table, or nearly so, stands for `casl run` of it."""
         tables = catalog.names("ablation") if "run" in self.verbs else ()
-        near = difflib.get_close_matches(word, [*self.verbs, *tables], n=1, cutoff=0.5)
-        if not near or near[0] in self.verbs:
+        near = nearest(word, [*self.verbs, *tables])
+        if not near or near in self.verbs:
             return unknown("verb", word, self.verbs)
         verbs = ", ".join(sorted(self.verbs))
-        return f"unknown verb {word!r}; known: {verbs}.\n  did you mean `{self.prog} run {near[0]}`?"
+        return f"unknown verb {word!r}; known: {verbs}.\n  did you mean `{self.prog} run {near}`?"
 
     def _unknown_options(self, given: Sequence[str]) -> list[str]:
         """Long options that it does not know; after -- all words are arguments, and one with a blank is always one."""
@@ -90,8 +89,8 @@ class Parser(argparse.ArgumentParser):
             return f"unknown option {name!r}.\n  it is called {now!r} now."
         longer = [option for option in self.options if option.startswith(name)]
         known = {option.lstrip("-"): option for option in longer or self.options}  # dashes make any two look alike
-        near = difflib.get_close_matches(name.lstrip("-"), known, n=1, cutoff=0.0 if longer else 0.5)
-        return f"unknown option {name!r}." + (f"\n  did you mean {known[near[0]]!r}?" if near else "")
+        near = nearest(name.lstrip("-"), known, likeness=0.0 if longer else 0.5)
+        return f"unknown option {name!r}." + (f"\n  did you mean {known[near]!r}?" if near else "")
 
 
 class Version(argparse.Action):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import shlex
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 from casl import catalog
 from casl.cli.study import PART_OPTIONS, counter, known_names, open_study, part_options, request_of, setting_options
 from casl.cli.workers import next_command
-from casl.errors import SpecError, StoreError
+from casl.errors import SpecError, StoreError, nearest
 from casl.runner.archive import check_target, outside_git, read_archive, write_archive
 from casl.runner.foreign import TOTAL_BYTES
 from casl.runner.gc import Garbage, find, forget_roots, remove, roots
@@ -217,8 +216,8 @@ def import_command(options: argparse.Namespace) -> int:
 def _archives_near(path: Path) -> str:
     """The archives in the folder of one that is not there, and the one that was probably meant."""
     there = sorted(p.name for p in (path if path.is_dir() else path.parent).glob("*.tar"))
-    near = difflib.get_close_matches(path.name, there, n=1)
-    meant = f"\n  did you mean {str(path.parent / near[0])!r}?" if near else ""
+    near = nearest(path.name, there)
+    meant = f"\n  did you mean {str(path.parent / near)!r}?" if near else ""
     return f"\n  archives in that folder: {', '.join(there[:MOST_LISTED]) or 'none'}{meant}"
 
 

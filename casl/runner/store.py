@@ -14,7 +14,6 @@ one that died goes on in that one's folder under its own number, so that an owne
 
 from __future__ import annotations
 
-import difflib
 import json
 import shutil
 import uuid
@@ -22,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from casl.errors import StoreError
+from casl.errors import StoreError, nearest
 from casl.files import disk_errors, read_json, sha256, sync_all, sync_folder, write_json
 from casl.runner.lease import STALE_S, Lease, Leases
 from casl.runner.record import is_sound, read_record, with_digest
@@ -290,8 +289,8 @@ def need_store(root: Path) -> None:
     if _is_store(root):
         return
     beside = [p.name for p in root.parent.iterdir() if _is_store(p)] if root.parent.is_dir() else []
-    near = difflib.get_close_matches(root.name, beside, n=1, cutoff=0.5)
-    meant = f"  did you mean {str(root.with_name(near[0]))!r}?\n" if near else ""
+    near = nearest(root.name, beside)
+    meant = f"  did you mean {str(root.with_name(near))!r}?\n" if near else ""
     found = "that folder holds none" if root.exists() else "that folder does not exist"
     raise StoreError(
         f"there is no store at {root}: {found}.\n{meant}  `casl run` makes one; --store names another folder."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib.util
 import re
@@ -15,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from casl import catalog
-from casl.errors import SpecError, unknown
+from casl.errors import SpecError, nearest, unknown
 from casl.spec.ablation import Ablation, Cell, Origin
 from casl.spec.profile import Profile
 
@@ -108,8 +107,8 @@ def _missing(path: Path) -> str:
     if not path.parent.is_dir():
         return f"no such file: {path}; the folder {path.parent} does not exist."
     there = sorted(p.stem for p in path.parent.glob("*.py"))
-    near = difflib.get_close_matches(path.stem, there, n=1)
-    meant = f"\n  did you mean '{path.parent}/{near[0]}.py'?" if near else ""
+    near = nearest(path.stem, there)
+    meant = f"\n  did you mean '{path.parent}/{near}.py'?" if near else ""
     listed = ", ".join(f"{stem}.py" for stem in there[:MOST]) + ", ..." * (len(there) > MOST)
     return f"no such file: {path}; files of Python in its folder: {listed or 'none'}.{meant}"
 

@@ -9,14 +9,13 @@ content after it, so that two sets never share a place. Labels that are correcte
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from casl.errors import DataError, StoreError
+from casl.errors import DataError, StoreError, nearest
 from casl.files import read_json_object, recalled, write_json
 from casl.spec.data_sets import FolderData
 from casl.spec.profile import Profile
@@ -45,8 +44,8 @@ def check_folder(path: Path) -> None:
     if path.exists():
         return
     beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, beside, n=1)
-    meant = f"\n  did you mean {str(path.with_name(near[0]))!r}?" if near else ""
+    near = nearest(path.name, beside)
+    meant = f"\n  did you mean {str(path.with_name(near))!r}?" if near else ""
     raise DataError(f"{path}: no such folder. A data set is a folder with annotations/ and images in it.{meant}")
 
 

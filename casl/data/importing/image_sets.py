@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
 from collections import Counter
@@ -11,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from casl.data.importing.source import Folder, read_text
 from casl.data.importing.splits import WORDS
-from casl.errors import DataError
+from casl.errors import DataError, nearest
 
 MISSING = "entries of ImageSets whose image is not there"
 Parts = tuple[str, ...]
@@ -107,9 +106,9 @@ class _Kit:
         """That an entry, as all others, names no image."""
         name = line.strip()
         last = _plain(name).replace("\\", "/").rpartition("/")[2]
-        alike = [other for other in self._ids if other.casefold() == last.casefold()]
-        near = alike or difflib.get_close_matches(last, self._ids, n=1, cutoff=0.5)
-        hint = f"; did it mean {near[0]!r:.80}?" if near else "."
+        alike = (other for other in self._ids if other.casefold() == last.casefold())
+        near = next(alike, "") or nearest(last, self._ids)
+        hint = f"; did it mean {near!r:.80}?" if near else "."
         return f"{name!r:.80} and all other entries name no image of {self.base}{hint}"
 
 
