@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from casl.api.options import StudyOptions
 from casl.cli import parser
 from casl.cli.parser import RENAMED, Parser
 from casl.cli.run import run_study
@@ -33,7 +35,7 @@ class Study:
     Args:
         tables: names of ablations, "all" for the paper's ten, or files with one ("mine.py").
         profile, data, seeds, store: as of `casl run`.
-        options: every other option of `casl run`, with underscores: rule="A", size=96, jobs=2, device="cpu",
+        options: every other option of `casl run`, as StudyOptions has them: rule="A", size=96, jobs=2, device="cpu",
             launcher="slurm", cell=("F 2x", "W 3x"), row=("CA-SSL", "STAC").
 
     Raises:
@@ -48,11 +50,11 @@ class Study:
         data: str | Path = "",
         seeds: int = StudyRequest.seeds,
         store: str | Path = STORE,
-        **options: Any,
+        **options: Unpack[StudyOptions],
     ) -> None:
         if not tables:
             raise SpecError('a study needs a table: casl.Study("table4").')
-        words = {"profile": profile, "seeds": seeds, "store": store, **options}
+        words: dict[str, object] = {"profile": profile, "seeds": seeds, "store": store, **options}
         if data:
             words["data"] = data
         self._options = _parsed(["run", *map(str, tables), *_words(words)])
@@ -140,7 +142,7 @@ class Study:
             return basis.study()
 
 
-def _words(options: dict[str, Any]) -> list[str]:
+def _words(options: Mapping[str, object]) -> list[str]:
     """Options as the words of a command line.
 
     None leaves one out, and False too unless it has a --no- form; True gives it alone.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
+from types import NoneType
+from typing import get_args, get_type_hints
 
 import pytest
 
 import casl
-from casl.cli import main
+from casl.api.options import StudyOptions
+from casl.cli import main, parser
 from casl.errors import SpecError, StageError
 
 TINY = """
@@ -53,6 +57,21 @@ def test_a_table_is_planned_run_and_read(places: dict[str, str]) -> None:
     assert main(["report", *words]) == 0
     reported = json.loads((Path(places["reports"]) / "smoke" / "tiny.json").read_text())["cells"]
     assert [c["value"] for c in reported] == tidy["value"].tolist() == wide.iloc[0].tolist()
+
+
+def test_keywords_are_the_options_of_run_each_of_its_type() -> None:
+    hints = get_type_hints(StudyOptions)
+    named = {p.name for p in inspect.signature(casl.Study).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    actions = {a.dest: a for a in parser().verbs["run"]._actions if a.option_strings and a.dest not in ("help", "json")}
+    names = {dest: a.option_strings[0].removeprefix("--").replace("-", "_") for dest, a in actions.items()}
+    assert set(names.values()) == {*hints, *named} and not set(hints) & named
+    for dest, name in names.items():
+        if name not in named:
+            kinds = set(get_args(hints[name]) or [hints[name]])
+            assert (int in kinds) == (actions[dest].type is int), name
+            assert (bool in kinds) == (actions[dest].nargs == 0), name
+            if actions[dest].type is int:
+                assert (NoneType in kinds) == (actions[dest].default is None), name
 
 
 def test_planning_makes_no_store(places: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,11 @@ def test_rows_are_repeated_in_the_next_command() -> None:
 
 
 def test_python_gives_each_value_of_a_repeated_option_by_itself(tmp_path: Path) -> None:
-    where = {"profile": "smoke", "store": tmp_path / "store"}
-    study = casl.Study("rivals", row=ROWS, option=["slurm.partition=gpu", "slurm.qos=high"], **where)  # type: ignore[arg-type]
+    smoke = partial(casl.Study, profile="smoke", store=tmp_path / "store")
+    study = smoke("rivals", row=ROWS, option=["slurm.partition=gpu", "slurm.qos=high"])
     assert study.plan().attrs["cells"] == 2 and list(study.table().index) == list(ROWS)
-    assert casl.Study("rivals", row="STAC", **where).plan().attrs["cells"] == 1  # type: ignore[arg-type]
-    one = casl.Study("table4", cell=("F 2x", "W 3x"), **where)  # type: ignore[arg-type]
+    assert smoke("rivals", row="STAC").plan().attrs["cells"] == 1
+    one = smoke("table4", cell=("F 2x", "W 3x"))
     assert one.table().shape == (1, 1), "also without what it is compared with"
     with pytest.raises(SpecError, match="row of rivals"):
-        casl.Study("rivals", row=["STACK"], **where)  # type: ignore[arg-type]
+        smoke("rivals", row=["STACK"])
