@@ -160,7 +160,15 @@ def _names(settings: dict[str, Any], folder: Folder) -> list[str]:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    """The names of a list: the number of a class is that of its line, so only lines after the last may be empty."""
+    names = [line.strip() for line in read_text(path).rstrip().splitlines()]
+    if "" in names:
+        empty = names.index("")
+        raise DataError(
+            f"{path}: line {empty + 1} is empty, and classes are numbered by lines.\n"
+            f"  Write the name of class {empty} there, or remove the line if labels do not count it."
+        )
+    return names
 
 
 def _in_order(settings: dict[str, Any], where: Path) -> list[tuple[object, object]]:

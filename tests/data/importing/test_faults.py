@@ -230,6 +230,19 @@ def test_numbers_as_names_of_yolo_classes_stay_as_they_are_written(tmp_path: Pat
     assert make(source)["classes"] == ["010", "12:30", "1.50"]
 
 
+@pytest.mark.parametrize(("text", "line"), [("cat\n\ncow\ndog\n", 2), ("\ncat\ncow\ndog", 1), ("cat\r\n \r\ndog", 2)])
+def test_an_empty_line_in_a_list_of_yolo_classes_would_renumber_them_and_is_refused(
+    tmp_path: Path, text: str, line: int
+) -> None:
+    source = exports.yolo(exports.boxes(4), tmp_path / "src")
+    (source / "data.yaml").unlink()
+    (source / "classes.txt").write_bytes(text.encode())
+    with pytest.raises(DataError, match=rf"classes\.txt: line {line} is empty, .*\n.* name of class {line - 1} there"):
+        make(source)
+    (source / "classes.txt").write_text("cat\ncow\ndog\n\n")
+    assert make(source)["classes"] == ["cat", "cow", "dog"]
+
+
 def test_two_different_lists_of_yolo_classes_are_refused_and_equal_ones_are_one(tmp_path: Path) -> None:
     source = exports.yolo(exports.boxes(4), tmp_path / "src")
     (source / "data.yaml").unlink()
@@ -237,7 +250,7 @@ def test_two_different_lists_of_yolo_classes_are_refused_and_equal_ones_are_one(
     (source / "labels" / "obj.names").write_text("dog\ncow\ncat\n")
     with pytest.raises(DataError, match=r"src/classes\.txt and labels/obj\.names: are different lists of classes"):
         make(source)
-    (source / "labels" / "obj.names").write_text("cat\ncow\n\ndog")
+    (source / "labels" / "obj.names").write_text("cat \ncow\ndog\n\n")
     assert make(source)["classes"] == ["cat", "cow", "dog"]
 
 
