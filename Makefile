@@ -133,7 +133,7 @@ doctor: $(READY) ## what is missing on this machine, and what to do
 	@$(BIN)/casl doctor --store "$$STORE" $(ON_DATA)
 
 bench: $(READY) ## ratios of every benchmark to its peers
-	@for b in planning engine sharing evaluation detector_step condinst_step labels lists loading prepare bits adaptive mirror; do $(BIN)/python benchmarks/$$b.py || exit 1; done
+	@for b in planning engine sharing evaluation detector_step condinst_step photos_step labels lists loading prepare bits adaptive mirror; do $(BIN)/python benchmarks/$$b.py || exit 1; done
 
 gpu-check: $(READY) ## one GPU in at most 8 minutes, as build/gpu-check.json: losses, waits, speed, Table 4; tiny without GPU
 	@$(BIN)/python benchmarks/gpu_check.py --json build/gpu-check.json

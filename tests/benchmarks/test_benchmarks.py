@@ -109,6 +109,14 @@ def test_the_detectors_that_are_timed_compute_the_same_class_maps(load: Load) ->
             assert torch.isfinite(weights).all() and bool((weights != before).any()) == learns
 
 
+def test_precisions_whose_steps_are_timed_have_one_loss_and_learn(load: Load) -> None:
+    photos = load("photos_step")
+    exact, mixed = (photos.step_of("fcos", 32, p, 2)() for p in photos.PRECISIONS)
+    assert exact > 0 and mixed == pytest.approx(exact, rel=0.05) and mixed != exact
+    step = photos.step_of("fcos", 32, "float32", 2)
+    assert step() != step(), "weights move"
+
+
 def test_all_formats_of_pseudo_labels_hold_the_same(load: Load, tmp_path: Path) -> None:
     labels = load("labels")
     images, predictions = labels.infos(20), labels.Repeated(labels.drawn(3, count=8), 20)
