@@ -5,6 +5,7 @@ DATA    ?=
 SEEDS   ?= 1
 RULE    ?=
 BATCH   ?=
+ITERS   ?=
 SIZE    ?=
 SET     ?=
 STORE   ?= store
@@ -22,10 +23,10 @@ MAKING := $(VENV)/.making
 # tests: a process a core, each with whole files, whose tests share fixtures; in the order of tests/conftest.py
 SPREAD := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Values reach the shell as environment variables and are quoted there, so that a space or a `;` in a path is no syntax.
-export PROFILE DATA SEEDS RULE BATCH SIZE SET STORE REPORTS PORT PROVIDER PYTHON CROWDS PAPER
+export PROFILE DATA SEEDS RULE BATCH ITERS SIZE SET STORE REPORTS PORT PROVIDER PYTHON CROWDS PAPER
 ON_DATA := $${DATA:+--data "$$DATA"}
 STUDY := --profile "$$PROFILE" --seeds "$$SEEDS" --store "$$STORE" $(ON_DATA) $${RULE:+--rule "$$RULE"} \
-  $${BATCH:+--batch-size "$$BATCH"} $${SIZE:+--size "$$SIZE"} $${SET:+$$(printf -- "--set %s " $$SET)} $${PROVIDER:+--provider "$$PROVIDER"} \
+  $${BATCH:+--batch-size "$$BATCH"} $${ITERS:+--iters-1x "$$ITERS"} $${SIZE:+--size "$$SIZE"} $${SET:+$$(printf -- "--set %s " $$SET)} $${PROVIDER:+--provider "$$PROVIDER"} \
   $${CROWDS:+--crowds-are-objects}
 PAGES := --reports "$$REPORTS" --port "$$PORT" $${PAPER:+--paper}
 
@@ -36,7 +37,7 @@ help: ## list the targets
 	@echo "make table4          the paper's Table 4: plan, run what is missing, write $$REPORTS/$$PROFILE/table4.*"
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: PROFILE=smoke|mini|photos|gpu|paper  DATA=path/to/set  SEEDS=1  RULE=A|B|C  BATCH=16  SIZE=96  SET=warmup.threshold=0.4  PROVIDER=torchvision|detectron2  CROWDS=yes"
+	@echo "variables: PROFILE=smoke|mini|photos|gpu|paper  DATA=path/to/set  SEEDS=1  RULE=A|B|C  BATCH=16  ITERS=150  SIZE=96  SET=warmup.threshold=0.4  PROVIDER=torchvision|detectron2  CROWDS=yes"
 	@echo "           STORE=store  REPORTS=reports  PORT=5000 (of make ui, and of links to it)  PAPER=yes (its numbers beside yours on your data)"
 	@echo "example:   make table4 PROFILE=smoke"
 

@@ -20,6 +20,7 @@ class StudyOptions(TypedDict, total=False):
     provider: str
     size: int | None
     batch_size: int | None
+    iters_1x: int | None
     set: Several  # PATH=VALUE
     crowds_are_objects: bool
     # which part of the tables

@@ -26,7 +26,7 @@ KERNELS_DIFFER = (
     "25 values of Table 4 (mini, a seed) on two processors differed by 1.7 AP (rms), at most 3.3, as seeds do"
 )
 FLAG = "crowds-are-objects"
-CHANGES = ("batch-size", FLAG, "provider", "rule", "set", "size")  # the options that a Profile notes
+CHANGES = ("batch-size", FLAG, "iters-1x", "provider", "rule", "set", "size")  # the options that a Profile notes
 LARGEST = 1e12  # of a figure; a whole number may have any number of digits in JSON
 UNKNOWN = "kernels not recorded"
 VERSIONS = "Equal bits need the versions of constraints.txt"

@@ -44,6 +44,7 @@ def request_of(options: argparse.Namespace) -> StudyRequest:
         size=options.size,
         rule=options.rule,
         batch_size=options.batch_size,
+        iters_1x=options.iters_1x,
         values=tuple(options.set),
         cell=(cell[0], cell[1]) if cell else None,
         rows=tuple(getattr(options, "only_rows", None) or ()),
@@ -116,6 +117,7 @@ def _recipe_options(parser: argparse.ArgumentParser) -> None:
         help=f"whose RetinaNet, R-CNNs and PanopticFPN: {', '.join(PROVIDERS)} (default {StudyRequest.provider})",
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="images an iteration; rates and lengths follow")
+    parser.add_argument("--iters-1x", type=int, metavar="N", help="iterations of 1x, in which all lengths are counted")
     parser.add_argument(
         "--set",
         action="append",

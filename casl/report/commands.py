@@ -26,6 +26,7 @@ _BUILT_IN = "scenes"  # data that a profile has by itself
 _VARIABLES = {
     "rule": "RULE",
     "batch-size": "BATCH",
+    "iters-1x": "ITERS",
     "size": "SIZE",
     "provider": "PROVIDER",
     "crowds-are-objects": "CROWDS",

@@ -189,6 +189,19 @@ class Profile:
         """Length of a training in the paper's epochs; 1x is 12."""
         return 12 * training.iters / self.iters_1x_on(training.data)
 
+    def with_iters_1x(self, iters: int) -> Profile:
+        """The same profile with so many iterations of 1x; what is counted in x follows, ramp-up and pretraining do not.
+
+        Raises:
+            SpecError: 1x would have no iteration.
+        """
+        if iters < 1:
+            raise SpecError(f"1x has at least one iteration, got {iters}")
+        if iters == self.iters_1x:
+            return self
+        note = f"1x is {iters:,} iterations, not {self.iters_1x:,}"
+        return replace(self, iters_1x=iters)._changed("iters-1x", str(iters), note)
+
     def with_batch(self, batch: int) -> Profile:
         """The same epochs in batches of another size: iterations and ramp-up in inverse proportion to it, rates by the
         optimiser's rule in BATCH_RULES. Weight decay, momentum and betas stay.

@@ -64,7 +64,9 @@ class Basis:
         profile = replace(profile, seeds=request.seeds)
         if request.rule:
             profile = profile.with_rule(request.rule)
-        return profile if request.batch_size is None else profile.with_batch(request.batch_size)
+        if request.batch_size is not None:
+            profile = profile.with_batch(request.batch_size)
+        return profile if request.iters_1x is None else profile.with_iters_1x(request.iters_1x)
 
     def _seeds(self) -> Iterable[int]:
         only, count = self.request.only_seed, self.request.seeds

@@ -28,6 +28,7 @@ class StudyRequest:
     size: int | None = None
     rule: str = ""
     batch_size: int | None = None
+    iters_1x: int | None = None
     values: tuple[str, ...] = ()
     cell: tuple[str, str] | None = None
     rows: tuple[str, ...] = ()

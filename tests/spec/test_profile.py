@@ -1,4 +1,4 @@
-"""Recipes of profile `paper`, and what --batch-size and --rule change."""
+"""Recipes of profile `paper`, and what --batch-size, --iters-1x and --rule change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from ablations.profiles import GPU, MINI, PAPER, SMOKE
 from casl.catalog import OPTIMIZERS
 from casl.errors import SpecError
-from casl.spec import Profile, Scenes, labeler, pseudo_label, warmup, warmup_on_truth
+from casl.spec import Profile, Scenes, finetune, labeler, pseudo_label, warmup, warmup_on_truth
 from casl.spec.data_kinds import Folder
 from casl.spec.data_sets import FolderData
 from casl.spec.schedule import factor_at
@@ -76,6 +76,18 @@ def test_an_optimiser_without_a_rule_for_batches_is_refused(monkeypatch: pytest.
     assert other.with_batch(other.warmup_recipe.batch) is other
     with pytest.raises(SpecError, match=r"no rule .* 'lion' .* adamw and sgd.*\n.*set batch and lr"):
         other.with_batch(32)
+
+
+def test_all_lengths_follow_the_iterations_of_1x_and_the_ramp_up_does_not() -> None:
+    short = MINI.with_iters_1x(50)
+    warm = warmup(short)
+    assert (labeler(short).iters, warm.iters, finetune(short, warm, schedule=2).iters) == (150, 250, 100)
+    assert warm.recipe == warmup(MINI).recipe and short.epochs(warm) == pytest.approx(60)
+    assert short.folder == "mini-iters-1x50" and short.notes[-1] == f"1x is 50 iterations, not {MINI.iters_1x}"
+    assert MINI.with_iters_1x(MINI.iters_1x) is MINI
+    assert MINI.with_batch(2 * MINI.warmup_recipe.batch).with_iters_1x(50).iters_1x == 50, "what is typed is what it is"
+    with pytest.raises(SpecError, match="at least one iteration, got 0"):
+        MINI.with_iters_1x(0)
 
 
 def test_the_batch_and_rule_that_a_profile_has_change_no_key() -> None:
