@@ -30,7 +30,8 @@ def test_tables_that_are_named_by_an_option_ask_for_the_same() -> None:
 def test_every_option_of_a_study_is_asked_for() -> None:
     words = (
         "run table4 --profile smoke --data sets/coins --crowds-are-objects --seeds 3 --store S --provider detectron2 "
-        "--size 96 --rule B --batch-size 4 --iters-1x 50 --set warmup.threshold=0.4 --set finetune.lr=1e-3 --only-seed 0"
+        "--size 96 --rule B --batch-size 4 --iters-1x 50 --set warmup.threshold=0.4 --set finetune.lr=1e-3 "
+        "--only-seed 0"
     )
     whole = StudyRequest(
         tables=("table4",),
