@@ -377,7 +377,8 @@ def test_what_is_said_of_forgetting_is_so(verdicts: dict[str, Verdict]) -> None:
 
 FOUND = (
     "On drawn scenes the warmup ends above the paper's baseline in every framework of Table 10 (one seed); in"
-    " six of eight it ends below no warmup that trains as long.",
+    " six of eight it ends below no warmup that trains as long. On photographs (one seed) it ends within a point of "
+    "the baseline in each of six, and below no warmup that trains as long in each of the five of which that was run.",
     "Pseudo labels **with** classes make the better warmup, on scenes and on photographs with ImageNet "
     "weights (Table 2, three seeds each); the paper says the opposite. On scenes whose classes are easily "
     "confused this lead is smaller, as predicted before any run on such scenes; what is left of it is within "
@@ -879,6 +880,19 @@ def test_what_is_said_of_tables_5_and_9_on_photographs_is_so() -> None:
     assert 1.5 < of["backbone + neck + head", "AP^det"] - of["all", "AP^det"] < 2.5
 
 
+def test_what_is_said_of_frameworks_on_photographs_is_so() -> None:
+    of, rows = shown("table10"), {row for row, _ in shown("table10")}
+    assert len(rows) == 6
+    gains = {row: of[row, "ours"] - of[row, "ImageNet"] for row in rows}
+    assert all(abs(gain) < 1 for gain in gains.values()) and max(gains, key=gains.__getitem__) == "CondInst (E)"
+    long = [row for row in rows if (row, LONG) in of]
+    assert rows - {*long} == {"Mask R-CNN keypoint (P)"}
+    assert all(0.9 < of[row, LONG] - of[row, "ours"] < 3.6 for row in long)
+    assert max(v for (row, _), v in of.items() if row not in long) < 1.5, "keypoints next to nothing"
+    slow, fast = ("RetinaNet (P)", "FPN (P)", "Mask R-CNN (P)"), ("FCOS (E)", "FCOS (E)", "CondInst (E)")
+    assert all(of[a, "ImageNet"] < 0.52 * of[b, "ImageNet"] for a, b in zip(slow, fast, strict=True))
+
+
 def test_what_is_said_of_schedules_is_so(verdicts: dict[str, Verdict]) -> None:
     cells = {(c["row"], c["column"]): c["value"] for c in shipped("mini/table4")["cells"]}
     longer = [value for (row, _), value in cells.items() if row != "F 1x"]
@@ -895,7 +909,7 @@ def test_what_is_said_of_table_2_on_photographs_is_so() -> None:
     found = {v.claim.id: v for v in judged(REPORTS / photos)}
     assert table["seeds"] == 3 and decided(found) == {"agnostic-beats-specific": "contradicted"}
     for claim in ("warmup-helps", "warmup-helps-at-equal-length"):
-        first, *others = measured(found[claim])
+        first, *others = (e for e in measured(found[claim]) if e.seeds == 3)  # those of Table 10 have one seed
         assert sure(first) and 2.5 < first.value < 3 and found[claim].verdict == "too imprecise"
         assert len(others) == 4 and all(abs(e.value) < 0.5 and not sure(e) for e in others)
     assert len(classes["objects"]) == 20 and len(classes["frequent"]["classes"]) == 6
@@ -954,7 +968,7 @@ def test_what_is_said_of_rivals_on_photographs_is_so() -> None:
     names = ("beats-stac-as-long", "beats-soft-teacher-as-long", "beats-length-with-strong-augmentation")
     assert [claims[name] for name in names] == ["too imprecise"] * 3
     p = {c["id"]: c["p_difference"] for c in shipped(f"{photos}/claims")["claims"]}
-    assert sum(value is not None for value in p.values()) == 10
+    assert sum(value is not None for value in p.values()) == 9
     for near in (rivals.OURS, rivals.SOFT):
         above = contrast(near, LONG, photos)
         assert 0 < above.value < 1 and not sure(above)
