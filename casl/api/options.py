@@ -12,7 +12,7 @@ Several = str | Sequence[str]  # one value, or one of each of several options
 class StudyOptions(TypedDict, total=False):
     """Every further option of `casl run`, with underscores; `casl run --help` says what each does.
 
-    None leaves an option out. What is not said is as of the command line.
+    What is not said is as of the command line, and so is None. Sizes are in px, lengths in iterations.
     """
 
     # what differs from the profile

@@ -196,7 +196,7 @@ class Profile:
             SpecError: 1x would have no iteration.
         """
         if iters < 1:
-            raise SpecError(f"1x has at least one iteration, got {iters}")
+            raise SpecError(f"--iters-1x (make: ITERS=) must be at least 1, got {iters}")
         if iters == self.iters_1x:
             return self
         note = f"1x is {iters:,} iterations, not {self.iters_1x:,}"
