@@ -17,9 +17,8 @@ import torch
 from measuring import arguments, report, spread, taking_turns, versions
 
 from casl import catalog
-from casl.spec import Profile
-from casl.stages.detectors import build_detector
-from casl.stages.probe import bare_context, photo_size, random_batch
+from casl.spec import Profile, finetune
+from casl.stages.probe import training_step
 
 SIZES = (128, 160, 192, 224)
 PRECISIONS = ("float32", "mixed")
@@ -48,25 +47,12 @@ def name(size: int, precision: str) -> str:
     return f"{size} px, {precision}"
 
 
-def step_of(detector: str, size: int, precision: str, batch: int) -> Callable[[], float]:
-    """One step of a detector of 20 classes on random images of that short side; it returns the loss."""
+def step_of(detector: str, size: int, precision: str, batch: int) -> Callable[[], torch.Tensor]:
+    """One step of a finetune of the profile on random images of that short side; it returns the loss."""
     profile: Profile = catalog.load("profile", "photos")
-    shape = replace(profile.shape, detector=detector, classes=20)
+    stage = finetune(profile.with_size(size), None, detector=detector)
     torch.manual_seed(0)
-    module: Any = build_detector(shape, bare_context("cpu"), pretrained=False).train()
-    recipe = profile.finetune_recipe
-    optimizer = catalog.load("optimizer", recipe.optimizer)(module, recipe.lr, recipe.weight_decay)
-    images, targets = random_batch(shape, batch, *photo_size(size, 2 * size), "cpu")
-
-    def step() -> float:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "mixed"):
-            loss = torch.stack(list(module.losses(images, targets).values())).sum()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        return float(loss.detach())
-
-    return step
+    return training_step(replace(stage, recipe=replace(stage.recipe, precision=precision)), "cpu", batch)
 
 
 def instructions() -> str:

@@ -31,22 +31,29 @@ def train_seconds(stage: Train, device: str, images: int | None = None) -> float
     Raises:
         RuntimeError, MemoryError: the device does not hold them.
     """
+    batch = stage.recipe.batch
+    count = min(images or batch, batch)
+    return _timed(training_step(stage, device, count), device) * batch / count
+
+
+def training_step(stage: Train, device: str, count: int) -> Callable[[], Tensor]:
+    """One iteration of a training on so many random images, the same each time, as a function that returns its loss."""
     recipe = stage.recipe
-    count = min(images or recipe.batch, recipe.batch)
     detector: Any = build_detector(stage.model, bare_context(device), pretrained=False).train()
     optimizer = load("optimizer", recipe.optimizer)(detector, recipe.lr, recipe.weight_decay)
     height, width = photo_size(max(recipe.sizes), recipe.max_size)
     batch, targets = random_batch(stage.model, count, height, width, device)
 
-    def step() -> None:
+    def step() -> Tensor:
         with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "mixed"):
             losses: dict[str, Tensor] = detector.losses(batch, targets)
             total = torch.stack(list(losses.values())).sum()
         optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        return total.detach()
 
-    return _timed(step, device) * recipe.batch / count
+    return step
 
 
 def predict_seconds(model: Model, size: int, max_size: int, device: str) -> float:

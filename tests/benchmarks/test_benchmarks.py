@@ -111,7 +111,7 @@ def test_the_detectors_that_are_timed_compute_the_same_class_maps(load: Load) ->
 
 def test_precisions_whose_steps_are_timed_have_one_loss_and_learn(load: Load) -> None:
     photos = load("photos_step")
-    exact, mixed = (photos.step_of("fcos", 32, p, 2)() for p in photos.PRECISIONS)
+    exact, mixed = (float(photos.step_of("fcos", 32, p, 2)()) for p in photos.PRECISIONS)
     assert exact > 0 and mixed == pytest.approx(exact, rel=0.05) and mixed != exact
     step = photos.step_of("fcos", 32, "float32", 2)
     assert step() != step(), "weights move"
