@@ -68,7 +68,7 @@ def format_of(path: Path, whole: bool = True, named: bool = True) -> str | None:
         return "voc" if re.search(rb"<annotation\b", _ends(path)) else None
     if suffix in (".yaml", ".yml"):
         return "yolo" if re.search(rb"(?m)^\s*['\"]?names['\"]?\s*:", _ends(path)) else None
-    if path.name in ("classes.txt", "obj.names", "obj.data"):
+    if path.name.lower() in ("classes.txt", "obj.names", "obj.data"):
         return "yolo"
     if suffix == ".txt":
         return "yolo" if re.match(rb"\s*\d+([ \t]+-?[\d.]+(e-?\d+)?){4}", _ends(path)) else None

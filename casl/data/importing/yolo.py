@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ LONGEST_NAME = 255  # letters of a file's name
 def read_yolo(folder: Folder) -> Source:
     """Every image that has a text file of its name: beside it, or in labels/ where it is in images/.
 
+    Folders and suffixes may be in capitals ("Images/a.JPG" and "Labels/a.TXT"); names of images may not differ in them.
     Class names are those of data.yaml, else of classes.txt or obj.names. Splits are those of data.yaml, of train.txt
     and its like, else of folders.
     """
@@ -34,9 +36,12 @@ def read_yolo(folder: Folder) -> Source:
     left_out: Counter[str] = Counter()
     splits = _splits(settings, folder, left_out)
     texts = set(folder.ending(".txt"))
+    alike: dict[tuple[str, ...], list[Path]] = {}
+    for path in sorted(texts):
+        alike.setdefault(_in_small_letters(path), []).append(path)
     pictures, used = [], set()
     for image in folder.images:
-        label = next((path for path in _label_files(image) if path in texts), None)
+        label = _label_of(image, alike)
         if label is not None:
             used.add(label)
             shapes = _shapes(label, image, names, "kpt_shape" in settings, left_out)
@@ -45,19 +50,32 @@ def read_yolo(folder: Folder) -> Source:
     return Source("yolo", folder.root, folder.with_unlabeled(pictures), names, left_out)
 
 
-def _label_files(image: Path) -> list[Path]:
-    return [*([beside(image, "labels")] if IMAGES in image.parent.parts else []), image.with_suffix(".txt")]
+def _label_of(image: Path, alike: Mapping[tuple[str, ...], Sequence[Path]]) -> Path | None:
+    """The text file of an image; alike: text files by their path `_in_small_letters`."""
+    inside = IMAGES in map(str.lower, image.parent.parts)
+    for wanted in [*([beside(image, "labels")] if inside else []), image.with_suffix(".txt")]:
+        found = alike.get(_in_small_letters(wanted), ())
+        if len(found) > 1 and wanted not in found:
+            raise DataError(f"{image}: its labels may be {found[0]} and {found[1]}; keep one of them.")
+        if found:
+            return wanted if wanted in found else found[0]
+    return None
+
+
+def _in_small_letters(path: Path) -> tuple[str, ...]:
+    """A path with folders and suffix in small letters, its name as it is: a.jpg and A.jpg are two images."""
+    return (*map(str.lower, path.parent.parts), path.stem, path.suffix.lower())
 
 
 def beside(image: P, folder: str) -> P:
     """The text file of an image in a folder beside that of images: the last folder of that name is called otherwise.
 
     Args:
-        image: a path with a folder "images" in it.
+        image: a path with a folder "images" in it, in letters of any size.
         folder: "labels", as trainers want it, or another.
     """
     parts = list(image.parent.parts)
-    parts[len(parts) - 1 - parts[::-1].index(IMAGES)] = folder
+    parts[len(parts) - 1 - [part.lower() for part in parts[::-1]].index(IMAGES)] = folder
     return type(image)(*parts, image.name).with_suffix(".txt")
 
 
@@ -147,7 +165,7 @@ def _names(settings: dict[str, Any], folder: Folder) -> list[str]:
     if "names" in settings and settings["names"] is not None:
         names = [_class_name(n, *entry, where) for n, entry in enumerate(_in_order(settings, where))]
     else:
-        lists = {path: _lines(path) for path in folder.files if path.name in NAME_FILES}
+        lists = {path: _lines(path) for path in folder.files if path.name.lower() in NAME_FILES}
         where, names = next(iter(lists.items()), (where, []))
         for other, lines in lists.items():
             if lines != names:
@@ -237,7 +255,7 @@ def _members(entry: str, settings: dict[str, Any], folder: Folder) -> list[Path]
         place = place.resolve()
         if place.is_dir() and place.is_relative_to(folder.root.resolve()):
             return [image for image in folder.images if image.resolve().is_relative_to(place)]
-        if place.is_file() and place.suffix == ".txt":
+        if place.is_file() and place.suffix.lower() == ".txt":
             return [folder.image(line.strip(), place) for line in read_text(place).splitlines() if line.strip()]
     return []
 
@@ -246,7 +264,7 @@ def _no_orphans(texts: set[Path], folder: Folder) -> None:
     """Refuse labels without an image."""
     lists = {f"{word}.txt" for word in LISTS} | set(NAME_FILES)
     for path in sorted(texts):
-        if path.name not in lists and format_of(path) == "yolo":
+        if path.name.lower() not in lists and format_of(path) == "yolo":
             raise DataError(
                 f"{path}: no image {path.stem!r} beside it or in images/ of {folder.root}.\n"
                 "  Put the image there, or delete the file."

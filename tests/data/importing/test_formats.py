@@ -15,6 +15,7 @@ from casl.data.importing.assign import Plan
 from casl.data.importing.draw import Share
 from casl.data.importing.looks import format_of
 from casl.data.importing.make import How, import_set, read_source
+from casl.errors import DataError
 from tests.data.importing import exports
 from tests.data.importing.exports import Photo
 from tests.data.tiny import REAL, needs_real
@@ -121,6 +122,41 @@ def test_splits_in_folder_names_stay_unless_val_is_asked_for(splits: tuple[str, 
     drawn = import_set(read_source(source), tmp_path / "drawn", Plan(Share("100%"), Share("3")), HOW)
     assert drawn["splits"]["val"]["images"] == 3
     assert drawn["splits"]["labeled"]["images"] == 9
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "suffix"),
+    [
+        ("Images", "Labels", ".TXT"),
+        ("IMAGES", "labels", ".txt"),
+        ("images", "LABELS", ".Txt"),
+        ("images", "images", ".TXT"),
+    ],
+)
+def test_yolo_in_capitals_is_read_as_in_small_letters(images: str, labels: str, suffix: str, tmp_path: Path) -> None:
+    photos = exports.boxes()
+    plain = exports.yolo(photos, tmp_path / "plain", ("train", "val"))
+    capital = tmp_path / "capital"
+    for path in (path for path in plain.rglob("*") if path.is_file()):
+        inside = path.relative_to(plain)
+        new = capital / Path(*({"images": images, "labels": labels}.get(part, part) for part in inside.parts))
+        if path.suffix == ".txt":
+            new = new.with_suffix(suffix)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(new)
+    import_set(read_source(capital), tmp_path / "set", Plan(labeled=Share("100%")), HOW)
+    assert_same(objects_of(tmp_path / "set"), photos)
+
+
+def test_labels_that_differ_in_capitals_alone_are_told_apart_or_refused(tmp_path: Path) -> None:
+    source = exports.yolo([Photo("a.png", 1, (exports.Thing("cat", (2.0, 2.0, 9.0, 9.0)),))], tmp_path / "src")
+    label = source / "labels" / "a.txt"
+    (source / "labels" / "a.TXT").write_text("0 .5 .5 .1 .1\n")
+    with pytest.raises(DataError, match=r"a\.TXT: no image 'a' beside it"):
+        read_source(source)  # a.txt is the one, by its letters
+    label.rename(source / "labels" / "a.Txt")
+    with pytest.raises(DataError, match=r"a\.png: its labels may be .*a\.TXT and .*a\.Txt; keep one of them"):
+        read_source(source)
 
 
 def test_images_without_annotations_are_unlabeled(tmp_path: Path) -> None:
