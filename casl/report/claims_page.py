@@ -29,7 +29,7 @@ from casl.report.claims import VERDICTS, Verdict
 from casl.report.evidence import Evidence
 from casl.report.significance import TEST
 from casl.report.table import SMALL
-from casl.report.wording import chance, legend, number, sentence, spread
+from casl.report.wording import chance, intervals_said, number, sentence, spread
 from casl.spec.claim import MARGIN, Place, Term
 from casl.words import number_of
 
@@ -158,7 +158,7 @@ def _preface(verdicts: Sequence[Verdict]) -> list[Block]:
     judged = sum(v.p_difference is not None or v.p_equality is not None for v in verdicts)
     return [
         Paragraph(
-            f"Test: {TEST}. {legend(_images(verdicts))} Supported: every comparison of a claim is significant its "
+            f"Test: {TEST}. {_intervals(verdicts)}Supported: every comparison of a claim is significant its "
             "way (each has to hold: an intersection-union test), for rising numbers the straight line over their "
             "levels. Contradicted: the largest difference the other way is, by the joint covariance of all that the "
             "claim compares, so that a shared baseline does not count as several. Equivalent: every difference is "
@@ -170,10 +170,10 @@ def _preface(verdicts: Sequence[Verdict]) -> list[Block]:
     ]
 
 
-def _images(verdicts: Sequence[Verdict]) -> bool:
-    """Whether any interval holds images."""
+def _intervals(verdicts: Sequence[Verdict]) -> str:
+    """What the intervals hold, and a space behind it; "" where nothing has one."""
     found = [e for v in verdicts for e in (*(t.rise for t in v.trends), *(x.difference for x in v.evidence)) if e]
-    return any(e.of_images is not None for e in found)
+    return f"{said} " if (said := intervals_said(found)) else ""
 
 
 def _comparisons(v: Verdict, there: Collection[str]) -> list[Block]:

@@ -20,7 +20,7 @@ from casl.report.figure_grid import paint_grid
 from casl.report.layout import quantity
 from casl.report.recall import by_note, notes_of_seeds
 from casl.report.table import Table, TableCell
-from casl.report.wording import MEAN_AND_SPREAD, mean_and_spread, number, profile_and_data
+from casl.report.wording import mean_and_spread, number, profile_and_data, spread_said
 from casl.report.written import Contents, write_files
 
 if TYPE_CHECKING:
@@ -166,13 +166,14 @@ def page(found: ErrorKinds, image: str | bytes, older: str = "") -> blocks.Page:
         blocks.Paragraph(f"Profile {profile_and_data(table)}."),
     ]
     if found.counted:
+        spread = spread_said(line.ap for line in found.counted)
         parts += [
-            blocks.Paragraph(f"{HOW} {MEAN_AND_SPREAD}" if table.seeds > 1 else HOW),
+            blocks.Paragraph(f"{HOW} {spread}".rstrip()),
             _grid(found, "AP50", lambda line: line.ap, lambda line: line.gains, mean_and_spread),
             blocks.Paragraph(AGNOSTIC),
             blocks.Picture(found.title, image),
             blocks.Heading("How many", "counts"),
-            blocks.Paragraph("Errors of each kind, the mean over seeds."),
+            blocks.Paragraph(f"Errors of each kind{', the mean over seeds' if spread else ''}."),
             _grid(found, "", lambda line: (), lambda line: line.counts, _whole),
             blocks.Heading("What each kind is", "kinds"),
             blocks.Bullets([f"{kind}: {meaning}" for kind, meaning in MEANING.items()]),

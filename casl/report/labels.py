@@ -17,7 +17,7 @@ from casl.report import markdown
 from casl.report.blocks import Page, Paragraph, Rows, caution
 from casl.report.canvas import as_it_is, headed, wrapped
 from casl.report.table import SMALL
-from casl.report.wording import MEAN_AND_SPREAD, number, plus_minus
+from casl.report.wording import mean_and_spread, spread_said
 from casl.report.written import Contents, Write, anew
 from casl.spec.run import Run
 
@@ -121,13 +121,15 @@ def page(found: Sequence[Quality], small: bool, older: str = "") -> Page:
     counted = [figure for figure in ALL if any((figure, "") in q.values for q in found)]
     places = [*((figure, "") for figure in counted), *((figure, delta) for figure in FIGURES for delta in deltas)]
     heads = ["labeler", "images", *(f"{figure}, δ {delta}" if delta else figure for figure, delta in places)]
-    lines = [[q.what, f"{q.images:,}", *(_spread(q, *place) for place in places)] for q in found]
+    lines = [[q.what, f"{q.images:,}", *(mean_and_spread(q.values.get(place, ())) for place in places)] for q in found]
     how = Paragraph(
         "Boxes against the hidden truth of the unlabeled images, which the method never sees; percent, mean over IoU "
         ".50:.05:.95, class-agnostic matching for all. AP takes all labels, at most 100 an image; AP75 is at IoU .75. "
         "Labelers of entities are compared with entities, those of objects with objects."
     )
-    parts = [*caution(SMALL if small else ""), *caution(older), how, Rows(heads, lines), Paragraph(MEAN_AND_SPREAD)]
+    parts = [*caution(SMALL if small else ""), *caution(older), how, Rows(heads, lines)]
+    if said := spread_said(values for q in found for values in q.values.values()):
+        parts.append(Paragraph(said))
     return Page("How good the pseudo labels are", parts)
 
 
@@ -141,13 +143,6 @@ def _what(labeler: Mapping[str, Any]) -> str:
 
 def _images(run: Run) -> int:
     return int(run.facts.get("images", 0))
-
-
-def _spread(quality: Quality, figure: str, delta: str) -> str:
-    values = quality.values.get((figure, delta), ())
-    if not values:
-        return "–"
-    return number(statistics.fmean(values)) + plus_minus(statistics.stdev(values) if len(values) > 1 else None)
 
 
 def paint(figure: Figure, found: Sequence[Quality]) -> None:

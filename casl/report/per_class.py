@@ -20,7 +20,7 @@ from casl.report.figure_grid import paint_grid
 from casl.report.layout import quantity
 from casl.report.recall import by_note, notes_of_seeds
 from casl.report.table import Table, TableCell
-from casl.report.wording import MEAN_AND_SPREAD, mean_and_spread, profile_and_data
+from casl.report.wording import mean_and_spread, profile_and_data, spread_said
 from casl.report.written import Contents, write_files
 
 if TYPE_CHECKING:
@@ -244,7 +244,8 @@ def page(found: PerClass, image: str | bytes, older: str = "") -> blocks.Page:
     ]
     if found.counted:
         parts.append(blocks.Rows(heads, lines))
-        parts.append(blocks.Paragraph(MEAN_AND_SPREAD))
+        if said := spread_said(values for column in found.counted for values in column.values.values()):
+            parts.append(blocks.Paragraph(said))
         parts.append(blocks.Picture(found.title, image))
     parts += blocks.section("Missing", found.notes)
     return blocks.Page(found.title, parts, above=beside.links_above(table))

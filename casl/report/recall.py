@@ -12,7 +12,7 @@ from typing import Any
 
 from casl.report import blocks
 from casl.report.table import Table, TableCell
-from casl.report.wording import MEAN_AND_SPREAD, mean_and_spread
+from casl.report.wording import mean_and_spread, spread_said
 
 # By the name of an evaluation: {"metric", "AR1", "AR10", "AR100"}, text that says why not, None where none is asked for
 Figures = Callable[[str], Any]
@@ -95,9 +95,10 @@ def section(table: Table, lines: Sequence[RecallLine]) -> list[blocks.Block]:
         for line in lines
     ]
     notes = [blocks.Raised(note) for note in by_note((f"{line.row}, {line.column}", line.notes) for line in lines)]
+    spread = spread_said(values for line in lines for values in line.values.values())
     return [
         blocks.Heading("Recall without classes", "recall"),
-        blocks.Paragraph(f"{_HOW} {MEAN_AND_SPREAD}" if table.seeds > 1 else _HOW),
+        blocks.Paragraph(f"{_HOW} {spread}".rstrip()),
         blocks.Rows(heads, rows, words=3),
         *([blocks.Bullets(notes)] if notes else []),
     ]

@@ -140,6 +140,13 @@ def line_to_paste(search: Search, value: Value) -> str:
     return f"{search.target} = {text}  # no field of a profile: an argument of casl/spec/recipe.py"
 
 
+def invitation(search: Search, found: Verdict) -> str:
+    """What stands before the line to paste: where the profile's value is as good, nothing calls for another."""
+    if search.current == found.best.value:
+        return ""
+    return "To try it all the same" if search.current in found.within else "To use it"
+
+
 def headlines(search: Search) -> list[str]:
     """The answer in sentences, as plain text."""
     found = verdict(search)

@@ -11,7 +11,7 @@ from typing import Any
 
 from casl.report import blocks, html, markdown
 from casl.report.canvas import Drawing
-from casl.report.search import headlines, line_to_paste, notes, objectives, shown, trusts, verdict
+from casl.report.search import headlines, invitation, line_to_paste, notes, objectives, shown, trusts, verdict
 from casl.report.search_figure import search_picture
 from casl.report.setting import MLFLOW
 from casl.report.table_page import run_link
@@ -116,10 +116,10 @@ def page(search: Search, image: bytes, runs: Mapping[int, str], mlflow: str, old
 
 
 def _to_paste(search: Search) -> list[blocks.Block]:
-    if (found := verdict(search)) is None:
+    if (found := verdict(search)) is None or not (said := invitation(search, found)):
         return []
     line = blocks.Preformatted(line_to_paste(search, found.best.value))
-    short, long = "To use it, in the profile:", "To use it, write into the profile (ablations/profiles.py):"
+    short, long = f"{said}, in the profile:", f"{said}, write into the profile (ablations/profiles.py):"
     return [
         blocks.Group([blocks.Paragraph(short), line], "html", one_line=True),
         blocks.Group([blocks.Paragraph(long), line], "markdown"),

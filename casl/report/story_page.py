@@ -16,7 +16,7 @@ from casl.report.layout import positions
 from casl.report.story import SHOWS, SHOWS_TOO, ClassLine, Shown, Story, files_of
 from casl.report.story_choice import BOTH
 from casl.report.table import Table, TableCell
-from casl.report.wording import best, number, ours, plus_minus, spread, tested
+from casl.report.wording import best, mean_and_spread, number, ours, spread, spread_said, tested
 
 MANY = 20  # classes; more are shown on a click
 _INTERVAL = blocks.Marked("small", "Behind a difference, ± is half of its 95 % interval.")
@@ -243,25 +243,18 @@ def _classes(story: Story) -> list[blocks.Block]:
     listed = blocks.Rows(heads, lines)
     many = len(lines) > MANY
     shown = blocks.Group([listed], summary=f"{len(lines)} classes, most objects in val first") if many else listed
-    said = (
-        f"Percent, as {story.metric} counts it; most objects in val first. Behind a mean, ± is the spread over seeds."
-    )
+    means = spread_said(values for line in story.classes for values in (line.warm, line.base))
+    said = f"Percent, as {story.metric} counts it; most objects in val first. {means}".rstrip()
     return [blocks.Heading("AP of each class", "classes"), blocks.Paragraph(said), shown]
 
 
 def _class(line: ClassLine, *, twins: bool) -> list[blocks.Text]:
     start: list[blocks.Text] = [line.name, f"{line.objects:,}"]
     if not twins:
-        return [*start, _mean(line.warm)]
+        return [*start, mean_and_spread(line.warm)]
     known = line.warm and line.base
     gained = statistics.fmean(line.warm) - statistics.fmean(line.base) if known else None
-    return [*start, _mean(line.base), _mean(line.warm), number(gained, signed=True)]
-
-
-def _mean(values: Sequence[float]) -> str:
-    """Mean and spread over seeds, a dash where a class has none."""
-    mean = statistics.fmean(values) if values else None
-    return number(mean) + plus_minus(statistics.stdev(values) if len(values) > 1 else None)
+    return [*start, mean_and_spread(line.base), mean_and_spread(line.warm), number(gained, signed=True)]
 
 
 def numbers(table: Table) -> list[blocks.Block]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from casl.report.additive import Estimate
 from casl.report.layout import Gain, comparable, positions, quantity
@@ -12,6 +12,10 @@ from casl.report.table import PUBLISHED, Table, TableCell
 from casl.words import number_of
 
 MEAN_AND_SPREAD = "Behind a mean, ± is the sample standard deviation over seeds."
+_IMAGES_ALONE = (
+    "Behind a {}, images alone is its 95 % interval over bootstrap draws of the images; how much another seed would "
+    "differ is not in it."
+)
 UNMEANT = ("smoke",)  # profiles that only show that everything runs: no number of theirs is better than another
 REASONS = "reasons"  # has a heading of its own
 _STANDS = re.compile(r"(?:^|; )([^;]+?)(?: on images of (\d+ px))? stands for ([^;]+)")  # in the note of a cell
@@ -37,9 +41,28 @@ def mean_and_spread(values: Sequence[float]) -> str:
     return mean + plus_minus(statistics.stdev(values) if len(values) > 1 else None)
 
 
+def spread_said(shown: Iterable[Sequence[float]]) -> str:
+    """What "±" means where numbers of seeds are shown as `mean_and_spread`; "" where none is of several."""
+    return MEAN_AND_SPREAD if any(len(values) > 1 for values in shown) else ""
+
+
 def legend(images: bool) -> str:
-    """What "±" means. images: whether any interval holds images."""
-    said = f"{MEAN_AND_SPREAD} Behind a difference, ± is half of its 95 % interval, over seeds"
+    """What "±" means of means and of differences. images: whether any interval holds images."""
+    return f"{MEAN_AND_SPREAD} {_half(images)}"
+
+
+def intervals_said(shown: Iterable[Estimate]) -> str:
+    """What stands behind differences that are shown as `spread`; "" where none has an interval."""
+    found = list(shown)
+    several = [e for e in found if e.half_width is not None]
+    said = [_half(any(e.of_images is not None for e in several))] if several else []
+    if any(e.half_width is None and e.over_images for e in found):
+        said.append(_IMAGES_ALONE.format("difference"))
+    return " ".join(said)
+
+
+def _half(images: bool) -> str:
+    said = "Behind a difference, ± is half of its 95 % interval, over seeds"
     if images:
         return f"{said} and, where an evaluation kept bootstrap draws of its images, over images too."
     return f"{said} alone: no evaluation here kept bootstrap draws of its images."
@@ -49,10 +72,7 @@ def images_alone(table: Table) -> str:
     """What "images alone" behind a gain of one seed means; "" where no gain has such an interval."""
     if table.seeds > 1 or not table.baseline or not table.image_covariance:
         return ""
-    return (
-        "Behind a gain, images alone is its 95 % interval over bootstrap draws of the images; how much another seed "
-        "would differ is not in it."
-    )
+    return _IMAGES_ALONE.format("gain")
 
 
 def low_to_high(interval: Sequence[float]) -> str:

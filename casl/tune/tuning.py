@@ -10,7 +10,7 @@ from pathlib import Path
 
 from casl import catalog
 from casl.errors import SpecError, TrackingError, unknown
-from casl.report.search import headlines, line_to_paste, verdict
+from casl.report.search import headlines, invitation, line_to_paste, verdict
 from casl.report.search_pages import write_search
 from casl.runner.store import Store
 from casl.spec.ablation import Cell
@@ -161,8 +161,8 @@ class Publisher:
             print(f"MLflow: search and {number_of(len(self.ids), 'trial')} in experiment {self.mirror.place!r}")
         written = write_search(found, self.folder, self.ids if self.pages else {}, self.pages)
         print("\n".join([*map(str, written), *headlines(found)]))
-        if best := verdict(found):
-            print(f"To use it, in the profile:  {line_to_paste(found, best.best.value)}")
+        if (best := verdict(found)) and (said := invitation(found, best)):
+            print(f"{said}, in the profile:  {line_to_paste(found, best.best.value)}")
         return found
 
     def _sync(self, found: Search, *, last: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from casl.report.error_kinds import to_json as errors_json
 from casl.report.per_class import per_class, read_classes
 from casl.report.per_class import to_json as classes_json
 from casl.report.today import OLDER, Today
+from casl.report.wording import MEAN_AND_SPREAD
 from tests.report import test_error_kinds, test_per_class
 
 PUBLISHED = sorted((Path(__file__).resolve().parents[2] / "reports" / "published").iterdir())
@@ -43,6 +45,17 @@ def test_shipped_pages_are_those_of_this_code(folder: Path, tmp_path: Path) -> N
     assert any(path.name == "index.html" for path in written)
     stale = [path.name for path in written if path.read_bytes() != (folder / path.name).read_bytes()]
     assert not stale, f"`make docs` writes {', '.join(stale)} anew"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for folder in PUBLISHED for page in sorted(folder.glob("*.md"))],
+    ids=lambda page: f"{page.parent.name}-{page.stem}",
+)
+def test_pages_explain_a_spread_where_they_show_one_and_nowhere_else(page: Path) -> None:
+    text = page.read_text()
+    said = any(s in text for s in (MEAN_AND_SPREAD, "Errors of each kind, the mean over seeds", "± is half of its"))
+    assert re.search(r"\d\s±\s\d", text) or not said
 
 
 @pytest.mark.slow

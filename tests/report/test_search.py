@@ -94,6 +94,18 @@ def test_the_line_to_paste_makes_a_profile() -> None:
     assert made.threshold == 0.35
 
 
+@pytest.mark.parametrize(
+    ("current", "said"), [(0.4, ""), (0.5, "To try it all the same"), (0.3, "To use it"), (0.35, "To use it")]
+)
+def test_nothing_calls_for_another_value_where_the_profiles_is_as_good(current: float, said: str) -> None:
+    done = search([(10.0, 20.0, 30.0), (11.0, 20.9, 31.1), (12.0, 22.0, 32.0), (12.5, 21.0, 31.8)], current=current)
+    page = texts(done, b"", {}, "")[f"{done.slug}.md"]
+    assert ("threshold=0.4," in page) == bool(said)
+    assert [line for line in page.splitlines() if "write into the profile" in line] == [
+        f"{word}, write into the profile (ablations/profiles.py):" for word in [said] if word
+    ]
+
+
 def test_reports_hold_the_answer_and_are_the_same_bytes_every_time(tmp_path: Path) -> None:
     found = search([(10.0, 20.0), (11.0, 21.0), (12.0, 22.0), (11.5, 21.5)])
     first = {p.suffix: p.read_bytes() for p in write_search(found, tmp_path, {2: "abc"})}
