@@ -10,7 +10,7 @@ from detectron2.modeling import FPN, Backbone
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool, LastLevelP6P7
 from torch import Tensor
 
-from casl.models.backbone import build_backbone
+from casl.models.backbone import build_backbone, freezes_norms
 
 FEATURES = ("res2", "res3", "res4", "res5")
 
@@ -63,7 +63,7 @@ def named(cfg: Any) -> Any:
         weights=Path(ours.WEIGHTS) if ours.WEIGHTS else None,
         drop_path=ours.DROP_PATH,
         frozen_stages=ours.FROZEN_STAGES,
-        frozen_norm=ours.FROZEN_STAGES > 0 and not ours.BACKBONE.startswith("swin"),
+        frozen_norm=freezes_norms(ours.BACKBONE, ours.FROZEN_STAGES),
     )
 
 

@@ -80,6 +80,11 @@ class Backbone(nn.Module):
         return found
 
 
+def freezes_norms(name: str, frozen_stages: int) -> bool:
+    """Whether a backbone with frozen stages has all its batch norms fixed too, as `frozen_norm`: where it has any."""
+    return frozen_stages > 0 and not is_swin(catalog.row("backbone", name))
+
+
 def build_backbone(
     name: str,
     *,

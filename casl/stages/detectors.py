@@ -19,6 +19,7 @@ from casl.data.coco import CocoSplit
 from casl.data.pseudo import Prediction
 from casl.errors import SpecError, StageError, StoppedError
 from casl.models import lite
+from casl.models.backbone import freezes_norms
 from casl.models.detect import InferenceSettings
 from casl.models.detector import Builder, check_options, known_options
 from casl.models.views import merged, mirrored
@@ -52,7 +53,7 @@ def build_detector(
         weights=weights_file(model.backbone, model.weights, ctx) if pretrained else None,
         drop_path=model.drop_path,
         frozen_stages=model.frozen_stages,
-        frozen_norm=model.frozen_stages > 0,
+        frozen_norm=freezes_norms(model.backbone, model.frozen_stages),
         **({"usage": model.usage} if model.usage < 1.0 else {}),
     )
     build = load("detector", model.detector)

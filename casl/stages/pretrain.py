@@ -12,7 +12,7 @@ from torch.nn import functional
 from casl.catalog import load
 from casl.data.coco import CocoSplit
 from casl.data.stream import generator_at, image_at
-from casl.models.backbone import Backbone
+from casl.models.backbone import Backbone, freezes_norms
 from casl.spec.context import Context, Outcome
 from casl.spec.data_kinds import Pretrain
 from casl.stages.detectors import weights_file
@@ -100,7 +100,7 @@ def run(stage: Pretrain, ctx: Context) -> Outcome:
         stage.backbone,
         weights=weights_file(stage.backbone, stage.weights, ctx),
         frozen_stages=stage.frozen_stages,
-        frozen_norm=stage.frozen_stages > 0,
+        frozen_norm=freezes_norms(stage.backbone, stage.frozen_stages),
     )
     if stage.before is not None:
         take_backbone(backbone, ctx.inputs[stage.before.name])

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from casl.catalog import DETECTORS, load, row
 from casl.errors import SpecError
 from casl.models.detect import InferenceSettings
 from casl.models.detector import known_options
+from casl.spec.context import Context
 from casl.spec.records import Model
-from casl.stages.detectors import settings_of
+from casl.stages.detectors import build_detector, settings_of
 
 SHAPE = Model("fcos", "resnet_nano", 2, channels=32, mask_channels=16, ranges=(16, 32, 64, 128), clip="projected")
 
@@ -53,6 +56,17 @@ def test_what_a_detector_has_is_set() -> None:
 def test_boxes_of_entities_are_counted_as_the_data_count_them(boxes: str, inclusive: bool) -> None:
     assert settings("condinst", non_overlap=True, boxes=boxes).inclusive_boxes is inclusive
     assert not settings("condinst", boxes=boxes).inclusive_boxes  # objects always have the regressed ones
+
+
+@pytest.mark.parametrize("backbone", ["resnet_nano", "lite0", "swin_mini"])
+@pytest.mark.parametrize("stages", [0, 2])
+def test_every_kind_of_backbone_is_built_with_frozen_stages(backbone: str, stages: int) -> None:
+    ctx = Context(Path(), {}, {}, "cpu", lambda *_: None, lambda _: None)
+    made: Any = build_detector(replace(SHAPE, backbone=backbone, frozen_stages=stages), ctx, pretrained=False)
+    learning = [p.requires_grad for p in made.backbone.parameters()]
+    assert all(learning) if not stages else any(learning) and not all(learning)
+    norms = [m for m in made.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert bool(norms) == (backbone != "swin_mini" and not stages), "fixed ones are of another kind"
 
 
 def test_what_the_settings_lack_is_refused() -> None:
