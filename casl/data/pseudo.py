@@ -96,11 +96,14 @@ class LabelWriter:
         self._shards: list[dict[str, Any]] = []
         self._masks: set[bool] = set()
 
-    def add(self, images: Sequence[ImageInfo], predictions: Sequence[Prediction]) -> None:
+    def add(self, images: Sequence[ImageInfo], predictions: Sequence[Prediction]) -> list[Prediction]:
         """The next images and what was predicted for each, whatever its score.
 
         Predictions whose box has no area inside the image, or whose mask is empty, are left out: nothing can be learned
         from them, and an image that has only such would count as labeled.
+
+        Returns:
+            What is kept, a prediction for each image.
 
         Raises:
             ValueError: numbers of images, boxes, scores, labels or masks do not fit together; a number is not finite, a
@@ -109,12 +112,14 @@ class LabelWriter:
         """
         if len(images) != len(predictions):
             raise ValueError(f"{len(images)} images but {len(predictions)} predictions: one for each image")
+        kept = []
         for first in range(0, len(images), TOGETHER):
             chunk = range(first, min(first + TOGETHER, len(images)))
-            self._add([(images[i], predictions[i]) for i in chunk])
+            kept += self._add([(images[i], predictions[i]) for i in chunk])
+        return kept
 
-    def _add(self, rows: list[tuple[ImageInfo, Prediction]]) -> None:
-        whole = _whole(rows)
+    def _add(self, rows: list[tuple[ImageInfo, Prediction]]) -> list[Prediction]:
+        whole, added = _whole(rows), []
         for image, prediction in rows:
             if len(prediction.boxes):
                 self._masks.add(prediction.rles is not None)
@@ -122,9 +127,11 @@ class LabelWriter:
                 raise ValueError(
                     "some images have masks and others have none: a labeler gives masks for all or for none"
                 )
-            self._waiting.append((image, _kept(image, prediction, len(self.classes), whole)))
+            added.append(_kept(image, prediction, len(self.classes), whole))
+            self._waiting.append((image, added[-1]))
             if len(self._waiting) == SHARD:
                 self._flush()
+        return added
 
     def close(self) -> None:
         """Write what is left and the index; only then the labels can be read."""

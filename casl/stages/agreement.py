@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from casl.data.exporting.writer import useful
 from casl.data.pseudo import count_pseudo_labels
 from casl.files import read_json
 from casl.metrics.counts import label_quality
@@ -53,8 +54,8 @@ class ScoredLabels(Finished):
         return count_pseudo_labels(self.folder_of(scored.name) / LABELS, threshold)
 
     def _predictions(self, scoring: Evaluate) -> list[Result]:
-        """Without what no pseudo label can be: boxes without area."""
+        """Without what no pseudo label can be: boxes without area and empty masks."""
         if scoring.name not in self._found:
             read: list[dict[str, Any]] = read_json(self.folder_of(scoring.name) / PREDICTIONS)
-            self._found[scoring.name] = [r for r in read if min(r["bbox"][2:]) > 0]
+            self._found[scoring.name] = useful(read)
         return self._found[scoring.name]

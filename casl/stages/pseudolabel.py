@@ -54,7 +54,10 @@ def run(stage: PseudoLabel, ctx: Context) -> Outcome:
 
 @dataclass
 class _Kept:
-    """What is remembered of labels that are on disk. shown: the images that are drawn; boxes: of all, without masks."""
+    """What is remembered of the labels that are on disk, and of no other.
+
+    shown: the images that are drawn. boxes: of all, without masks.
+    """
 
     shown: dict[int, Prediction]
     boxes: list[Prediction]
@@ -113,8 +116,8 @@ class _Labelling:
         """
         kept = _Kept(dict.fromkeys(chosen(self.split), NOTHING), [])
         for number in range(len(self.shards)):
-            within, found = self.shards.within(number), self.shard(number)
-            writer.add([self.split.images[i] for i in within], found)
+            within = self.shards.within(number)
+            found = writer.add([self.split.images[i] for i in within], self.shard(number))
             kept.count += sum(len(prediction.scores) for prediction in found)
             kept.shown |= {i: found[i - within.start] for i in within if i in kept.shown}
             kept.boxes += [replace(prediction, rles=None) for prediction in found] if boxes else []

@@ -163,8 +163,11 @@ def test_predictions_that_nothing_can_be_learned_from_are_left_out(tmp_path: Pat
     boxes = np.array([[1, 1, 1, 5], [50, 1, 60, 9], [1, 1, 5, 5], [2, 2, 9, 9]], np.float32)
     full, empty = rectangle(IMAGES[0], 2, 2, 9, 9), rectangle(IMAGES[0], 0, 0, 0, 0)
     guess = Prediction(boxes, np.full(4, 0.5, np.float32), np.zeros(4, np.int64), [full, full, empty, full])
-    write_pseudo_labels(tmp_path, IMAGES[:1], [guess])
-    assert read_pseudo_labels(tmp_path, tmp_path, 0).labels(0).boxes.tolist() == [[2, 2, 9, 9]]
+    writer = LabelWriter(tmp_path)
+    (kept,) = writer.add(IMAGES[:1], [guess])
+    writer.close()
+    assert read_pseudo_labels(tmp_path, tmp_path, 0).labels(0).boxes.tolist() == [[2, 2, 9, 9]] == kept.boxes.tolist()
+    assert kept.rles == [full] and count_pseudo_labels(tmp_path, 0) == (1, len(kept.scores))
 
 
 def test_no_image_at_all_is_legal(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pycocotools import mask as rle_tools
 
 from casl.data.image_info import ImageInfo
 from casl.data.pseudo import Prediction, write_pseudo_labels
@@ -84,6 +85,25 @@ def test_f1_of_held_out_labels_is_that_of_a_count_by_hand(world: Any, threshold:
     expected = f1_by_hand(truth, results, threshold)
     assert labels.quality(SCORING, threshold)["f1"] == pytest.approx(expected, abs=1e-6)
     assert expected > 0
+
+
+def test_what_no_pseudo_label_can_be_is_no_answer_to_the_proxy(world: Any, tmp_path: Path) -> None:
+    labels, _, results = world
+    expected = labels.quality(SCORING, 0.2)
+    masked = [{**r, "segmentation": mask_of(1, 1, 9, 9)} for r in results]
+    flat = {**masked[0], "score": 0.9, "bbox": [1.0, 1.0, 0.0, 9.0]}
+    empty = {**masked[0], "score": 0.9, "segmentation": mask_of(0, 0, 0, 0)}
+    (tmp_path / SCORING.name / "predictions.json").write_text(json.dumps([*masked, flat, empty]))
+    again = ScoredLabels(lambda name: tmp_path / name, {}, tmp_path / "digests.json")
+    assert again.quality(SCORING, 0.2) == expected
+
+
+def mask_of(x1: int, y1: int, x2: int, y2: int) -> dict[str, Any]:
+    """A mask of 32 x 32 pixels as predictions have it."""
+    pixels = np.zeros((32, 32), np.uint8, order="F")
+    pixels[y1:y2, x1:x2] = 1
+    rle = rle_tools.encode(pixels)
+    return {"size": [32, 32], "counts": rle["counts"].decode()}
 
 
 def test_the_split_is_one_the_labeler_never_saw() -> None:

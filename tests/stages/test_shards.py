@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pycocotools import mask as rle_tools
 
 from casl.data.image_info import ImageInfo
-from casl.data.pseudo import Prediction, write_pseudo_labels
+from casl.data.pseudo import Prediction, count_pseudo_labels, write_pseudo_labels
 from casl.errors import DataError, StoppedError
 from casl.spec import PseudoLabel, SceneData, labeler, pseudo_label
 from casl.spec.context import Context
 from casl.spec.run import WEIGHTS
-from casl.stages import detectors, shards
+from casl.stages import detectors, pseudolabel, shards
 from casl.stages.detectors import BATCH, build_detector, predict_split, to_prediction
 from casl.stages.shards import Shards
 from casl.stages.sources import LABELS, open_split
@@ -85,6 +86,33 @@ def test_one_shard_and_several_leave_the_bytes_of_a_single_pass(
     monkeypatch.setattr(shards, "SHARD", SMALL)
     carry_out(stage(), root, tmp_path / "three")
     assert labels(tmp_path / "three") == expected
+
+
+def test_what_is_counted_and_judged_are_the_labels_on_disk(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = carry_out(stage(), root, tmp_path / "plain")
+
+    def with_nothing(image: Any) -> Prediction:
+        """A first prediction whose mask is empty, as a labeler of objects may give one."""
+        one = to_prediction(image)
+        if one.rles is None or not len(one.scores):
+            return one
+        size = one.rles[0]["size"]
+        nothing = rle_tools.encode(np.zeros(size, np.uint8, order="F"))
+        top = Prediction(one.boxes[:1], np.ones(1, np.float32), one.labels[:1], [nothing])
+        return Prediction(
+            np.concatenate([top.boxes, one.boxes]),
+            np.concatenate([top.scores, one.scores]),
+            np.concatenate([top.labels, one.labels]),
+            [nothing, *one.rles],
+        )
+
+    monkeypatch.setattr(pseudolabel, "to_prediction", with_nothing)
+    more = carry_out(stage(), root, tmp_path / "more")
+    assert labels(tmp_path / "more") == labels(tmp_path / "plain")
+    assert plain.facts["labels"] == count_pseudo_labels(tmp_path / "plain" / LABELS, 0.0)[1] > 0
+    assert (more.facts, more.metrics) == (plain.facts, plain.metrics) and plain.metrics
 
 
 def label_small_shards(rank: int, world: int, root: Path, folder: Path, port: int) -> None:
