@@ -92,10 +92,12 @@ def resized_shape(height: int, width: int, short: int, max_size: int) -> tuple[i
 
     The ratio is kept; halves are rounded up, and no side gets smaller than 1.
 
-    Source: detectron2 ResizeShortestEdge (data/transforms/augmentation_impl.py).
+    Source: detectron2 ResizeShortestEdge (data/transforms/augmentation_impl.py), in whole numbers: its own sums of
+    floats round some halves down, as of 149 x 298 at 800 and 1333.
     """
-    scale = min(short / min(height, width), max_size / max(height, width))
-    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+    low, high = min(height, width), max(height, width)
+    new, old = (short, low) if short * high <= max_size * low else (max_size, high)
+    return max(1, (2 * height * new + old) // (2 * old)), max(1, (2 * width * new + old) // (2 * old))
 
 
 def resize(image: Uint8, short: int, max_size: int) -> tuple[Uint8, tuple[float, float]]:

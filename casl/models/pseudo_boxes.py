@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from casl.models.exact import square_root
+
 COPIES, JITTER = 10, 0.06  # of a box whose refinements are compared; deviation of a coordinate, in sides of the box
 NEIGHBOURS, NEAR = 10, 0.6  # candidates that are compared with a box; IoU that they exceed
 
@@ -106,7 +108,7 @@ def spread(
     mean = (there * counted).sum(dim=1) / number.clamp(min=1.0)
     square = ((there - mean[:, None]).square() * counted).sum(dim=1)
     sides = (mean[:, 2:] - mean[:, :2]).clamp(min=1.0).repeat(1, 2)
-    found = ((square / (number - 1.0).clamp(min=1.0)).sqrt() / sides).mean(dim=1)
+    found = (square_root(square / (number - 1.0).clamp(min=1.0)) / sides).mean(dim=1)
     return torch.where(number[:, 0] >= 2.0, found, alone)
 
 

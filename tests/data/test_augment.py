@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -231,6 +233,16 @@ def test_shorter_side_is_met_unless_the_longer_gets_too_long(
     shape: tuple[int, int], short: int, max_size: int, expected: tuple[int, int]
 ) -> None:
     assert resized_shape(*shape, short, max_size) == expected
+
+
+@pytest.mark.parametrize(("short", "max_size"), [(800, 1333), (640, 1333), (128, 192), (131, 196)])
+def test_resized_sides_are_the_nearest_whole_numbers_and_halves_go_up(short: int, max_size: int) -> None:
+    for height in range(1, 400, 7):
+        for width in [*range(1, 400, 11), 2 * height, height]:
+            scale = min(Fraction(short, min(height, width)), Fraction(max_size, max(height, width)))
+            exact = tuple(max(1, math.floor(side * scale + Fraction(1, 2))) for side in (height, width))
+            assert resized_shape(height, width, short, max_size) == exact
+    assert resized_shape(149, 298, 800, 1333) == (667, 1333)
 
 
 def test_scale_of_a_test_image_maps_its_corner_to_the_corner() -> None:

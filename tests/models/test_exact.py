@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import casl
 from casl.runner import bits
 
 SCRIPT = """
@@ -26,3 +29,13 @@ def test_every_square_root_is_the_correctly_rounded_one() -> None:
     around = {**os.environ, **bits.KERNELS}
     done = subprocess.run([sys.executable, "-c", SCRIPT], env=around, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == ["AVX2", [0, 0]]
+
+
+@pytest.mark.parametrize("room", ["models", "train", "stages", "data"])
+def test_nothing_that_is_hashed_takes_a_root_of_torchs_own(room: str) -> None:
+    sources = [path for path in sorted((Path(casl.__file__).parent / room).rglob("*.py")) if path.name != "exact.py"]
+    assert len(sources) > 5
+    taken = [path.name for path in sources if re.search(r"(?<!math)(?<!np)\.sqrt\(", path.read_text())]
+    assert taken == (["dense.py"] if room == "models" else []), (
+        "casl.models.exact.square_root; of a graph no bit is told"
+    )
