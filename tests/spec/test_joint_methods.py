@@ -28,7 +28,7 @@ def test_every_method_is_a_stage_in_every_profile(profile: Profile, method: str,
         ("stac", "faster_rcnn", ("fixed", 0.9, True, 2.0, "mean", "all", 0)),
         ("self_training", "fcos", ("fixed", 0.5, False, 1.0, "sum", "all", 0)),
         ("soft_teacher", "faster_rcnn", ("ema", 0.9, False, 2.0, "sum", "spread", 0)),
-        ("unbiased_teacher", "faster_rcnn", ("ema", 0.7, False, 2.0, "sum", "none", 2000)),
+        ("unbiased_teacher", "faster_rcnn", ("ema", 0.7, False, 2.0, "sum", "none", 90_000)),
         ("unbiased_teacher", "fcos", ("ema", 0.5, False, 3.0, "share", "spread", 10_000)),
     ],
 )
