@@ -68,6 +68,8 @@ PARTIAL = {
     "Ours (low score threshold 0.001)": ((19.02, 0.25), (23.34, 0.18), (28.4, 0.15), (32.23, 0.14)),
 }
 LOW = 0.001
+# Unbiased Teacher on a few percent of the labels: weight of unlabeled losses, iterations of burn-in
+FEW_WEIGHT, FEW_BURN_IN = 4.0, 2000
 
 
 def full(profile: Profile) -> Iterator[Cell]:
@@ -98,14 +100,18 @@ def stac(profile: Profile, student: Student) -> Joint:
 
 
 def unbiased(profile: Profile, percent: int, length: float) -> Joint:
-    """Unbiased Teacher as long, its burn-in as long as the teachers of this share."""
-    share = with_share(profile, percent)
-    found = joint(share, method="unbiased_teacher", detector=PLAIN, ratio=(1, 1), labeled_view="weak")
+    """Unbiased Teacher as long, with what it published for all labels or for few; in small profiles an eighth of it is
+    burn-in."""
+    share, few = with_share(profile, percent), percent < 100
+    weight = FEW_WEIGHT if few else None
+    found = joint(share, method="unbiased_teacher", detector=PLAIN, ratio=(1, 1), labeled_view="weak", weight=weight)
     schedule = lasting(share, length)
     model = replace(found.model, options=options_of(share, Student(detector=PLAIN)))
     if profile.small:
         eighth = max(1, round(schedule[-1][0] / 8))
         found = replace(found, burn_in=eighth, rise=eighth)
+    elif few:
+        found = replace(found, burn_in=FEW_BURN_IN)
     return replace(found, model=model, schedule=schedule)
 
 

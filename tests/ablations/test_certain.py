@@ -58,6 +58,13 @@ def test_the_full_method_is_one_run_in_all_tables_of_the_half_schedule() -> None
     assert trained(half).key != trained(plain).key, "the ablations have half of the schedule"
 
 
+def test_unbiased_teacher_has_what_it_published_for_few_labels_and_for_all() -> None:
+    few = [c for c in TABLES["certain_3_2"].build(PAPER) if c.row.startswith("Unbiased") and c.stage is not None]
+    (whole,) = [c for c in TABLES["certain_3_1a"].build(PAPER) if c.row == "Unbiased Teacher (3x)"]
+    assert [(trained(c).unsup_weight, trained(c).burn_in) for c in few] == [(4.0, 2_000)] * 4
+    assert (trained(whole).unsup_weight, trained(whole).burn_in) == (2.0, 90_000)
+
+
 def test_published_lengths_stand_in_the_profile_of_the_paper() -> None:
     cells = {(c.row, c.column): c for c in TABLES["certain_3_2"].build(PAPER)}
     for column, teacher in (("1 %", 3_000), ("2 %", 6_000), ("5 %", 15_000), ("10 %", 30_000)):  # batches of 16
