@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -15,6 +16,7 @@ from casl.cli.run import run_study
 from casl.cli.study import counter, request_of, warn
 from casl.cli.workers import words_of
 from casl.errors import SpecError, StageError, unknown
+from casl.report.layout import quantity
 from casl.report.paper import joined
 from casl.report.table import Table
 from casl.runner.plan import outcomes
@@ -111,6 +113,8 @@ class Study:
             name: which of the study's tables; may be left out where there is one.
             tidy: one line a cell, with value, sample standard deviation over seeds, seeds, the paper's number, status,
                 note and stage; otherwise rows and columns as printed, and means in percent, NaN where none is measured.
+                Where a place holds several numbers, as in Table 6, a column is a pair: its heading and the number,
+                such as "ap_e AP".
         """
         import pandas
 
@@ -118,12 +122,12 @@ class Study:
         if tidy:
             lines = [[getattr(c, "name" if field == "stage" else field) for field in _TIDY] for c in cells]
             return pandas.DataFrame(lines, columns=list(_TIDY))
-        rows, columns = (list(dict.fromkeys(getattr(c, side) for c in cells)) for side in ("row", "column"))
-        frame = pandas.DataFrame(index=rows, columns=columns, dtype=float)
+        alone = len({(cell.row, cell.column) for cell in cells}) == len(cells)
+        means: dict[Any, dict[str, float]] = {}
         for cell in cells:
-            if cell.value is not None:
-                frame.loc[cell.row, cell.column] = cell.value
-        return frame
+            column = means.setdefault(cell.column if alone else (cell.column, quantity(cell)), {})
+            column[cell.row] = math.nan if cell.value is None else cell.value
+        return pandas.DataFrame(means, index=list(dict.fromkeys(cell.row for cell in cells)), dtype=float)
 
     def _joined(self, name: str) -> Table:
         study = self._opened()

@@ -111,6 +111,15 @@ def test_one_of_several_tables_is_asked_for_by_name(places: dict[str, str]) -> N
         study.table("table55")
 
 
+def test_a_frame_loses_no_number_where_a_place_holds_several(places: dict[str, str]) -> None:
+    study = casl.Study("table6", "table4", "table9", profile="smoke", store=places["store"])
+    for name in ("table4", "table6", "table9"):
+        wide, tidy = study.table(name), study.table(name, tidy=True)
+        assert wide.size >= len(tidy) and set(wide.index) == set(tidy["row"])
+        pairs = [(line.column, f"{line.metric} AP") if name == "table6" else line.column for line in tidy.itertuples()]
+        assert list(wide.columns) == list(dict.fromkeys(pairs))
+
+
 @pytest.mark.slow
 def test_a_failed_stage_is_an_error_that_says_which(places: dict[str, str]) -> None:
     Path(places["table"]).write_text(BROKEN)
