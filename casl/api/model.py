@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
@@ -14,6 +15,7 @@ from pycocotools import mask as mask_api
 
 from casl.api.opened import open_detector
 from casl.data.image import read_image
+from casl.data.pseudo import Prediction
 from casl.errors import DataError, MissingPackageError, SpecError
 from casl.stages.pictures import CONFIDENT
 from casl.stages.predict import Detector, Found, Pixels
@@ -46,10 +48,29 @@ class Detections:
     masks: NDArray[np.bool_] | None = None
     keypoints: NDArray[np.float32] | None = None
     semantic: NDArray[np.uint8] | None = None
-    found: Found | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def __getitem__(self, chosen: int | slice | Sequence[int] | NDArray[np.bool_] | NDArray[np.integer]) -> Detections:
+        """Some of them, such as `found[found.scores > 0.5]`, `found[:10]` or `found[3]`; `semantic` stays.
+
+        Raises:
+            IndexError: there is no such position, or the mask is not of N.
+        """
+        places = np.atleast_1d(np.arange(len(self))[chosen])
+        return replace(
+            self,
+            boxes=self.boxes[places],
+            scores=self.scores[places],
+            labels=self.labels[places],
+            names=tuple(self.names[place] for place in places),
+            masks=None if self.masks is None else self.masks[places],
+            keypoints=None if self.keypoints is None else self.keypoints[places],
+        )
+
+    def __iter__(self) -> Iterator[Detections]:
+        return (self[place] for place in range(len(self)))
 
     def to_torch(self) -> dict[str, torch.Tensor]:
         """The same as tensors on the CPU, under torchvision's names: boxes, scores, labels, masks, keypoints."""
@@ -127,9 +148,24 @@ class Model:
         return found if several else found[0]
 
     def draw(self, image: AnyImage, detections: Detections) -> Image:
-        """The image with boxes, masks, names and scores of what `predict` found in it; small ones are enlarged."""
-        assert detections.found is not None
-        return self._detector.picture(_pixels(image), detections.found)
+        """The image with boxes, masks, names and scores of what `predict` found in it; small ones are enlarged.
+
+        Raises:
+            DataError: the image cannot be read.
+            SpecError: a label is no class of the model, or masks are not of the image's size.
+        """
+        pixels, d = _pixels(image), detections
+        if len(d) and not 0 <= d.labels.min() <= d.labels.max() < len(self.classes):
+            count = len(self.classes)
+            raise SpecError(f"labels {d.labels.min()} to {d.labels.max()} for the {count} classes of the model")
+        rles = None
+        if d.masks is not None:
+            if d.masks.shape[1:] != pixels.shape[:2]:
+                sizes = [" x ".join(map(str, shape)) for shape in (d.masks.shape[1:], pixels.shape[:2])]
+                raise SpecError(f"masks are {sizes[0]} and the image {sizes[1]} pixels, rows by columns")
+            rles = [mask_api.encode(np.asfortranarray(mask, np.uint8)) for mask in d.masks]
+        points = None if d.keypoints is None else [list(map(float, points.ravel())) for points in d.keypoints]
+        return self._detector.picture(pixels, Found(Prediction(d.boxes, d.scores, d.labels, rles), points, d.semantic))
 
     def _detections(self, found: Found, shape: tuple[int, ...]) -> Detections:
         p, masks = found.prediction, None
@@ -139,7 +175,7 @@ class Model:
         if found.keypoints is not None:
             points = np.array(found.keypoints, np.float32).reshape(len(p.boxes), self._detector.keypoints, 3)
         names = tuple(self.classes[label] for label in p.labels)
-        return Detections(p.boxes, p.scores, p.labels, names, masks, points, found.semantic, found)
+        return Detections(p.boxes, p.scores, p.labels, names, masks, points, found.semantic)
 
 
 def load(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -107,6 +108,38 @@ def test_detections_are_drawn(store: Path, pixels: np.ndarray[Any, Any]) -> None
     drawn = np.asarray(model.draw(pixels, model.predict(pixels, threshold=0.0)))
     assert drawn.shape[0] % SIDE == 0
     assert any((drawn == colour(label)).all(axis=2).any() for label in range(len(model.classes)))
+
+
+@pytest.mark.parametrize("kind", ["condinst", "keypoint_rcnn", "panoptic_fpn"])
+def test_detections_can_be_chosen_from_and_drawn(kind: str, store: Path, pixels: np.ndarray[Any, Any]) -> None:
+    model = opened(store, kind)
+    found = model.predict(pixels, threshold=0.0)
+    assert len(found) > 3
+    for chosen in (found.scores > np.median(found.scores), slice(1, 3), [2, 0], np.array([], int), 1, -1):
+        places, some = np.atleast_1d(np.arange(len(found))[chosen]), found[chosen]
+        assert np.array_equal(some.boxes, found.boxes[places]) and len(some.names) == len(some) == len(places)
+        for name in ("masks", "keypoints"):
+            whole, part = getattr(found, name), getattr(some, name)
+            assert (whole is None) == (part is None) and (whole is None or np.array_equal(part, whole[places]))
+        model.draw(pixels, some)
+    assert sum(len(one) for one in found) == len(found)
+    for wrong in (len(found), np.ones(len(found) + 1, bool)):
+        with pytest.raises(IndexError):
+            found[wrong]
+
+
+def test_what_is_drawn_are_the_boxes_given(store: Path, pixels: np.ndarray[Any, Any]) -> None:
+    model, box = opened(store), np.array([[4, 4, 40, 40]], np.float32)
+    mine = casl.Detections(box, np.ones(1, np.float32), np.zeros(1, np.int64), (model.classes[0],))
+    drawn = np.asarray(model.draw(np.zeros_like(pixels), mine))
+    ours = (drawn == colour(0)).all(axis=2)
+    assert ours.any()
+    moved = np.asarray(model.draw(np.zeros_like(pixels), replace(mine, boxes=box + 8)))
+    assert (drawn != moved).any()
+    with pytest.raises(SpecError, match="labels 99 to 99 for the"):
+        model.draw(pixels, replace(mine, labels=np.array([99])))
+    with pytest.raises(SpecError, match=rf"masks are 3 x 5 and the image {SIDE} x {SIDE} pixels"):
+        model.draw(pixels, replace(mine, masks=np.ones((1, 3, 5), bool)))
 
 
 def test_supervision_gets_what_it_understands(
