@@ -6,8 +6,10 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +20,7 @@ from casl.spec.freeze import kinds
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "CONTRIBUTING.md"
+ELSEWHERE = ("detectron2", "supervision")  # for who has them: where one is missing it is said how to get it
 LEAVES = {"errors", "words", "durations", "files"}
 LATER = "inside functions also "
 
@@ -111,6 +114,26 @@ def test_modules_do_not_import_each_other_in_a_circle() -> None:
         for module, path in MODULES.items()
     }
     TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [name for extra, names in project["optional-dependencies"].items() if extra != "dev" for name in names]
+    declared = {re.split(r"[^\w.-]", name)[0].lower() for name in [*project["dependencies"], *extras]}
+    here = {*sys.stdlib_module_names, "casl", "ablations", *ELSEWHERE}
+    named = {name.partition(".")[0] for path in sources() for name in _packages(path)} - here
+    sold_as = packages_distributions()
+    missing = {name for name in named if not declared & {sold.lower() for sold in sold_as.get(name, [name])}}
+    assert len(named) > 15 and not missing, "pyproject.toml must name what they are in"
+
+
+def _packages(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at its top level or not."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
 
 
 def test_specs_need_the_standard_library_only() -> None:

@@ -298,7 +298,7 @@ class _Served:
 
         params: threshold, 0.3 if not given.
         """
-        import pandas  # comes with MLflow, which is what calls this
+        import pandas
 
         threshold = float((params or {}).get("threshold", CONFIDENT))
         arrays = [np.asarray(image, np.uint8) for image in images]
