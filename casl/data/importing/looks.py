@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import mmap
 import os
@@ -24,6 +25,7 @@ MOST_LISTED = 5000  # files that a hint looks at
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _BESIDE_COCO = re.compile(r"captions|person_keypoints|panoptic|stuff_|entity_")
 _LISTING = re.compile(r"image_info|unlabeled|import\.json")
+_LABEL = re.compile(rb"\s*\d+(\.0*)?([ \t]+[-+]?[\d.]+([eE][-+]?\d+)?){4}")  # the first line of YOLO's labels
 _ANNOTATIONS = {"coco": re.compile(rb'"annotations"\s*:\s*\[')}
 _JSON = {  # the first that matches counts
     "via": re.compile(rb'"_via_|"regions"\s*:\s*[\[{]'),
@@ -71,7 +73,7 @@ def format_of(path: Path, whole: bool = True, named: bool = True) -> str | None:
     if path.name.lower() in ("classes.txt", "obj.names", "obj.data"):
         return "yolo"
     if suffix == ".txt":
-        return "yolo" if re.match(rb"\s*\d+([ \t]+-?[\d.]+(e-?\d+)?){4}", _ends(path)) else None
+        return "yolo" if _LABEL.match(_ends(path)) else None
     return None
 
 
@@ -115,7 +117,7 @@ def _marked(path: Path, marks: Mapping[str, re.Pattern[bytes]], whole: bool) -> 
 
 
 def _ends(path: Path) -> bytes:
-    """Both ends of a file; all of it, in UTF-8, where it is in UTF-16 or UTF-32."""
+    """Both ends of a file without a byte order mark; all of it, in UTF-8, where it is in UTF-16 or UTF-32."""
     try:
         with path.open("rb") as file:
             first = file.read(PEEK)
@@ -123,6 +125,6 @@ def _ends(path: Path) -> bytes:
             if not encoding.startswith("utf-8"):
                 return (first + file.read()).decode(encoding, "replace").encode()
             file.seek(max(len(first), path.stat().st_size - PEEK))
-            return first + b"\n" + file.read(PEEK)
+            return first.removeprefix(codecs.BOM_UTF8) + b"\n" + file.read(PEEK)
     except OSError:
         return b""

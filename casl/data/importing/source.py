@@ -171,9 +171,10 @@ class Folder:
 
 
 def read_images(folder: Folder) -> Source:
-    """All images of a folder, unlabeled. Files that may have been meant as annotations are counted."""
-    images = {path.with_suffix("") for path in folder.images}
-    texts = sum(path.with_suffix("") in images for path in folder.ending(".txt"))
+    """All images of a folder, unlabeled. Files that may have been meant as annotations are counted: texts called as an
+    image is, wherever they are, since trainers of YOLO want them in a folder of their own."""
+    images = {path.stem for path in folder.images}
+    texts = sum(path.stem in images for path in folder.ending(".txt"))
     others = sum(not is_listing(path) for path in folder.ending(".json", ".xml"))
     return Source("images", folder.root, folder.with_unlabeled([]), [], Counter({UNREAD: texts + others}))
 

@@ -31,6 +31,11 @@ def utf16_xml(path: Path) -> None:
     path.write_text(f'<?xml version="1.0" encoding="utf-16"?>{path.read_text()}', "utf-16")
 
 
+def marked(path: Path) -> None:
+    """As editors of Windows save UTF-8: behind a byte order mark."""
+    path.write_text(path.read_text(), "utf-8-sig")
+
+
 def long_ends(path: Path) -> None:
     """Other fields in front of and behind all that says what the file is."""
     path.write_text(json.dumps({"first": LONG, **json.loads(path.read_text()), "last": LONG}))
@@ -60,6 +65,13 @@ def spaced(path: Path) -> None:
     ("export", "suffix", "change"),
     [
         (exports.voc, ".xml", utf16_xml),
+        (exports.voc, ".xml", marked),
+        (exports.yolo, ".txt", marked),
+        (exports.yolo, ".yaml", marked),
+        (exports.yolo, "", marked),
+        (exports.labelme, ".json", marked),
+        (exports.cvat, ".json", marked),
+        (exports.via, ".json", marked),
         (exports.labelme, ".json", utf16),
         (exports.labelme, ".json", long_ends),
         (exports.labelme, ".json", sorted_keys),
@@ -79,7 +91,7 @@ def test_annotations_are_read_however_the_file_begins_and_ends(
     """All files of the source are changed, or every third."""
     photos = exports.boxes()
     source = export(photos, tmp_path / "src")
-    files = sorted(path for path in source.rglob(f"*{suffix}"))[::share]
+    files = sorted(p for p in source.rglob(f"*{suffix}") if p.is_file() and p.suffix != ".png")[::share]
     assert files
     for path in files:
         change(path)
@@ -177,6 +189,48 @@ def test_an_xml_file_that_breaks_off_anywhere_is_refused(text: str, tmp_path: Pa
     (source / "Annotations" / "other.xml").write_text(text)
     with pytest.raises(DataError, match=r"other\.xml: not XML"):
         read_source(source)
+
+
+@pytest.mark.parametrize("names", ["classes.txt", "obj.names"])
+def test_yolo_labels_with_a_byte_order_mark_are_no_plain_images(names: str, tmp_path: Path) -> None:
+    photos = exports.boxes()
+    source = exports.yolo(photos, tmp_path / "src")
+    (source / "data.yaml").unlink()
+    for path in (source / "labels").iterdir():
+        marked(path)
+    with pytest.raises(DataError, match="the names of the classes are missing"):
+        read_source(source)
+    (source / names).write_text("cat\ncow\ndog", "utf-8-sig")
+    import_set(read_source(source), tmp_path / "set", ALL, HOW)
+    assert_same(objects_of(tmp_path / "set"), photos)
+
+
+@pytest.mark.parametrize("name", ["data.yaml", "labels/photo-00.txt"])
+def test_yolo_files_in_utf16_are_refused(name: str, tmp_path: Path) -> None:
+    source = exports.yolo(exports.boxes(), tmp_path / "src")
+    utf16(source / name)
+    with pytest.raises(DataError, match=rf"{name}: not UTF-8 text"):
+        read_source(source)
+
+
+@pytest.mark.parametrize("line", ["1 0.5 0.5 5E-01 2e-01", "1.0 0.5 0.5 0.5 0.2", "1 +0.5 0.5 0.5 2.0e+0"])
+def test_labels_of_yolo_are_known_by_numbers_in_any_notation(line: str, tmp_path: Path) -> None:
+    source = exports.yolo(exports.boxes(2), tmp_path / "src")
+    (source / "data.yaml").unlink()
+    for path in (source / "labels").iterdir():
+        path.write_text(line)
+    assert "looks like YOLO" in import_advice(source)
+
+
+def test_texts_in_labels_that_no_reader_knows_are_counted(tmp_path: Path) -> None:
+    source = exports.yolo(exports.boxes(), tmp_path / "src")
+    (source / "data.yaml").unlink()
+    for path in (source / "labels").iterdir():
+        path.write_text("cat 0.5;0.5;0.1;0.1")
+    manifest = import_set(read_source(source), tmp_path / "set", ALL, HOW)
+    assert manifest["left_out_or_changed"] == {
+        "files that are named as annotations, of no known format; their images are unlabeled": 12
+    }
 
 
 def test_a_folder_of_images_counts_files_that_may_have_been_meant_as_annotations(tmp_path: Path) -> None:
