@@ -12,7 +12,7 @@ from typing import Any
 
 from casl import catalog
 from casl.cli import data_import
-from casl.cli.plan import default_jobs
+from casl.cli.data_options import jobs_of, place
 from casl.cli.study import counter, crowds_option, known_names
 from casl.errors import SpecError
 from casl.spec.profile import Profile
@@ -66,7 +66,7 @@ def data_check_command(options: argparse.Namespace) -> int:
     from casl.stages.dataset import inspect
 
     profile: Profile = catalog.load("profile", options.profile)
-    check_folder(Path(options.path))
+    check_folder(place(options.path, "PATH"))
     report, data = inspect(Path(options.path), counter("checking images"), options.crowds_are_objects)
     found: dict[str, Any] = {"counts": report.counts}
     if data is not None:
@@ -176,16 +176,16 @@ def data_prepare_command(options: argparse.Namespace) -> int:
     from casl.data.inventory import scan
     from casl.files import read_json_object, write_json
 
-    out, source = Path(options.out), options.source
-    read = scan(source, Path(options.path), out / INVENTORY, options.jobs or default_jobs(), _rate(options.path))
+    source, root, out, jobs = options.source, place(options.path, "PATH"), place(options.out, "--out"), jobs_of(options)
+    read = scan(source, root, out / INVENTORY, jobs, _rate(options.path))
     known = out / INVENTORY / "roots.json"
-    roots = {**(read_json_object(known) if known.exists() else {}), source: str(Path(options.path).resolve())}
+    roots = {**(read_json_object(known) if known.exists() else {}), source: str(root.resolve())}
     write_json(known, roots)
     print(f"{source}: {read:,} {noun(read, 'file')} read, others as before", file=sys.stderr)
     if "coco" not in roots:
         print("labeled and val are COCO's: `casl data prepare coco` makes the set", file=sys.stderr)
         return 0
-    report = compose(out, {name: Path(root) for name, root in roots.items()})
+    report = compose(out, {name: Path(folder) for name, folder in roots.items()})
     print(json.dumps(report, indent=1) if options.json else _prepared(out, report))
     return 0
 
@@ -220,7 +220,9 @@ def data_scenes_command(options: argparse.Namespace) -> int:
     """Write a built-in data set into a folder."""
     from casl.data.scenes import new_scene_set
 
-    new_scene_set(Path(options.path), options.labeled, options.unlabeled, options.val, options.size, options.seed)
+    new_scene_set(
+        place(options.path, "PATH"), options.labeled, options.unlabeled, options.val, options.size, options.seed
+    )
     if options.json:
         counts = {split: getattr(options, split) for split in ("labeled", "unlabeled", "val")}
         print(

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from pathlib import Path
 from typing import Any
 
+from casl.cli.data_options import jobs_of, place
 from casl.cli.parser import installed_version
-from casl.cli.plan import default_jobs
 from casl.cli.study import counter, crowds_option, say
 from casl.errors import SpecError
 from casl.study.places import check_folder
@@ -33,7 +32,7 @@ def add(data: Any) -> None:
 
 def _shared(command: argparse.ArgumentParser) -> None:
     crowds_option(command)
-    command.add_argument("--out", required=True, metavar="SET", help="folder to make; must not be there")
+    command.add_argument("--out", required=True, metavar="SET", help="folder to make; must not be there, or be empty")
     command.add_argument("--labeled", metavar="N%", help="share or number of images that keep their labels")
     command.add_argument(
         "--val", metavar="N%", help="share or number of labeled images for val (default: the source's)"
@@ -49,11 +48,13 @@ def _shared(command: argparse.ArgumentParser) -> None:
 def data_import_command(options: argparse.Namespace) -> int:
     """Import a folder."""
     from casl.data.importing.make import import_set, read_source
+    from casl.data.importing.write import refuse_if_there
 
-    plan = _plan(options)
-    source = read_source(Path(options.source), options.format, options.crowds_are_objects)
-    unlabeled = Path(options.unlabeled) if options.unlabeled else None
-    manifest = import_set(source, Path(options.out), plan, _how(options, "import"), unlabeled)
+    plan, out, how = _plan(options), place(options.out, "--out"), _how(options, "import")
+    unlabeled = None if options.unlabeled is None else place(options.unlabeled, "--unlabeled")
+    refuse_if_there(out)
+    source = read_source(place(options.source, "SRC"), options.format, options.crowds_are_objects)
+    manifest = import_set(source, out, plan, how, unlabeled)
     _show(options, manifest)
     return 0
 
@@ -62,14 +63,17 @@ def data_split_command(options: argparse.Namespace) -> int:
     """Draw a set's splits anew, once or as the literature does."""
     from casl.data.importing.make import import_set, protocol
     from casl.data.importing.native import read_set
+    from casl.data.importing.write import refuse_if_there
 
-    plan, out, how = _plan(options), Path(options.out), _how(options, "split")
-    check_folder(Path(options.source))
-    source = read_set(Path(options.source), options.crowds_are_objects)
+    plan, out, how = _plan(options), place(options.out, "--out"), _how(options, "split")
+    folder = place(options.source, "SET")
+    check_folder(folder)
+    refuse_if_there(out)
+    source = read_set(folder, options.crowds_are_objects)
     if not options.protocol:
         _show(options, import_set(source, out, plan, how))
         return 0
-    if options.labeled or options.val or options.fold is not None:
+    if any(value is not None for value in (options.labeled, options.val, options.fold)):
         raise SpecError("--protocol sets the shares and folds itself; leave out --labeled, --val and --fold.")
     made = protocol(source, out, options.seed, how)
     if options.json:
@@ -85,7 +89,7 @@ def _plan(options: argparse.Namespace) -> Any:
     from casl.data.importing.assign import Plan
     from casl.data.importing.draw import Share
 
-    labeled, val = (Share(text) if text else None for text in (options.labeled, options.val))
+    labeled, val = (None if text is None else Share(text) for text in (options.labeled, options.val))
     return Plan(labeled, val, options.seed, options.fold or 0)
 
 
@@ -93,8 +97,7 @@ def _how(options: argparse.Namespace, verb: str) -> Any:
     from casl.data.importing.make import How
 
     told = {"command": f"casl data {verb} {shlex.join(_words(options))}", "version": installed_version()}
-    jobs = options.jobs or default_jobs()
-    return How(told, options.copy, options.near_copies_apart, jobs, counter("reading images"))
+    return How(told, options.copy, options.near_copies_apart, jobs_of(options), counter("reading images"))
 
 
 def _words(options: argparse.Namespace) -> list[str]:

@@ -93,3 +93,92 @@ def test_a_folder_of_images_and_an_empty_one_are_refused_with_the_command_too(tm
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="become a set with `casl data import FOLDER --out SET`"):
         find_splits(tmp_path / "empty")
+
+
+READERS = {
+    "import": ["data", "import", "src"],
+    "split": ["data", "split", "set"],
+    "protocol": ["data", "split", "set", "--protocol"],
+    "prepare": ["data", "prepare", "coco", "coco"],
+}
+
+
+@pytest.mark.parametrize(("jobs", "says"), [("-1", "at least 0, got -1"), ("10001", "at most 10,000, got 10001")])
+@pytest.mark.parametrize("verb", READERS)
+def test_a_number_of_jobs_that_cannot_be_is_refused_before_anything_is_read(
+    verb: str, jobs: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*READERS[verb], "--out", "out", "--jobs", jobs]) == 2
+    assert f"--jobs must be {says}" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        *(([*words, "--out", ""], "--out") for words in READERS.values()),
+        (["data", "import", "", "--out", "out"], "SRC"),
+        (["data", "import", "src", "--unlabeled", "", "--out", "out"], "--unlabeled"),
+        (["data", "split", "", "--out", "out"], "SET"),
+        (["data", "prepare", "coco", "", "--out", "out"], "PATH"),
+        (["data", "check", ""], "PATH"),
+        (["data", "scenes", ""], "PATH"),
+    ],
+)
+def test_an_empty_name_of_a_folder_is_refused_and_is_not_the_working_folder(
+    words: list[str], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert f"{named} is empty; name a folder" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("option", ["--labeled", "--val"])
+def test_an_empty_share_is_refused(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "import", str(tmp_path), option, "", "--out", str(tmp_path / "set")]) == 2
+    assert "'' is no share of images" in capsys.readouterr().err
+
+
+def test_an_import_and_a_split_fill_an_empty_folder_that_one_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder stays the same one, so that a shell that is in it sees the set."""
+    source = exports.labelme(exports.boxes(40), tmp_path / "src")
+    for name, words in (
+        ("set", ["import", str(source), "--labeled", "75%"]),
+        ("again", ["split", str(tmp_path / "set"), "--labeled", "50%"]),
+        ("all", ["split", str(tmp_path / "set"), "--protocol"]),
+    ):
+        (tmp_path / name).mkdir()
+        inode = (tmp_path / name).stat().st_ino
+        monkeypatch.chdir(tmp_path / name)
+        assert main(["data", *words, "--out", "."]) == 0
+        assert (tmp_path / name).stat().st_ino == inode
+        made = Path("fold0/1-percent") if name == "all" else Path()
+        assert sorted(path.name for path in made.iterdir()) == ["annotations", "images", "import.json"]
+        assert main(["data", "check", str(made)]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "all", "set", "src"]
+
+
+def test_an_import_fills_an_empty_folder_that_a_link_leads_to(tmp_path: Path) -> None:
+    source = exports.labelme(exports.boxes(), tmp_path / "src")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "set").symlink_to(tmp_path / "disk")
+    assert main(["data", "import", str(source), "--out", str(tmp_path / "set")]) == 0
+    assert main(["data", "check", str(tmp_path / "disk")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("out", "says"), [("file/set", "is a file"), ("dead", "is there already"), ("src", "is there already")]
+)
+def test_a_target_that_cannot_be_made_is_refused_before_images_are_read(
+    out: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = exports.labelme(exports.boxes(4), tmp_path / "src")
+    (source / "photo-01.png").write_bytes(b"")  # would be told of first
+    (tmp_path / "file").write_text("")
+    (tmp_path / "dead").symlink_to(tmp_path / "gone")
+    assert main(["data", "import", str(source), "--out", str(tmp_path / out)]) == 2
+    assert says in capsys.readouterr().err

@@ -19,7 +19,7 @@ from casl.data.importing.fit import Item, segmentation
 from casl.errors import DataError
 from casl.files import disk_errors, write_json
 
-MANIFEST = "import.json"
+MANIFEST, ANNOTATIONS = "import.json", "annotations"
 Json = dict[str, Any]
 Named = tuple[str, Item]  # name in the set, below images/
 
@@ -27,7 +27,8 @@ Named = tuple[str, Item]  # name in the set, below images/
 def write_set(
     out: Path, splits: Mapping[str, Sequence[Named]], classes: Sequence[str], manifest: Json, images: Path | bool
 ) -> None:
-    """Write a set into a folder that is not there yet; it appears when it is whole.
+    """Write a set into a folder that is not there yet, or is empty and then stays the folder that it is, since a shell
+    or a mount may be in it. It appears when it is whole.
 
     Args:
         out: the folder.
@@ -40,22 +41,26 @@ def write_set(
         DataError: the folder is there and not empty. StoreError: it cannot be written.
     """
     refuse_if_there(out)
-    aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+    place, mark = out.resolve(), f"{uuid.uuid4().hex[:8]}.tmp"
+    fills = os.path.isdir(place)  # noqa: PTH112
+    aside = place / f".{mark}" if fills else place.with_name(f".{place.name}.{mark}")
     with disk_errors("write", out):
         try:
-            (aside / "annotations").mkdir(parents=True)
+            (aside / ANNOTATIONS).mkdir(parents=True)
             if isinstance(images, Path):
-                (aside / "images").symlink_to(os.path.relpath(images, out))
+                (aside / "images").symlink_to(os.path.relpath(images.resolve(), place))
             else:
                 put_images(aside / "images", [named for some in splits.values() for named in some], images)
             licences = _licences(splits)
             for split, members in splits.items():
                 if members:
-                    _write_split(aside / "annotations", split, members, classes, licences)
+                    _write_split(aside / ANNOTATIONS, split, members, classes, licences)
             write_json(aside / MANIFEST, {**manifest, "images": _origins(splits)})
-            if out.is_dir():
-                out.rmdir()
-            aside.rename(out)
+            if fills:
+                for name in ("images", MANIFEST, ANNOTATIONS):  # the last of them makes a set of the folder
+                    (aside / name).rename(place / name)
+            else:
+                aside.rename(place)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -67,10 +72,14 @@ def refuse_if_there(out: Path, advice: str = "name another --out") -> None:
         advice: what a user does who means another one.
 
     Raises:
-        DataError: it is a file, or a folder that is not empty.
+        DataError: it is a folder that is not empty, or anything else, such as a link to what is not there; or it would
+            be below a file.
     """
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+    if any(out.iterdir()) if os.path.isdir(out) else os.path.lexists(out):  # noqa: PTH112  Path raises of long names
         raise DataError(f"{out}: is there already; {advice}, or remove it.")
+    above = next(folder for folder in out.absolute().parents if os.path.exists(folder))  # noqa: PTH110
+    if not above.is_dir():
+        raise DataError(f"{out}: {above} is a file, in which no folder can be made; {advice}.")
 
 
 def put_images(folder: Path, images: Sequence[Named], copy: bool) -> None:
