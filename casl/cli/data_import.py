@@ -77,7 +77,7 @@ def data_split_command(options: argparse.Namespace) -> int:
         raise SpecError("--protocol sets the shares and folds itself; leave out --labeled, --val and --fold.")
     made = protocol(source, out, options.seed, how)
     if options.json:
-        print(json.dumps(made, indent=1, ensure_ascii=False))
+        print(json.dumps(made, indent=1))
         return 0
     for name, manifest in made.items():
         counts = ", ".join(f"{_count(manifest, split)} {split}" for split in ("labeled", "val", "unlabeled"))
@@ -122,7 +122,7 @@ def _lacking(manifest: dict[str, Any]) -> str:
 def _show(options: argparse.Namespace, manifest: dict[str, Any]) -> None:
     """The manifest for people, or as JSON."""
     if options.json:
-        print(json.dumps(manifest, indent=1, ensure_ascii=False))
+        print(json.dumps(manifest, indent=1))
     for split in ("labeled", "val", "unlabeled"):
         found = manifest["splits"].get(split, {"images": 0, "objects": 0})
         objects = "" if split == "unlabeled" else f", {number_of(found['objects'], 'object')}"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -182,3 +184,21 @@ def test_a_target_that_cannot_be_made_is_refused_before_images_are_read(
     (tmp_path / "dead").symlink_to(tmp_path / "gone")
     assert main(["data", "import", str(source), "--out", str(tmp_path / out)]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("protocol", [False, True])
+def test_json_is_json_whatever_the_encoding_of_the_terminal(
+    protocol: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [
+        exports.Photo(p.file, p.number, tuple(exports.Thing("кот", t.box) for t in p.things)) for p in exports.boxes()
+    ]
+    source, out = exports.voc(photos, tmp_path / "src"), tmp_path / "set"
+    assert main(["data", "import", str(source), "--out", str(out)]) == 0
+    words = ["split", str(out), "--protocol"] if protocol else ["import", str(source)]
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii", "replace"))
+    assert main(["data", *words, "--json", "--out", str(tmp_path / "more")]) == 0
+    sys.stdout.flush()
+    said = json.loads(written.getvalue())
+    assert (said["fold0/1-percent"] if protocol else said)["classes"] == ["кот"]
