@@ -137,8 +137,7 @@ def student_of(profile: Profile, student: Student, method: str = "certainty") ->
         init=first,
         parts=PARTS,
         pseudo=labels,
-        ratio=(1, 1),
-        union=student.union,
+        ratio="union" if student.union else (1, 1),
         student_view=student.view,
         labeled_view="weak",
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from casl import catalog
 from casl.errors import SpecError, unknown
@@ -126,7 +126,7 @@ def joint(
     detector: str = "fcos",
     init: Train | None = None,
     parts: tuple[str, ...] | None = None,
-    ratio: tuple[int, int] = EQUAL,
+    ratio: tuple[int, int] | Literal["union"] = EQUAL,
     pseudo: PseudoLabel | None = None,
     scale: str | None = None,
     threshold: float | None = None,
@@ -135,7 +135,6 @@ def joint(
     normalised: bool = False,
     student_view: str | None = None,
     labeled_view: str | None = None,
-    union: bool = False,
 ) -> Joint:
     """A joint training of the target by a published method. Any other field is one of `varied`'s: "joint.spread".
 
@@ -144,19 +143,23 @@ def joint(
         schedule: length in x of labeled data; 8 is that of a 5x warmup and a 3x finetune.
         detector: of the target.
         init: a trained stage to start from, such as a warmup, as a finetune does. parts: which of its parts.
-        ratio: labeled and unlabeled images, scaled to the profile's batch: (6, 10) is 3 + 5 in batches of 8.
+        ratio: labeled and unlabeled images, scaled to the profile's batch: (6, 10) is 3 + 5 in batches of 8; of "union"
+            both kinds are in a batch as often as there are such.
         pseudo: labels of a fixed teacher; default those of the default labeler, class-specific, on the scale.
-        scale: of the unlabeled images, default tiny; without meaning where `pseudo` is given.
+        scale: of the unlabeled images, default tiny; not beside `pseudo`, whose images they are.
         threshold: of scores; default the method's. weight: of the losses of unlabeled images; default the method's.
         burn_in: in x; default the method's, which is 1 for averages in a small profile.
         normalised: losses of unlabeled images are scaled by the moving averages of both, as in self-training.
         student_view, labeled_view: augmentations of unlabeled images for the student and of labeled ones; default the
             method's, in a small profile "weak" for labeled ones.
-        union: images of both kinds are in a batch as often as there are such, whatever the ratio.
 
     Raises:
-        SpecError: unknown method, or it does not fit the detector or the data.
+        SpecError: unknown method, or it does not fit the detector or the data; a scale beside `pseudo`.
     """
+    if pseudo is not None and scale is not None:
+        raise SpecError(
+            f"scale {scale!r} beside pseudo labels: their images are those that were labelled; leave one out"
+        )
     if method not in METHODS:
         raise SpecError(unknown("joint method", method, METHODS))
     chosen = METHODS[method]
@@ -169,7 +172,7 @@ def joint(
     values |= {name: value for name, value in given.items() if value is not None}
     views = ("weak", student_view or chosen.student)
     teachers, students = (() if (own := _sizes(profile, view)) == base.recipe.sizes else own for view in views)
-    mixed = {"sampling": "union"} if union else {"ratio": _of_batch(ratio, base.recipe.batch)}
+    mixed = {"sampling": "union"} if ratio == "union" else {"ratio": _of_batch(ratio, base.recipe.batch)}
     return Joint(
         **{f.name: getattr(base, f.name) for f in fields(base)},
         unlabeled=pseudo or _unlabeled(profile, chosen, scale),

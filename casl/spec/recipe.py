@@ -270,8 +270,13 @@ def evaluate(
         trained: a detector; or a start, or None for random weights, of which only a metric of features can be had.
         split: "val", or "unlabeled" for the hidden truth of its images, where the data have it.
         classes, above, of, applied: as of Evaluate.
+
+    Raises:
+        SpecError: any of these, or another split, of a start.
     """
     if not isinstance(trained, Train):
+        if (split, classes, above, of, applied) != ("val", (), 0.0, "student", OWN_WAY):
+            raise SpecError("a start is probed on val as it is: split, classes, above, of and applied are of detectors")
         return probe(profile, trained, metric)
     size, max_size = profile.sides(trained)
     labels = catalog.row("metric", metric).labels

@@ -126,3 +126,10 @@ def test_methods_are_told_apart_and_near_misses_are_named() -> None:
         joint(MINI, method="stac", ratio=(0, 1))
     with pytest.raises(SpecError, match="at least 1 of each"):
         joint(replace(MINI, finetune_recipe=replace(MINI.finetune_recipe, batch=1)), method="stac")
+
+
+def test_no_setting_is_passed_over() -> None:
+    labels = joint(MINI, method="stac").unlabeled
+    assert isinstance(labels, PseudoLabel)
+    with pytest.raises(SpecError, match="scale 'large' beside pseudo labels"):
+        joint(MINI, method="stac", pseudo=labels, scale="large")

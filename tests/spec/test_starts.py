@@ -157,6 +157,9 @@ def test_a_probe_is_a_cell_and_every_other_metric_needs_a_detector() -> None:
         evaluate(MINI, contrast(MINI), "ap_det")
     with pytest.raises(SpecError, match=r"casl.spec.probe\(\) measures it"):
         evaluate(MINI, finetune(MINI, None), "linear_probe")
+    for asked in ({"split": "unlabeled"}, {"classes": (1,)}, {"above": 0.5}, {"of": "teacher"}):
+        with pytest.raises(SpecError, match="a start is probed on val as it is"):
+            evaluate(MINI, contrast(MINI), "linear_probe", **asked)
 
 
 def test_a_start_is_work_of_the_method_that_is_counted_in_iterations() -> None:

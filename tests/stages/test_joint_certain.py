@@ -40,7 +40,7 @@ def made(**changes: Any) -> Joint:
     """A student of eight iterations, at one rate, that starts from its teacher."""
     first = finetune(PROFILE, None, schedule=1, detector="faster_rcnn_interval")
     options = {"method": "certainty", "detector": "faster_rcnn_interval", "pseudo": pseudo_label(PROFILE, first)}
-    found = joint(PROFILE, init=first, parts=PARTS, union=True, **options)  # type: ignore[arg-type]
+    found = joint(PROFILE, init=first, parts=PARTS, ratio="union", **options)  # type: ignore[arg-type]
     return replace(found, **{"schedule": ((8, 1.0),), **RULES, **changes})
 
 
