@@ -195,7 +195,7 @@ def check_segments(table: Table, error: Say) -> list[Record]:
     """Panoptic annotations without their PNGs; returns the legal ones."""
     data = {"annotations": table.annotations}
     sound = panoptic_records(data, table.name, table.images, table.categories, error)
-    named = {record.get("image_id") for record in table.annotations if isinstance(record, dict)}
+    named = [record.get("image_id") for record in table.annotations if isinstance(record, dict)]
     for number in sorted(table.images.keys() - {number for number in named if is_id(number)}):
         error(f"{table.name}: image {number} has no panoptic annotation; add it or take the image out of the file")
     return list(sound.values())

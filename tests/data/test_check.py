@@ -298,6 +298,35 @@ def test_things_that_are_not_the_categories_of_the_objects_are_warned_of(tmp_pat
     assert any("(7, 'dog'), (7, 'hound')" in warning for warning in report.warnings)
 
 
+@pytest.mark.parametrize("odd", [[], {}, None, True, 1.0, "1", 10**30])
+@pytest.mark.parametrize("field", ["image_id", "file_name", "segments_info"])
+def test_a_panoptic_entry_whose_field_is_anything_is_named(tmp_path: Path, field: str, odd: object) -> None:
+    if (field, odd) in (("segments_info", []), ("file_name", "1")):
+        return  # are legal here; the PNG tells of them
+    edit(write_set(tmp_path), "panoptic_labeled", first("annotations", **{field: odd}))
+    assert any(f"'{field}'" in error for error in check(tmp_path).errors)
+
+
+def test_a_value_of_another_type_anywhere_raises_nothing(tmp_path: Path) -> None:
+    root = write_set(tmp_path)
+    for path in sorted((root / "annotations").glob("*.json")):
+        data = json.loads(path.read_text())
+        for holder, key in list(_places(data)):
+            was = holder[key]
+            for holder[key] in ([], {"a": 1}, True, 10**30):
+                path.write_text(json.dumps(data))
+                check(root, decode=False)
+            holder[key] = was
+        path.write_text(json.dumps(data))
+    assert not check(root).errors
+
+
+def _places(value: Any) -> list[tuple[Any, Any]]:
+    """Every field of an object and place of a list, of which the first two stand for all."""
+    keys = value.keys() if isinstance(value, dict) else range(min(len(value), 2)) if isinstance(value, list) else ()
+    return [(value, key) for key in keys] + [place for key in keys for place in _places(value[key])]
+
+
 def test_a_panoptic_png_of_another_size_and_a_missing_folder_are_named(tmp_path: Path) -> None:
     folder = write_set(tmp_path) / "annotations" / "panoptic_labeled"
     with Image.open(folder / "b.png") as image:
