@@ -8,7 +8,9 @@ import mmap
 import os
 import re
 import shlex
+from collections import deque
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -34,11 +36,78 @@ _JSON = {  # the first that matches counts
 }
 
 
-def files_under(root: Path) -> Iterator[Path]:
-    """Every file below a folder, in the order of names; hidden files and folders, and __MACOSX, are passed over."""
-    for folder, below, names in os.walk(root):
-        below[:] = sorted(name for name in below if not name.startswith(".") and name != "__MACOSX")
-        yield from (Path(folder) / name for name in sorted(names) if not name.startswith("."))
+@dataclass
+class Passed:
+    """What a walk passed over.
+
+    Attributes:
+        again: links to folders that are read under another name, or that lie above the link.
+        odd: what is no file and no folder, or a folder that cannot be read, with what is the matter.
+    """
+
+    again: list[Path] = field(default_factory=list)
+    odd: dict[Path, str] = field(default_factory=dict)
+
+
+def files_under(root: Path, passed: Passed | None = None) -> Iterator[Path]:
+    """Every file below a folder, in the order of names: of its own folders, then of those that links lead to.
+
+    A folder is read once, whatever links lead to it, and no link is followed to a folder that it lies in: links in
+    circles end. Hidden files and folders, and __MACOSX, are passed over. A link to nothing counts as a file.
+
+    passed: told what else is passed over.
+    """
+    passed = passed or Passed()
+    links, seen = deque([root]), set[str]()
+    while links:
+        top = links.popleft()
+        if top != root and _leads_up(top, root):
+            passed.again.append(top)
+        else:
+            yield from _walk(top, links, seen, passed)
+
+
+def _leads_up(link: Path, root: Path) -> bool:
+    target = os.path.realpath(link)
+    return any(os.path.commonpath([target, os.path.realpath(here)]) == target for here in (link.parent, root))
+
+
+def _walk(top: Path, links: deque[Path], seen: set[str], passed: Passed) -> Iterator[Path]:
+    """The files of one tree. links: grows by those to folders. seen: real paths of the folders read so far."""
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        if (real := os.path.realpath(folder)) in seen:
+            passed.again.append(folder)
+            continue
+        seen.add(real)
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            passed.odd[folder] = f"cannot be read: {error.strerror}"
+            continue
+        below = []
+        for entry in entries:
+            path = folder / entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                below += [path] * (entry.name != "__MACOSX")
+            elif entry.is_symlink() and os.path.isdir(path):  # noqa: PTH112  of links in a circle Path raises
+                links.append(path)
+            elif why := _odd(entry):
+                passed.odd[path] = why
+            else:
+                yield path
+        waiting += reversed(below)
+
+
+def _odd(entry: os.DirEntry[str]) -> str:
+    """Why an entry is no file that can be read to its end; empty for a file, and for a link to nothing."""
+    regular = entry.is_file(follow_symlinks=False)  # costs nothing
+    if not regular and entry.is_symlink():
+        regular = os.path.isfile(entry.path) or not os.path.exists(entry.path)  # noqa: PTH110, PTH113  as above
+    return "" if regular else "is no regular file"
 
 
 def is_image(path: Path) -> bool:

@@ -16,7 +16,7 @@ from casl.data.importing.fit import Item, fitted
 from casl.data.importing.labelme import read_labelme
 from casl.data.importing.looks import FORMATS, format_of, formats_in
 from casl.data.importing.near import groups_of, look_at_all
-from casl.data.importing.source import Folder, Picture, Source, read_images
+from casl.data.importing.source import AGAIN, Folder, Picture, Source, read_images
 from casl.data.importing.via import read_via
 from casl.data.importing.voc import read_voc
 from casl.data.importing.write import Named, counts_of, put_images, refuse_if_there, why_no_text, write_set
@@ -89,9 +89,9 @@ def read_source(path: Path, form: str | None = None, crowds_are_objects: bool = 
     found = form or _the_format(
         path, [name for name in [format_of(path, named=False)] if name] if only else formats_in(path)
     )
-    if found == "coco":
-        return read_coco(folder, crowds_are_objects)
-    return READERS[found](folder)
+    source = read_coco(folder, crowds_are_objects) if found == "coco" else READERS[found](folder)
+    source.left_out[AGAIN] += folder.again
+    return source
 
 
 def _the_format(path: Path, found: list[str]) -> str:
@@ -162,7 +162,8 @@ def protocol(source: Source, out: Path, seed: int, how: How) -> dict[str, Manife
 
 def _read(source: Source, how: How, unlabeled: Path | None) -> Read:
     """Read every image once, fit its shapes, and find near copies."""
-    more = [Picture(path) for path in Folder(unlabeled).images] if unlabeled else []
+    further = Folder(unlabeled) if unlabeled else None
+    more = [Picture(path) for path in further.images] if further else []
     if unlabeled and not more:
         raise DataError(f"{unlabeled}: no images in it.")
     pictures = [*source.pictures, *more]
@@ -174,6 +175,7 @@ def _read(source: Source, how: How, unlabeled: Path | None) -> Read:
             raise DataError(f"{source.root}: the image {name!a} {why}; rename it.")
     seen = look_at_all([picture.path for picture in pictures], how.jobs, how.progress)
     read = Read(source, [], [], [], Counter(source.left_out))
+    read.said[AGAIN] += further.again if further else 0
     for picture, name, found in zip(pictures, names, seen, strict=True):
         if not isinstance(found, DataError):
             read.items.append(fitted(picture, found, read.said))

@@ -14,11 +14,14 @@ from urllib.parse import unquote
 from casl.coco.licences import Licence
 from casl.coco.masks import LEAST_NUMBERS, Rle
 from casl.coco.reading import read_json
-from casl.data.importing.looks import files_under, is_image, is_listing
+from casl.data.importing.looks import Passed, files_under, is_image, is_listing
 from casl.data.importing.splits import split_of
+from casl.data.near_names import strange
 from casl.errors import DataError, unknown
 
 Points = tuple[float, ...]  # x, y, x, y, ...
+READ = (".json", ".xml", ".txt", ".yaml", ".yml", ".names", ".data")  # suffixes of files that readers open
+AGAIN = "links to folders that are read under another name, or that lie above the link"
 UNREAD = "files that are named as annotations, of no known format; their images are unlabeled"
 SHORT = "outlines of fewer than three points (the boxes stay)"
 
@@ -85,11 +88,24 @@ class Source:
 
 
 class Folder:
-    """The files of a source, and where the images are that annotation files name."""
+    """The files of a source, and where the images are that annotation files name.
+
+    Attributes:
+        again: how many folders a link leads to that are read under another name, or that lie above the link.
+
+    Raises:
+        DataError: a folder cannot be read, or what is called as a file that counts is none, as a pipe, which would be
+            waited for without end.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.files = list(files_under(root))
+        passed = Passed()
+        self.files = list(files_under(root, passed))
+        self.again = len(passed.again)
+        for path, why in passed.odd.items():
+            if is_image(path) or path.suffix.lower() in READ or path.is_dir():
+                raise DataError(f"{path}: {why}; take it out of {root}.")
         self.images = [path for path in self.files if is_image(path)]
 
     @cached_property
@@ -149,11 +165,16 @@ class Folder:
     def _missing(self, name: str, annotation: Path) -> NoReturn:
         problem = unknown("image", name, self._by_name) if len(self._by_name) <= 10 else f"no image {name!r}"
         near = next((other for other in self._by_name if other.casefold() == name.casefold()), None)
-        hint = f"; {near!r} differs in case" if near else ""
+        hint = f"; {near!r} differs in case" if near else self.dead_link()
         raise DataError(
             f"{annotation}: {problem.partition('; known')[0]} in {self.root}{hint}.\n"
             "  Put the images there, or take the entry out of the annotations."
         )
+
+    def dead_link(self) -> str:
+        """The first link that leads nowhere, which may be why an image is missing, as the end of a sentence."""
+        dead = next((path for path in self.files if path.is_symlink() and strange(path)), None)
+        return f"; {self.relative(dead)} {strange(dead)}" if dead else ""
 
     def with_unlabeled(self, pictures: Iterable[Picture]) -> list[Picture]:
         """The pictures that were read, and those images that no annotation file names.

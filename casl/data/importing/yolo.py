@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
@@ -252,12 +253,18 @@ def _members(entry: str, settings: dict[str, Any], folder: Folder) -> list[Path]
     for place in (below / entry, base / entry, base / stripped):
         if "\0" in str(place) or max(map(len, place.parts)) > LONGEST_NAME:
             continue  # no path: what is asked of the disk must be one
-        place = place.resolve()
-        if place.is_dir() and place.is_relative_to(folder.root.resolve()):
-            return [image for image in folder.images if image.resolve().is_relative_to(place)]
+        place, root = Path(os.path.realpath(place)), Path(os.path.realpath(folder.root))
+        above = root != place and root.is_relative_to(place)
+        if not above and (inside := [image for image in folder.images if _real(image).is_relative_to(place)]):
+            return inside
         if place.is_file() and place.suffix.lower() == ".txt":
             return [folder.image(line.strip(), place) for line in read_text(place).splitlines() if line.strip()]
     return []
+
+
+def _real(image: Path) -> Path:
+    """Where an image is, behind links to its folder; one to the image itself leads to where others may be too."""
+    return Path(os.path.realpath(image.parent), image.name)
 
 
 def _no_orphans(texts: set[Path], folder: Folder) -> None:
@@ -266,6 +273,6 @@ def _no_orphans(texts: set[Path], folder: Folder) -> None:
     for path in sorted(texts):
         if path.name.lower() not in lists and format_of(path) == "yolo":
             raise DataError(
-                f"{path}: no image {path.stem!r} beside it or in images/ of {folder.root}.\n"
+                f"{path}: no image {path.stem!r} beside it or in images/ of {folder.root}{folder.dead_link()}.\n"
                 "  Put the image there, or delete the file."
             )
