@@ -211,7 +211,8 @@ class _View:
 def _legend(table: Table) -> str:
     linked = " and leads to its run in MLflow (start the pages with: make ui)" if is_linked(table) else ""
     words = [f"The large number of a cell is measured here{linked}."]
-    words += [] if table.profile in UNMEANT else ["A frame marks the best."]
+    among = " of those with the most seeds" if len({cell.seeds for cell in table.cells if cell.seeds}) > 1 else ""
+    words += [] if table.profile in UNMEANT else [f"A frame marks the best{among}."]
     if has_paper(table):
         words.append(f"In brackets after the paper's number: {difference_label(table).lower()}.")
     if table.baseline:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from casl.report.additive import Estimate
 from casl.report.layout import Gain, comparable, positions, quantity
 from casl.report.table import PUBLISHED, Table, TableCell
+from casl.spec.run import PORTABLE
 from casl.words import number_of
 
 MEAN_AND_SPREAD = "Behind a mean, ± is the sample standard deviation over seeds."
@@ -98,9 +100,15 @@ def ours(cell: TableCell, seeds: int) -> str:
 def best(table: Table) -> tuple[set[int], set[int]]:
     """Positions in table.cells of the highest number of each comparable group: ours, and the paper's.
 
-    As printed, ties included; none where all numbers are equal, and none of ours where numbers mean nothing.
+    As printed, ties included; none where all numbers are equal, and none of ours where numbers mean nothing. Of ours
+    those count that have as many seeds as any of the group: a seed is no mean of several.
     """
-    mine = set() if table.profile in UNMEANT else _highest(table, lambda c: c.value)
+    seeds: dict[int, int] = {}
+    groups = comparable(table)
+    for cell, group in zip(table.cells, groups, strict=True):
+        seeds[group] = max(seeds.get(group, 0), cell.seeds)
+    whole = {id(cell) for cell, group in zip(table.cells, groups, strict=True) if cell.seeds == seeds[group]}
+    mine = set() if table.profile in UNMEANT else _highest(table, lambda c: c.value if id(c) in whole else None)
     return mine, _highest(table, lambda c: c.paper)
 
 
@@ -243,8 +251,23 @@ def sentence(text: str) -> str:
 
 
 def missing(table: Table) -> list[str]:
-    """One line for each note of cells that are to be measured: what is missing and where to look."""
-    return _notes(table, [c for c in table.cells if c.status != PUBLISHED and c.note != "not run"])
+    """One line for each note of cells that are to be measured: what is missing and where to look; and of processors."""
+    noted = _notes(table, [c for c in table.cells if c.status != PUBLISHED and c.note != "not run"])
+    return [*noted, *filter(None, [processors(table)])]
+
+
+def processors(table: Table) -> str:
+    """One sentence where numbers that are compared were computed by unlike kernels; "" where all have the same bits."""
+    found = Counter(
+        PORTABLE if r.kernels.startswith(PORTABLE) else r.kernels.removeprefix("native, ")
+        for cell in table.cells
+        for r in cell.repetitions
+        if r.value is not None and r.kernels
+    )
+    if len(found) < 2:
+        return ""
+    listed = "; ".join(f"{kernels}: {number_of(count, 'number')}" for kernels, count in sorted(found.items()))
+    return f"not all were computed by the same kernels, and unlike kernels may differ as seeds do ({listed})"
 
 
 def quoted(table: Table) -> list[str]:

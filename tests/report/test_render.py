@@ -28,7 +28,7 @@ from casl.report.stored import read_table
 from casl.report.style import SCRIPT
 from casl.report.table import Table
 from casl.report.table_page import to_html, to_markdown
-from casl.report.wording import best, headline, missing, number, ours
+from casl.report.wording import best, headline, missing, number, ours, processors
 from tests.report.sample import Numbers, Spot, cells, done, full, gappy, stage_of, table, tabled
 
 WARNING = "SMALL PROFILE: does not test the paper's claim"
@@ -146,10 +146,38 @@ def test_a_cell_with_fewer_seeds_counts_as_measured_and_what_that_does_to_gains_
     )
     text = to_markdown(uneven)
     assert "2 of 2 cells measured, 1 of them in fewer seeds." in text
-    assert (
-        "| another | **23.0 ± 2.0** (+1.0) |" in text and "may differ from the difference of the printed means" in text
-    )
+    assert "| another | 23.0 ± 2.0 (+1.0) |" in text and "may differ from the difference of the printed means" in text
     assert "printed means" not in to_markdown(literature())
+
+
+def test_a_seed_alone_is_not_the_best_of_means() -> None:
+    places: dict[Spot, Numbers] = {
+        ("one", "AP", "ap_det", "AP"): ([99.0, None, None], None),
+        ("another", "AP", "ap_det", "AP"): ([21.0, 23.0, 25.0], None),
+        ("third", "AP", "ap_det", "AP"): ([20.0, 22.0, 24.0], None),
+    }
+    uneven = tabled("rivals", places)
+    assert best(uneven)[0] == {1} and "A frame marks the best of those with the most seeds." in to_html(uneven, b"")
+    even = tabled("rivals", {place: (values[:1], paper) for place, (values, paper) in places.items() if values})
+    assert best(even)[0] == {0} and "A frame marks the best." in to_html(even, b"")
+
+
+def test_numbers_of_unlike_processors_are_told_of_and_portable_bits_are_one() -> None:
+    def on(*kernels: str) -> Table:
+        made = full()
+        cells = tuple(
+            replace(c, repetitions=tuple(replace(r, kernels=kernels[n % len(kernels)]) for r in c.repetitions))
+            for n, c in enumerate(made.cells)
+        )
+        return replace(made, cells=cells)
+
+    assert processors(full()) == processors(on("native, AVX2 of A")) == ""
+    assert processors(on("portable, AVX512 of A", "portable, AVX2 of B")) == ""
+    both = on("native, AVX512 of A", "native, AVX2 of B")
+    assert "(AVX2 of B: 2 numbers; AVX512 of A: 2 numbers)" in processors(both) and processors(both) in to_markdown(
+        both
+    )
+    assert "portable: 2 numbers" in processors(on("native, AVX512 of A", "portable, AVX512 of A"))
 
 
 def test_quoted_numbers_stand_apart_in_every_format() -> None:
