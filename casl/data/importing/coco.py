@@ -40,8 +40,6 @@ def read_coco(folder: Folder, crowds_are_objects: bool = False) -> Source:
         names.update(dict.fromkeys(categories.values()))
         split = split_of(path, folder.root, by_name=True)
         pictures += read_file(data, path, categories, folder, split, crowds_are_objects, left_out)
-    if not files:
-        raise DataError(f"{folder.root}: no COCO file in it: a JSON object with 'images', 'annotations', 'categories'.")
     shapes = [shape for picture in pictures for shape in picture.shapes]
     if shapes and all(shape.crowd for shape in shapes):
         raise DataError(

@@ -13,6 +13,7 @@ from casl.data.importing.assign import Drawn, Plan, assign, own_val
 from casl.data.importing.coco import read_coco
 from casl.data.importing.draw import Group, Share
 from casl.data.importing.fit import Item, fitted
+from casl.data.importing.given import check_folder_of_images, check_source, nothing_labeled
 from casl.data.importing.labelme import read_labelme
 from casl.data.importing.looks import FORMATS, format_of, formats_in
 from casl.data.importing.near import groups_of, look_at_all
@@ -76,27 +77,31 @@ def read_source(path: Path, form: str | None = None, crowds_are_objects: bool = 
         crowds_are_objects: see `read_coco`.
 
     Raises:
-        DataError: no such folder, no known format, several of them, or a fault in it. SpecError: no such format.
+        DataError: no such folder, no known format, several of them, no annotations of the one that was named or is the
+            only one, or a fault in them. SpecError: no such format.
     """
     if form is not None and form not in FORMATS:
         raise SpecError(unknown("format", form, FORMATS))
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder.")
+    check_source(path)
     only = path if path.is_file() else None
     folder = Folder(path.parent if only else path)
     if only:
         folder.files = [file for file in folder.files if file == only or file.suffix != only.suffix]
-    found = form or _the_format(
-        path, [name for name in [format_of(path, named=False)] if name] if only else formats_in(path)
-    )
+    looks = [name for name in [format_of(path, named=False)] if name] if only else formats_in(path)
+    found = form or _the_format(path, looks)
+    if found == "yolo" and "yolo" not in looks:  # all texts beside images would be taken for labels
+        raise nothing_labeled(path, found, looks)
     source = read_coco(folder, crowds_are_objects) if found == "coco" else READERS[found](folder)
+    if found != "images" and all(picture.annotation is None for picture in source.pictures):
+        raise nothing_labeled(path, found, looks)
     source.left_out[AGAIN] += folder.again
     return source
 
 
 def _the_format(path: Path, found: list[str]) -> str:
     if not found:
-        raise DataError(f"{path}: has no images, and no annotations of a known format: {', '.join(FORMATS.values())}.")
+        what = "holds" if path.is_file() else "has no images, and"
+        raise DataError(f"{path}: {what} no annotations of a known format: {', '.join(FORMATS.values())}.")
     if len(found) > 1:
         words = " and ".join(FORMATS[name] for name in found)
         raise DataError(f"{path}: has files of {words}; name one of them with --format {found[0]}.")
@@ -162,6 +167,8 @@ def protocol(source: Source, out: Path, seed: int, how: How) -> dict[str, Manife
 
 def _read(source: Source, how: How, unlabeled: Path | None) -> Read:
     """Read every image once, fit its shapes, and find near copies."""
+    if unlabeled:
+        check_folder_of_images(unlabeled)
     further = Folder(unlabeled) if unlabeled else None
     more = [Picture(path) for path in further.images] if further else []
     if unlabeled and not more:

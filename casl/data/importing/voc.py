@@ -42,6 +42,9 @@ def read_voc(folder: Folder) -> Source:
         root = read_xml(path)
         if root.tag == "annotation":
             pictures.append(_picture(path, root, folder, said))
+        elif root.tag.endswith("}annotation"):
+            space = root.tag.removeprefix("{").partition("}")[0]
+            raise DataError(f"{path}: its elements are in the XML namespace {space!r:.80}; take the xmlns out of it.")
         else:
             said[OTHER_XML] += 1
     described = {picture.path: picture.annotation for picture in pictures if picture.annotation}
