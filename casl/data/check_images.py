@@ -13,6 +13,7 @@ from PIL import Image
 from casl.coco.records import Say
 from casl.data.image import Header, dim_values, image_header, read_with_range
 from casl.data.image_info import ImageInfo
+from casl.data.importing.no_image import explained
 from casl.data.near_names import NearNames, strange
 from casl.errors import DataError
 
@@ -144,5 +145,5 @@ class ImageFiles:
             header = replace(header, width=pixels.shape[1], height=pixels.shape[0])  # some are turned behind the header
             return ImageFile(header, content, highest)
         except DataError as problem:
-            self.error(f"{where}: {problem}")
+            self.error(f"{where}: {explained(path, problem)}")
             return None

@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from casl.data.image import read_image
+from casl.data.importing.no_image import explained
 from casl.errors import DataError, SpecError, unknown
 from casl.files import write_atomic
 
@@ -191,5 +192,6 @@ def _read(path: Path) -> Row:
     try:
         height, width = read_image(io.BytesIO(content)).shape[:2]
     except DataError as error:
-        return {**nothing, "sha256": digest, "problem": str(error).splitlines()[0].partition(": ")[2] or str(error)}
+        said = str(explained(path, error, content)).splitlines()[0]
+        return {**nothing, "sha256": digest, "problem": said.removeprefix(f"{path}: ").removeprefix("image: ")}
     return {"sha256": digest, "width": width, "height": height, "problem": ""}

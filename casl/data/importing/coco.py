@@ -12,8 +12,8 @@ from casl.coco.licences import Licence, Licences
 from casl.coco.masks import has_mask, to_rle
 from casl.coco.reading import read_json, read_object
 from casl.coco.records import section
-from casl.data.image import image_size
 from casl.data.importing.looks import is_beside_coco, is_listing
+from casl.data.importing.no_image import image_size
 from casl.data.importing.source import Folder, Picture, Points, Shape, Source, box_around, without_short
 from casl.data.importing.splits import split_of
 from casl.errors import DataError

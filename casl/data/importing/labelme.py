@@ -14,7 +14,7 @@ from PIL import Image
 from pycocotools import mask as rle_tools
 
 from casl.coco.pngs import UNREADABLE
-from casl.data.image import image_size
+from casl.data.importing.no_image import image_size
 from casl.data.importing.outlines import ellipse
 from casl.data.importing.source import (
     Folder,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from casl.data.image import read_image
+from casl.data.importing.no_image import explained
 from casl.errors import DataError
 
 SIDE = 16  # of the grid whose horizontal differences make the hash; SIDE * SIDE bits
@@ -57,7 +58,8 @@ def look(path: Path) -> Seen:
     try:
         pixels = read_image(io.BytesIO(content))
     except DataError as error:
-        raise DataError(f"{path}{str(error).removeprefix('image')}") from error
+        said = explained(path, error, content)
+        raise DataError(f"{path}{str(error).removeprefix('image')}" if said is error else str(said)) from error
     grey = Image.fromarray(pixels).convert("L").convert("F")  # fractions, since a dark image has few whole levels
     grid = np.asarray(grey.resize((SIDE + 1, SIDE), Image.Resampling.BOX), np.float32)
     height, width = pixels.shape[:2]

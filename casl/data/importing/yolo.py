@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from casl.data.image import image_size
 from casl.data.importing.looks import format_of
+from casl.data.importing.no_image import image_size
 from casl.data.importing.source import Folder, Picture, Points, Shape, Source, box_around, numbers, read_text
 from casl.data.importing.splits import split_of
 from casl.errors import DataError
