@@ -203,8 +203,8 @@ PHOTOS = Profile(
     test_size=(128, 192),
     strong_sizes=(64, 192),
     threshold=0.4,
-    # After a warmup on the true boxes of all photos, one channel copied to 20 loses 2.9 AP against no warmup and new
-    # channels gain 1.9: see docs/decisions.md.
+    # After a warmup on the true boxes of all photos, one channel copied to 20 ends below no warmup and new channels
+    # above it: see docs/decisions.md.
     classifier="random",
     light=True,
     native=True,

@@ -411,10 +411,10 @@ FOUND = (
 )
 
 
-def test_the_sentences_of_the_readme_are_what_the_reports_say(verdicts: dict[str, Verdict]) -> None:
+def test_the_eight_sentences_are_what_the_reports_say(verdicts: dict[str, Verdict]) -> None:
     """Whatever else is said of claims, of rivals and of photographs has tests of its own."""
-    text = (ROOT / "README.md").read_text().partition("<!-- end of methods -->")[2].partition("None of this tests")[0]
-    text = "- " + text.partition("\n- ")[2].strip()
+    text = (ROOT / "docs" / "results.md").read_text().partition("### In eight sentences\n")[2].partition("\n### ")[0]
+    text = text.strip()
     assert tuple(" ".join(found.split()) for found in re.split(r"^- ", text, flags=re.MULTILINE)[1:]) == FOUND
     fewer = {(c["row"], c["column"]): c["value"] for c in shipped("photos-voc_animals/fractions")["cells"]}
     assert all(abs(fewer[row, fractions.WARM] - fewer[row, fractions.NONE]) < 0.2 for row in ("10 %", "100 %"))
@@ -457,6 +457,13 @@ def test_what_the_readme_says_in_short_is_so(verdicts: dict[str, Verdict]) -> No
         with_classes, without = (Place("table2", f"Objects (P, {kind})", "AP^det", "ap_det") for kind in "SA")
         assert sure(found := between(with_classes, without, folder)) and found.value > 0
     assert verdicts["beats-length-with-strong-augmentation"].verdict == "contradicted"
+    strongly = (rivals.OURS, rivals.OURS_LATE, rivals.OBJECTS)
+    behind = [contrast(row, STRONG_LONG) for row in strongly]
+    assert all(sure(found) and found.value < -2 for found in behind) and -4 < behind[1].value
+    assert not sure(contrast(rivals.OURS_LATE, rivals.STAC))
+    assert sure(found := contrast(rivals.OURS_LATE, rivals.SOFT)) and found.value > 0
+    on_photos = {row: contrast(row, STRONG_LONG, photos) for row in strongly}
+    assert all(found.value < 0 for found in on_photos.values()), "never ahead there either"
     assert not any(sure(contrast(row, STRONG_LONG)) for row in rivals_above(STRONG_LONG)), "after a long finetune only"
 
 
