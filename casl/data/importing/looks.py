@@ -24,7 +24,23 @@ FORMATS = {
 }
 PEEK = 1 << 16  # bytes from either end of a file, which mostly say what it is
 MOST_LISTED = 5000  # files that a hint looks at
-_IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+# of formats of photographs that Pillow decodes by itself, in its oldest version that casl installs or a newer one
+_IMAGES = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff"),
+        *(".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2", ".j2k", ".jpx", ".jpf", ".j2c", ".jpc", ".avif"),
+        *(".qoi", ".pcx", ".sgi", ".dds"),
+    )
+)
+# of other pictures: of cameras, drawings, icons, and formats of single programs, some of which Pillow decodes too
+_OTHER_PICTURES = frozenset(
+    (
+        *(".heic", ".heif", ".hif", ".jxl", ".jxr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+        *(".exr", ".hdr", ".psd", ".xcf", ".svg", ".svgz", ".eps", ".ps", ".wmf", ".emf", ".ico", ".icns", ".cur"),
+        *(".avifs", ".blp", ".dcx", ".fit", ".fits", ".fli", ".flc", ".ftc", ".ftu", ".gbr", ".im", ".iim", ".msp"),
+        *(".pcd", ".pfm", ".pxr", ".bw", ".rgb", ".rgba", ".ras", ".icb", ".vda", ".vst", ".xbm", ".xpm", ".palm"),
+    )
+)
 _BESIDE_COCO = re.compile(r"captions|person_keypoints|panoptic|stuff_|entity_")
 _LISTING = re.compile(r"image_info|unlabeled|import\.json")
 _LABEL = re.compile(rb"\s*\d+(\.0*)?([ \t]+[-+]?[\d.]+([eE][-+]?\d+)?){4}")  # the first line of YOLO's labels
@@ -113,6 +129,11 @@ def _odd(entry: os.DirEntry[str]) -> str:
 def is_image(path: Path) -> bool:
     """Whether a file is named as an image."""
     return path.suffix.lower() in _IMAGES
+
+
+def is_other_picture(path: Path) -> bool:
+    """Whether a file is named as a picture of a format that is not imported."""
+    return path.suffix.lower() in _OTHER_PICTURES
 
 
 def is_beside_coco(path: Path) -> bool:

@@ -17,7 +17,7 @@ from casl.data.importing.given import check_folder_of_images, check_source, noth
 from casl.data.importing.labelme import read_labelme
 from casl.data.importing.looks import FORMATS, format_of, formats_in
 from casl.data.importing.near import groups_of, look_at_all
-from casl.data.importing.source import AGAIN, Folder, Picture, Source, read_images
+from casl.data.importing.source import Folder, Picture, Source, read_images
 from casl.data.importing.via import read_via
 from casl.data.importing.voc import read_voc
 from casl.data.importing.write import Named, counts_of, put_images, refuse_if_there, why_no_text, write_set
@@ -94,7 +94,7 @@ def read_source(path: Path, form: str | None = None, crowds_are_objects: bool = 
     source = read_coco(folder, crowds_are_objects) if found == "coco" else READERS[found](folder)
     if found != "images" and all(picture.annotation is None for picture in source.pictures):
         raise nothing_labeled(path, found, looks)
-    source.left_out[AGAIN] += folder.again
+    source.left_out += folder.passed_over
     return source
 
 
@@ -182,7 +182,7 @@ def _read(source: Source, how: How, unlabeled: Path | None) -> Read:
             raise DataError(f"{source.root}: the image {name!a} {why}; rename it.")
     seen = look_at_all([picture.path for picture in pictures], how.jobs, how.progress)
     read = Read(source, [], [], [], Counter(source.left_out))
-    read.said[AGAIN] += further.again if further else 0
+    read.said.update(further.passed_over if further else {})
     for picture, name, found in zip(pictures, names, seen, strict=True):
         if not isinstance(found, DataError):
             read.items.append(fitted(picture, found, read.said))

@@ -14,13 +14,14 @@ from urllib.parse import unquote
 from casl.coco.licences import Licence
 from casl.coco.masks import LEAST_NUMBERS, Rle
 from casl.coco.reading import read_json
-from casl.data.importing.looks import Passed, files_under, is_image, is_listing
+from casl.data.importing.looks import Passed, files_under, is_image, is_listing, is_other_picture
 from casl.data.importing.splits import split_of
 from casl.data.near_names import strange
 from casl.errors import DataError, unknown
 
 Points = tuple[float, ...]  # x, y, x, y, ...
 READ = (".json", ".xml", ".txt", ".yaml", ".yml", ".names", ".data")  # suffixes of files that readers open
+NOT_READ = "pictures of formats that are not read; convert them to JPEG or PNG"
 AGAIN = "links to folders that are read under another name, or that lie above the link"
 UNREAD = "files that are named as annotations, of no known format; their images are unlabeled"
 SHORT = "outlines of fewer than three points (the boxes stay)"
@@ -90,9 +91,6 @@ class Source:
 class Folder:
     """The files of a source, and where the images are that annotation files name.
 
-    Attributes:
-        again: how many folders a link leads to that are read under another name, or that lie above the link.
-
     Raises:
         DataError: a folder cannot be read, or what is called as a file that counts is none, as a pipe, which would be
             waited for without end.
@@ -102,7 +100,7 @@ class Folder:
         self.root = root
         passed = Passed()
         self.files = list(files_under(root, passed))
-        self.again = len(passed.again)
+        self._again = len(passed.again)
         for path, why in passed.odd.items():
             if is_image(path) or path.suffix.lower() in READ or path.is_dir():
                 raise DataError(f"{path}: {why}; take it out of {root}.")
@@ -118,6 +116,12 @@ class Folder:
     def ending(self, *suffixes: str) -> list[Path]:
         """Files with one of these suffixes, in lower case."""
         return [path for path in self.files if path.suffix.lower() in suffixes]
+
+    @property
+    def passed_over(self) -> Counter[str]:
+        """How many folders and files are not read that may have been meant, by reason."""
+        pictures = [path.suffix.lower() for path in self.files if is_other_picture(path)]
+        return Counter({AGAIN: self._again, f"{NOT_READ} ({', '.join(sorted(set(pictures)))})": len(pictures)})
 
     def relative(self, path: Path) -> str:
         """A path as messages and the manifest have it."""
@@ -165,11 +169,16 @@ class Folder:
     def _missing(self, name: str, annotation: Path) -> NoReturn:
         problem = unknown("image", name, self._by_name) if len(self._by_name) <= 10 else f"no image {name!r}"
         near = next((other for other in self._by_name if other.casefold() == name.casefold()), None)
-        hint = f"; {near!r} differs in case" if near else self.dead_link()
+        hint = f"; {near!r} differs in case" if near else self._other(name) or self.dead_link()
         raise DataError(
             f"{annotation}: {problem.partition('; known')[0]} in {self.root}{hint}.\n"
             "  Put the images there, or take the entry out of the annotations."
         )
+
+    def _other(self, name: str) -> str:
+        """The picture that is there and not read, as the end of a sentence."""
+        found = next((path for path in self.files if _plain(path.name) == name and is_other_picture(path)), None)
+        return f"; {self.relative(found)} is there, but {found.suffix} is not read: convert it" if found else ""
 
     def dead_link(self) -> str:
         """The first link that leads nowhere, which may be why an image is missing, as the end of a sentence."""
