@@ -172,13 +172,14 @@ def _detector(profile: Profile, options: argparse.Namespace, warnings: list[str]
 
 def data_prepare_command(options: argparse.Namespace) -> int:
     """Scan one collection, then write the set anew from all that were scanned."""
-    from casl.data.compose import INVENTORY, compose
+    from casl.data.compose import INVENTORY, ROOTS, check_places, compose
     from casl.data.inventory import scan
     from casl.files import read_json_object, write_json
 
     source, root, out, jobs = options.source, place(options.path, "PATH"), place(options.out, "--out"), jobs_of(options)
+    check_places(source, root, out)
     read = scan(source, root, out / INVENTORY, jobs, _rate(options.path))
-    known = out / INVENTORY / "roots.json"
+    known = out / INVENTORY / ROOTS
     roots = {**(read_json_object(known) if known.exists() else {}), source: str(root.resolve())}
     write_json(known, roots)
     print(f"{source}: {read:,} {noun(read, 'file')} read, others as before", file=sys.stderr)

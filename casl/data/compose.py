@@ -33,13 +33,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from casl.data.content import SETTLED_S
-from casl.data.inventory import Group, groups_in
+from casl.data.inventory import LAYOUTS, Group, groups_in, groups_of
 from casl.data.layout import MANIFEST
 from casl.data.manifest import SCHEMA, write_manifest
 from casl.errors import DataError
 from casl.files import disk_errors, write_atomic, write_json
 
 INVENTORY, REPORT, QUARANTINE = "inventory", "prepared.json", "quarantine.json"
+ROOTS = "roots.json"  # in the inventory: source -> its folder
 PAPER = {"tiny": 123_403, "small": 660_000, "base": 1_740_000, "large": 3_660_000}
 TENTHS = (0, 1, 3)  # of Places, in small
 Member = tuple[str, str]  # source, group
@@ -77,6 +78,52 @@ class _Rows:
     digests: NDArray[np.uint64]
     sound: NDArray[np.bool_]
     tenth: NDArray[np.int8]
+
+
+def check_places(source: str, root: Path, out: Path) -> None:
+    """Check the folders before anything is scanned, which takes hours, or written.
+
+    Args:
+        source: a collection.
+        root: its folder as downloaded.
+        out: folder of the set, which is made if it is missing.
+
+    Raises:
+        SpecError: no such source. DataError: the folder is in no known layout of it, COCO lacks images or annotations
+            of labeled or val; or `out` is that folder, inside what is scanned, or holds something else than such a set.
+    """
+    groups = groups_of(source, root)
+    if source == "coco":
+        if missing := [name for name in LABELED.values() if name not in groups]:
+            raise DataError(
+                f"{root} has no {' and no '.join(missing)}: labeled and val are COCO's; unpack its images there."
+            )
+        _check_annotations(root / "annotations")
+    real = out.resolve()
+    if real == root.resolve():
+        raise DataError(f"{out}: is the folder of {source} itself; name another --out.")
+    for folder in (folder for parts in groups.values() for folder in parts):
+        if real.is_relative_to(folder.resolve()):
+            raise DataError(f"{out}: lies inside {folder}, which is scanned; name another --out.")
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: is a file; name another --out.")
+    if out.is_dir() and any(out.iterdir()) and not _is_prepared(out):
+        raise DataError(
+            f"{out}: holds something else than a set that `casl data prepare` began; name another --out, or a folder "
+            "that is empty or not there."
+        )
+
+
+def _is_prepared(out: Path) -> bool:
+    """Whether there is an inventory, of nothing but collections; a scan that was cut off has left it too."""
+    inventory = out / INVENTORY
+    return inventory.is_dir() and {path.name for path in inventory.iterdir()} <= {*LAYOUTS, ROOTS}
+
+
+def _check_annotations(folder: Path) -> None:
+    for name in LABELED.values():
+        if not (folder / f"instances_{name}.json").is_file():
+            raise DataError(f"{folder} has no instances_{name}.json: unpack COCO's annotations there.")
 
 
 def compose(out: Path, roots: Mapping[str, Path]) -> dict[str, Any]:
@@ -234,12 +281,10 @@ def _quarantine(out: Path, groups: Mapping[str, Mapping[str, Group]]) -> int:
 
 def _link_labeled(out: Path, coco: Path) -> None:
     """Labeled and val as links to COCO's own files."""
-    here = out / "annotations"
+    here, source = out / "annotations", coco / "annotations"
+    _check_annotations(source)
     for split, folder in LABELED.items():
         _link(out / f"images_{split}", coco / folder)
-        source = coco / "annotations"
-        if not (source / f"instances_{folder}.json").is_file():
-            raise DataError(f"{source} has no instances_{folder}.json: unpack COCO's annotations there.")
         for kind in ("instances", "panoptic", "person_keypoints"):
             if (file := source / f"{kind}_{folder}.json").is_file():
                 _link(here / f"{kind}_{split}.json", file)

@@ -237,3 +237,59 @@ def test_the_command_scans_composes_and_reports(
     assert printed[1].split()[1:] == ["123,403", "6", "2", "1", "1", "1", "1"]
     assert "needs places train" in printed[2]
     assert "2 damaged files" in printed[5]
+
+
+def everything(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("gone", "says"),
+    [
+        (
+            "annotations/instances_train2017.json",
+            "annotations has no instances_train2017.json: unpack COCO's",
+        ),
+        ("annotations/instances_val2017.json", "annotations has no instances_val2017.json: unpack COCO's"),
+        ("annotations", "annotations has no instances_train2017.json"),
+        ("val2017", "coco has no val2017: labeled and val are COCO's"),
+    ],
+)
+def test_what_coco_lacks_is_found_before_the_scan(
+    gone: str, says: str, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (coco / gone).rename(tmp_path / "elsewhere")
+    assert main(["data", "prepare", "coco", str(coco), "--out", str(tmp_path / "set"), "--jobs", "1"]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "says"),
+    [
+        ("coco", "coco: is the folder of coco itself; name another --out"),
+        ("link", "link: is the folder of coco itself"),
+        ("coco/train2017/set", "which is scanned; name another --out"),
+        ("mine", "mine: holds something else than a set that `casl data prepare` began"),
+        ("shop", "shop: holds something else than a set"),
+        ("file", "file: is a file"),
+    ],
+)
+def test_a_folder_that_is_no_place_for_a_set_stays_as_it_is(
+    out: str, says: str, coco: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link").symlink_to(coco)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "photo.jpg").write_bytes(b"")
+    (tmp_path / "shop" / "inventory" / "shelf").mkdir(parents=True)
+    (tmp_path / "file").write_text("")
+    before = everything(tmp_path)
+    assert main(["data", "prepare", "coco", str(coco), "--out", str(tmp_path / out), "--jobs", "1"]) == 2
+    assert says in capsys.readouterr().err
+    assert everything(tmp_path) == before
+
+
+def test_a_set_is_prepared_in_an_empty_folder_and_beside_the_images(coco: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for out in (tmp_path / "empty", coco / "set", coco / "set"):
+        assert main(["data", "prepare", "coco", str(coco), "--out", str(out), "--jobs", "1"]) == 0
