@@ -79,7 +79,7 @@ def refuse_if_there(out: Path, advice: str = "name another --out") -> None:
         raise DataError(f"{out}: is there already; {advice}, or remove it.")
     above = next(folder for folder in out.absolute().parents if os.path.exists(folder))  # noqa: PTH110
     if not above.is_dir():
-        raise DataError(f"{out}: {above} is a file, in which no folder can be made; {advice}.")
+        raise DataError(f"{out}: a part of this path is a file, {above}; {advice}.")
 
 
 def put_images(folder: Path, images: Sequence[Named], copy: bool) -> None:
