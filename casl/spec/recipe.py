@@ -215,8 +215,10 @@ def finetune(
         backbone: of the detector, by its name in the paper; that of `init` too.
 
     Raises:
-        SpecError: the data set lacks what the framework learns from.
+        SpecError: the data set lacks what the framework learns from; parts of no warmup.
     """
+    if init is None and parts is not None:
+        raise SpecError(f"parts {', '.join(parts) or 'none'} of no warmup: give init, or leave parts out")
     if profile.data.classes < 1:
         raise SpecError(f"data set {profile.data.name!r} has no classes to finetune on")
     row: Detector = catalog.row("detector", profile.provided(detector))

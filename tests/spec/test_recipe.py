@@ -38,7 +38,12 @@ def test_equal_stages_given_as_arguments_lead_to_equal_stages() -> None:
 
 def test_an_argument_that_cannot_be_in_a_key_is_refused_as_ever() -> None:
     with pytest.raises(SpecError, match="no place in a key"):
-        _ = finetune(NANO, None, parts=["backbone"]).key  # type: ignore[arg-type]
+        _ = finetune(NANO, warmup(NANO), parts=["backbone"]).key  # type: ignore[arg-type]
+
+
+def test_parts_of_no_warmup_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"parts backbone of no warmup: give init, or leave parts out"):
+        finetune(NANO, None, parts=("backbone",))
 
 
 def test_a_pretrained_backbone_keeps_as_many_stages_fixed_as_its_row_says_unless_the_profile_says_it() -> None:
