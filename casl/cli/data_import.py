@@ -119,6 +119,14 @@ def _lacking(manifest: dict[str, Any]) -> str:
     return f"; labeled lacks {len(lacking)} of {len(manifest['classes'])} classes" if lacking else ""
 
 
+def _other_counts(manifest: dict[str, Any]) -> list[str]:
+    """Where another number of images was drawn than was asked for, and why."""
+    asked = {split: text.strip() for split, text in manifest["asked"].items() if text}
+    odd = [split for split, text in asked.items() if text.isdecimal() and int(text) != _count(manifest, split)]
+    why = "near copies stay together, and each class keeps an image outside val"
+    return [f"asked for {number_of(int(asked[split]), 'image')} in {split}: {why}" for split in odd]
+
+
 def _show(options: argparse.Namespace, manifest: dict[str, Any]) -> None:
     """The manifest for people, or as JSON."""
     if options.json:
@@ -127,6 +135,8 @@ def _show(options: argparse.Namespace, manifest: dict[str, Any]) -> None:
         found = manifest["splits"].get(split, {"images": 0, "objects": 0})
         objects = "" if split == "unlabeled" else f", {number_of(found['objects'], 'object')}"
         say(options, f"{split:>10}: {number_of(found['images'], 'image')}{objects}")
+    for line in _other_counts(manifest):
+        say(options, line)
     for split, names in manifest["classes_lacking"].items():
         listed = ", ".join(f"{name} ({count})" for name, count in list(names.items())[:10])
         say(options, f"no object in {split} of: {listed}{', ...' * (len(names) > 10)} (images that have one)")

@@ -202,3 +202,17 @@ def test_json_is_json_whatever_the_encoding_of_the_terminal(
     sys.stdout.flush()
     said = json.loads(written.getvalue())
     assert (said["fold0/1-percent"] if protocol else said)["classes"] == ["кот"]
+
+
+def test_fewer_images_than_were_asked_for_are_said_with_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four images have a class of their own, so that val has the other eight at most."""
+    photos = [
+        exports.Photo(p.file, p.number, (*p.things, *[exports.Thing(f"only-{n}", (1, 1, 9, 9))] * (n < 4)))
+        for n, p in enumerate(exports.boxes(12))
+    ]
+    words = ["data", "import", str(exports.voc(photos, tmp_path / "src")), "--labeled", "1"]
+    assert main([*words, "--val", "9", "--out", str(tmp_path / "a")]) == 0
+    said = capsys.readouterr().out
+    assert "asked for 9 images in val: near copies stay together, and each class keeps an image outside val" in said
+    assert main([*words, "--val", "3", "--out", str(tmp_path / "b")]) == 0
+    assert "asked for" not in capsys.readouterr().out

@@ -87,17 +87,24 @@ def assign(items: Sequence[Item], groups: Sequence[Group], plan: Plan, further: 
         further: unlabeled images of another folder are among them.
 
     Raises:
-        DataError: there are labels, and too few to have both `labeled` and `val`.
+        DataError: there are labels, and too few to have both `labeled` and `val`, or as many as the plan asks for.
     """
     near: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
     word = own_val(items) if plan.val is None else None
     parts = _parts(items, groups, word, near, left_out)
     if word is None and parts.pool:
-        wanted = (plan.val or VAL).of(_size(parts.pool))
+        wanted, there = (plan.val or VAL).of(_size(parts.pool)), _size(parts.pool)
+        if plan.val and wanted >= there > 1:
+            raise DataError(
+                f"--val {plan.val.text}: there are {there} labeled images, some of which stay outside; ask for fewer."
+            )
         held, parts.pool = held_out(parts.pool, wanted, [plan.seed, 0])
         parts.val = _positions(held)
     _refuse_too_few(sum(item.labeled for item in items), parts)
+    left = _size(parts.pool)
+    if plan.labeled and plan.labeled.of(left) > left > 0:
+        raise DataError(f"--labeled {plan.labeled.text}: there are {left} labeled images outside val; ask for fewer.")
     many_loose = _size(parts.loose) >= _size(parts.pool)
     share = plan.labeled or (ALL if further or many_loose else LABELED)
     order = ordered(parts.pool, [plan.seed, 1, plan.fold])

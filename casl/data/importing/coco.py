@@ -102,6 +102,8 @@ def read_file(
         raise DataError(f"{path}: an entry of 'images' has no integer 'id', or two have one; give each its own.")
     for record in section(data, "annotations", path):
         number: Any = record.get("image_id") if isinstance(record, dict) else None
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise DataError(f"{path}: annotation {_name(record)}: 'image_id' must be an integer, is {number!r:.80}.")
         if not is_id(number) or number not in known:
             raise DataError(f"{path}: annotation {_name(record)}: there is no image {number!r:.80} in this file.")
         groups.setdefault(int(number), []).append(record)
@@ -163,7 +165,8 @@ def _shape(
     judged.pop("area", None)  # is computed anew
     problems = mask_problems(judged, (height, width)) or annotation_problems(judged, {1: (height, width)}, categories)
     if problems:
-        raise DataError(f"{where}: {problems[0].replace(' image 1 ', ' the image ')}.")
+        said = problems[0].replace(" image 1 ", " the image ")
+        raise DataError(f"{where}: {said}{'.' * (not said.endswith('?'))}")
     if record.get("keypoints"):
         left_out["keypoints of objects (the boxes stay)"] += 1
     shape = _as_shape(judged, categories[judged["category_id"]], where, size)

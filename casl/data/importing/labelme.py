@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pycocotools import mask as rle_tools
 
 from casl.coco.pngs import UNREADABLE
@@ -130,7 +130,8 @@ def _mask(name: str, points: Points, text: Any, where: str, stated: tuple[int, i
         with Image.open(io.BytesIO(base64.b64decode(text, validate=True))) as image:
             part = np.asarray(image.convert("L")) > 0
     except (*UNREADABLE, binascii.Error, TypeError) as error:
-        raise DataError(f"{where}: its mask is no PNG in base64 ({error}).") from error
+        why = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # which only shows how it was opened
+        raise DataError(f"{where}: its mask is no PNG in base64{why}.") from error
     left, top = (round(value) for value in points[:2])
     if stated is None or left < 0 or top < 0 or left + part.shape[1] > stated[0] or top + part.shape[0] > stated[1]:
         raise DataError(f"{where}: its mask of {part.shape[1]}x{part.shape[0]} px does not lie in the image {stated}.")

@@ -88,7 +88,7 @@ def read_source(path: Path, form: str | None = None, crowds_are_objects: bool = 
     if only:
         folder.files = [file for file in folder.files if file == only or file.suffix != only.suffix]
     looks = [name for name in [format_of(path, named=False)] if name] if only else formats_in(path)
-    found = form or _the_format(path, looks)
+    found = form or _the_format(path, looks, folder)
     if found == "yolo" and "yolo" not in looks:  # all texts beside images would be taken for labels
         raise nothing_labeled(path, found, looks)
     source = read_coco(folder, crowds_are_objects) if found == "coco" else READERS[found](folder)
@@ -98,10 +98,11 @@ def read_source(path: Path, form: str | None = None, crowds_are_objects: bool = 
     return source
 
 
-def _the_format(path: Path, found: list[str]) -> str:
+def _the_format(path: Path, found: list[str], folder: Folder) -> str:
     if not found:
         what = "holds" if path.is_file() else "has no images, and"
-        raise DataError(f"{path}: {what} no annotations of a known format: {', '.join(FORMATS.values())}.")
+        over = "".join(f"\n  Passed over: {count} {said}." for said, count in folder.passed_over.items() if count)
+        raise DataError(f"{path}: {what} no annotations of a known format: {', '.join(FORMATS.values())}.{over}")
     if len(found) > 1:
         words = " and ".join(FORMATS[name] for name in found)
         raise DataError(f"{path}: has files of {words}; name one of them with --format {found[0]}.")

@@ -258,6 +258,11 @@ def test_two_different_lists_of_yolo_classes_are_refused_and_equal_ones_are_one(
     ("change", "says"),
     [
         (lambda d: d["images"].pop(0), r"annotation 1: there is no image 1 in this file"),
+        (lambda d: d["annotations"][0].update(image_id=1.0), r"annotation 1: 'image_id' must be an integer, is 1\.0\."),
+        (lambda d: d["annotations"][0].update(image_id="1"), r"annotation 1: 'image_id' must be an integer, is '1'\."),
+        (lambda d: d["annotations"][0].update(image_id=True), r"annotation 1: 'image_id' must be an integer, is True"),
+        (lambda d: d["annotations"][0].pop("image_id"), r"annotation 1: 'image_id' must be an integer, is None"),
+        (lambda d: d["annotations"][0].update(bbox=[10, 20, 60, 40]), r"is it perhaps x1, y1, x2, y2\?$"),
         (lambda d: d["annotations"][0].update(category_id=9), r"annotation 1: there is no category 9; known: 1, 2"),
         (lambda d: d["annotations"][0].update(bbox=[2, 3, -1, 4]), r"annotation 1: bbox .* has a negative size"),
         (lambda d: d["images"][0].update(file_name="gone.jpg"), r"no image 'gone\.jpg'|unknown image 'gone\.jpg'"),
@@ -567,3 +572,21 @@ def test_a_target_that_is_there_or_inside_the_source_is_refused(tmp_path: Path) 
         make(source)
     with pytest.raises(DataError, match=r"lies inside .*src"):
         import_set(read_source(source), source / "set", ALL, HOW)
+
+
+@pytest.mark.parametrize("words", [("--val", "12"), ("--val", "99"), ("--val", "100%"), ("--labeled", "11")])
+def test_more_images_than_there_are_are_refused(words: tuple[str, str], tmp_path: Path) -> None:
+    option, text = words
+    plan = Plan(val=Share(text)) if option == "--val" else Plan(labeled=Share(text), val=Share("2"))
+    there = r"12 labeled images, some of which stay outside" if option == "--val" else r"10 labeled images outside val"
+    with pytest.raises(DataError, match=rf"{option} {text}: there are {there}.*; ask for fewer\."):
+        make(exports.voc(exports.boxes(12), tmp_path / "src"), plan)
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_labelme_mask_that_is_no_image_says_nothing_of_how_it_was_opened(tmp_path: Path) -> None:
+    source = exports.labelme(exports.boxes(3), tmp_path / "src")
+    shape = {"label": "a", "shape_type": "mask", "points": [[1, 1], [2, 2]], "mask": base64.b64encode(b"text").decode()}
+    edited(source / "photo-00.json", lambda d: d.update(shapes=[shape]))
+    with pytest.raises(DataError, match=r"shape 1: its mask is no PNG in base64\.$"):
+        make(source)

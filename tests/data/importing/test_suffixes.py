@@ -76,3 +76,10 @@ def test_an_image_of_an_annotation_that_is_there_in_a_format_that_is_not_read_sa
     path.write_text(path.read_text().replace("photo-00.png", "photo-00.heic"))
     with pytest.raises(DataError, match=r"JPEGImages/photo-00\.heic is there, but \.heic is not read: convert it"):
         read_source(source)
+
+
+def test_a_folder_of_other_pictures_alone_is_refused_with_them(tmp_path: Path) -> None:
+    for name in ("a.heic", "b.heic"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=rf"has no images, .*\n  Passed over: 2 {NOT_READ} \(\.heic\)\."):
+        read_source(tmp_path)
