@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from casl.data.importing.looks import FORMATS, is_image
+from casl.data.near_names import strange
 from casl.errors import DataError, nearest
 
 WANTED = {
@@ -46,6 +47,8 @@ def _check_there(path: Path, what: str, folders_only: bool) -> None:
         near = nearest(path.name, [other.name for other in beside if other.is_dir() or not folders_only])
         hint = f"\n  did you mean {str(path.with_name(near))!r}?" if near else ""
         raise DataError(f"{path}: no such {what}.{hint}")
+    if not path.is_dir() and (why := strange(path)):  # a pipe would be waited for
+        raise DataError(f"{path}: {why}.")
     if path.is_file() and path.suffix.lower() in _PACKED:
         raise DataError(f"{path}: is packed; unpack it, and give the folder that comes out.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -115,3 +116,12 @@ def test_a_folder_of_unlabeled_images_that_is_none_is_named(given: str, says: st
     source = read_source(exports.voc(exports.boxes(), tmp_path / "src"))
     with pytest.raises(DataError, match=says):
         import_set(source, tmp_path / "set", ALL, HOW, tmp_path / given)
+
+
+def test_a_pipe_is_no_source_and_no_folder_of_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(DataError, match=r"pipe\.json: is no regular file\."):
+        read_source(tmp_path / "pipe.json")
+    source = read_source(exports.voc(exports.boxes(), tmp_path / "src"))
+    with pytest.raises(DataError, match=r"pipe\.json: is no regular file\."):
+        import_set(source, tmp_path / "set", ALL, HOW, tmp_path / "pipe.json")
