@@ -22,12 +22,24 @@ PREDICTIONS = (1, 10, 100)  # of an image that count
 
 
 def ar_det_a(gt: GroundTruth, dt: Sequence[Result], classes: Collection[int] | None = None) -> dict[str, float]:
-    """Recall of boxes of objects."""
+    """Recall of boxes of objects, class-agnostic.
+
+    Args:
+        gt: COCO ground truth. dt: COCO results; their category_id is ignored. Neither is changed.
+        classes: ids of the categories whose objects are to be found, others are ignored; None for all.
+
+    Returns:
+        FIGURES in percent, the mean over IoU .50:.05:.95: of the best 1, 10 and 100 predictions of an image, and of
+        100 for each size; -1.0 where there is nothing to be found.
+
+    Raises:
+        DataError: an illegal ground truth or prediction; the message names the entry.
+    """
     return _average_recall(gt, dt, masks=False, classes=classes)
 
 
 def ar_seg_a(gt: GroundTruth, dt: Sequence[Result], classes: Collection[int] | None = None) -> dict[str, float]:
-    """Recall of masks of objects."""
+    """Recall of masks of objects; as ar_det_a with masks for boxes."""
     return _average_recall(gt, dt, masks=True, classes=classes)
 
 
