@@ -58,6 +58,7 @@ def ap_e(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
         The values of this module, percent.
 
     Matching, thresholds, limits and size ranges are plain COCO's; the reference changes only this:
+
         - ground truth has one category {id 1}, and every prediction gets category 1;
         - size buckets: the ground truth's `area` is taken from its file. Plain COCO writes the *mask* area there. The
           Entity converter writes the area of a *box* one pixel short each way, (x2 - x1)(y2 - y1) of inclusive pixel
@@ -69,6 +70,7 @@ def ap_e(gt: GroundTruth, dt: Sequence[Result]) -> dict[str, float]:
         - crowds: its converter leaves them out, so predictions on them are wrong. An annotation marked iscrowd = 1 in
           the file is still treated as COCO does;
         - overlap between predicted masks is removed by the model beforehand, not here.
+
     So ap_e equals ap_det_a on the same file; it has its own name because the ground truth is another one.
 
     Source: github.com/qqlu/Entity, modified_cocoapi (`COCO(file, class_agnostic=True)`) and entity_evaluation.py.
