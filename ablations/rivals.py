@@ -21,7 +21,6 @@ from casl.spec import (
     Ablation,
     Cell,
     Contrast,
-    Joint,
     Profile,
     Start,
     Train,
@@ -95,14 +94,9 @@ def cells(profile: Profile) -> Iterator[Cell]:
         told = [profile.start] if row == NONE else [length_of(profile, first)] if row == LONG else []
         note = "; ".join(filter(None, (*told, spent(model))))
         yield Cell(row=row, column=STUDENT, metric="ap_det", stage=evaluate(profile, model, "ap_det"), note=note)
-        if has_teacher(model):
+        if model.leaves_teacher:
             stage = evaluate(profile, model, "ap_det", of="teacher")
             yield Cell(row=row, column=TEACHER, metric="ap_det", stage=stage, note="the average of the student")
-
-
-def has_teacher(model: Train) -> bool:
-    """Whether weights of a teacher are left that can be evaluated too."""
-    return isinstance(model, Joint) and model.teacher == "ema"
 
 
 def spent(model: Train) -> str:

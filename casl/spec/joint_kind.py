@@ -150,6 +150,10 @@ class Joint(Train):
             raise SpecError("sampling 'union' goes with rules by class, without a ratio or moving averages of losses")
 
     @property
+    def leaves_teacher(self) -> bool:
+        return self.teacher == "ema"
+
+    @property
     def lowest(self) -> float:
         """What scores must exceed for a stored label to be read at all, whatever the image and the class."""
         return self.threshold_range[0] if self.threshold_range else self.threshold
@@ -188,7 +192,7 @@ class Joint(Train):
             "rules by class": (self.has_rules, ("dense", "regions", "intervals")),
             "soft_background": (self.soft_background, ("dense", "regions")),
             f"box_rule {self.box_rule!r}": (self.box_rule != "all", ("dense", "regions")),
-            "a teacher's masks or keypoints": (self.teacher == "ema" and bool(known.outputs), ("dense",)),
+            "a teacher's masks or keypoints": (self.leaves_teacher and bool(known.outputs), ("dense",)),
         }
         for what, (is_asked, able) in needs.items():
             if is_asked and known.teaches not in able:

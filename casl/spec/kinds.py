@@ -83,6 +83,11 @@ class Train(Stage):
             )
 
     @property
+    def leaves_teacher(self) -> bool:
+        """Whether weights of an average of the model are kept, which an evaluation may be of."""
+        return False
+
+    @property
     def iters(self) -> int:
         """Length of the training from its first iteration."""
         return iterations(self.schedule)
@@ -326,7 +331,7 @@ class Evaluate(Predict):
     def __post_init__(self) -> None:
         self._check_sides()
         check_choice("weights to evaluate", self.of, ("student", "teacher"))
-        if self.of == "teacher" and getattr(self.model, "teacher", "") != "ema":
+        if self.of == "teacher" and not self.model.leaves_teacher:
             raise SpecError(f"{self.model.name} leaves no weights of a teacher: only an average of the student does")
         check_name("metric", self.metric)
         self.applied.check(self.model.model, self.labels, self.size)

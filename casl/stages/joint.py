@@ -50,7 +50,7 @@ def run(stage: Joint, ctx: Context) -> Outcome:
         ctx,
         learner_of=learner,
         feed_of=lambda detector, peers: JointFeed(stage, labeled, unlabeled, getattr(detector, "needs", ()), peers),
-        keep={TEACHER: _averaged} if stage.teacher == "ema" else {},
+        keep={TEACHER: _averaged} if stage.leaves_teacher else {},
     )
     if ctx.rank:
         return outcome
@@ -85,7 +85,7 @@ class JointFeed:
             for name, sizes in zip(stage.views, stage.view_sizes, strict=True)
         )
         own = [view_of(recipe), *[replace(students, augmentation=stage.second_view)] * bool(stage.second_view)]
-        if stage.teacher == "ema":
+        if stage.leaves_teacher:
             second = Source(unlabeled, stage.ratio[1], (teachers, students), ("matrix",))
         else:
             scored = (*needs, "scores") if stage.has_rules else needs

@@ -37,7 +37,7 @@ class Joined(nn.Module):
     def __init__(self, student: nn.Module, stage: Joint) -> None:
         super().__init__()
         self.student = student
-        self.teacher = Held(deepcopy(student)) if stage.teacher == "ema" else None
+        self.teacher = Held(deepcopy(student)) if stage.leaves_teacher else None
         self.averages = Averages()
         self.watch = Watch(stage.threshold)
         if stage.rise:
@@ -65,13 +65,13 @@ class JointLearner:
         """Losses of labeled images under the detector's names, of unlabeled ones under "<name>_u", which are 0 in the
         burn-in; and how many pseudo boxes passed."""
         labeled = self.teaching.supervised(self.module.student, *of_source(images, targets, 0))
-        student_view = int(self.stage.teacher == "ema")
+        student_view = int(self.stage.leaves_teacher)
         shown, own = of_view(images, targets, 1, student_view)
         if not shown:
             nothing = torch.zeros(())
             names = (*(f"{name}{UNLABELED}" for name in labeled), PASSED, REGRESSED)
             return labeled | {name: nothing.to(next(iter(labeled.values()))) for name in names}
-        if self.stage.teacher == "ema":
+        if self.stage.leaves_teacher:
             glances = self._glances(of_view(images, targets, 1, 0), (shown, own))
             classes, boxes = self._pseudo(glances, shown)
         else:

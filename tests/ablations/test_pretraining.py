@@ -140,9 +140,9 @@ def test_a_row_without_boxes_of_any_kind_begins_at_random() -> None:
 
 
 def test_detection_without_a_category_lacks_the_classes_that_are_judged() -> None:
-    for cell in cells("pre_4_3", MINI):
-        if cell.row != pre_4_3.WITHOUT or cell.stage is None:
-            continue
+    found = [cell for cell in cells("pre_4_3", MINI) if cell.row == pre_4_3.WITHOUT and cell.stage is not None]
+    assert found
+    for cell in found:
         model = cell.evaluation.model.init
         assert isinstance(model, Warmup) and isinstance(model.data, Scenes)
         assert model.data.without == cell.evaluation.classes == PAIRS[cell.column]

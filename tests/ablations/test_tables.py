@@ -183,7 +183,7 @@ def test_htc_without_masks_or_stuff_is_quoted_or_says_so() -> None:
         of_htc = [c for c in ablation.build(boxes) if c.row in rows]
         assert of_htc and all(c.stage is None and "has boxes only" in c.note for c in of_htc)
         of_htc = [c for c in ablation.build(photos) if c.row in rows]
-        assert all("without semantic branch: photographs has no stuff" in c.note for c in of_htc)
+        assert of_htc and all("without semantic branch: photographs has no stuff" in c.note for c in of_htc)
         assert all(c.evaluation.model.model.stuff == 0 for c in of_htc)
 
 
