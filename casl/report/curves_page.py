@@ -51,7 +51,7 @@ def write_curves(
 
     def make() -> Contents:
         found = panels(table, every, runs)
-        picture = drawing(_title(table), table.warning, said(table, found), found)
+        picture = drawing(_title(table), table.warning, said(found), found)
         contents: dict[str, str | bytes] = {
             "html": html.write(page(table, found)),
             "svg": picture.svg,
@@ -74,7 +74,7 @@ def _title(table: Table) -> str:
     return f"Training curves: {table.title} ({table.name})"
 
 
-def said(table: Table, found: Sequence[Panel]) -> list[str]:
+def said(found: Sequence[Panel]) -> list[str]:
     """What the picture shows, in sentences."""
     halves = {2 * panel.half + 1 for panel in found if panel.drawn}
     if not halves:
@@ -97,7 +97,7 @@ def page(table: Table, found: Sequence[Panel]) -> blocks.Page:
     parts: list[blocks.Block] = [
         *blocks.caution(table.warning),
         blocks.Paragraph(f"Profile {profile_and_data(table)}."),
-        blocks.Paragraph(" ".join(said(table, found))),
+        blocks.Paragraph(" ".join(said(found))),
         blocks.Picture(_described(found), f"{name}.svg", link=f"{name}.svg"),
         blocks.Paragraph(("Download: ", *files, f". {KEPT}")),
         blocks.Heading("Trainings", "trainings"),
