@@ -24,6 +24,7 @@ from typing import Any
 from casl.errors import StoreError, nearest
 from casl.files import disk_errors, read_json, sha256, sync_all, sync_folder, write_json
 from casl.runner.lease import STALE_S, Lease, Leases
+from casl.runner.probes import FILE as PROBES
 from casl.runner.record import is_sound, read_record, with_digest
 from casl.spec.freeze import freeze
 from casl.spec.kinds import Train
@@ -33,10 +34,10 @@ from casl.spec.stage import Stage, split_name
 
 SCHEMA = 1
 OPTION = "--store (make: STORE=)"
-# what may lie in a store before its first stage: weights, data sets met there, what a making that was killed has left;
-# and hidden files and MLflow's, by how their names begin
-_DIGESTS = "digests.json"
-_BESIDE = frozenset(("weights", "sets.json", _DIGESTS, "checked.json", "store-id"))
+# what may lie in a store before its first stage: weights, data sets met there, rates that a plan measured, what a
+# making that was killed has left; and hidden files and MLflow's, by how their names begin
+_DIGESTS, _OF_MANIFESTS = "digests.json", "digests"
+_BESIDE = frozenset(("weights", "sets.json", _DIGESTS, _OF_MANIFESTS, "checked.json", PROBES, "store-id"))
 _BEGUN = frozenset(("incoming", "leases", "families", "work"))
 _BEGINNINGS = (".", "mlflow", "mlartifacts")
 _RUN_FIELDS = (
