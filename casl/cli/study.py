@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,22 @@ def part_options(parser: argparse.ArgumentParser) -> None:
 
 def cell_option(parser: argparse._ActionsContainer, said: str, dest: str = "cell") -> None:
     """One cell of a table, by its headings: two words, since a heading may hold any letter."""
-    parser.add_argument("--cell", dest=dest, nargs=2, metavar=("ROW", "COLUMN"), help=said)
+    parser.add_argument("--cell", dest=dest, nargs=2, action=_Once, metavar=("ROW", "COLUMN"), help=said)
+
+
+class _Once(argparse.Action):
+    """Keeps the words of an option, and refuses a second one, of which the first would be lost."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        if getattr(namespace, self.dest, None) is not None:
+            raise argparse.ArgumentError(self, "takes one cell, and was given two: give the command once for each.")
+        setattr(namespace, self.dest, values)
 
 
 def study_options() -> argparse.ArgumentParser:

@@ -74,6 +74,15 @@ def test_a_cell_and_a_row_are_too_much(capsys: pytest.CaptureFixture[str]) -> No
     assert "not allowed with argument" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("verb", ["plan", "run", "tune"])
+def test_a_second_cell_is_refused_and_does_not_take_the_firsts_place(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([verb, "table4", "--cell", "F 2x", "W 3x", "--cell", "F 3x", "W 3x"])
+    assert "takes one cell, and was given two" in capsys.readouterr().err
+
+
 def test_whole_tables_are_needed_to_add_seeds_until_claims_are_decided(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "claims", "--until", "decided", "--budget", "1h", "--row", "STAC"]) == 2
     assert "--cell, --row and --only-seed" in capsys.readouterr().err
