@@ -16,7 +16,12 @@ ON_REQUEST = ("long", "stress", "cluster", "browser", "postgres", "qemu")
 
 @pytest.hookimpl(tryfirst=True)  # before -m leaves out the slow ones, so that the order is one
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with files that have slow tests, so that processes end together; leave out what only -m asks for."""
+    """Begin with files that have slow tests, so that processes end together; leave out what only -m asks for.
+
+    A name with an address in memory is another in every process, and with several of them nothing would run.
+    """
+    if named := next((item.nodeid for item in items if " at 0x" in item.nodeid), None):
+        raise pytest.UsageError(f"{named}: the name of a test has no address; give parametrize ids")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
     asked = str(config.getoption("markexpr"))

@@ -227,6 +227,36 @@ def test_a_detector_becomes_torchscript_and_says_what_it_is(
 
 
 @pytest.mark.parametrize(
+    ("form", "suffix"),
+    [("detectron2", ".pth"), ("torchvision", ".safetensors"), ("torchscript", ".pt"), ("coco", ".json")],
+)
+def test_a_result_takes_the_place_of_an_earlier_one_and_of_nothing_else(
+    form: str, suffix: str, tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, out = labelled(store) if form == "coco" else keep(store, training("fcos")), tmp_path / f"a{suffix}"
+    words = ["convert", name, "--to", form, "-o", str(out), "--store", str(store)]
+    for content in (b"years of work", b""):
+        out.write_bytes(content)
+        assert main(words) == 2
+        assert f"a{suffix} is there and is no " in capsys.readouterr().err and out.read_bytes() == content
+    out.unlink()
+    out.symlink_to(tmp_path / "elsewhere")
+    assert main(words) == 2 and "is a link to" in capsys.readouterr().err and out.is_symlink()
+    out.unlink()
+    assert [main(words) for _ in range(2)] == [0, 0]
+
+
+def test_a_report_of_weights_takes_the_place_of_no_other_file(
+    tmp_path: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.pth.json").write_text('{"images": []}')
+    name = keep(store, training("fcos"))
+    assert main(["convert", name, "--to", "detectron2", "-o", str(tmp_path / "a.pth"), "--store", str(store)]) == 2
+    assert "a.pth.json is there and is no report of `casl convert`" in capsys.readouterr().err
+    assert (tmp_path / "a.pth.json").read_text() == '{"images": []}' and not (tmp_path / "a.pth").exists()
+
+
+@pytest.mark.parametrize(
     ("kind", "words", "message"),
     [
         (

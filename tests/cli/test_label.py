@@ -162,6 +162,31 @@ def test_what_cannot_be_is_said(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["a/one.png", "truth.json"])
+def test_labels_take_the_place_of_no_image_and_no_annotations_of_people(
+    name: str, store: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, model = photos / name, keep(store, training())
+    (photos / "truth.json").write_text('{"images": [], "annotations": [{"id": 1}]}')
+    before = out.read_bytes()
+    assert label(store, photos / "a", model, "--keep-empty", "--out", str(out)) == 2
+    assert "is there and is no file of pseudo labels, so it is left as it is" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    ours = ("--keep-empty", "--out", str(photos / "labels.json"))
+    assert [label(store, photos / "a", model, *ours) for _ in range(2)] == [0, 0]
+
+
+@pytest.mark.parametrize("form", ["voc", "yolo"])
+def test_a_folder_of_labels_may_be_the_empty_one_that_one_is_in(
+    form: str, store: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    asked = ("--format", form, "--out", ".", "--threshold", "0")
+    assert label(store, photos / "a", keep(store, training()), *asked) == 0
+    assert len(read_source(tmp_path / "here").pictures) == 1
+
+
 def test_progress_has_a_rate_and_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -175,6 +175,42 @@ def test_pictures_that_predict_drew_are_never_its_input(
     assert main(["predict", "predictions/photo.png", *model, "--out", "named"]) == 0, "a name is taken as it is"
 
 
+def test_a_picture_takes_the_place_of_no_image_and_no_file_of_a_person(
+    store: Path, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["--model", keep(store, training()), "--store", str(store), "--device", "cpu"]
+    before, other = photo.read_bytes(), tmp_path / "others"
+    other.mkdir()
+    (other / "photo.png").symlink_to(photo)
+    for out in (photo.parent, other):
+        assert main(["predict", str(photo), *model, "--out", str(out)]) == 2
+        assert f"{out}/photo.png is one of the images" in capsys.readouterr().err
+    (other / "photo.png").unlink()
+    for name in ("photo.png", "results.json", "panoptic.json"):
+        (other / name).write_text("mine")
+        assert main(["predict", str(photo), *model, "--out", str(other)]) == 2
+        assert f"{name} is there and is no file of `casl predict`" in capsys.readouterr().err
+        assert [(path.name, path.read_text()) for path in other.iterdir()] == [(name, "mine")]
+        (other / name).unlink()
+    assert photo.read_bytes() == before
+
+
+def test_a_call_that_was_stopped_is_gone_on_with_in_its_folder(
+    store: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, out = keep(store, training()), store.parent / "out"
+
+    def stopped(path: Path, value: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("casl.stages.predict_files.write_json", stopped)
+        assert predict(store, photo, name) == 130
+    assert (out / "photo.png").exists() and not (out / "results.json").exists()
+    assert [predict(store, photo, name) for _ in range(2)] == [0, 0]
+    assert {path.name for path in out.iterdir()} == {"photo.png", "results.json", "images.json"}
+
+
 def test_hidden_files_of_a_folder_are_left_out_and_a_bad_one_is_spoken_of_as_a_file(
     store: Path, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,6 +92,20 @@ def test_a_full_disk_says_so_and_leaves_the_old_file(tmp_path: Path, monkeypatch
     assert [p.name for p in tmp_path.iterdir()] == ["value.json"]
 
 
+@pytest.mark.parametrize(("name", "said"), [("pipe", "no file but a pipe or a device"), ("", "it is a folder")])
+def test_what_is_no_file_is_not_replaced_by_one(name: str, said: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StoreError, match=said):
+        files.write_json(tmp_path / name, {})
+    assert [p.name for p in tmp_path.iterdir()] == ["pipe"] and (tmp_path / "pipe").is_fifo()
+
+
+def test_a_place_without_a_name_is_a_sentence_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match=r"cannot write \.: it is a folder"):
+        files.write_json(Path(), {})
+
+
 def test_a_store_where_a_file_is_in_the_way_says_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot make the store"):

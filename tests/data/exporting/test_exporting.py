@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -123,6 +124,60 @@ def test_what_is_in_the_way_is_said_before_anything_is_written(tmp_path: Path) -
         writer_of("coco", tmp_path, CLASSES, ABOUT)
     with pytest.raises(SpecError, match="did you mean 'yolo'"):
         writer_of("yolov", tmp_path / "new", CLASSES, ABOUT)
+
+
+def leave(path: Path, what: str) -> None:
+    """Something of a person's at a path."""
+    if what == "link":
+        path.symlink_to(path.with_name("nowhere"))
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(
+            {"image": b"\xff\xd8\xff\xe0", "empty": b"", "truth": b'{"info": {"description": "true"}}'}[what]
+        )
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        *((what, "is there and is no file of pseudo labels") for what in ("image", "empty", "truth")),
+        ("link", "is a link to"),
+        ("pipe", "is no file but a pipe or a device"),
+    ],
+)
+def test_what_is_no_file_of_pseudo_labels_is_never_replaced_by_one(what: str, said: str, tmp_path: Path) -> None:
+    out = tmp_path / "labels.json"
+    leave(out, what)
+    before = (out.lstat().st_ino, out.lstat().st_size, out.lstat().st_mtime_ns)
+    with pytest.raises(SpecError, match=f"labels.json {said}") as refused:
+        writer_of("coco", out, CLASSES, ABOUT)
+    assert "name another file with --out" in str(refused.value)
+    assert (out.lstat().st_ino, out.lstat().st_size, out.lstat().st_mtime_ns) == before
+
+
+def test_a_file_of_pseudo_labels_is_replaced_by_newer_ones(tmp_path: Path) -> None:
+    out = tmp_path / "labels.json"
+    for name in ("a.png", "b.png"):
+        with writer_of("coco", out, CLASSES, ABOUT) as writer:
+            writer.add(Labelled(name, 40, 30), objects(40, 30))
+    assert [image["file_name"] for image in COCO(str(out)).dataset["images"]] == ["b.png"]
+
+
+@pytest.mark.parametrize("form", ["voc", "yolo"])
+@pytest.mark.parametrize("name", [".", "../here", "{}"], ids=["here", "around", "absolute"])
+def test_an_empty_folder_that_one_is_in_is_filled_and_stays_the_same(
+    form: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    before = here.stat().st_ino
+    with writer_of(form, Path(name.format(here)), CLASSES, ABOUT) as writer:
+        writer.add(Labelled("a.png", 40, 30), objects(40, 30))
+    assert here.stat().st_ino == before and len(list(here.iterdir())) >= 3
+    assert not [path for path in here.iterdir() if path.name.startswith(".")]
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -48,7 +48,7 @@ def made(source: Path, plan: Plan = ALL) -> dict[str, Any]:
         (exports.cvat, ["annotations"]),
         (exports.label_studio, ["images"]),
     ],
-    ids=str,
+    ids=lambda value: value.__name__ if callable(value) else "-".join(value),
 )
 def test_a_folder_that_is_a_link_is_read_as_the_folder(export: Export, folders: list[str], tmp_path: Path) -> None:
     photos = exports.boxes()
