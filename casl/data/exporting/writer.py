@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 import shutil
 import uuid
 from abc import ABC, abstractmethod
@@ -41,6 +42,8 @@ class Labelled:
 class Writer(ABC):
     """Writes labels into a file or folder, which is there only when a `with` block ends without an error.
 
+    A folder that is there, and empty, stays the one that it is, since a shell or a mount may be in it.
+
     Args:
         out: the file or folder.
         classes: names by category id, in the order of the classes.
@@ -53,7 +56,9 @@ class Writer(ABC):
 
     def __init__(self, out: Path, classes: Mapping[int, str], about: Json) -> None:
         self.out, self.classes, self.about = out, dict(classes), about
-        self.aside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+        self._place, mark = out.resolve(), f"{uuid.uuid4().hex[:8]}.tmp"  # resolved, since . has no name
+        self._fills = os.path.isdir(self._place)  # noqa: PTH112  Path raises of long names
+        self.aside = self._place / f".{mark}" if self._fills else self._place.with_name(f".{self._place.name}.{mark}")
 
     def __enter__(self) -> Writer:
         with disk_errors("write", self.out):
@@ -66,12 +71,18 @@ class Writer(ABC):
             if kind is None:
                 with disk_errors("write", self.out):
                     self._finish()
-                    if self.out.is_dir():
-                        self.out.rmdir()  # empty: anything else was refused
-                    self.aside.replace(self.out)
-                    sync_folder(self.out.parent)
+                    self._show()
         finally:
             self._discard()
+
+    def _show(self) -> None:
+        """Put what lies aside into its place."""
+        if self._fills:
+            for path in sorted(self.aside.iterdir()):
+                path.rename(self._place / path.name)
+        else:
+            self.aside.replace(self._place)
+        sync_folder(self.aside.parent)
 
     def add(self, image: Labelled, objects: Sequence[Json]) -> None:
         """One image with its objects, none is legal.
