@@ -9,14 +9,14 @@ import os
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from casl.errors import StoreError, nearest
+from casl.errors import SpecError, StoreError, nearest
 
 PACKAGE = Path(__file__).resolve().parent
 SYNC_THREADS = 16
@@ -53,9 +53,16 @@ def write_atomic(path: Path, data: bytes, option: str = "") -> None:
     """Replace a file's content in one step; a reader sees the old or the new, a crash leaves one of both.
 
     option: as of `disk_errors`.
+
+    Raises:
+        StoreError: the disk is full or read-only; or a folder, a pipe or a device is there, which stays.
     """
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     with disk_errors("write", path, option):
+        if path.is_dir():
+            raise OSError(errno.EISDIR, "it is a folder, where a file is meant")
+        if path.exists() and not path.is_file():  # renaming would put a file in the place of /dev/null
+            raise OSError(errno.EEXIST, "what is there is no file but a pipe or a device")
+        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with aside.open("wb") as file:
@@ -66,6 +73,43 @@ def write_atomic(path: Path, data: bytes, option: str = "") -> None:
         finally:
             aside.unlink(missing_ok=True)
         sync_folder(path.parent)
+
+
+def refuse_foreign(
+    path: Path, is_ours: Callable[[Path], bool], what: str, way_out: str = "name another file with --out"
+) -> None:
+    """Refuse to write a file where anything is but a file that would be written there: a person's would be lost.
+
+    Args:
+        is_ours: whether a file, a regular one, is such as would be written.
+        what: such a file, after "no": "archive of `casl store export`".
+        way_out: what a user does who means another place.
+
+    Raises:
+        SpecError: another file is there, a folder, a link, a pipe or a device; it stays as it is.
+    """
+    if path.is_symlink():
+        there = f"is a link to {path.readlink()}"
+    elif path.is_dir():
+        there = "is a folder"
+    elif not path.exists():
+        return
+    elif not path.is_file():  # opening a pipe waits for ever, and a device may have no end
+        there = "is no file but a pipe or a device"
+    elif is_ours(path):
+        return
+    else:
+        there, way_out = f"is there and is no {what}", f"{way_out}, or remove this one"
+    raise SpecError(f"{path} {there}, so it is left as it is.\n  {way_out}.")
+
+
+def begins_with(path: Path, beginning: bytes) -> bool:
+    """Whether a file begins so; one that cannot be read does not."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(beginning)) == beginning
+    except OSError:
+        return False
 
 
 def write_json(path: Path, value: object) -> None:

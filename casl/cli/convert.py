@@ -11,7 +11,7 @@ from typing import Any
 from casl.cli.convert_stage import OF_OTHERS, SUFFIXES, graph_command, labels_command
 from casl.cli.study import mlflow_option
 from casl.errors import DataError, SpecError, unknown
-from casl.files import instead, read_json
+from casl.files import instead, read_json, recalled, refuse_foreign
 from casl.rows import PARTS
 from casl.runner.results import find_stage
 from casl.runner.store import Store, need_store
@@ -23,6 +23,7 @@ TO = dict(sorted({"detectron2": ".pth", "torchvision": ".safetensors", **SUFFIXE
 OTHERS = {"coco": labels_command, "onnx": graph_command, "torchscript": graph_command}  # those that are no weights
 FROM = ("detectron2", "timm", "torchvision")
 SHOWN = 6  # lines of each kind
+REPORTED = frozenset(("source", "result", "from", "to", "tensors"))  # what every report of weights says
 
 
 def add(verbs: Any, store: argparse.ArgumentParser) -> None:
@@ -92,6 +93,7 @@ def convert_command(options: argparse.Namespace) -> int:
     out = Path(options.out) if options.out else _beside(options, source)
     if source.resolve() == out.resolve():
         raise SpecError(f"{out} is the source itself: name another file with --out.")
+    _check_target(out)
     from casl.stages.convert_files import Wish, write_converted
 
     backbone = options.backbone or _backbone(source)
@@ -124,6 +126,21 @@ def _source(options: argparse.Namespace) -> Path:
     if not found.is_file():
         raise SpecError(f"{found.parent.name} has no weights: name {trainings_for_people()}.")
     return found
+
+
+def _check_target(out: Path) -> None:
+    """Refuse a place of weights where anything is but weights of an earlier call, which have their report beside them.
+
+    Raises:
+        SpecError: something else is there, or where the report goes.
+    """
+
+    def reported(path: Path) -> bool:
+        report = path if path.name.endswith(".json") else path.with_name(f"{path.name}.json")
+        return report.is_file() and recalled(report).keys() >= REPORTED
+
+    refuse_foreign(out, reported, "result of `casl convert` with its report beside it")
+    refuse_foreign(out.with_name(f"{out.name}.json"), reported, "report of `casl convert`")
 
 
 def _backbone(weights: Path) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import mmap
 from pathlib import Path
 from typing import Any
 
 from casl.cli.label import account, told
 from casl.cli.predict import check_threshold
 from casl.cli.study import say
+from casl.files import refuse_foreign
 from casl.spec.profile import check_side
 
 # option -> the formats that it is about
@@ -29,6 +31,7 @@ def graph_command(options: argparse.Namespace) -> int:
         check_exported(stage, options.to)
     detector = open_detector(options.source, store, options.mlflow or None, "cpu", size=options.size)
     out = Path(options.out or f"{detector.stage.name}{SUFFIXES[options.to]}")
+    refuse_foreign(out, _is_graph, "graph of `casl convert`")
     about = write_graph(detector, out, options.to)
     say(options, *_graph(about, out))
     if options.json:
@@ -53,6 +56,15 @@ def labels_command(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(about, indent=1))
     return 0
+
+
+def _is_graph(path: Path) -> bool:
+    """Whether a file has what our graphs say of themselves: ONNX in its metadata, TorchScript in a file inside."""
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return any(content.find(mark) >= 0 for mark in (b"casl.about", b"extra/casl.json"))
+    except (OSError, ValueError):  # ValueError: it is empty
+        return False
 
 
 def _graph(about: dict[str, Any], out: Path) -> list[str]:

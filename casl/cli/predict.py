@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from casl.cli.images import find_images
+from casl.cli.images import RECORDS, find_images
 from casl.cli.study import mlflow_option
 from casl.errors import SpecError
+from casl.files import disk_errors, refuse_foreign
 from casl.words import number_of
 
 EPILOG = """examples:
@@ -22,6 +25,8 @@ In the folder: one picture an image, results.json (COCO results), images.json (w
 Of a folder every format that Pillow reads is taken, but no picture that predict drew, and nothing whose name begins
 with a dot."""
 
+# in a folder of predictions that is not whole, so that the same command, which goes on there, knows it for its own
+BEGUN = ".predicting"
 MODEL = "a stage's name or the beginning of its key, models:/NAME@ALIAS, or a file"
 
 
@@ -52,6 +57,7 @@ def predict_command(options: argparse.Namespace) -> int:
     if out.exists() and not out.is_dir():
         raise SpecError(f"--out {out} is a file; name a folder, which is made if it is missing.")
     images = find_images(options.images, out)
+    check_pictures(images.files, out)
     report, bad = _write(options, images.files, out)
     report["left_out"] = {"drawn": images.drawn, "hidden": images.hidden}
     for sentence in (*bad, *(f"warning: {dim}" for dim in report["warnings"])):
@@ -80,4 +86,35 @@ def _write(options: argparse.Namespace, images: list[Path], out: Path) -> tuple[
     detector = open_detector(
         options.model, Path(options.store), options.mlflow or None, options.device, size=options.size
     )
-    return write(detector, images, out, options.threshold)
+    begun = out / BEGUN
+    with disk_errors("write", out, "--out"):
+        out.mkdir(parents=True, exist_ok=True)
+        begun.touch()
+    found = write(detector, images, out, options.threshold)
+    begun.unlink(missing_ok=True)
+    return found
+
+
+def check_pictures(images: Sequence[Path], out: Path) -> None:
+    """Check that nothing of a person's is where pictures and records go; those of an earlier call are replaced.
+
+    Raises:
+        SpecError: one of the images is there, or a file that no earlier call has written.
+    """
+    if not out.exists():
+        return
+    ours = (out / BEGUN).is_file() or all((out / name).is_file() for name in RECORDS)
+    looked_at = {(facts.st_dev, facts.st_ino) for facts in (path.stat() for path in images)}
+    other = "name another folder with --out"
+    for path in _written(images, out):
+        if path.exists() and ((facts := path.stat()).st_dev, facts.st_ino) in looked_at:
+            raise SpecError(f"{path} is one of the images, and a picture would take its place.\n  {other}.")
+        refuse_foreign(path, lambda _: ours, "file of `casl predict`", other)
+
+
+def _written(images: Sequence[Path], out: Path) -> Iterator[Path]:
+    """The files that a call may write: a picture an image, with a number where several have one name, and records."""
+    for stem, count in Counter(path.stem for path in images).items():
+        names = [f"{stem}.png", *(f"{stem}_{number}.png" for number in range(2, count + 1))]
+        yield from (folder / name for name in names for folder in (out, out / "panoptic"))
+    yield from (out / name for name in (*RECORDS, "panoptic.json"))

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from casl.errors import SpecError, StoreError
-from casl.files import disk_errors, json_value, read_json, sha256, sync_folder
+from casl.files import disk_errors, json_value, read_json, refuse_foreign, sha256, sync_folder
 from casl.runner.foreign import MANIFEST, TOTAL_BYTES, BoundedFile, Members, Verdict, judge
 from casl.runner.provenance import SOURCES
 from casl.runner.record import with_digest
@@ -84,15 +84,11 @@ def check_target(target: Path, *, folder: bool = False) -> None:
         folder: whether the place was written as that of a folder, with a slash at its end.
 
     Raises:
-        SpecError: a folder, or another file, is there.
+        SpecError: a folder, another file, a link, a pipe or a device is there.
     """
     if folder or target.is_dir():
         raise SpecError(f"-o names a file, such as {target / 'results.tar'}, and {target} is a folder.")
-    if target.exists() and not _begins_as_archive(target):
-        raise SpecError(
-            f"{target} is there and is no archive of `casl store export`, so it is left as it is.\n"
-            "  name another file with -o, or remove this one."
-        )
+    refuse_foreign(target, _begins_as_archive, "archive of `casl store export`", "name another file with -o")
 
 
 def _begins_as_archive(path: Path) -> bool:

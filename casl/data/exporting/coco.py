@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
 from casl.data.exporting.writer import Json, Labelled, Writer, area
+from casl.files import begins_with
+
+BEGINNING = b'{"info": {"description": "pseudo labels of '
 
 
 class CocoWriter(Writer):
@@ -44,6 +48,11 @@ class CocoWriter(Writer):
     def _discard(self) -> None:
         self._file.close()
         self.aside.unlink(missing_ok=True)
+
+
+def is_of_labels(path: Path) -> bool:
+    """Whether a file begins as those of pseudo labels that a CocoWriter writes, and so may be replaced by others."""
+    return begins_with(path, BEGINNING)
 
 
 def _text(value: Any) -> str:
