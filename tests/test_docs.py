@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import statistics
@@ -578,13 +579,40 @@ def test_a_table_without_a_baseline_has_its_values_alone() -> None:
 
 
 def test_what_is_said_of_road_scenes_is_so() -> None:
-    cells = shipped("mini-camvid-size96/table2")["cells"]
-    found = {(c["row"], c["column"]): c for c in cells}
-    boxes = [c["value"] for c in cells if c["column"] == "AP^det"]
-    assert len(boxes) == 5 and max(boxes) < 5 and {c["seeds"] for c in cells} == {1}
-    assert all(c["gain"] > 0 for (row, _), c in found.items() if "(P, " in row and c["gain"] is not None)
-    entities, objects = found["Entities (P, A)", "PQ"], found["Objects (P, A)", "PQ"]
-    assert entities["value"] > objects["value"] > found["ImageNet", "PQ"]["value"]
+    folder = "photos-camvid-size224-iters-1x150"
+    cells = {(c["row"], c["column"]): c for c in shipped(f"{folder}/table2")["cells"]}
+    ours = [(row, column) for row, column in cells if "(P, " in row and cells[row, column]["gain"] is not None]
+    assert len(ours) == 7, "three rows of boxes, two of masks and of panoptic quality"
+    boxes = {row: cells[row, "AP^det"]["values"] for row in ("ImageNet", "Objects (P, A)", LONG)}
+    assert all(w > n and w > a for n, w, a in zip(*boxes.values(), strict=True)) and {*map(len, boxes.values())} == {3}
+    without, long = (
+        between(Place("table2", "Objects (P, A)", "AP^det", "ap_det"), Place("table2", row, "AP^det", "ap_det"), folder)
+        for row in ("ImageNet", LONG)
+    )
+    assert (
+        sure(without) and 2 < without.value < 3 and long.p == pytest.approx(0.051, abs=5e-4) and 1.4 < long.value < 1.6
+    )
+    for row, column in ours:
+        least, best_of_all = cells[row, column]["gain_images"][0], cells[LONG, column]["values"][0]
+        assert cells[row, column]["gain"] > 0 and (least > 0) == (column != "PQ")
+        assert (cells[row, column]["values"][0] > best_of_all) == (column != "PQ")
+    assert cells[LONG, "PQ"]["gain_images"][0] > 0
+    objects, entities, named = (
+        f"{labels} (P, {kind})" for labels, kind in (("Objects", "A"), ("Entities", "A"), ("Objects", "S"))
+    )
+    level = [[cells[row, column]["values"][0] for row in (objects, entities)] for column in ("AP^det", "AP^seg", "PQ")]
+    assert all(abs(one - other) < 0.2 for one, other in level)
+    assert 0 < cells[named, "AP^det"]["value"] - max(level[0]) < 0.5
+    assert abs(cells["Objects (G, A)", "AP^det"]["value"] - cells[LONG, "AP^det"]["values"][0]) < 0.5
+    lengths = [c["value"] for c in shipped(f"{folder}/table3")["cells"] if c["column"] == "AP^e"]
+    steps = [after - before for before, after in itertools.pairwise(lengths)]
+    assert min(steps) > 0 and sum(steps[:2]) > sum(steps[2:])
+    costs = {
+        x["row"]: x["gains"]["classification"]
+        for x in shipped(f"{folder}/errors-table2")["lines"]
+        if x["column"] == "AP^det"
+    }
+    assert sorted(costs, key=lambda row: costs[row][0])[:2] == [entities, objects]
 
 
 def test_no_training_behind_a_shipped_table_lost_a_side_of_its_boxes() -> None:
