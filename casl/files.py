@@ -49,6 +49,18 @@ def is_full(error: BaseException) -> bool:
     return any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
+@contextmanager
+def if_writable() -> Iterator[None]:
+    """Go without what a block writes only to spare work later, where its place cannot be written: that is slow and not
+    wrong. A full disk is still told, since nothing else will find room there either.
+    """
+    try:
+        yield
+    except (OSError, StoreError) as error:
+        if is_full(error.__cause__ or error):
+            raise
+
+
 def write_atomic(path: Path, data: bytes, option: str = "") -> None:
     """Replace a file's content in one step; a reader sees the old or the new, a crash leaves one of both.
 

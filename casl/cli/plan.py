@@ -62,11 +62,12 @@ def plan_command(options: argparse.Namespace) -> int:
     gone: dict[str, list[str]] = {}
     if options.rerun_moved:
         plan, gone = plan_without_moved(lambda store: replace(study, store=store).plan(), study.store)
+    tried: dict[str, dict[str, Any]] = {}
     if options.probe is not None:
         from casl.cli.probing import probe
 
-        probe(plan, study.store, options.probe or None)
-    expected = estimate(plan, study.store, options.rate or 0.0)
+        tried = probe(plan, study.store, options.probe or None)
+    expected = estimate(plan, study.store, options.rate or 0.0, tried)
     jobs = options.jobs or default_jobs()
     if options.json:
         print(json.dumps(_everything(plan, study, expected, jobs, gone), indent=1))

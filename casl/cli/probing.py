@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from typing import Any
 
 from casl.errors import CaslError
 from casl.runner.plan import Plan
@@ -12,11 +13,14 @@ from casl.runner.store import Store
 from casl.spec.kinds import Predict, Train
 
 
-def probe(plan: Plan, store: Store, images: int | None) -> None:
+def probe(plan: Plan, store: Store, images: int | None) -> dict[str, dict[str, Any]]:
     """Try what has no rate yet, on the first GPU or else on this machine's processors, and keep the rates.
 
     Args:
         images: in a training step, None for whole batches.
+
+    Returns:
+        The new rates, as `read_probes` has them; a store that cannot be written holds none of them.
     """
     import torch
 
@@ -29,6 +33,7 @@ def probe(plan: Plan, store: Store, images: int | None) -> None:
     for mark, stage in wanted.items():
         if known.get(mark, {}).get("device") != name:
             todo.setdefault(_what(stage), {})[mark] = stage
+    found: dict[str, dict[str, Any]] = {}
     for number, (what, stages) in enumerate(todo.items(), start=1):
         print(f"probing {number}/{len(todo)} on {name}: {what}", end="", file=sys.stderr, flush=True)
         try:
@@ -39,7 +44,9 @@ def probe(plan: Plan, store: Store, images: int | None) -> None:
         print(f"  {seconds:.3g} s", file=sys.stderr)
         # after each one, since a step of the largest takes a minute on a CPU
         tried = {"seconds": seconds, "device": name, "what": what, "images": images}
-        write_probes(store.root, dict.fromkeys(stages, tried))
+        found |= dict.fromkeys(stages, tried)
+        write_probes(store.root, found)
+    return found
 
 
 def _kinds(plan: Plan) -> dict[str, Train | Predict]:

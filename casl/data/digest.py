@@ -17,7 +17,7 @@ from casl.coco.reading import read_object
 from casl.data.content import SETTLED_S, Digest, unreadable
 from casl.data.layout import MANIFEST, SplitFiles
 from casl.errors import DataError
-from casl.files import recalled, write_atomic
+from casl.files import if_writable, recalled, write_atomic
 
 CACHE_FORMAT = 1
 WITH_CROWDS = {"objects", "entities", "keypoints"}  # files whose annotations may be marked iscrowd
@@ -37,7 +37,7 @@ def digest(files: SplitFiles, kind: str, cache: Path | None = None) -> Digest:
         kind: "objects", "entities", "images", "keypoints" or "panoptic".
         cache: JSON file that remembers hashes by path, size, modification time and inode; those of manifests are in a
             folder beside it. With it, a second call on unchanged files reads none of them. Made if missing, made anew
-            if damaged.
+            if damaged, done without where it cannot be written.
 
     Returns:
         The digest.
@@ -75,7 +75,8 @@ def _of_manifest(path: Path, images: Path, known: _Cache) -> Digest:
     known.save()
     if known.path is not None:
         place = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]
-        return list_digest(path, images, content, known.path.with_suffix("") / f"{place}{MANIFEST}")
+        with if_writable():
+            return list_digest(path, images, content, known.path.with_suffix("") / f"{place}{MANIFEST}")
     with tempfile.TemporaryDirectory() as folder:
         return list_digest(path, images, content, Path(folder) / f"known{MANIFEST}")
 
@@ -111,7 +112,8 @@ class _Cache:
         if self.path is None or not self.changed:
             return
         settled = {name: entry for name, entry in self.entries.items() if not entry.get("young")}
-        write_atomic(self.path, json.dumps({"format": CACHE_FORMAT, "entries": settled}).encode())
+        with if_writable():
+            write_atomic(self.path, json.dumps({"format": CACHE_FORMAT, "entries": settled}).encode())
 
     def _entry(self, path: Path) -> dict[str, Any]:
         key = str(path.absolute())

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from casl.runner.plan import Node, Plan
@@ -59,16 +60,19 @@ class Estimate:
         return {name: seconds or typical for name, seconds in self.seconds.items()}
 
 
-def estimate(plan: Plan, store: Store, rate: float = 0.0) -> Estimate:
+def estimate(
+    plan: Plan, store: Store, rate: float = 0.0, tried: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+) -> Estimate:
     """Expected seconds of every stage to run.
 
     Args:
         rate: iterations a second of one device, used where no result of the same model and recipe was measured; a
             labelling or evaluation then counts as many images a second as the training's batches hold. 0 for none.
+        tried: rates of `casl plan --probe` beside those in the store, as `read_probes` has them.
     """
     if not plan.todo:
         return Estimate({}, {}, 0.0)
-    rates, probes = _rates(plan, store), read_probes(store.root)
+    rates, probes = _rates(plan, store), {**read_probes(store.root), **tried}
     seconds: dict[str, float] = {}
     basis: dict[str, str] = {}
     for name in plan.todo:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from casl.files import recalled, write_json
+from casl.files import if_writable, recalled, write_json
 
 FILE = "probes.json"
 
@@ -23,5 +23,6 @@ def read_probes(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def write_probes(root: Path, probes: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add rates to those in the file; of equal marks the new ones stay."""
-    write_json(root / FILE, {**read_probes(root), **probes})
+    """Add rates to those in the file, where it can be written; of equal marks the new ones stay."""
+    with if_writable():
+        write_json(root / FILE, {**read_probes(root), **probes})

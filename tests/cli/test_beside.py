@@ -73,3 +73,23 @@ def test_after_any_verb_a_store_can_be_made_where_it_looked_for_one(
     with contextlib.suppress(SystemExit):
         main(words)
     assert Store(tmp_path / "store").names() == []
+
+
+@pytest.mark.parametrize("data", ["set", "listed"])
+@pytest.mark.parametrize(("words", "code"), [(["plan"], 0), (["run", "--dry-run"], 0), (["report"], 1)], ids=str)
+def test_what_cannot_be_remembered_in_a_store_is_done_without(
+    words: list[str],
+    code: int,
+    data: str,
+    sets: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / data).symlink_to(sets / data)
+    store = Store(tmp_path / "store")
+    store.digests.mkdir()  # for root no folder is read-only
+    store.digests.with_suffix("").write_text("")
+    assert main([*words, *TABLE, "--data", data]) == code
+    assert "error: " not in capsys.readouterr().err and store.digests.is_dir()

@@ -42,17 +42,21 @@ def test_every_kind_of_detector_can_be_probed(detector: str) -> None:
     assert predict_seconds(model.model, 64, 96, "cpu") > 0
 
 
-def test_the_command_probes_what_is_missing_and_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of one short training."""
     table = catalog.load("ablation", "table4")
-    small = replace(
+    one = replace(
         table, cells=lambda p: iter([Cell("r", "c", "ap_det", evaluate(p, finetune(p, None), "ap_det"), None)])
     )
     found = catalog.load
     monkeypatch.setattr(
-        catalog, "load", lambda kind, name: {"ablation": small, "profile": NANO}.get(kind) or found(kind, name)
+        catalog, "load", lambda kind, name: {"ablation": one, "profile": NANO}.get(kind) or found(kind, name)
     )
+
+
+@pytest.mark.usefixtures("small")
+def test_the_command_probes_what_is_missing_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["plan", "table4", "--store", str(tmp_path / "store"), "--probe", "1", "--json"]
     assert main(command) == 0
     first = capsys.readouterr()
@@ -61,3 +65,14 @@ def test_the_command_probes_what_is_missing_and_says_so(
     assert "probing 1/2" in first.err and "probing" not in again.err
     assert json.loads(first.out)["estimate"]["basis"]["probed"] == 3  # a training in two stretches, and the evaluation
     assert json.loads(first.out)["estimate"] == json.loads(again.out)["estimate"]
+
+
+@pytest.mark.usefixtures("small")
+def test_an_estimate_holds_the_rates_that_a_store_cannot_keep(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "store" / FILE).mkdir(parents=True)  # for root no folder is read-only
+    for _ in range(2):
+        assert main(["plan", "table4", "--store", str(tmp_path / "store"), "--probe", "1", "--json"]) == 0
+        said = capsys.readouterr()
+        assert "probing 2/2" in said.err and json.loads(said.out)["estimate"]["basis"]["probed"] == 3
