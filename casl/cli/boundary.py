@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from casl.cli.parser import WRONG
 from casl.errors import CaslError, shortened
@@ -35,7 +38,8 @@ def bounded(command: Callable[[], int], goes_on: Callable[[], bool] = lambda: Tr
     _print_any_letter()
     try:
         try:
-            return command()
+            with _terminable():
+                return command()
         finally:
             _flush()  # here, where an error can be told; at the exit of the program it could not
     except CaslError as error:
@@ -48,6 +52,30 @@ def bounded(command: Callable[[], int], goes_on: Callable[[], bool] = lambda: Tr
         return _end(f"stopped, since nothing reads the output any more{_AGAIN}", UNREAD)
     except _UNFORESEEN as error:
         return _end(f"error: {sentence(error)}", WRONG)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that it puts away what it has begun.
+
+    Only where nobody else has said what the signal does, and in the main thread, which alone can.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    owner = os.getpid()
+
+    def stop(number: int, frame: object) -> None:
+        if os.getpid() != owner:  # a fork, which its parent ends with this signal and does not want to hear of
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def sentence(error: BaseException) -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +120,61 @@ def test_errors_of_machine_and_files_are_sentences(
 ) -> None:
     assert bounded(raising(error)) == 2
     assert said in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_command_as_ctrl_c_does(capsys: pytest.CaptureFixture[str]) -> None:
+    put_away = []
+
+    def command() -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            put_away.append(True)
+        return 0
+
+    assert bounded(command) == 130 and put_away
+    assert "stopped; repeat the command to go on from here" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def terminated() -> int:
+    signal.raise_signal(signal.SIGTERM)
+    return 0
+
+
+def test_who_has_said_what_sigterm_does_is_not_overruled() -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: came.append(number))
+    try:
+        assert bounded(terminated) == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [signal.SIGTERM]
+
+
+def test_a_command_in_a_thread_leaves_signals_alone() -> None:
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(bounded, lambda: int(signal.getsignal(signal.SIGTERM) != signal.SIG_DFL)).result() == 0
+
+
+def waits(begun: Any) -> None:
+    begun.set()
+    time.sleep(60)
+
+
+def test_a_fork_of_a_command_ends_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    def command() -> int:
+        forks = get_context("fork")
+        begun = forks.Event()
+        process = forks.Process(target=waits, args=(begun,))
+        process.start()
+        assert begun.wait(30)
+        process.terminate()
+        process.join(30)
+        return int(process.exitcode or 0)
+
+    assert bounded(command) == -signal.SIGTERM
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_bug_of_ours_still_shows_where_it_is() -> None:
