@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
+import shutil
 import sys
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,8 @@ from casl.errors import SpecError, StoreError, nearest
 
 PACKAGE = Path(__file__).resolve().parent
 SYNC_THREADS = 16
+HELD = ".held"
+_ASIDE = re.compile(r"\.[0-9a-f]{8}\.tmp")
 FULL = "the disk is full. Free some space and repeat the command; nothing finished is lost."
 
 
@@ -203,6 +208,50 @@ def instead(path: Path) -> str:
     there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
     near = nearest(path.name, there)
     return f"\n  did you mean {path.with_name(near)}?" if near else ""
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make a folder, for what is not whole yet, and hold it while the block runs: `is_left` tells others that it is in
+    use. The kernel lets go of it with the process, however that ends. Its file HELD is no part of what is made there.
+    """
+    folder.mkdir(parents=True)
+    handle = os.open(folder / HELD, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        with suppress(OSError):  # a file system without locks: what is left there is never told from what is in use
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_left(folder: Path) -> bool:
+    """Whether a folder of `held` was left by a process that is gone."""
+    try:
+        handle = os.open(folder / HELD, os.O_RDWR)
+    except FileNotFoundError:  # an earlier version held none
+        return folder.is_dir()
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def inside(folder: Path) -> Path:
+    """A new name in a folder for what fills it once it is whole; `remove_left` knows it."""
+    return folder / f".{uuid.uuid4().hex[:8]}.tmp"
+
+
+def remove_left(folder: Path) -> None:
+    """Remove what killed processes have left in a folder that they were to fill, so that it is as empty as it looks."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if _ASIDE.fullmatch(path.name) and not path.is_symlink() and is_left(path):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

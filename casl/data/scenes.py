@@ -16,7 +16,6 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from casl.data.scene_paint import DIFFICULTY, Difficulty, categories_of, paint_s
 from casl.data.scene_records import Json, Records, collect, panoptic_colours
 from casl.data.scene_shapes import FIGURE, FLIP_PAIRS, KEYPOINTS, SHAPES, SKELETON, THINGS, ThingClass
 from casl.errors import SpecError, unknown
+from casl.files import held, inside, remove_left
 
 SPLITS = ("labeled", "unlabeled", "val")
 UNLABELED_SCALES = {"tiny": 123, "small": 660, "base": 1740, "large": 3660}  # thousand images, CA-SSL sec. 4.1, table 7
@@ -120,8 +120,8 @@ def write_scene_set(
 
 
 def new_scene_set(root: Path, labeled: int, unlabeled: int, val: int, size: int, seed: int) -> None:
-    """As `write_scene_set`, into a new folder: one that holds something is refused, and an interrupted call leaves none
-    of its files behind.
+    """As `write_scene_set`, into a new folder: one that holds something is refused. An interrupted call leaves none of
+    its files behind, and what a killed one has left is removed by the next.
 
     Args:
         root: folder of the set, which is not there yet or empty.
@@ -129,13 +129,15 @@ def new_scene_set(root: Path, labeled: int, unlabeled: int, val: int, size: int,
     Raises:
         DataError: it holds something. SpecError: impossible number.
     """
-    refuse_if_there(root, "name another folder")
     _check({"labeled": labeled, "unlabeled": unlabeled, "val": val}, size, seed)
-    aside = root / f".{uuid.uuid4().hex[:8]}.tmp"  # inside, since `root` may be where a disk is mounted
+    remove_left(root)
+    refuse_if_there(root, "name another folder")
+    aside = inside(root)  # since `root` may be where a disk is mounted
     try:
-        write_scene_set(aside, labeled, unlabeled, val, size, seed)
-        for part in ("images", "annotations", LIST):
-            (aside / part).rename(root / part)
+        with held(aside):
+            write_scene_set(aside, labeled, unlabeled, val, size, seed)
+            for part in ("images", "annotations", LIST):
+                (aside / part).rename(root / part)
     except OSError as error:
         error.filename = str(root)  # as typed; a full disk names no file at all
         raise

@@ -231,3 +231,22 @@ def test_letters_that_the_terminal_lacks_are_escaped(tmp_path: Path) -> None:
     asked = ["plan", "table10", "--profile", "smoke", "--data", "münzen"]
     out, said = casl(asked, tmp_path, PYTHONIOENCODING="ascii").communicate(timeout=60)
     assert "m\\xfcnzen" in out and said.isascii() and "Traceback" not in said
+
+
+SCENES = ["data", "scenes", "set", "--unlabeled", "1", "--val", "1", "--labeled"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_set_of_scenes_that_was_stopped_is_made_by_the_same_command(number: int, code: int, tmp_path: Path) -> None:
+    process = casl([*SCENES, "100000"], tmp_path)
+    end = time.monotonic() + 60
+    while not list(tmp_path.glob("set/.*.tmp/images/*")):
+        assert time.monotonic() < end and process.poll() is None
+        time.sleep(0.01)
+    beside = casl([*SCENES, "1"], tmp_path)
+    assert "set: is there already" in beside.communicate(timeout=60)[1], "another call fills it"
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == code and "Traceback" not in said
+    assert main([*SCENES[:2], str(tmp_path / "set"), *SCENES[3:], "1"]) == 0
+    assert {path.name for path in (tmp_path / "set").iterdir()} == {"images", "annotations", "splits.json"}
