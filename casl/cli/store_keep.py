@@ -34,7 +34,9 @@ def add(what: Any, store: argparse.ArgumentParser) -> None:
     verify.set_defaults(command=verify_command)
     gc = what.add_parser("gc", parents=[store], help="list what no study needs; with --yes, remove it")
     gc.add_argument("--segments", action="store_true", help="also shared beginnings that no table asks for")
-    gc.add_argument("--leftovers", action="store_true", help="also abandoned work, quarantine/ and superseded/")
+    gc.add_argument(
+        "--leftovers", action="store_true", help="also abandoned work and imports, quarantine/ and superseded/"
+    )
     gc.add_argument(
         "--forget",
         action="append",

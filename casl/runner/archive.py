@@ -26,13 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from casl.errors import SpecError, StoreError
-from casl.files import disk_errors, json_value, read_json, refuse_foreign, sha256, sync_folder
+from casl.files import disk_errors, held, json_value, read_json, refuse_foreign, sha256, sync_folder
 from casl.runner.foreign import MANIFEST, TOTAL_BYTES, BoundedFile, Members, Verdict, judge
 from casl.runner.provenance import SOURCES
 from casl.runner.record import with_digest
 from casl.runner.results import inputs_of, record_of, records, stage_of
 from casl.runner.source import digest_of
-from casl.runner.store import Store
+from casl.runner.store import INCOMING, Store
 from casl.spec.kinds import Train
 from casl.spec.run import DRAWS, RESULT
 
@@ -194,22 +194,27 @@ def read_archive(
         StoreError: no archive, one of another version or over the limit, or one that holds what no export writes; the
             store is as before then.
     """
-    incoming = store.root / "incoming" / uuid.uuid4().hex[:8]
+    incoming = store.root / INCOMING / uuid.uuid4().hex[:8]
     with disk_errors("unpack into", incoming):
-        incoming.mkdir(parents=True)
         try:
-            names, about = _unpack(archive, incoming, Members(archive, most))
-            lacking = [n for n in names if not store.is_done(n) or store.run(n).left_out]
-            verdict = judge({n: incoming / "stages" / n for n in lacking}, records(store))
-            if verdict.forged:
-                listed = "".join(f"\n  {name}: {problem}" for name, problem in verdict.forged.items())
-                raise StoreError(f"{archive} holds what no export writes; nothing of it was taken over.{listed}")
-            _keep_sources(incoming / SOURCES, verdict.records.values(), store)
-            outcome = _take_over(incoming / "stages", names, verdict, store, progress)
-            outcome.about = about
-            return outcome
+            with held(incoming):
+                return _read(store, archive, incoming, progress, most)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
+
+
+def _read(store: Store, archive: Path, incoming: Path, progress: Progress, most: int) -> Imported:
+    """As `read_archive`, by way of a folder."""
+    names, about = _unpack(archive, incoming, Members(archive, most))
+    lacking = [n for n in names if not store.is_done(n) or store.run(n).left_out]
+    verdict = judge({n: incoming / "stages" / n for n in lacking}, records(store))
+    if verdict.forged:
+        listed = "".join(f"\n  {name}: {problem}" for name, problem in verdict.forged.items())
+        raise StoreError(f"{archive} holds what no export writes; nothing of it was taken over.{listed}")
+    _keep_sources(incoming / SOURCES, verdict.records.values(), store)
+    outcome = _take_over(incoming / "stages", names, verdict, store, progress)
+    outcome.about = about
+    return outcome
 
 
 def _take_over(folder: Path, names: list[str], verdict: Verdict, store: Store, progress: Progress) -> Imported:

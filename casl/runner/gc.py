@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from casl.errors import StoreError, unknown
-from casl.files import disk_errors, read_json, write_json
+from casl.files import disk_errors, is_left, read_json, write_json
 from casl.runner.moved import SUPERSEDED, in_progress
 from casl.runner.plan import Plan
 from casl.runner.results import beginnings_of, inputs_of, records
-from casl.runner.store import Store
+from casl.runner.store import INCOMING, Store
 
 ROOTS, TRASH, QUARANTINE = "roots", "trash", "quarantine"
 
@@ -46,7 +46,7 @@ class Root:
 class Garbage:
     """A folder that no study needs.
 
-    why: "unasked", "beginning", "unfinished", "quarantine", "superseded" or "trash".
+    why: "unasked", "beginning", "unfinished", "incoming", "quarantine", "superseded" or "trash".
     """
 
     name: str
@@ -146,7 +146,8 @@ def find(
     Args:
         segments: also finished beginnings that no table asks for and no unfinished training of a study waits for.
             Longer trainings that come later start at their first iteration then.
-        leftovers: also unfinished work that no process holds and no study asks for, quarantine and superseded results.
+        leftovers: also unfinished work that no process holds and no study asks for, what killed imports unpacked,
+            quarantine and superseded results.
         forgotten: studies for which nothing is kept, as if they were forgotten.
 
     Raises:
@@ -253,6 +254,7 @@ def _leftovers(store: Store, wanted: Collection[str]) -> Iterator[Garbage]:
         needed = path.name in wanted and not store.is_done(path.name)
         if not needed and not store.leases.is_held(path.name):
             yield Garbage(path.name, "unfinished", path, _size(path))
+    yield from (item for item in _moved_in(store, INCOMING) if is_left(item.path))
     yield from _moved_in(store, QUARANTINE)
     yield from _moved_in(store, SUPERSEDED)
 

@@ -5,6 +5,7 @@
     work/<name>/<attempt>/     the unfinished attempt: checkpoints, log, failure.json
     families/<family>/<name>   trainings that differ in length only, to find shared beginnings
     leases/<name>/<attempt>    who works on a stage
+    incoming/                  archives that are being unpacked, or whose import was killed
     quarantine/                damaged results, moved out of the way
     weights/                   pretrained backbones, unless another folder is named: <backbone>.safetensors
 
@@ -38,7 +39,8 @@ OPTION = "--store (make: STORE=)"
 # making that was killed has left; and hidden files and MLflow's, by how their names begin
 _DIGESTS, _OF_MANIFESTS = "digests.json", "digests"
 _BESIDE = frozenset(("weights", "sets.json", _DIGESTS, _OF_MANIFESTS, "checked.json", PROBES, "store-id"))
-_BEGUN = frozenset(("incoming", "leases", "families", "work"))
+INCOMING = "incoming"  # archives that are being unpacked
+_BEGUN = frozenset((INCOMING, "leases", "families", "work"))
 _BEGINNINGS = (".", "mlflow", "mlartifacts")
 _RUN_FIELDS = (
     "metrics",

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from casl.errors import StoreError
+from casl.files import is_left
 from casl.runner.archive import outside_git, read_archive, with_ancestors, write_archive
 from casl.runner.provenance import read_code
 from casl.runner.store import Store
@@ -74,6 +75,20 @@ def test_a_stage_travels_with_all_it_was_made_from(tmp_path: Path) -> None:
         store.root / "sources" / f"{source}.json"
     ).read_bytes()
     assert not list((other.root / "incoming").iterdir())
+
+
+def test_an_import_is_no_garbage_while_it_goes_on_and_leaves_nothing(tmp_path: Path) -> None:
+    _, archive, names = exported(tmp_path)
+    other, seen = new_store(tmp_path / "other"), []
+
+    def look(done: int, total: int) -> None:
+        seen.append([is_left(path) for path in (other.root / "incoming").iterdir()])
+        if done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_archive(other, archive, look)
+    assert seen == [[False]] * len(names) and not list((other.root / "incoming").iterdir())
 
 
 def test_what_is_there_is_skipped(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from casl.errors import StoreError
+from casl.files import held
 from casl.runner.gc import Garbage, find, forget_roots, remember_roots, remove, roots, tables_of
 from casl.runner.plan import Plan
 from casl.runner.store import Store
@@ -140,6 +141,20 @@ def test_a_stage_in_progress_of_a_study_does_not_hinder(tmp_path: Path) -> None:
     commit(store, scenes(9))
     assert store.leases.acquire(next(iter(plan.nodes))) is not None
     assert [g.name for g in removed(store)] == [scenes(9).name]
+
+
+def test_what_a_killed_import_unpacked_is_left_over_and_what_is_being_unpacked_is_not(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    studied(store, "mine", LONG)
+    killed = [store.root / "incoming" / name for name in ("dead1234", "dead5678")]
+    killed[0].mkdir(parents=True)  # as an earlier version left it
+    with held(killed[1]):
+        pass
+    with held(store.root / "incoming" / "busy1234"):
+        found = find(store, leftovers=True)
+        assert [(item.why, item.path) for item in found] == [("incoming", path) for path in killed]
+        assert find(store) == [] and len(remove(store, found)) == 2
+        assert [path.name for path in (store.root / "incoming").iterdir()] == ["busy1234"]
 
 
 def test_leftovers_are_what_nobody_works_on_and_no_study_wants(tmp_path: Path) -> None:
