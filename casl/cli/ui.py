@@ -63,6 +63,8 @@ def ui_command(options: argparse.Namespace) -> int:
         check_whole(options.mlflow or default_uri(store.root), store.root)
         print(f"starting MLflow at port {options.port} ...", flush=True)
     settle(store.root, options.mlflow or default_uri(store.root))
+    if elsewhere:
+        _reach(store, options.mlflow)
     addresses = _addresses(store, options)
     if elsewhere and options.search:
         print(f"{spoken(options.mlflow.rstrip('/'))}/{addresses[0][0]}")
@@ -75,6 +77,17 @@ def ui_command(options: argparse.Namespace) -> int:
         for address, what in addresses:
             print(f"  http://{HOST}:{options.port}/{address}   {what}", flush=True)
         return 1 if child.wait() else 0
+
+
+def _reach(store: Store, uri: str) -> None:
+    """
+    Raises:
+        TrackingError: the server does not answer, so that no address there leads anywhere.
+    """
+    from casl.tracking.server import artifact_root, open_client, quiet_mlflow, tracking_errors
+
+    with quiet_mlflow(), tracking_errors(uri, store.root, reading=True):
+        open_client(uri, artifact_root(store.root))
 
 
 def _need_free(port: int) -> None:

@@ -39,6 +39,15 @@ def test_a_number_that_is_no_port_is_refused(store: Path, capsys: pytest.Capture
     assert "1 to 65535, got 70000" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [[], ["--search", "table4"], ["--experiment", "casl mini scenes"]], ids=" ".join)
+def test_a_server_that_does_not_answer_is_named(
+    words: list[str], store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = f"http://127.0.0.1:{free_port()}"
+    assert main(["ui", "--mlflow", server, "--store", str(store), *words]) == 2
+    assert f"cannot read from MLflow at {server}: " in capsys.readouterr().err
+
+
 def test_a_damaged_database_is_named_and_no_server_is_started(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
