@@ -25,10 +25,13 @@ SPREAD := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Values reach the shell as environment variables and are quoted there, so that a space or a `;` in a path is no syntax.
 export PROFILE DATA SEEDS RULE BATCH ITERS SIZE SET STORE REPORTS PORT PROVIDER PYTHON CROWDS PAPER
 ON_DATA := $${DATA:+--data "$$DATA"}
-STUDY := --profile "$$PROFILE" --seeds "$$SEEDS" --store "$$STORE" $(ON_DATA) $${RULE:+--rule "$$RULE"} \
+IN_STORE := $${STORE:+--store "$$STORE"}
+AT_PORT := $${PORT:+--port "$$PORT"}
+TO_REPORTS := $${REPORTS:+--reports "$$REPORTS"}
+STUDY := $${PROFILE:+--profile "$$PROFILE"} $${SEEDS:+--seeds "$$SEEDS"} $(IN_STORE) $(ON_DATA) $${RULE:+--rule "$$RULE"} \
   $${BATCH:+--batch-size "$$BATCH"} $${ITERS:+--iters-1x "$$ITERS"} $${SIZE:+--size "$$SIZE"} $${SET:+$$(printf -- "--set %s " $$SET)} $${PROVIDER:+--provider "$$PROVIDER"} \
   $${CROWDS:+--crowds-are-objects}
-PAGES := --reports "$$REPORTS" --port "$$PORT" $${PAPER:+--paper}
+PAGES := $(TO_REPORTS) $(AT_PORT) $${PAPER:+--paper}
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tables reasons strength fractions held_out confusable finetune_length forgetting rivals ladder thresholds dissertation publish search notebooks doctor bench gpu-check docs site test test-all check lint format ui clean FORCE
@@ -121,17 +124,17 @@ publish: $(READY) ## for maintainers: write reports/published from the store, wh
 	@for t in all reasons; do $(BIN)/casl report $$t $(STUDY) $(PAGES) --publish || exit 1; done
 
 search: $(READY) ## search the score threshold delta: which one, and how sure
-	@$(BIN)/casl tune delta $(STUDY) --reports "$$REPORTS" --port "$$PORT"
+	@$(BIN)/casl tune delta $(STUDY) $(TO_REPORTS) $(AT_PORT)
 
 notebooks: $(READY) ## execute the notebooks into notebooks/out/*.ipynb and *.html
 	@mkdir -p notebooks/out
-	@$(if $(filter file,$(origin PROFILE)),unset PROFILE;) STORE=$$(realpath -m "$$STORE"); REPORTS=$$(realpath -m "$$REPORTS"); \
+	@$(if $(filter file,$(origin PROFILE)),unset PROFILE;) STORE=$$(realpath -m "$${STORE:-store}"); REPORTS=$$(realpath -m "$${REPORTS:-reports}"); \
 	 for n in notebooks/[0-9]*.py; do echo $$n; $(BIN)/jupytext --quiet --to ipynb --execute --run-path notebooks \
 	   -o notebooks/out/$$(basename $$n .py).ipynb $$n || exit 1; done
 	@$(BIN)/jupyter-nbconvert --to html --log-level ERROR notebooks/out/*.ipynb
 
 doctor: $(READY) ## what is missing on this machine, and what to do
-	@$(BIN)/casl doctor --store "$$STORE" $(ON_DATA)
+	@$(BIN)/casl doctor $(IN_STORE) $(ON_DATA)
 
 bench: $(READY) ## ratios of every benchmark to its peers
 	@for b in planning engine sharing evaluation detector_step condinst_step photos_step labels lists loading prepare bits adaptive mirror; do $(BIN)/python benchmarks/$$b.py || exit 1; done
@@ -174,7 +177,7 @@ format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 
 ui: $(READY) ## browse the runs: MLflow on 127.0.0.1, port PORT
-	@$(BIN)/casl ui --store "$$STORE" --port "$$PORT"
+	@$(BIN)/casl ui $(IN_STORE) $(AT_PORT)
 
 clean: ## remove .venv and caches; results in the store stay
 	rm -rf $(VENV) $(VENV).left .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -20,6 +20,8 @@ RENAMED = {
     ("tune", "--timeout"): "--budget",
     ("store export", "--output"): "--out",
 }
+# options whose empty value says something: MLflow in the store, whatever the environment says; a heading; no choices
+EMPTY_MEANS = frozenset(("--mlflow", "--cell", "--row", "--choices"))
 _PLAIN = {"invalid int value: ": "it takes a whole number, got ", "invalid float value: ": "it takes a number, got "}
 
 
@@ -59,6 +61,18 @@ class Parser(argparse.ArgumentParser):
             options = [word for word in rest if word.startswith("-")]
             self.error("\n".join(map(self._too_much, options or rest)))  # a word may belong to the unknown option
         return known, rest
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """As argparse's, but an empty value ends the program: it would stand for the working folder, or a default.
+
+        Verbs of `data` say it themselves, where an empty share is no empty folder.
+        """
+        own_word = isinstance(action, argparse._SubParsersAction) or self.prog.startswith("casl data ")
+        if "" in arg_strings and not own_word and not EMPTY_MEANS.intersection(action.option_strings):
+            name = action.option_strings[-1] if action.option_strings else action.metavar or action.dest.upper()
+            way_out = "leave it out, or give it a value" if action.option_strings else "give it a value"
+            self.error(f"{name} is empty, as from a variable of the shell that is not set: {way_out}.")
+        return super()._get_values(action, arg_strings)
 
     def error(self, message: str) -> NoReturn:
         """End with WRONG, after what is wrong and where to read more."""

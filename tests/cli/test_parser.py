@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from casl.cli import main, parser
-from casl.cli.parser import RENAMED, Parser
+from casl.cli.parser import EMPTY_MEANS, RENAMED, Parser
 from casl.cli.reference import reference, verbs_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +79,34 @@ def test_a_command_that_is_not_understood_says_what_was_meant(
     captured = capsys.readouterr()
     assert ended.value.code == 2 and captured.out == ""
     assert message in captured.err and "--help" in captured.err
+
+
+def words_for(verb: Parser) -> list[list[str]]:
+    """An empty value of each option, in both spellings, and of the first argument."""
+    taking = [a.option_strings[-1] for a in verb._actions if a.option_strings and a.nargs != 0]
+    options = [option for option in taking if option not in EMPTY_MEANS]
+    first = [[""]] * any(not a.option_strings for a in verb._actions)
+    return [*([option, ""] for option in options), *([f"{option}="] for option in options), *first]
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [(v, words) for v in VERBS if not v.prog.startswith("casl data ") for words in words_for(v)],
+    ids=lambda value: value.prog if isinstance(value, Parser) else " ".join(value),
+)
+def test_an_empty_value_is_neither_the_default_nor_the_working_folder(
+    verb: Parser, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        verb.parse_args(words)
+    assert ended.value.code == 2
+    assert f"{verb.prog}: {words[0].rstrip('=')}" in (said := capsys.readouterr().err)
+    assert " is empty, as from a variable of the shell that is not set: " in said
+
+
+def test_a_value_that_says_something_when_it_is_empty_is_taken() -> None:
+    options = parser().parse_args(["run", "table4", "--mlflow", "", "--cell", "", "W 1x"])
+    assert (options.mlflow, options.only_cell) == ("", ["", "W 1x"])
 
 
 @pytest.mark.parametrize(("renamed", "now"), RENAMED.items())
