@@ -17,6 +17,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ SPLITS = ("labeled", "unlabeled", "val")
 UNLABELED_SCALES = {"tiny": 123, "small": 660, "base": 1740, "large": 3660}  # thousand images, CA-SSL sec. 4.1, table 7
 LIST = "splits.json"
 _FIRST_ID = 1_000_000  # image ids of a split start here times its position in SPLITS, plus one
+LARGEST = 4096  # px, as of images that detectors are shown; one of this side takes ten seconds and gigabytes
 _VERSION = "1"
 
 
@@ -77,8 +79,8 @@ def write_scenes(
     Args:
         root: folder of the set, made when missing.
         split: labeled, unlabeled or val.
-        count: number of images, >= 1.
-        size: side of the square images in pixels, >= 32.
+        count: number of images, from 1 to a million.
+        size: side of the square images in pixels, from 32 to LARGEST.
         seed: >= 0.
         difficulty: how hard the scenes are.
         shapes: a key of SHAPES: "things", "others" for what stands for ImageNet, or "lookalikes".
@@ -132,7 +134,7 @@ def new_scene_set(root: Path, labeled: int, unlabeled: int, val: int, size: int,
     _check({"labeled": labeled, "unlabeled": unlabeled, "val": val}, size, seed)
     remove_left(root)
     refuse_if_there(root, "name another folder")
-    aside = inside(root)  # since `root` may be where a disk is mounted
+    aside, there = inside(root), root.exists()  # inside, since `root` may be where a disk is mounted
     try:
         with held(aside):
             write_scene_set(aside, labeled, unlabeled, val, size, seed)
@@ -143,6 +145,9 @@ def new_scene_set(root: Path, labeled: int, unlabeled: int, val: int, size: int,
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        if not there:
+            with suppress(OSError):  # the set is in it
+                root.rmdir()
 
 
 def _check(counts: dict[str, int], size: int, seed: int) -> None:
@@ -151,8 +156,12 @@ def _check(counts: dict[str, int], size: int, seed: int) -> None:
             raise SpecError(unknown("split", split, SPLITS))
         if count < 1:
             raise SpecError(f"split {split!r} of the scenes needs count >= 1, got {count}")
+        if count > _FIRST_ID:
+            raise SpecError(f"split {split!r} of the scenes has ids for {_FIRST_ID:,} images at most, got {count:,}")
     if size < 32 or seed < 0:
         raise SpecError(f"scenes need size >= 32 and seed >= 0, got size {size} and seed {seed}")
+    if size > LARGEST:
+        raise SpecError(f"the side of a scene is {LARGEST} px at most, got size {size:,}: choose a smaller one")
 
 
 def _write(root: Path, split: str, prefixes: dict[str, int], size: int, seed: int, look: _Look) -> None:

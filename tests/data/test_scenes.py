@@ -227,7 +227,7 @@ def test_a_new_set_that_is_interrupted_leaves_nothing_and_can_be_repeated(
     with monkeypatch.context() as patched, pytest.raises(type(stops)) as ended:
         patched.setattr("casl.data.scenes._write_json", stopping)
         new_scene_set(tmp_path / "set", 1, 1, 1, 64, 0)
-    assert not list((tmp_path / "set").iterdir())
+    assert not (tmp_path / "set").exists()
     assert not isinstance(ended.value, OSError) or ended.value.filename == str(tmp_path / "set")
     new_scene_set(tmp_path / "set", 1, 1, 1, 64, 0)
 
@@ -347,6 +347,9 @@ def test_difficulty_changes_what_is_painted(tmp_path: Path) -> None:
         ("val", 0, 64, 0, "count >= 1"),
         ("val", 1, 16, 0, "size >= 32"),
         ("val", 1, 64, -1, "seed >= 0"),
+        ("val", 1, 4097, 0, "the side of a scene is 4096 px at most, got size 4,097"),
+        ("val", 1, 99_999_999, 0, "the side of a scene is 4096 px at most, got size 99,999,999"),
+        ("labeled", 1_000_001, 64, 0, "has ids for 1,000,000 images at most, got 1,000,001"),
     ],
 )
 def test_impossible_wishes_are_refused_before_anything_is_written(
