@@ -151,7 +151,7 @@ def _range(argument: Argument, request: SearchRequest) -> Space:
         raise SpecError(f"--low must be below --high, both finite; got {low:g} and {high:g}")
     if whole and not all(float(v).is_integer() for v in (low, high, step)):
         raise SpecError(f"{argument.target} takes whole numbers; got --low {low:g} --high {high:g} --step {step:g}")
-    if not 0 <= step <= (high - low) * (1 + 1e-9):
+    if request.step == 0 or not 0 <= step <= (high - low) * (1 + 1e-9):
         raise SpecError(f"--step must be positive and fit between {low:g} and {high:g}, got {step:g}")
     if request.log and (low <= 0 or step > (1 if whole else 0)):
         raise SpecError("--log needs a positive --low and no --step: its values have equal ratios, not equal distances")
