@@ -37,7 +37,7 @@ def add(verbs: Any, study: argparse.ArgumentParser) -> None:
     )
     plan.add_argument(
         "--probe",
-        type=int,
+        type=_images,
         nargs="?",
         const=0,
         metavar="IMAGES",
@@ -84,6 +84,17 @@ def plan_command(options: argparse.Namespace) -> int:
     elif plan.todo:
         print("  --why says why each of them has to run")
     return 0
+
+
+def _images(text: str) -> int:
+    """Images that --probe tries a step with; argparse tells what is wrong with others."""
+    try:
+        count = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it takes a whole number, got {text!r}") from None
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"it takes at least 1 image, or none for whole batches; got {count}")
+    return count
 
 
 def default_jobs() -> int:
