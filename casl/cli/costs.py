@@ -41,7 +41,7 @@ def costs_command(options: argparse.Namespace) -> int:
     if options.measure < 0:
         raise SpecError(f"--measure takes a number of repetitions, 0 for none, got {options.measure}")
     device, name = _device(options.device) if options.measure else ("", "")
-    study = open_study(options)
+    study = open_study(options, make=False)
     models = models_of(study)
     found = []
     for number, (model, size) in enumerate(models, start=1):

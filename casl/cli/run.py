@@ -91,7 +91,7 @@ def _run(options: argparse.Namespace) -> dict[str, list[str]]:
     from casl.tracking.mirror import Mirror
 
     check_placement(options)
-    study = open_study(options)
+    study = open_study(options, make=not options.dry_run)
     check_data(study.profile)
     if options.dry_run:
         print_counts(plan_counts(plan := study.plan(), study), study.heading)

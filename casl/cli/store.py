@@ -61,7 +61,7 @@ def ls_command(options: argparse.Namespace) -> int:
         if status not in STATUSES:
             raise SpecError(unknown("status", status, STATUSES))
     need_store(Path(options.store))
-    store = Store(Path(options.store))
+    store = Store(Path(options.store), make=False)
     tables = tables_of(store)
     rows = [_row(run, tables) for run in map(store.run, _all_names(store))]
     rows = [r for r in rows if r["kind"] in (options.kind or [r["kind"]])]
@@ -84,7 +84,8 @@ def ls_command(options: argparse.Namespace) -> int:
 
 def _all_names(store: Store) -> list[str]:
     """Finished stages, and those with unfinished work."""
-    return sorted({*store.names(), *(p.name for p in store.working.iterdir())})
+    begun = store.working.iterdir() if store.working.exists() else ()
+    return sorted({*store.names(), *(p.name for p in begun)})
 
 
 def _row(run: Run, tables: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def _row(run: Run, tables: Mapping[str, Sequence[str]]) -> dict[str, Any]:
 def explain_command(options: argparse.Namespace) -> int:
     """Fields, relatives and history of a stage, and why it would or would not run again."""
     need_store(Path(options.store))
-    store = Store(Path(options.store))
+    store = Store(Path(options.store), make=False)
     tables = tables_of(store)
     name = find_stage([*_all_names(store), *tables], options.key, store.root)
     run = store.run(name)
@@ -181,7 +182,7 @@ def _changes(store: Store, name: str, stage: Stage) -> list[str]:
 
 def _compared(store: Store, name: str, stage: Stage, options: argparse.Namespace) -> list[str]:
     """What the tables of the command line ask for instead, if not for this stage."""
-    plan = open_study(options).plan()
+    plan = open_study(options, make=False).plan()
     where = f"{', '.join(options.tables)} of profile {options.profile}"
     if name in plan.nodes:
         return [f"it would not run: {where} asks for it and it is done"]

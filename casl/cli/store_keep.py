@@ -78,7 +78,7 @@ def add(what: Any, store: argparse.ArgumentParser) -> None:
 def verify_command(options: argparse.Namespace) -> int:
     """Check every finished stage; exit code 1 if one is damaged."""
     need_store(Path(options.store))
-    store = Store(Path(options.store))
+    store = Store(Path(options.store), make=options.quarantine)
     names, damaged = store.names(), {}
     show = counter("checking stages")
     for n, name in enumerate(names, start=1):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from casl.cli import main, parser
+from casl.cli import READS, main, parser
 from casl.cli.reference import verbs_of
 from casl.data.scenes import write_scene_set
 from casl.runner.store import Store
@@ -73,6 +73,43 @@ def test_after_any_verb_a_store_can_be_made_where_it_looked_for_one(
     with contextlib.suppress(SystemExit):
         main(words)
     assert Store(tmp_path / "store").names() == []
+
+
+# of every verb that is said to change nothing
+READING = {
+    "plan": ["plan", *ON_DATA],
+    "costs": ["costs", *ON_DATA],
+    "run": ["run", *ON_DATA, "--dry-run"],
+    "ui": ["ui", "--mlflow", "http://127.0.0.1:1"],
+    "show": ["show", "warmup-1"],
+    "score": BEFORE["casl score"][0],
+    "doctor": ["doctor"],
+    "complete": ["complete", "bash"],
+    "store ls": ["store", "ls"],
+    "store explain": ["store", "explain", "warmup-1"],
+    "store verify": ["store", "verify"],
+    "data check": ["data", "check", "set"],
+}
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["no store", "a bare store"])
+@pytest.mark.parametrize("verb", READING)
+def test_verbs_that_change_nothing_make_nothing_of_a_store(
+    verb: str, there: bool, sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if there:
+        (tmp_path / "store" / "stages").mkdir(parents=True)
+    (tmp_path / "set").symlink_to(sets / "set")
+    with contextlib.suppress(SystemExit):
+        main(READING[verb])
+    assert (tmp_path / "store").exists() == there
+    remembered = {"stages", "digests.json", "checked.json", "sets.json", ".sets.lock"}  # what spares reading data again
+    assert {path.name for path in (tmp_path / "store").glob("*")} <= remembered
+
+
+def test_every_verb_that_changes_nothing_is_tried() -> None:
+    assert READING.keys() == {*READS, "run"}
 
 
 @pytest.mark.parametrize("data", ["set", "listed"])
