@@ -62,7 +62,8 @@ def reproduce_command(options: argparse.Namespace) -> int:
     arguments = [
         *("run", table["typed"], "--profile", table["profile"], "--seeds", str(seed + 1)),
         *("--cell", options.row, options.column, "--only-seed", str(seed)),
-        *("--store", options.store, "--mlflow", options.mlflow, "--data", options.data, "--bits", mode),
+        *("--store", options.store, "--mlflow", options.mlflow, "--bits", mode),
+        *(("--data", options.data) if options.data else ()),
         *(f"--{option}" if value == YES else f"--{option}={value}" for option, value in table["options"]),
     ]
     place = f"{table['name']}: {options.row}, {options.column} ({cell['metric']} {cell['figure']}), seed {seed}"

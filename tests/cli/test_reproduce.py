@@ -19,6 +19,7 @@ from casl.errors import SpecError
 from casl.report.stored import read_table
 from casl.report.today import of_folder
 from casl.runner import bits
+from casl.runner.store import Store
 from casl.spec.profile import YES
 from casl.study.from_path import file_digest
 
@@ -104,8 +105,7 @@ def test_numbers_from_elsewhere_are_reported_and_never_compared_with_themselves(
 
 def test_what_to_export_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--store", str(tmp_path / "store"), "-o", str(tmp_path / "a.tar")]
-    assert main(["run", "table1", "--profile", "smoke", "--dry-run", "--store", str(tmp_path / "store")]) == 0
-    capsys.readouterr()
+    Store(tmp_path / "store")
     assert main(["store", "export", *where]) == 2
     assert "--tables" in capsys.readouterr().err
     assert main(["store", "export", "--tables", "table1", "--profile", "smoke", *where]) == 2
