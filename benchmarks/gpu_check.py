@@ -101,7 +101,6 @@ TINY = (
 def main(words: Sequence[str] | None = None) -> int:
     """Carry out the parts; the exit status."""
     options = parsed(words)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     found = beginning(options)
     for part in PARTS:
@@ -273,4 +272,5 @@ def line_of(name: str, part: Json) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,6 +13,7 @@ import pytest
 # that a test of seconds takes minutes. Set before torch is imported, and inherited by the processes that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1)
 ON_REQUEST = ("long", "stress", "cluster", "browser", "postgres", "qemu")
 
 
@@ -29,6 +32,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [i for i in items if i not in left_out]
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """A test that leaves another handler of a signal fails, and not the one after it that happens to send it."""
+    before = [signal.getsignal(number) for number in HANDLED]
+    yield
+    left = [number.name for number, handler in zip(HANDLED, before, strict=True) if signal.getsignal(number) != handler]
+    for number, handler in zip(HANDLED, before, strict=True):
+        signal.signal(number, handler)
+    assert not left, f"this test leaves its own handler of {', '.join(left)}"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
