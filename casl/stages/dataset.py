@@ -19,7 +19,7 @@ from casl.data.coco import CocoSplit, load_split, with_keypoints
 from casl.data.digest import digest
 from casl.data.layout import SplitFiles, find_splits, unread
 from casl.errors import DataError
-from casl.files import recalled, write_json
+from casl.files import if_writable, recalled, write_json
 from casl.spec.data_kinds import Folder
 from casl.spec.data_sets import TRUTH, FolderData
 
@@ -260,5 +260,6 @@ def _checked_once(read: Mapping[Place, _Read], memory: Path, checked: Callable[[
         return [str(line) for line in remembered]
     report = checked()
     report.raise_if_bad()
-    write_json(memory, {**known, key: report.warnings})
+    with if_writable():
+        write_json(memory, {**known, key: report.warnings})
     return report.warnings
