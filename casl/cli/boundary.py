@@ -58,7 +58,8 @@ def bounded(command: Callable[[], int], goes_on: Callable[[], bool] = lambda: Tr
 def _terminable() -> Iterator[None]:
     """SIGTERM ends the block as Ctrl-C does, so that it puts away what it has begun.
 
-    Only where nobody else has said what the signal does, and in the main thread, which alone can.
+    A handler that the caller has installed stays in force. Threads other than the main one cannot install any, so there
+    the block runs as it is.
     """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
@@ -66,7 +67,7 @@ def _terminable() -> Iterator[None]:
     owner = os.getpid()
 
     def stop(number: int, frame: object) -> None:
-        if os.getpid() != owner:  # a fork, which its parent ends with this signal and does not want to hear of
+        if os.getpid() != owner:  # a fork of the command: it ends at once, without a word
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         raise KeyboardInterrupt
