@@ -46,7 +46,7 @@ def write_again(folder: Path, *, pictures: bool = True) -> list[Path]:
     def read() -> list[Table]:
         return stored_tables(folder, lambda _: Path(), lambda _: None)[0]
 
-    setting = Setting(today=of_folder(folder.name, read()))
+    setting = Setting(today=of_folder(folder, read()))
     for path in sorted(folder.glob("*.json")):
         if "cells" in (record := read_json(path)):
             table = read_table(path)

@@ -1,6 +1,7 @@
 """How what a folder of reports holds stands to the code of today: whether that would measure other stages for it.
 
-Keys tell it, so it is known where they can be computed: in a profile on its own data, and where the data are at hand.
+Keys tell it, so it is known where they can be computed: in a profile on its own data, on a data set at hand, and on one
+that the folder of reports describes (casl.spec.described).
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from casl.errors import SpecError, StoreError
 from casl.files import read_json_object
 from casl.report.table import Table
 from casl.spec.ablation import Ablation, Cell
+from casl.spec.data_sets import FolderData
+from casl.spec.described import read_described
 from casl.spec.kinds import PseudoLabel
 from casl.spec.profile import Profile
+from casl.spec.run import REPORTED
 from casl.spec.search import SEARCHES, Value
 from casl.spec.stage import ancestors
 from casl.spec.varied import resolve
@@ -173,16 +177,36 @@ class Today:
 NOT_KNOWN = Today()
 
 
-def of_folder(folder_name: str, tables: Sequence[Table]) -> Today:
-    """The profile whose reports a folder has by its name, where that is one on its own data with nothing changed."""
+def of_folder(folder: Path, tables: Sequence[Table]) -> Today:
+    """The profile whose reports a folder has, made again from what its tables and its data.json record."""
     if not tables:
         return NOT_KNOWN
-    profile: Profile = catalog.load("profile", tables[0].profile)
-    if other := next((t.data for t in tables if t.data != profile.data.name), ""):
-        return Today(why=f"the data set {other} is not here")
-    if folder_name != profile.name:
-        return Today(why=f"{folder_name} is not the profile {profile.name} as it stands")
-    return Today(profile)
+    if len(kinds := {(t.profile, t.data, t.options) for t in tables}) > 1:
+        return Today(why=f"{folder.name} has tables of {len(kinds)} profiles or data sets")
+    [(name, data, options)] = kinds
+    profile: Profile = catalog.load("profile", name)
+    try:
+        described = None if data == profile.data.name else _described(folder / REPORTED, data)
+        return Today(profile.as_recorded(options, described))
+    except (SpecError, StoreError) as error:
+        return Today(why=str(error).partition("\n")[0].rstrip("."))
+
+
+def _described(path: Path, data: str) -> FolderData:
+    """
+    Raises:
+        SpecError: the file is not there, of an earlier version or of another set. StoreError: it is damaged.
+    """
+    if not path.is_file():
+        raise SpecError(f"the data set {data} is not here, and no {REPORTED} beside the tables describes it")
+    try:
+        found = read_described(read_json_object(path))
+    except SpecError as error:
+        why = str(error).partition("\n")[0].rstrip(".")
+        raise SpecError(f"the data set {data} is not here, and {REPORTED} does not describe it: {why}") from error
+    if found.name != data:
+        raise SpecError(f"the data set {data} is not here, and {REPORTED} describes {found.name}")
+    return found
 
 
 def _numbers_of(tables: Iterable[Table]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -343,6 +343,23 @@ class Profile:
         short, long = self.test_size
         return (short, long) if ratio == 1.0 else (round(short * ratio), round(long * ratio))
 
+    def as_recorded(self, options: Iterable[tuple[str, str]], data: FolderData | None = None) -> Profile:
+        """This profile as a command made it of which `options` are left, on a data set on disk if it had one.
+
+        Raises:
+            SpecError: an option that changes cells rather than the profile, or that is not known; a value out of range.
+        """
+        given = tuple(options)
+        profile = self.with_provider(dict(given).get("provider", self.provider))
+        if data is not None:
+            profile = profile.with_data(data, ("crowds-are-objects", YES) in given)
+        for option, value in given:
+            if option in _AGAIN:
+                profile = _AGAIN[option](profile, value)
+        if profile.options != given:
+            raise SpecError(f"profile {self.name} cannot be made again from {' '.join(typed(given))}")
+        return profile
+
     def _changed(self, option: str, value: str, note: str) -> Profile:
         return replace(self, options=(*self.options, (option, value)), notes=(*self.notes, note))
 
@@ -365,3 +382,18 @@ class Profile:
         if paper_name not in self.backbones:
             raise SpecError(unknown("backbone of the paper", paper_name, self.backbones))
         return self.backbones[paper_name]
+
+
+# of an option that `Profile.options` records -> what applies its value; provider and data come before these
+_AGAIN: dict[str, Callable[[Profile, str], Profile]] = {
+    "size": lambda profile, value: profile.with_size(_whole(value)),
+    "rule": lambda profile, value: profile.with_rule(value),
+    "batch-size": lambda profile, value: profile.with_batch(_whole(value)),
+    "iters-1x": lambda profile, value: profile.with_iters_1x(_whole(value)),
+}
+
+
+def _whole(value: str) -> int:
+    if not value.isdecimal():
+        raise SpecError(f"a recorded option needs a whole number, got {value!r}")
+    return int(value)

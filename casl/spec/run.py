@@ -18,6 +18,7 @@ CARD = "detector.json"  # in the folder of a registered model: what its weights 
 DRAWS = "draws.json"  # in the folder of an evaluation: its headline on each draw of the bootstrap over images, percent
 PREDICTIONS = "predictions.json"  # in the folder of an evaluation: COCO results of all its images
 ELSEWHERE = "elsewhere"  # not here and not missed: what was made from it was taken over as numbers
+REPORTED = "data.json"  # in a folder of reports: the data set on disk that they are of
 STATUSES = ("done", "running", "failed", "blocked", "not run")
 
 

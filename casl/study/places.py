@@ -4,12 +4,11 @@ A set is called as its folder is. Another set whose folder has the same name is 
 content after it, so that two sets never share a place. Labels that are corrected in place keep theirs.
 
     <store>/sets.json      name -> its folder, and digests of what it held so far, the present one last
-    <reports>/data.json    the data set of that folder of reports, its content and that of every split
+    <reports>/data.json    the data set of that folder of reports, as casl.spec.described has it
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +17,12 @@ from typing import Any
 from casl.errors import DataError, StoreError, nearest
 from casl.files import read_json_object, recalled, write_json
 from casl.spec.data_sets import FolderData
+from casl.spec.described import content, described
 from casl.spec.profile import Profile
+from casl.spec.run import REPORTED
 from casl.tracking.server import exclusive
 
-SETS, REPORTED = "sets.json", "data.json"
+SETS = "sets.json"
 DIGITS = 8
 
 
@@ -47,12 +48,6 @@ def check_folder(path: Path) -> None:
     near = nearest(path.name, beside)
     meant = f"\n  did you mean {str(path.with_name(near))!r}?" if near else ""
     raise DataError(f"{path}: no such folder. A data set is a folder with annotations/ and images in it.{meant}")
-
-
-def content(data: FolderData) -> str:
-    """Digest of all splits and labels of a set."""
-    lines = sorted(f"{split} {kind} {folder.digest}" for (split, kind), folder in data.folders.items())
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def placed(data: FolderData, root: Path, store: Path) -> Placed:
@@ -91,16 +86,14 @@ def claim_reports(folder: Path, profile: Profile, store: Path) -> None:
     if not isinstance(data, FolderData):
         return
     digest, path = content(data), folder / REPORTED
-    described = recalled(path)  # one that is damaged is written anew, as all files of a folder of reports are
-    was = described.get("content", digest)
+    found = recalled(path)  # one that is damaged is written anew, as all files of a folder of reports are
+    was = found.get("content", digest)
     if was != digest and was not in _known(store).get(data.name, {"contents": []})["contents"]:
         raise DataError(
             f"{folder} holds reports of another data set that is called {data.name}, of content {was[:DIGITS]};\n"
             f"  this one has content {digest[:DIGITS]}. Write its reports into another folder: --reports FOLDER."
         )
-    splits = {f"{split} {kind}": f.digest for (split, kind), f in data.folders.items()}
-    now = {"data": data.name, "content": digest, "splits": splits}
-    if described != now:
+    if found != (now := described(data)):
         write_json(path, now)
 
 

@@ -368,7 +368,7 @@ def test_the_command_under_a_shipped_table_is_about_a_number_in_it(report: Path)
     lines = report.with_suffix(".md").read_text().splitlines()
     line = next(s for s in lines if "casl reproduce" in s)
     shipped = read_table(report)
-    if of_folder(report.parent.name, [shipped]).is_older(shipped):
+    if of_folder(report.parent, [shipped]).is_older(shipped):
         assert "`casl reproduce` refuses" in line and any(f"git checkout {shipped.commits[0][:10]}" in s for s in lines)
         return
     words = shlex.split(line.partition("`")[2].rstrip("`"))
@@ -384,4 +384,4 @@ def test_the_examples_are_of_numbers_that_the_code_still_makes(example: str) -> 
     shipped = read_table(ROOT / options.file)
     measured = {(c.row, c.column): c.by_seed for c in shipped.cells}
     assert (options.seed or 0) in measured[options.row, options.column]
-    assert not of_folder(Path(options.file).parent.name, [shipped]).is_older(shipped)
+    assert not of_folder(ROOT / Path(options.file).parent, [shipped]).is_older(shipped)

@@ -15,9 +15,11 @@ from casl.report.setting import Setting
 from casl.report.table import Table, build_table
 from casl.report.table_page import to_html, to_markdown
 from casl.report.today import NOT_KNOWN, Today, of_folder
+from casl.spec.described import described
 from casl.spec.kinds import PseudoLabel
 from casl.spec.stage import ancestors
 from casl.spec.varied import varied
+from tests.golden.studies import on_disk
 from tests.report.sample import done, stage_of
 from tests.runner.stores import NANO
 
@@ -58,13 +60,44 @@ def test_an_older_table_without_a_commit_says_that_it_is_not_recorded() -> None:
 
 def test_of_data_that_are_not_here_it_is_said_that_nothing_is_compared() -> None:
     elsewhere = replace(NOW, profile="mini", data="bccd")
-    today = of_folder("mini-bccd-size96", [elsewhere])
-    words = "NOT COMPARED WITH THE CODE OF TODAY: the data set bccd is not here. Numbers are those of commit c0ffee"
+    today = of_folder(Path("none"), [elsewhere])
+    words = (
+        "NOT COMPARED WITH THE CODE OF TODAY: the data set bccd is not here, and no data.json beside the tables "
+        "describes it. Numbers are those of commit c0ffee"
+    )
     assert today.over([elsewhere], Path("none")) == today.of_table(elsewhere) == words
     assert "casl reproduce" in to_markdown(elsewhere, setting=Setting(today=today)), "it says itself whether it can"
-    mini = replace(NOW, profile="mini", data="scenes")
-    assert of_folder("mini", [mini]) == Today(catalog.load("profile", "mini"))
-    assert of_folder("mini-ruleB", [mini]).why == "mini-ruleB is not the profile mini as it stands"
+
+
+def test_the_profile_of_a_folder_is_made_again_from_what_its_tables_record() -> None:
+    mini, profile = replace(NOW, profile="mini", data="scenes"), catalog.load("profile", "mini")
+    assert of_folder(Path("mini"), [mini]) == Today(profile)
+    rule_b = replace(mini, options=(("rule", "B"),))
+    assert of_folder(Path("mini-ruleB"), [rule_b]) == Today(profile.with_rule("B"))
+    assert of_folder(Path("mini"), [mini, rule_b]).why == "mini has tables of 2 profiles or data sets"
+    cells = replace(mini, options=(("set", "warmup.threshold=0.4"),))
+    assert of_folder(Path("mini"), [cells]).why.startswith("profile mini cannot be made again from --set warmup")
+
+
+def test_of_a_set_on_disk_that_a_folder_of_reports_describes_the_code_of_today_is_known(tmp_path: Path) -> None:
+    data = on_disk("own")
+    profile = catalog.load("profile", "smoke").with_data(data).with_size(48)
+    cells = tuple(cell for cell in TABLE4.build(profile) if cell.stage)
+    table = build_table(TABLE4, profile, [cells], {r.name: r for r in (done(stage_of(c), AP=1.0) for c in cells)}, {})
+    assert "data.json" in of_folder(tmp_path, [table]).why
+    (tmp_path / "data.json").write_text(json.dumps(described(data)))
+    today = of_folder(tmp_path, [table])
+    assert today.profile == profile and not today.is_older(table)
+    assert today.over([table], tmp_path) == ""
+    longer = build_table(TABLE4, profile.with_iters_1x(99), [TABLE4.build(profile.with_iters_1x(99))], {}, {})
+    assert not of_folder(tmp_path, [longer]).is_older(longer), "nothing of it is measured"
+    assert today.is_older(replace(table, cells=OLD.cells))
+    (tmp_path / "data.json").write_text(json.dumps({**described(data), "splits": {"labeled objects": "e25b"}}))
+    assert of_folder(tmp_path, [table]).why.endswith("data.json does not describe it: its splits are not described")
+    (tmp_path / "data.json").write_text(json.dumps({**described(data), "data": "others"}))
+    assert of_folder(tmp_path, [table]).why.endswith("data.json describes others")
+    (tmp_path / "data.json").write_text("{")
+    assert "data.json" in of_folder(tmp_path, [table]).why
 
 
 def test_quality_of_labels_is_of_today_where_a_table_beside_it_asks_for_them() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from ablations.profiles import GPU, MINI, PAPER, SMOKE
+from ablations.profiles import GPU, MINI, PAPER, PHOTOS, SMOKE
 from casl.catalog import OPTIMIZERS
 from casl.errors import SpecError
 from casl.spec import Profile, Scenes, finetune, labeler, pseudo_label, warmup, warmup_on_truth
@@ -100,6 +102,53 @@ def test_an_impossible_batch_or_rule_is_named() -> None:
         MINI.with_batch(0)
     with pytest.raises(SpecError, match="known: A, B, C"):
         MINI.with_rule("a")
+
+
+OWN = FolderData(
+    "own",
+    {(s, k): Folder(s, k, f"{s} {k}", 3, 80) for s, k in (("labeled", "objects"), ("unlabeled", "images"))},
+    3,
+    has_masks=True,
+    has_entities=False,
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "changed"),
+    [
+        (None, lambda p: p),
+        (None, lambda p: p.with_provider("detectron2").with_rule("B").with_batch(16).with_iters_1x(50)),
+        (OWN, lambda p: p.with_data(OWN)),
+        (OWN, lambda p: p.with_data(OWN, crowds_are_objects=True).with_size(96)),
+        (
+            OWN,
+            lambda p: p.with_provider("detectron2").with_data(OWN, True).with_size(224).with_rule("C").with_iters_1x(9),
+        ),
+    ],
+)
+@pytest.mark.parametrize("profile", [MINI, SMOKE, GPU, PHOTOS], ids=lambda p: p.name)
+def test_a_profile_is_made_again_from_what_it_records(
+    profile: Profile, data: FolderData | None, changed: Callable[[Profile], Profile]
+) -> None:
+    asked = changed(profile)
+    assert profile.as_recorded(asked.options, data) == asked
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((("set", "warmup.threshold=0.4"),), "mini cannot be made again from --set warmup.threshold=0.4"),
+        ((("colour", "red"),), "cannot be made again from --colour red"),
+        ((("crowds-are-objects", "yes"),), "cannot be made again"),  # of a set on disk, which is not there
+        ((("iters-1x", "nine"),), "a recorded option needs a whole number, got 'nine'"),
+        ((("iters-1x", "0"),), "must be at least 1"),
+        ((("rule", "Z"),), "known: A, B, C"),
+        ((("iters-1x", "144"),), "cannot be made again"),  # what the profile has changes nothing
+    ],
+)
+def test_options_of_which_no_profile_is_left_are_refused(options: tuple[tuple[str, str], ...], said: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(said)):
+        MINI.as_recorded(options)
 
 
 def test_the_unlabeled_scales_of_the_gpu_profile_have_the_papers_ratios() -> None:
