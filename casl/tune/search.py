@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 
+from casl.errors import SpecError
 from casl.runner.plan import Plan, make_plan
 from casl.runner.store import Store
 from casl.spec.ablation import Cell
+from casl.spec.run import PREDICTIONS
 from casl.spec.search import FINAL, PROXY, WARMUP, Trial, spoken
 from casl.spec.stage import Stage
 from casl.tune.question import Chain, Labels, Question, label_figures, stages_of
@@ -75,11 +77,25 @@ class _Cohort:
         for one in alive:
             stages = stages_of(one.chains, question.objective)
             self.trials.note(one.trial.number, "stages", {role: s.name for role, s in stages.items()})
+        self._need_predictions(alive)
         alive = self._filter(self._have(alive, lambda chain: [s for s in (chain.scoring, chain.labels) if s]))
         for step in self._steps(alive):
             alive = self._rung(step, alive)
         roles = ROLES[question.objective]
         self._finish(self._have(alive, lambda chain: [s for role in roles if (s := chain.measured(role))]))
+
+    def _need_predictions(self, alive: Sequence[Candidate]) -> None:
+        """
+        Raises:
+            SpecError: the store has a labeler's evaluation as numbers alone, and F1 of labels needs its predictions.
+        """
+        store = self.tools.store
+        for name in (chain.scoring.name for one in alive for chain in one.chains if chain.scoring):
+            if PREDICTIONS in store.run(name).left_out:
+                raise SpecError(
+                    f"{store.root} has {name} as numbers from elsewhere, without the predictions that F1 of held-out "
+                    "labels is counted on: name a new store with --store."
+                )
 
     def _steps(self, alive: Sequence[Candidate]) -> list[int]:
         if self.pruner == "none" or self.question.objective == PROXY:

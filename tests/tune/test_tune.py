@@ -18,6 +18,7 @@ import pytest
 
 from casl.cli import parser
 from casl.cli.study import open_study
+from casl.runner.archive import read_archive, write_archive
 from casl.runner.store import Store
 from tests.tune.searches import casl_tune, result
 
@@ -127,6 +128,20 @@ def test_a_threshold_that_leaves_no_label_ends_before_any_training(
     found = result(tmp_path / "reports", argument="delta")
     assert [(t["state"], t["reason"][:21]) for t in found["trials"]] == [("pruned", "no label scores above")] * 2
     assert not [n for n in Store(tmp_path / "store").names() if n.startswith("warmup")]
+
+
+def test_a_labelers_numbers_from_elsewhere_are_told_before_any_work(
+    first_search: Path, tmp_path: Path, offline: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """F1 of labels is counted on predictions, which an export of numbers leaves where they are."""
+    scores = result(first_search / "reports")["trials"][0]["stages"]["scores, seed 0"]
+    write_archive(Store(first_search / "store"), [scores], tmp_path / "numbers.tar", numbers=True)
+    store = Store(tmp_path / "store")
+    read_archive(store, tmp_path / "numbers.tar")
+    assert casl_tune(*RATES, *places(tmp_path), *offline) == 2
+    said = capsys.readouterr().err
+    assert f"has {scores} as numbers from elsewhere" in said and "name a new store with --store" in said
+    assert store.names() == [scores]
 
 
 def test_each_trial_that_fails_gives_the_reason_of_its_own_stages(
